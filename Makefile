@@ -1,0 +1,71 @@
+# The project's verbs. `make help` lists them; each works in a fresh clone and sets up what it needs.
+#
+#   PYTHON=python3.12 make setup     another interpreter (3.11, 3.12 or 3.13)
+#   PIP_FIND_LINKS=DIR make setup    a folder or page with wheels to prefer, e.g. a CPU build of torch
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest
+
+# uv ignores pip's settings; find-links is the one that decides which build of torch is taken.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export DVC_NO_ANALYTICS = 1
+export DAGSTER_DISABLE_TELEMETRY = 1
+export MLFLOW_DISABLE_TELEMETRY = true
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test setup-lint demo test test-slow test-gpu test-browser lint format bench up constraints clean
+
+help: ## List what can be made
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready-all ## Make .venv with everything the demo uses
+setup-test: $(VENV)/.ready-all-fcd-test
+setup-lint: $(VENV)/.ready-all-lint
+
+# One stamp per set of extras: nothing happens until pyproject.toml or constraints.txt change.
+$(VENV)/.ready-%: pyproject.toml constraints.txt scripts/make_venv.sh
+	@PYTHON="$(PYTHON)" bash scripts/make_venv.sh "$(VENV)" "$(subst -,$(comma),$*)"
+	@touch "$@"
+comma := ,
+
+demo: setup ## Set everything up, then build, train and measure on real molecules
+	@$(BIN)/figment demo
+
+test: setup-test ## Run the tests (CPU, no network)
+	@bash scripts/find_browser.sh
+	@$(PYTEST) -n $(WORKERS) --dist loadscope
+
+test-slow: setup-test ## Run the tests that take more than about ten seconds each
+	@$(PYTEST) -n $(WORKERS) --dist loadscope -m "slow and not gpu and not network"
+
+test-gpu: setup-test ## Run the tests that need an accelerator
+	@$(PYTEST) -m gpu
+
+test-browser: setup-test ## Run the tests that drive a browser
+	@bash scripts/find_browser.sh
+	@$(PYTEST) -m browser
+
+lint: setup-lint ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup-lint ## Rewrite the code in the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup-test ## Run the benchmarks side by side with what they are compared to
+	@$(BIN)/python -m bench
+
+up: setup ## Open Dagster and MLflow on 127.0.0.1 (Ctrl-C stops both)
+	@$(BIN)/figment up
+
+constraints: setup-lint ## Resolve constraints.txt anew
+	@bash scripts/resolve_constraints.sh "$(VENV)"
+
+clean: ## Remove the virtual environment and tool caches (never data/ or .figment/)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find assets orchestration training tests -name __pycache__ -type d -prune -exec rm -rf {} +

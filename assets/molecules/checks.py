@@ -1,0 +1,44 @@
+"""Check a finished dataset by reading it back: licences, leaks between splits, and whether its SMILES can be parsed."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from assets.molecules.standardize import valid_fraction
+from training.common.reporting import Reporter
+
+SAMPLED_PER_SHARD = 200
+
+
+def report_checks(folder: Path, name: str, reporter: Reporter) -> None:
+    """Report `licences_known`, `no_split_leak` and `valid_smiles` of the dataset in `folder`."""
+    shards = sorted(folder.glob(f"{name}-[0-9]*.parquet"))
+    unknown = sum(_unknown_licences(shard) for shard in shards)
+    reporter.check("licences_known", unknown == 0, severity="WARN", rows_of_unknown_licence=unknown)
+    duplicates, leaking = split_leaks(shards)
+    reporter.check("no_split_leak", duplicates == 0 and leaking == 0, molecules_listed_twice=duplicates, scaffolds_in_several_splits=leaking)
+    sample = [smiles for shard in shards for smiles in sample_smiles(shard)]
+    fraction = valid_fraction(sample)
+    reporter.check("valid_smiles", fraction == 1.0, sampled=len(sample), valid_fraction=fraction)
+
+
+def split_leaks(shards: list[Path]) -> tuple[int, int]:
+    """(molecules listed more than once, scaffolds found in more than one split of `split_scaffold`)."""
+    table = pa.concat_tables([pq.read_table(shard, columns=["id", "scaffold", "split_scaffold"]) for shard in shards])
+    duplicates = len(table) - pc.count_distinct(table["id"]).as_py()
+    with_rings = table.filter(pc.not_equal(table["scaffold"], "")).select(["scaffold", "split_scaffold"])
+    pairs = with_rings.group_by(["scaffold", "split_scaffold"]).aggregate([])
+    return duplicates, len(pairs) - pc.count_distinct(pairs["scaffold"]).as_py()
+
+
+def sample_smiles(shard: Path) -> list[str]:
+    """Up to SAMPLED_PER_SHARD SMILES, evenly spaced, so that the same shard gives the same sample."""
+    smiles = pq.read_table(shard, columns=["smiles"])["smiles"]
+    step = max(1, len(smiles) // SAMPLED_PER_SHARD)
+    return smiles.take(list(range(0, len(smiles), step)))[:SAMPLED_PER_SHARD].to_pylist()
+
+
+def _unknown_licences(shard: Path) -> int:
+    return pc.sum(pc.equal(pq.read_table(shard, columns=["licence"])["licence"], "unknown")).as_py() or 0

@@ -1,0 +1,181 @@
+"""Merge the spellings of one molecule, in two passes that hold neither molecules nor rows in memory.
+
+The first pass writes each molecule, when it first occurs, to a temporary file, and remembers of later occurrences only what they add. The second
+reads that file back, in the same order, completed with what was added. Numbers stated by several rows become their median, which one wrong entry
+cannot move far.
+"""
+
+import hashlib
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from assets.molecules.parsing import ParsedBatch
+from assets.molecules.rows import BadRow, Row
+from assets.molecules.splits import SplitRule
+from assets.molecules.standardize import Standardized
+
+_TEXT_CHARS_KEPT = 200
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What every molecule of a source gets. properties: name in the dataset of each of the row's values."""
+
+    name: str
+    licence: str
+    origin: str
+    properties: tuple[str, ...]
+
+
+@dataclass
+class SourceCounts:
+    """rows = accepted + sum of rejected; duplicates are the accepted rows that were merged into an earlier one."""
+
+    rows: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: Counter = field(default_factory=Counter)
+
+
+class Merger:
+    """Takes parsed batches in order with `add`, then gives the merged table in pieces with `tables`."""
+
+    def __init__(self, sources: Sequence[SourceFacts], schema: pa.Schema, *, descriptor_count: int, temporary: Path) -> None:
+        self._sources, self._schema, self._temporary = sources, schema, temporary
+        self._properties = [name for name in schema.names if any(name in source.properties for source in sources)]
+        self._descriptor_count = descriptor_count
+        self._first: dict[int, int] = {}
+        self._also: dict[int, list[tuple[str, tuple[float | None, ...]]]] = {}
+        self.counts = [SourceCounts() for _ in sources]
+        self._spill_schema = _spill_schema(descriptor_count, len(self._properties))
+        self._sink = pa.OSFile(str(temporary), "wb")
+        self._spill = pa.ipc.new_stream(self._sink, self._spill_schema)
+
+    def add(self, batch: ParsedBatch) -> list[dict]:
+        """Take a batch; gives back its rejected rows as records of the table of rejected rows."""
+        facts, counts = self._sources[batch.source], self.counts[batch.source]
+        places = [facts.properties.index(name) if name in facts.properties else None for name in self._properties]
+        fresh: list[tuple] = []
+        rejected = []
+        for row, key, result in zip(batch.rows, batch.keys, batch.results, strict=True):
+            counts.rows += 1
+            if isinstance(result, str) or isinstance(row, BadRow):
+                reason = result if isinstance(result, str) else ""
+                counts.rejected[reason] += 1
+                rejected.append(_rejected(facts.name, row, reason))
+                continue
+            counts.accepted += 1
+            # The row's position would be the plainest name for a row without one, but removing a row would then change all that follow.
+            name = f"{facts.name}:{row.id or '#' + key.hex()[:12]}"
+            values = tuple([None if place is None else row.values[place] for place in places])
+            self._place(batch.source, name, values, result, fresh, counts)
+        self._write(fresh)
+        return rejected
+
+    def tables(self, split: SplitRule) -> Iterator[pa.Table]:
+        """The merged molecules in order of first occurrence, one table for each batch that was added."""
+        self._spill.close()
+        self._sink.close()
+        self._first.clear()
+        ordinal = 0
+        with pa.OSFile(str(self._temporary)) as stream:
+            for batch in pa.ipc.open_stream(stream):
+                yield self._complete(batch, ordinal, split)
+                ordinal += len(batch)
+
+    def close(self) -> None:
+        self._sink.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _place(self, source: int, name: str, values: tuple, result: Standardized, fresh: list[tuple], counts: SourceCounts) -> None:
+        digest = hashlib.sha256(result.smiles.encode()).hexdigest()
+        molecule = int(digest[:16], 16)
+        known = len(self._first)
+        first = self._first.setdefault(molecule, known)
+        if first == known:
+            fresh.append((source, name, digest, result.smiles, result.scaffold, *result.descriptors, *values))
+        else:
+            counts.duplicates += 1
+            self._also.setdefault(first, []).append((name, values))
+
+    def _write(self, fresh: list[tuple]) -> None:
+        if fresh:
+            arrays = [pa.array(column, type=kind.type) for column, kind in zip(zip(*fresh, strict=True), self._spill_schema, strict=True)]
+            self._spill.write_batch(pa.record_batch(arrays, schema=self._spill_schema))
+
+    def _complete(self, batch: pa.RecordBatch, ordinal: int, split: SplitRule) -> pa.Table:
+        columns = [column.to_pylist() for column in batch.columns]
+        source, name, digest, smiles, scaffold = columns[:5]
+        names, values = self._merge(ordinal, name, columns[5 + self._descriptor_count :])
+        ids = [one[:16] for one in digest]
+        complete = [
+            ids,
+            smiles,
+            [self._sources[one].name for one in source],
+            names,
+            [self._sources[one].licence for one in source],
+            [self._sources[one].origin for one in source],
+            digest,
+            scaffold,
+            [split.split_of(one) for one in ids],
+            [split.scaffold_split_of(one, molecule) for one, molecule in zip(scaffold, ids, strict=True)],
+            *columns[5 : 5 + self._descriptor_count],
+            *values,
+        ]
+        arrays = [pa.array(column, type=kind.type) for column, kind in zip(complete, self._schema, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=self._schema)
+
+    def _merge(self, ordinal: int, name: list[str], values: list[list[float | None]]) -> tuple[list[list[str]], list[list[float | None]]]:
+        names = [[one] for one in name]
+        for place in range(len(names)):
+            also = self._also.get(ordinal + place)
+            if also:
+                names[place] = sorted([name[place], *(other for other, _ in also)])
+                for index, column in enumerate(values):
+                    column[place] = _median([column[place], *(others[index] for _, others in also)])
+        return names, values
+
+
+def cut_into_shards(tables: Iterator[pa.Table], *, rows_per_shard: int) -> Iterator[pa.Table]:
+    """The rows of `tables` in order, cut where their content says so.
+
+    A shard ends after a molecule whose id is divisible by `rows_per_shard`, from a quarter to twice that many rows. Every place to cut depends on
+    the rows near it alone, so a removed or added molecule changes its own shard, and those behind it keep their rows; cutting at fixed counts would
+    shift them all. Hash buckets would not do: molecules added at the end of a source would fall into every bucket.
+    """
+    least, most = max(1, rows_per_shard // 4), 2 * rows_per_shard
+    pending: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        start = 0
+        for place, molecule in enumerate(table["id"].to_pylist()):
+            count += 1
+            if count >= most or (count >= least and int(molecule, 16) % rows_per_shard == 0):
+                pending.append(table.slice(start, place + 1 - start))
+                yield pa.concat_tables(pending).combine_chunks()
+                pending, count, start = [], 0, place + 1
+        if start < len(table):
+            pending.append(table.slice(start))
+    if pending:
+        yield pa.concat_tables(pending).combine_chunks()
+
+
+def _rejected(source: str, row: Row | BadRow, reason: str) -> dict:
+    name = row.id if isinstance(row, Row) else ""
+    text = row.text.encode("utf-8", "replace").decode("utf-8")
+    return {"source": source, "row": row.row, "id": name[:_TEXT_CHARS_KEPT], "text": text[:_TEXT_CHARS_KEPT], "reason": reason}
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _spill_schema(descriptor_count: int, property_count: int) -> pa.Schema:
+    fixed = [("source", pa.int32()), ("name", pa.string()), ("digest", pa.string()), ("smiles", pa.string()), ("scaffold", pa.string())]
+    return pa.schema(fixed + [(f"number_{index}", pa.float64()) for index in range(descriptor_count + property_count)])

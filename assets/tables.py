@@ -1,0 +1,93 @@
+"""The schema of every Parquet file the assets write, what each column means, and the one way to write them.
+
+Equal rows give equal bytes: codec, level, row group size and format version are pinned, no pandas metadata and no times are stored. The unit of a
+numeric column lies in the metadata of its field, under `unit`.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS_PER_ROW_GROUP = 16_384
+
+COLUMN_DOCS: Mapping[str, str] = {
+    "id": "first 16 hexadecimal digits of `sha256`",
+    "smiles": "canonical SMILES as RDKit writes it",
+    "source": "name of the source in which the molecule occurs first",
+    "source_ids": "every row merged into this one, sorted: `source:the row's own id`, or `source:#digest of the row's text` where it has none",
+    "licence": "licence of the source of the first occurrence",
+    "origin": "where that source came from: an address, a path inside the rdkit wheel, or a path in the project",
+    "sha256": "SHA-256 of `smiles`",
+    "scaffold": "Bemis-Murcko scaffold as canonical SMILES; empty for a molecule without rings",
+    "split_random": "train, valid or test by a hash of `id`",
+    "split_scaffold": "train, valid or test by a hash of `scaffold`: one scaffold is never in two splits",
+    "row": "position of the row among the records of its source, from 0",
+    "text": "what the row said, shortened",
+    "reason": "why the row was rejected",
+    "file": "path of the file inside the folder of the artifact",
+    "kind": "how the file came: rdkit, file, url or repeat_units",
+    "format": "format asked for; auto: recognised by name and content",
+    "bytes": "size of the file",
+    "role": "which dataset the source feeds: molecules or polymers",
+    "options": "how to read the file, as JSON: columns, units, delimiter, encoding, member",
+}
+
+SOURCE_INDEX = pa.schema(
+    [
+        ("source", pa.string()),
+        ("file", pa.string()),
+        ("kind", pa.string()),
+        ("format", pa.string()),
+        ("origin", pa.string()),
+        ("licence", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("role", pa.string()),
+        ("options", pa.string()),
+    ]
+)
+
+REJECTED_ROWS = pa.schema([("source", pa.string()), ("row", pa.int64()), ("id", pa.string()), ("text", pa.string()), ("reason", pa.string())])
+
+MOLECULE_COLUMNS = (
+    ("id", pa.string()),
+    ("smiles", pa.string()),
+    ("source", pa.string()),
+    ("source_ids", pa.list_(pa.string())),
+    ("licence", pa.string()),
+    ("origin", pa.string()),
+    ("sha256", pa.string()),
+    ("scaffold", pa.string()),
+    ("split_random", pa.string()),
+    ("split_scaffold", pa.string()),
+)
+
+
+def molecule_schema(descriptor_units: Mapping[str, str], property_units: Mapping[str, str]) -> pa.Schema:
+    """The columns of `molecules` and `polymers`: the fixed ones, then the descriptors, then the properties of the sources (nullable).
+
+    descriptor_units, property_units: unit by column name, in column order.
+    """
+    numbers = [*descriptor_units.items(), *property_units.items()]
+    return pa.schema(
+        [pa.field(name, kind) for name, kind in MOLECULE_COLUMNS] + [pa.field(name, pa.float64(), metadata={"unit": unit}) for name, unit in numbers]
+    )
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write `table` to the new file `path`."""
+    with open_writer(path, table.schema) as writer:
+        writer.write_table(table, row_group_size=ROWS_PER_ROW_GROUP)
+
+
+def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer with the pinned settings. Give it tables of whole row groups, or the bytes depend on how the rows were handed over."""
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, version="2.6", data_page_version="1.0", write_page_checksum=True)
+
+
+def table_from_rows(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """`rows` as a table; a missing key is a null."""
+    return pa.Table.from_pylist(list(rows), schema=schema)

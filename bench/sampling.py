@@ -1,0 +1,116 @@
+"""Sampling with the key-value cache beside the cache-less loop that recomputes the whole molecule for every token.
+
+    python bench/sampling.py --scale smoke     # a small model, seconds
+    python bench/sampling.py                   # 11 M parameters, batches of 16 and 64, 64 tokens: some minutes on one thread
+
+First both write the same greedy molecules; without that no number is given. Then rounds take turns, the first is dropped, and the median of the
+pairs' ratios of CPU time is reported. Untrained weights: what is written does not matter for speed, and <eos> is kept out so that all rows go
+to the end.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from training.polymers.gpt.config import PolyGPTShape  # noqa: E402 (the project need not be installed)
+from training.polymers.gpt.networks import PolyGPT  # noqa: E402
+from training.polymers.gpt.sample import SamplingSettings, choose_token, sample_tokens  # noqa: E402
+from training.polymers.smiles_tokenizer import BOS, EOS  # noqa: E402
+
+GREEDY = SamplingSettings(temperature=0)
+
+
+class EndlessPolyGPT(PolyGPT):
+    """A PolyGPT that never ends a molecule, so that both sides do the same work."""
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return super().logits(hidden).index_fill(-1, torch.tensor([EOS]), -1e9)
+
+
+@torch.inference_mode()
+def without_cache(model: PolyGPT, batch: int, steps: int) -> torch.Tensor:
+    """Greedy tokens [B, steps], each from a forward pass over everything written so far."""
+    prefix = torch.zeros(batch, model.shape.width)
+    tokens = torch.full((batch, 1), BOS)
+    for _ in range(steps):
+        logits = model.logits(model(tokens, prefix)[:, -1])
+        tokens = torch.cat([tokens, choose_token(logits.float(), torch.zeros(batch), GREEDY).unsqueeze(-1)], dim=1)
+    return tokens[:, 1:]
+
+
+def with_cache(model: PolyGPT, batch: int, steps: int) -> torch.Tensor:
+    """The same from `sample_tokens`."""
+    nothing = torch.zeros(batch, 0)
+    return sample_tokens(model, nothing, nothing.bool(), GREEDY, steps=steps)
+
+
+def measure(function, *arguments) -> tuple[float, float]:
+    """(CPU seconds, wall seconds)."""
+    cpu, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    function(*arguments)
+    now = resource.getrusage(resource.RUSAGE_SELF)
+    return now.ru_utime + now.ru_stime - cpu.ru_utime - cpu.ru_stime, time.perf_counter() - wall
+
+
+def compare(model: PolyGPT, batch: int, steps: int, rounds: int) -> dict[str, float | int | bool]:
+    """One row of the table. Raises SystemExit when the two sides differ."""
+    if not torch.equal(with_cache(model, batch, steps), without_cache(model, batch, steps)):
+        sys.exit(f"batch {batch}: greedy molecules with and without the cache differ; no speed is reported")
+    pairs = [(measure(with_cache, model, batch, steps), measure(without_cache, model, batch, steps)) for _ in range(rounds + 1)][1:]
+    ratios = [slow[0] / fast[0] for fast, slow in pairs]
+    fast_cpu = statistics.median(fast[0] for fast, _ in pairs)
+    slow_cpu = statistics.median(slow[0] for _, slow in pairs)
+    return {
+        "batch": batch,
+        "tokens": steps,
+        "cached_cpu_s": round(fast_cpu, 4),
+        "cacheless_cpu_s": round(slow_cpu, 4),
+        "cached_molecules_per_cpu_s": round(batch / fast_cpu, 2),
+        "ratio": round(statistics.median(ratios), 2),
+        "ratio_min": round(min(ratios), 2),
+        "ratio_max": round(max(ratios), 2),
+        # Waiting for other work on the machine shows as wall time without CPU time; CPU times stay usable.
+        "quiet_machine": all(wall <= 1.3 * cpu for pair in pairs for cpu, wall in pair),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=("smoke", "std"), default="std")
+    parser.add_argument("--rounds", type=int, help="rounds after the first (default: 2 smoke, 5 std)")
+    parser.add_argument("--batches", type=int, nargs="+", help="molecules side by side (default: 16 smoke; 1 16 64 std)")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    smoke = arguments.scale == "smoke"
+    size = {"width": 96, "layers": 2, "heads": 4} if smoke else {"width": 384, "layers": 6, "heads": 6}
+    steps, batches = (32, (16,)) if smoke else (64, (1, 16, 64))
+    model = EndlessPolyGPT(PolyGPTShape(vocabulary_size=128, maximum_tokens=steps + 1, dropout=0.0, **size)).eval()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    rows = [compare(model, batch, steps, arguments.rounds or (2 if smoke else 5)) for batch in arguments.batches or batches]
+    print(f"{parameters:,} parameters, {steps} tokens, one thread, torch {torch.__version__}; greedy molecules equal")
+    print("batch  cached CPU s  cache-less CPU s  molecules/CPU s  ratio (min-max)")
+    for row in rows:
+        print(
+            f"{row['batch']:5d}  {row['cached_cpu_s']:12.3f}  {row['cacheless_cpu_s']:16.3f}  {row['cached_molecules_per_cpu_s']:15.1f}"
+            f"  {row['ratio']:5.1f} ({row['ratio_min']:.1f}-{row['ratio_max']:.1f})" + ("" if row["quiet_machine"] else "  busy machine")
+        )
+    if arguments.json:
+        result = {"scale": arguments.scale, "machine": platform.machine(), "torch": torch.__version__, "parameters": parameters, "rows": rows}
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

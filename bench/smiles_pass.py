@@ -1,0 +1,175 @@
+"""The whole `molecules` stage beside a bare RDKit loop that computes the same columns: what does everything around RDKit cost?
+
+    python -m bench.smiles_pass                               # half a minute, 2,000 rows
+    python -m bench.smiles_pass --scale std --json smiles_pass.json
+
+Sides: `figment` reads a SMILES file, parses in one process, merges, splits and writes Parquet and the memo; `bare` is a loop over the same texts
+in memory: parse, canonical SMILES, scaffold, descriptors, nothing else. `again` is figment's next build after 1 % of the rows changed. A first round
+checks that both find the same molecules with the same numbers, and that figment parses each row once; then the sides take turns in fresh order.
+Ratios are of CPU time of this process, round by round. Exits 1 when the results differ. Aim: `figment` at most 1.15.
+"""
+
+import argparse
+import json
+import platform
+import random
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import rdkit
+from rdkit import Chem, RDConfig, rdBase
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
+from assets.molecules.build import BuildFacts, DatasetConfig, build_dataset
+from assets.molecules.reading import SourceFile
+from assets.molecules.rows import ReadOptions
+from training.common.descriptors import descriptors_named
+from training.common.params import load_params
+from training.common.reporting import Reporter
+
+ROOT = Path(__file__).resolve().parent.parent
+SCALES = {"smoke": {"rows": 2_000, "rounds": 3}, "std": {"rows": 100_000, "rounds": 5}}
+AIM = 1.15
+
+
+class Quiet(Reporter):
+    def log(self, message: str) -> None:
+        pass
+
+
+def make_inputs(rows: int, seed: int) -> list[str]:
+    """Random spellings of the 5,000 molecules in the rdkit wheel, as many as asked for; about 0.2 % are invalid there and stay so."""
+    lines = [line.split()[0] for line in (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()]
+    draw = random.Random(seed)
+    texts = []
+    with rdBase.BlockLogs():
+        for index in range(rows):
+            molecule = Chem.MolFromSmiles(lines[index % len(lines)])
+            texts.append(Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=draw.randrange(1, 1 << 30))[0] if molecule else lines[index % len(lines)])
+    return texts
+
+
+def bare_loop(texts: list[str], names: list[str]) -> dict[str, tuple]:
+    """(scaffold, *descriptors) by canonical SMILES, as briefly as RDKit allows."""
+    functions = [descriptor.function for descriptor in descriptors_named(names)]
+    found = {}
+    with rdBase.BlockLogs():
+        for text in texts:
+            molecule = Chem.MolFromSmiles(text)
+            if molecule is None:
+                continue
+            smiles = Chem.MolToSmiles(molecule)
+            scaffold = Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(molecule)) if molecule.GetRingInfo().NumRings() else ""
+            found[smiles] = (scaffold, *[function(molecule) for function in functions])
+    return found
+
+
+def figment(texts: list[str], config: DatasetConfig, folder: Path) -> BuildFacts:
+    file = folder / "texts.smi"
+    file.write_text("".join(f"{text}\n" for text in texts))
+    source = SourceFile("texts", file, "molecules", "BSD-3-Clause", "rdkit", ReadOptions(header=False, smiles_column="0"))
+    return build_dataset("molecules", config, [source], folder / "molecules", scratch=folder / "scratch", workers=1, reporter=Quiet())
+
+
+def cpu_seconds(work: Callable, *arguments: object) -> float:
+    started = time.process_time()
+    work(*arguments)
+    return time.process_time() - started
+
+
+def check_equal(texts: list[str], config: DatasetConfig) -> dict[str, int]:
+    """Both sides once; exits when they differ."""
+    with tempfile.TemporaryDirectory() as folder:
+        facts = figment(texts, config, Path(folder))
+        rows = [row for shard in Path(folder, "molecules").glob("molecules-*.parquet") for row in pq.read_table(shard).to_pylist()]
+    ours = {row["smiles"]: (row["scaffold"], *[row[name] for name in config.descriptors]) for row in rows}
+    theirs = bare_loop(texts, config.descriptors)
+    # Spellings of one molecule may differ in the last digits of a descriptor: sums run in another order.
+    differ = [smiles for smiles in ours.keys() | theirs.keys() if not _agree(ours.get(smiles), theirs.get(smiles))]
+    if differ or facts.counts.parsed != len(texts):
+        print(
+            f"DISAGREE: {len(differ)} molecules differ (first: {differ[:3]}); {facts.counts.parsed:,} parses for {len(texts):,} rows", file=sys.stderr
+        )
+        sys.exit(1)
+    return {"rows": len(texts), "molecules": len(ours), "rejected": facts.summary["rows_rejected"], "mol_parses": facts.counts.parsed}
+
+
+def _agree(ours: tuple | None, theirs: tuple | None) -> bool:
+    if ours is None or theirs is None or ours[0] != theirs[0]:
+        return False
+    return all(abs(a - b) <= 1e-9 * max(1.0, abs(b)) for a, b in zip(ours[1:], theirs[1:], strict=True))
+
+
+def run_round(texts: list[str], config: DatasetConfig, draw: random.Random) -> dict[str, float]:
+    """CPU seconds of each side, in random order; `again` follows figment's own build."""
+    seconds: dict[str, float] = {}
+    sides = ["bare", "figment"]
+    draw.shuffle(sides)
+    for side in sides:
+        if side == "bare":
+            seconds["bare"] = cpu_seconds(bare_loop, texts, config.descriptors)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                seconds["figment"] = cpu_seconds(figment, texts, config, Path(folder))
+                hundredth = len(texts) // 100
+                changed = texts[hundredth:] + [f"F{text}" for text in texts[:hundredth]]
+                seconds["again"] = cpu_seconds(figment, changed, config, Path(folder))
+    return seconds
+
+
+def report(counts: dict[str, int], rounds: list[dict[str, float]]) -> dict:
+    sides = {}
+    for side in ("bare", "figment", "again"):
+        ratios = [seconds[side] / seconds["bare"] for seconds in rounds]
+        median_s = statistics.median(seconds[side] for seconds in rounds)
+        sides[side] = {
+            "cpu_s_median": round(median_s, 3),
+            "us_per_row": round(1e6 * median_s / counts["rows"], 1),
+            "ratio_median": round(statistics.median(ratios), 3),
+            "ratio_low": round(min(ratios), 3),
+            "ratio_high": round(max(ratios), 3),
+        }
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    versions = {"rdkit": rdkit.__version__, "python": platform.python_version(), "machine": platform.machine()}
+    return {"aim": AIM, "counts": counts, "rounds": len(rounds), "sides": sides, "peak_rss_mib": round(peak_mib), "versions": versions}
+
+
+def show(result: dict) -> None:
+    counts = result["counts"]
+    print(f"{counts['rows']:,} rows, {counts['molecules']:,} molecules, {counts['mol_parses']:,} Mol parses; {result['rounds']} rounds; same results")
+    print(f"{'side':10}{'CPU s':>10}{'us/row':>10}{'ratio':>10}{'low':>10}{'high':>10}")
+    for side, row in result["sides"].items():
+        print(f"{side:10}{row['cpu_s_median']:>10}{row['us_per_row']:>10}{row['ratio_median']:>10}{row['ratio_low']:>10}{row['ratio_high']:>10}")
+    verdict = "met" if result["sides"]["figment"]["ratio_median"] <= AIM else "MISSED"
+    print(f"aim: figment at most {AIM} of bare: {verdict}; peak {result['peak_rss_mib']:,} MiB for all sides together")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--scale", choices=SCALES, default="smoke")
+    parser.add_argument("--repeat", type=int, default=None, help="rounds (default: as the scale says)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
+    arguments = parser.parse_args()
+    scale = SCALES[arguments.scale]
+    asked = load_params(ROOT / "params.yaml", "molecules", DatasetConfig)
+    # The bare loop rejects nothing but what RDKit cannot parse, so neither does the other side here.
+    config = DatasetConfig(descriptors=asked.descriptors, salts="keep", max_heavy_atoms=10_000, max_smiles_chars=10_000, min_heavy_atoms=0)
+    texts = make_inputs(scale["rows"], arguments.seed)
+    counts = check_equal(texts, config)
+    draw = random.Random(arguments.seed)
+    rounds = [run_round(texts, config, draw) for _ in range(arguments.repeat or scale["rounds"])]
+    result = report(counts, rounds)
+    show(result)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

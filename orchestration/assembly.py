@@ -1,0 +1,49 @@
+"""How Figment's Dagster definitions are put together: the bridge's assets of dvc.yaml, with commands started the way compute.yaml says."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration.bridge.assets import StageRunner
+from orchestration.bridge.definitions import build_definitions as build_bridge_definitions
+from orchestration.bridge.graph import Stage
+from orchestration.bridge.meta import StageMeta
+from orchestration.bridge.process import Outcome
+from orchestration.bridge.project import Project
+from orchestration.checkout import open_project
+from orchestration.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
+
+# What Dagster knows of a run, under the names the stages know.
+_RENAMED = {"DAGSTER_RUN_ID": "FIGMENT_DAGSTER_RUN_ID", "DAGSTER_RUN_URL": "FIGMENT_RUN_URL"}
+
+
+def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Definitions:
+    """Everything Dagster shows of the project at `root`.
+
+    launcher: how commands reach processors; by compute.yaml when None. Raises GraphError or ParamsError when dvc.yaml or compute.yaml cannot be used.
+    """
+    project = open_project(root)
+    compute = load_compute(root / COMPUTE_FILE, list(project.graph.stages))
+    return build_bridge_definitions(project, run=_runner(project, launcher or LocalLauncher(compute, project.paths.locks / "gpus")))
+
+
+def _runner(project: Project, launcher: Launcher) -> StageRunner:
+    def run(
+        stage: Stage, meta: StageMeta, environment: Mapping[str, str], hear: Callable[[str, str], None], is_cancelled: Callable[[], bool]
+    ) -> Outcome:
+        variables = {**environment, **_links(project.root, stage, environment)}
+        job = Job(stage.name, stage.cmd, project.root / stage.wdir, variables, meta.pool)
+        return launcher(job, on_output=hear, is_cancelled=is_cancelled)
+
+    return run
+
+
+def _links(root: Path, stage: Stage, environment: Mapping[str, str]) -> dict[str, str]:
+    """What lets a training name the Dagster run and the commit it came from."""
+    links = {ours: environment[theirs] for theirs, ours in _RENAMED.items() if theirs in environment}
+    commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if commit.returncode == 0:
+        links["FIGMENT_GIT_COMMIT"] = commit.stdout.strip()
+    return links | {"FIGMENT_STAGE": stage.name}

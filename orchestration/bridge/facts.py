@@ -1,0 +1,53 @@
+"""What can be said of any output from its files alone: rows of Parquet shards, numbers of metric files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from orchestration.bridge.graph import Stage
+from orchestration.bridge.project import Project
+
+
+def output_facts(project: Project, stage: Stage) -> dict[str, Any]:
+    """Metadata of a stage's outputs: `dagster/row_count` for Parquet, and every number in its metric files."""
+    facts: dict[str, Any] = {}
+    rows = [count for out in stage.data_outs if (count := parquet_rows(project.root / out.path)) is not None]
+    if rows:
+        facts["dagster/row_count"] = sum(rows)
+    written = tuple(out.path for out in stage.outs)
+    metrics = [out.path for out in stage.outs if out.kind == "metric"]
+    metrics += [path for path in project.graph.metric_files if any(path == out or path.startswith(f"{out}/") for out in written)]
+    for path in dict.fromkeys(metrics):
+        facts |= _numbers(project.root / path)
+    return facts
+
+
+def parquet_shards(path: Path) -> list[Path]:
+    """The Parquet files that are the table: numbered shards (`name-00000.parquet`) where there are any, else all."""
+    if path.is_file():
+        return [path] if path.suffix == ".parquet" else []
+    files = sorted(path.glob("*.parquet"))
+    shards = [file for file in files if file.stem.rpartition("-")[2].isdigit()]
+    return shards or files
+
+
+def parquet_rows(path: Path) -> int | None:
+    """Rows of all shards below `path`, from their footers; None when there is no Parquet."""
+    shards = parquet_shards(path)
+    if not shards:
+        return None
+    from pyarrow.parquet import read_metadata
+
+    return sum(read_metadata(shard).num_rows for shard in shards)
+
+
+def _numbers(path: Path) -> dict[str, float]:
+    if path.suffix != ".json" or not path.is_file():
+        return {}
+    found = json.loads(path.read_text())
+    if not isinstance(found, dict):
+        return {}
+    # The bounds and the denominator of a number stay beside it in the file: a page of them hides the numbers.
+    beside = {f"{key}{end}" for key in found for end in ("_low", "_high", "_n")}
+    numbers = {str(key): value for key, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    return {key: value for key, value in numbers.items() if key not in beside}

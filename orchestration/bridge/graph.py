@@ -1,0 +1,159 @@
+"""The graph that dvc.yaml describes, as plain typed values: no dagster, no dvc, no files opened.
+
+A stage is an artifact. Its dependencies are edges when another stage writes them, and plain inputs (code, data added by hand) otherwise.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+
+class GraphError(Exception):
+    """dvc.yaml, or the meta of one of its stages, cannot be used; the message says where, what was found and what is expected."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Out:
+    """One output of a stage. `path` is relative to the root; `cached` is false for files that git keeps; `persist` outputs survive a rerun."""
+
+    path: str
+    kind: Literal["out", "metric", "plot"] = "out"
+    cached: bool = True
+    persist: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ParamsFile:
+    """Parameters a stage depends on: `keys` (dotted) of `path`, or the whole file when `keys` is empty."""
+
+    path: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml with every template resolved. Paths are relative to the root, in POSIX form."""
+
+    name: str
+    cmd: tuple[str, ...]
+    deps: tuple[str, ...]
+    params: tuple[ParamsFile, ...]
+    outs: tuple[Out, ...]
+    wdir: str = "."
+    desc: str = ""
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    frozen: bool = False
+    always_changed: bool = False
+
+    @property
+    def data_outs(self) -> tuple[Out, ...]:
+        """The outputs that are the artifact: all but metrics and plots that git keeps."""
+        kept = tuple(out for out in self.outs if out.kind == "out" or out.cached)
+        return kept or self.outs
+
+    @property
+    def is_callback(self) -> bool:
+        """DVC runs a stage with neither dependency nor output every time."""
+        return not (self.deps or self.params or self.outs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """All stages in topological order (upstream first), and who writes what."""
+
+    root: Path
+    stages: Mapping[str, Stage]
+    # Top-level `metrics:` and `plots:` of dvc.yaml: files inside outputs that people want to see.
+    metric_files: tuple[str, ...] = ()
+    plot_files: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Stage:
+        try:
+            return self.stages[name]
+        except KeyError:
+            import difflib
+
+            near = difflib.get_close_matches(name, self.stages, n=1)
+            hint = f" (did you mean '{near[0]}'?)" if near else ""
+            raise GraphError(f"dvc.yaml has no stage '{name}'{hint}; stages: {', '.join(self.stages)}") from None
+
+    def producer_of(self, path: str) -> str | None:
+        """The stage that writes `path`, or the first that writes something around or inside it; None for an input nobody writes."""
+        return next(iter(self.producers_of(path)), None)
+
+    def producers_of(self, path: str) -> tuple[str, ...]:
+        """The stage that writes `path` or a folder around it; else all stages that write something inside it."""
+        around = [str(folder) for folder in (PurePosixPath(path), *PurePosixPath(path).parents) if str(folder) in self._writers]
+        if around:
+            return (self._writers[around[0]],)
+        inside = path.rstrip("/") + "/"
+        return tuple(dict.fromkeys(name for out, name in self._writers.items() if out.startswith(inside)))
+
+    def upstream(self, name: str) -> tuple[str, ...]:
+        """The stages whose outputs `name` reads directly, in the order of its dependencies."""
+        return self._upstream[name]
+
+    def downstream(self, names: Iterable[str]) -> set[str]:
+        """`names` and everything made from them."""
+        reached = set(names)
+        for name in self.stages:
+            if reached.intersection(self._upstream[name]):
+                reached.add(name)
+        return reached
+
+    def artifact_deps(self, name: str) -> dict[str, str]:
+        """Dependency path -> writing stage, for the dependencies that are artifacts."""
+        found = ((path, self.producer_of(path)) for path in self.stages[name].deps)
+        return {path: writer for path, writer in found if writer is not None}
+
+    @cached_property
+    def _writers(self) -> dict[str, str]:
+        return {out.path: stage.name for stage in self.stages.values() for out in stage.outs}
+
+    @cached_property
+    def _upstream(self) -> dict[str, tuple[str, ...]]:
+        return {
+            name: tuple(dict.fromkeys(before for path in stage.deps for before in self.producers_of(path))) for name, stage in self.stages.items()
+        }
+
+
+def build_graph(root: Path, stages: Iterable[Stage], *, metric_files: Iterable[str] = (), plot_files: Iterable[str] = ()) -> Graph:
+    """The stages as a Graph in topological order; ties keep the order of dvc.yaml. Raises GraphError on a cycle and on outputs that overlap."""
+    given = {stage.name: stage for stage in stages}
+    _check_outputs_are_apart(given.values())
+    unordered = Graph(root, given)
+    ordered: dict[str, Stage] = {}
+    entered: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in ordered:
+            return
+        if name in entered:
+            raise GraphError(f"dvc.yaml: stages depend on each other in a circle: {' -> '.join([*entered[entered.index(name) :], name])}")
+        entered.append(name)
+        for before in unordered.upstream(name):
+            visit(before)
+        entered.pop()
+        ordered[name] = given[name]
+
+    for name in given:
+        visit(name)
+    return Graph(root, ordered, tuple(metric_files), tuple(plot_files))
+
+
+def _check_outputs_are_apart(stages: Iterable[Stage]) -> None:
+    """As in DVC, no path is written by two stages, and no output lies inside another: its id would change with a neighbour's."""
+    writers: dict[str, str] = {}
+    written = [(out.path, stage.name) for stage in stages for out in stage.outs]
+    for path, name in written:
+        if path in writers:
+            raise GraphError(f"dvc.yaml: {path} is an output of {writers[path]} and again of {name}; give each its own path")
+        writers[path] = name
+    for path, name in written:
+        for folder in map(str, PurePosixPath(path).parents):
+            if folder in writers:
+                raise GraphError(
+                    f"dvc.yaml: {path}, an output of {name}, lies inside {folder}, an output of {writers[folder]}; give it a place of its own"
+                )

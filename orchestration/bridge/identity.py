@@ -1,0 +1,213 @@
+"""Content ids, fast: DVC's hash of a file or folder, remembered by what the file system says of it.
+
+An id is a function of bytes alone. The memory (SQLite) only spares reading files whose size, inode and modification time have not moved;
+a file touched within the last moments is never trusted, because a file system's clock is coarser than a program's.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+# A write this recent could be followed by another one with the same time stamp.
+_RACY_NS = 50_000_000
+_TABLES = """
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, md5 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS trees (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, id TEXT NOT NULL, files INTEGER, bytes INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cached (path TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (md5 TEXT PRIMARY KEY, normalised TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, stage TEXT, id TEXT, at REAL, door TEXT, outcome TEXT, detail TEXT);
+CREATE INDEX IF NOT EXISTS events_by_stage ON events (stage, number);
+CREATE TABLE IF NOT EXISTS withheld (stage TEXT PRIMARY KEY, reason TEXT NOT NULL, entry TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a path holds: its id, its number of files and bytes, and whether every file is a protected hard link (as DVC links from its cache)."""
+
+    id: str
+    files: int
+    bytes: int
+    is_linked: bool = False
+
+
+def file_md5(path: Path) -> str:
+    """md5 of the bytes of `path`, as DVC 3 records it."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def tree_id(md5_by_relpath: Mapping[str, str]) -> str:
+    """DVC's id of a folder from the md5 of each file in it."""
+    return hashlib.md5(tree_listing(md5_by_relpath), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def tree_listing(md5_by_relpath: Mapping[str, str]) -> bytes:
+    """The bytes that DVC's cache keeps for a folder, and of which the folder's id is the md5."""
+    rows = [{"md5": md5_by_relpath[name], "relpath": name} for name in sorted(md5_by_relpath)]
+    return json.dumps(rows, sort_keys=True).encode()
+
+
+class ContentStore:
+    """The memory of one project. Safe to use from several threads and processes; every call is a short transaction.
+
+    files_hashed counts the files whose bytes were read since this object was made: zero on a project where nothing changed.
+    """
+
+    def __init__(self, database: Path) -> None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        self._database = database
+        self._local = threading.local()
+        self.files_hashed = 0
+        with self.connection() as connection:
+            connection.executescript(_TABLES)
+
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, as a context manager that commits."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._database, timeout=60)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            self._local.connection = connection
+        return connection
+
+    def content(self, path: Path, *, trust_stamps: bool = True) -> Content | None:
+        """What `path` holds now, or None when it does not exist. With trust_stamps=False every byte is read again."""
+        while True:
+            try:
+                info = os.stat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            try:
+                return self._content(path, info, trust_stamps=trust_stamps)
+            except (FileNotFoundError, NotADirectoryError):
+                # Somebody removes files while we read them: look again at what is left.
+                continue
+
+    def _content(self, path: Path, info: os.stat_result, *, trust_stamps: bool) -> Content:
+        if stat.S_ISDIR(info.st_mode):
+            return self._tree(path, trust_stamps=trust_stamps)
+        md5 = self._file(path, info, trust_stamps=trust_stamps)
+        return Content(md5, 1, info.st_size, _is_linked(info))
+
+    def md5_by_relpath(self, path: Path, *, trust_stamps: bool = True) -> dict[str, str]:
+        """The md5 of every file below the folder `path`, by its path relative to it."""
+        listing = list(walk_files(path))
+        return self._hash_all(path, listing, trust_stamps=trust_stamps)
+
+    def remembered_md5(self, path: Path) -> str | None:
+        """What the memory holds of the file, if its stamp has not moved; its bytes are not read."""
+        try:
+            stamp = _stamp(os.stat(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        row = self.connection().execute("SELECT md5 FROM files WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
+        return row[0] if row else None
+
+    def _file(self, path: Path, info: os.stat_result, *, trust_stamps: bool) -> str:
+        stamp = _stamp(info)
+        if trust_stamps:
+            row = self.connection().execute("SELECT md5 FROM files WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
+            if row:
+                return row[0]
+        md5 = file_md5(path)
+        self.files_hashed += 1
+        if not _is_racy(info):
+            with self.connection() as connection:
+                connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), stamp, md5))
+        return md5
+
+    def _tree(self, path: Path, *, trust_stamps: bool) -> Content:
+        listing = list(walk_files(path))
+        stamp = _tree_stamp(listing)
+        linked = all(_is_linked(info) for _, info in listing)
+        if trust_stamps:
+            row = self.connection().execute("SELECT id, files, bytes FROM trees WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
+            if row:
+                return Content(row[0], row[1], row[2], linked)
+        md5s = self._hash_all(path, listing, trust_stamps=trust_stamps)
+        content = Content(tree_id(md5s), len(listing), sum(info.st_size for _, info in listing), linked)
+        if not any(_is_racy(info) for _, info in listing):
+            with self.connection() as connection:
+                connection.execute(
+                    "INSERT OR REPLACE INTO trees VALUES (?, ?, ?, ?, ?)", (str(path), stamp, content.id, content.files, content.bytes)
+                )
+        return content
+
+    def _hash_all(self, path: Path, listing: list[tuple[str, os.stat_result]], *, trust_stamps: bool) -> dict[str, str]:
+        prefix = f"{path}/"
+        known: dict[str, tuple[str, str]] = {}
+        if trust_stamps:
+            # "0" is the character after "/": the range is exactly the paths below the folder.
+            rows = self.connection().execute("SELECT path, stamp, md5 FROM files WHERE path > ? AND path < ?", (prefix, f"{path}0"))
+            known = {name[len(prefix) :]: (stamp, md5) for name, stamp, md5 in rows}
+        stamps = {name: _stamp(info) for name, info in listing}
+        unread = [(name, info) for name, info in listing if known.get(name, ("",))[0] != stamps[name]]
+        fresh = dict(zip((name for name, _ in unread), _md5_many([path / name for name, _ in unread]), strict=True))
+        self.files_hashed += len(fresh)
+        with self.connection() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?)",
+                [(prefix + name, stamps[name], fresh[name]) for name, info in unread if not _is_racy(info)],
+            )
+            gone = known.keys() - stamps.keys()
+            connection.executemany("DELETE FROM files WHERE path = ?", [(prefix + name,) for name in gone])
+        return {name: fresh.get(name) or known[name][1] for name, _ in listing}
+
+
+def _md5_many(paths: list[Path]) -> Iterator[str]:
+    if len(paths) < 32:
+        return map(file_md5, paths)
+    # hashlib lets other threads run while it hashes, so the cores share the work.
+    with concurrent.futures.ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        return iter(list(pool.map(file_md5, paths, chunksize=64)))
+
+
+def walk_files(top: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """(relative POSIX path, stat) of every file below `top`; as DVC counts: a link to a file is that file, a link to a folder is nothing."""
+    pending = [""]
+    while pending:
+        relative = pending.pop()
+        # Entries of an open folder are looked up by their bare names: a third of the time on deep paths.
+        descriptor = os.open(f"{top}/{relative}", os.O_RDONLY)
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{relative}{entry.name}/")
+                        continue
+                    try:
+                        info = entry.stat()
+                    except FileNotFoundError:
+                        # A link to nothing, or a file that was there a moment ago.
+                        continue
+                    if not stat.S_ISDIR(info.st_mode):
+                        yield relative + entry.name, info
+        finally:
+            os.close(descriptor)
+
+
+def _stamp(info: os.stat_result) -> str:
+    return f"{info.st_mtime_ns}.{info.st_size}.{info.st_ino}"
+
+
+def _tree_stamp(listing: list[tuple[str, os.stat_result]]) -> str:
+    lines = [f"{name}\0{info.st_mtime_ns}.{info.st_size}.{info.st_ino}\n" for name, info in sorted(listing, key=lambda item: item[0])]
+    return hashlib.blake2b("".join(lines).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _is_linked(info: os.stat_result) -> bool:
+    return info.st_nlink > 1 and not info.st_mode & 0o222
+
+
+def _is_racy(info: os.stat_result) -> bool:
+    return time.time_ns() - info.st_mtime_ns < _RACY_NS

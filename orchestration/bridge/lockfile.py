@@ -1,0 +1,78 @@
+"""dvc.lock as plain values: what DVC recorded when each stage last ran. Read only; DVC alone writes it."""
+
+import dataclasses
+import hashlib
+import json
+import posixpath
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from orchestration.bridge.graph import Graph, GraphError, Stage
+from orchestration.bridge.yaml_memory import read_yaml
+
+
+@dataclasses.dataclass(frozen=True)
+class LockEntry:
+    """What DVC recorded of one stage: ids by path, parameter values by file and key."""
+
+    cmd: tuple[str, ...]
+    deps: Mapping[str, str]
+    params: Mapping[str, Mapping[str, Any]]
+    outs: Mapping[str, str]
+
+    def output_id(self, stage: Stage) -> str | None:
+        """The artifact's id: the id of its one output, a hash over several, or for a stage that writes nothing a hash of what it read."""
+        if not stage.outs:
+            read = [self.cmd, dict(self.deps), {path: dict(values) for path, values in self.params.items()}]
+            return hashlib.md5(json.dumps(read, sort_keys=True, default=str).encode(), usedforsecurity=False).hexdigest()
+        ids = [(out.path, self.outs[out.path]) for out in stage.data_outs if out.path in self.outs]
+        return combined_id(ids)
+
+
+def combined_id(ids: list[tuple[str, str]]) -> str | None:
+    """One id for one output; for several, an md5 over paths and ids; None for none."""
+    if len(ids) < 2:
+        return ids[0][1] if ids else None
+    return hashlib.md5(json.dumps(sorted(ids)).encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Lock:
+    """All of dvc.lock."""
+
+    entries: Mapping[str, LockEntry]
+
+    @cached_property
+    def known_ids(self) -> frozenset[str]:
+        """Every id of every output that stands in the file."""
+        return frozenset(id for entry in self.entries.values() for id in entry.outs.values())
+
+
+def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
+    """dvc.lock of the project, empty when there is none. Raises GraphError when it cannot be read, such as after a merge conflict."""
+    path = graph.root / "dvc.lock"
+    if not path.is_file():
+        return Lock({})
+    data = read_yaml(path, memory, remedy="restore it with `git checkout dvc.lock`")
+    stages = data.get("stages") if isinstance(data, Mapping) else None
+    is_usable = isinstance(stages, Mapping) and all(isinstance(entry, Mapping) for entry in stages.values())
+    if data and not is_usable:
+        raise GraphError(f"{path}: expected a mapping `stages` of stage names to entries, as DVC writes it; restore it with `git checkout dvc.lock`")
+    return Lock({name: _entry(graph, name, value) for name, value in (stages or {}).items() if name in graph.stages})
+
+
+def _entry(graph: Graph, name: str, data: Mapping[str, Any]) -> LockEntry:
+    wdir = graph[name].wdir
+
+    def ids(key: str) -> dict[str, str]:
+        # Without `hash: md5` the entry is DVC 2's, whose ids of text files mean something else: an empty id is never equal.
+        return {
+            posixpath.normpath(posixpath.join(wdir, item["path"])): item.get("md5", "") if item.get("hash") == "md5" else ""
+            for item in data.get(key) or []
+        }
+
+    cmd = data.get("cmd") or []
+    params = {posixpath.normpath(posixpath.join(wdir, file)): values or {} for file, values in (data.get("params") or {}).items()}
+    return LockEntry((cmd,) if isinstance(cmd, str) else tuple(cmd), ids("deps"), params, ids("outs"))

@@ -1,0 +1,260 @@
+"""Make one artifact: ask whether it is stale, restore it if DVC has made it before, else run its command, and record what it was made from.
+
+What an output was made from is what its inputs were when its command started. If an input, a parameter or a file of code moves while
+the command runs, nobody can say which version it read: the output is then not recorded, and the stage stays stale with that reason.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from orchestration.bridge.cache import damaged_copies, damaged_objects
+from orchestration.bridge.dvc_repo import StageStore, as_text, differing
+from orchestration.bridge.graph import GraphError, Stage
+from orchestration.bridge.identity import Content
+from orchestration.bridge.meta import stage_meta
+from orchestration.bridge.process import Outcome
+from orchestration.bridge.project import Project
+from orchestration.bridge.stage_lock import Holder, holder_of, stage_lock
+from orchestration.bridge.status import Cause, StageStatus, project_status
+from orchestration.bridge.trespass import differences, look_around
+
+How = Literal["fresh", "recorded", "restored", "ran"]
+
+
+class StageFailed(Exception):
+    """The command ended badly, or did not write what it promised. Nothing was recorded. `outcome` is None when no command ran."""
+
+    def __init__(self, message: str, outcome: Outcome | None = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class InputsMoved(StageFailed):
+    """The command ended well, but its inputs changed while it ran: the output is kept on disk and not recorded."""
+
+
+class StageCancelled(StageFailed):
+    """Someone asked for the command to stop, and it did."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to make and who asks: `door` is remembered with the artifact."""
+
+    name: str
+    door: str
+    force: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """How the engine reaches the world: a runner for the command, and someone to talk to."""
+
+    run: Callable[[Stage, Mapping[str, str]], Outcome]
+    log: Callable[[str], None] = lambda message: None
+    is_cancelled: Callable[[], bool] = lambda: False
+
+
+@dataclasses.dataclass(frozen=True)
+class Materialized:
+    """What happened. `how`: `fresh` nothing to do, `recorded` only the look of its code changed, `restored` from DVC's run cache, `ran`."""
+
+    name: str
+    how: How
+    id: str
+    content: Content
+    causes: tuple[Cause, ...] = ()
+    seconds: float = 0.0
+    outcome: Outcome | None = None
+    trespasses: tuple[str, ...] = ()
+
+
+def materialize(project: Project, request: Request, surroundings: Surroundings) -> Materialized:
+    """Bring one stage up to date. Its upstream must exist; it may be stale.
+
+    Raises StageFailed (or InputsMoved, StageCancelled) with a message for the user; whatever was recorded before stays recorded.
+    """
+
+    def on_wait(holder: Holder | None) -> None:
+        who = f"process {holder.pid} through {holder.door}" if holder else "another process"
+        surroundings.log(f"{request.name}: already being materialized by {who}; waiting for it")
+
+    # The project is read again once the lock is held: whoever held it before may have made the artifact meanwhile.
+    with stage_lock(project.paths.locks, request.name, door=request.door, on_wait=on_wait, is_cancelled=surroundings.is_cancelled):
+        return _materialize_locked(project.again(), request, surroundings)
+
+
+def running_stages(project: Project) -> dict[str, Holder]:
+    """The stages that are being materialized on this machine now, and by whom."""
+    holders = ((name, holder_of(project.paths.locks, name)) for name in project.graph.stages)
+    return {name: holder for name, holder in holders if holder}
+
+
+def _materialize_locked(project: Project, request: Request, surroundings: Surroundings) -> Materialized:
+    stage = project.graph[request.name]
+    # Before anything is judged: an edit from here on is either seen by the judgement, or found when the stage is recorded.
+    inputs = _inputs(project, stage)
+    status = project_status(project, [stage.name])[stage.name]
+    store = StageStore(project.root, on_wait=surroundings.log)
+    if status.state == "fresh" and not request.force:
+        return _result(project, stage, "fresh")
+    if not request.force and not _is_withheld(status):
+        if status.is_cosmetic:
+            surroundings.log(f"{stage.name}: {'; '.join(cause.text for cause in status.causes)}; recorded as unchanged, nothing was run")
+            _commit(project, stage, store, inputs)
+            return _finish(project, request, stage, "recorded", status)
+        _require_inputs(project, stage)
+        if not stage.always_changed and store.restore(stage.name, is_sound=lambda id: _is_sound(project, id, surroundings)):
+            surroundings.log(f"{stage.name}: restored from the run cache, DVC has made it from exactly these inputs before")
+            _commit(project, stage, store, inputs)
+            return _finish(project, request, stage, "restored", status)
+    _require_inputs(project, stage)
+    return _run(project, request, stage, status, store, surroundings)
+
+
+def _is_withheld(status: StageStatus) -> bool:
+    return any(cause.kind == "withheld" for cause in status.causes)
+
+
+def _is_sound(project: Project, id: str, surroundings: Surroundings) -> bool:
+    """Whether the cache holds the output `id` byte for byte. Damaged objects are removed: DVC would hand them out for ever."""
+    damaged = damaged_objects(project.cache_dir, id)
+    for path in damaged:
+        surroundings.log(f"the DVC cache held damaged bytes under {path.parent.name}{path.name}; removed")
+        path.unlink()
+    return not damaged
+
+
+def _run(project: Project, request: Request, stage: Stage, status: StageStatus, store: StageStore, surroundings: Surroundings) -> Materialized:
+    started, started_at = time.monotonic(), time.time()
+    inputs = _inputs(project, stage)
+    store.prepare_outputs(stage.name, keep_links=stage_meta(stage).replaces_files)
+    spared = _spared(project, stage, since=started_at)
+    watched = look_around(project.root, but=spared)
+    outcome = surroundings.run(stage, command_environment(project, stage))
+    spared |= _spared(project, stage, since=started_at)
+    trespasses = differences(watched, look_around(project.root, but=spared), but=spared)
+    if outcome.cancelled:
+        raise StageCancelled(f"{stage.name} was cancelled after {outcome.seconds:,.0f} s; nothing was recorded", outcome)
+    if outcome.returncode != 0:
+        raise StageFailed(_failure_words(stage, outcome), outcome)
+    _require_outputs(project, stage, outcome)
+    _drop_damaged_objects(project, stage, surroundings)
+    moved = differing(inputs, _inputs(project.again(), stage))
+    if moved:
+        raise _withheld(project, stage, moved, outcome)
+    _commit(project, stage, store, inputs, outcome)
+    done = _finish(project, request, stage, "ran", status, seconds=time.monotonic() - started)
+    return dataclasses.replace(done, outcome=outcome, trespasses=tuple(trespasses))
+
+
+def _commit(project: Project, stage: Stage, store: StageStore, inputs: Mapping[str, object], outcome: Outcome | None = None) -> None:
+    moved = store.commit(stage.name, made_from=inputs)
+    if moved:
+        raise _withheld(project, stage, moved, outcome)
+
+
+def _withheld(project: Project, stage: Stage, moved: list[str], outcome: Outcome | None) -> InputsMoved:
+    names = ", ".join(moved)
+    _withhold(project, stage, f"made by a run during which {names} changed, so what it was made from is unknown; materialize it again")
+    return InputsMoved(f"{stage.name}: {names} changed while its command ran; the output is kept on disk but not recorded", outcome)
+
+
+def _drop_damaged_objects(project: Project, stage: Stage, surroundings: Surroundings) -> None:
+    """DVC keeps an object it already has, and would replace the output just made by the damaged bytes under its name."""
+    for out in stage.outs:
+        for path in damaged_copies(project, out.path) if out.cached else []:
+            surroundings.log(f"the DVC cache held damaged bytes under {path.parent.name}{path.name}; removed, {stage.name} has made them again")
+            path.unlink()
+
+
+def command_environment(project: Project, stage: Stage) -> dict[str, str]:
+    """The environment DVC would give the command, with this Python first on the path."""
+    environment = dict(os.environ)
+    here = str(Path(sys.executable).parent)
+    path = environment.get("PATH", os.defpath)
+    if path.split(os.pathsep)[0] != here:
+        environment["PATH"] = os.pathsep.join([here, path])
+    environment |= {"DVC_STAGE": stage.name, "DVC_ROOT": str(project.root)}
+    return environment
+
+
+def _inputs(project: Project, stage: Stage) -> dict[str, object]:
+    """Everything the command's result depends on, as it is now, in the words of `dvc_repo.recorded_inputs`."""
+    inputs: dict[str, object] = {path: content.id if (content := project.content(path)) else None for path in stage.deps}
+    for tracked in stage.params:
+        inputs[tracked.path] = as_text(project.param_values(tracked))
+    current = project.graph.stages.get(stage.name)
+    inputs["dvc.yaml"] = current.cmd if current else None
+    return inputs
+
+
+def _require_inputs(project: Project, stage: Stage) -> None:
+    for path in stage.deps:
+        if not (project.root / path).exists():
+            writer = project.graph.producer_of(path)
+            remedy = f"materialize {writer} first" if writer else f"add it, or take it out of the deps of {stage.name} in dvc.yaml"
+            raise StageFailed(f"{stage.name}: its input {path} does not exist; {remedy}")
+
+
+def _require_outputs(project: Project, stage: Stage, outcome: Outcome) -> None:
+    missing = [out.path for out in stage.outs if not (project.root / out.path).exists()]
+    if missing:
+        raise StageFailed(f"{stage.name}: the command ended well but did not write {', '.join(missing)}, which dvc.yaml names as its output", outcome)
+
+
+def _failure_words(stage: Stage, outcome: Outcome) -> str:
+    """The stage's own last words first: they are what the user has to read."""
+    ended = f"ended by signal {outcome.signal}" if outcome.signal else f"ended with status {outcome.returncode}"
+    tail = (outcome.stderr_tail or outcome.stdout_tail).strip()
+    last = tail.splitlines()[-1].strip() if tail else "it printed nothing"
+    return f"{last}\n\n{stage.name} {ended} after {outcome.seconds:,.1f} s; nothing was recorded.\n\n{tail}"
+
+
+def _spared(project: Project, stage: Stage, *, since: float) -> set[str]:
+    """Paths that may change during a run without anybody trespassing: the outputs of this stage and of those made beside it."""
+    rows = project.store.connection().execute("SELECT DISTINCT stage FROM events WHERE at >= ?", (since,)).fetchall()
+    busy = {stage.name, *running_stages(project), *(name for (name,) in rows if name in project.graph.stages)}
+    return {out.path for name in busy for out in project.graph[name].outs}
+
+
+def _finish(project: Project, request: Request, stage: Stage, how: How, status: StageStatus, *, seconds: float = 0.0) -> Materialized:
+    for path in stage.deps:
+        if path.endswith(".py") and (content := project.content(path)):
+            project.remember_source(path, content.id)
+    done = _result(project.again(), stage, how)
+    with project.store.connection() as connection:
+        connection.execute("DELETE FROM withheld WHERE stage = ?", (stage.name,))
+        connection.execute(
+            "INSERT INTO events (stage, id, at, door, outcome, detail) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                stage.name,
+                done.id,
+                time.time(),
+                request.door,
+                how,
+                json.dumps({"seconds": seconds, "causes": [cause.text for cause in status.causes]}),
+            ),
+        )
+    return dataclasses.replace(done, causes=status.causes, seconds=seconds)
+
+
+def _result(project: Project, stage: Stage, how: How) -> Materialized:
+    entry = project.lock().entries.get(stage.name)
+    id = entry.output_id(stage) if entry else None
+    if id is None:
+        raise GraphError(f"dvc.lock has no output of {stage.name}; restore it with `git checkout dvc.lock`, or materialize with --force")
+    contents = [content for out in stage.data_outs if (content := project.content(out.path))]
+    total = Content(id, sum(content.files for content in contents), sum(content.bytes for content in contents))
+    return Materialized(stage.name, how, id, total)
+
+
+def _withhold(project: Project, stage: Stage, reason: str) -> None:
+    with project.store.connection() as connection:
+        connection.execute("INSERT OR REPLACE INTO withheld VALUES (?, ?, ?)", (stage.name, reason, repr(project.lock().entries.get(stage.name))))

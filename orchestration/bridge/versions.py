@@ -1,0 +1,102 @@
+"""The words Dagster keeps for a stage, computed from DVC's: code version, data version, and the versions of inputs.
+
+Dagster compares the code version and the input versions recorded with the last materialization with today's. It cannot see files: a
+damaged output, an output deleted, an input changed behind its writer's back. Such a deviation is added to today's code version as a
+suffix, so that Dagster calls stale what DVC calls changed, and nothing else.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+from orchestration.bridge.graph import Graph, Stage
+from orchestration.bridge.lockfile import Lock, LockEntry
+from orchestration.bridge.project import Project
+from orchestration.bridge.status import Cause, StageStatus
+
+# Dagster's own tag names (dagster/_core/definitions/data_version.py).
+DATA_VERSION = "dagster/data_version"
+CODE_VERSION = "dagster/code_version"
+INPUT_VERSION = "dagster/input_data_version/"
+INPUT_POINTER = "dagster/input_event_pointer/"
+USER_PROVIDED = "dagster/data_version_is_user_provided"
+
+
+def asset_path(stage: str) -> list[str]:
+    """The path of a stage's asset key: the stage's name. A variant `train@small` is `train/small`, because no name in Dagster may hold an @."""
+    return [re.sub(r"[^A-Za-z0-9_.-]", "_", part) for part in stage.split("@")]
+
+
+def asset_name(stage: str) -> str:
+    """The asset of a stage as Dagster writes it, in its pages, selections and tags."""
+    return "/".join(asset_path(stage))
+
+
+def recorded_code_version(graph: Graph, stage: Stage, entry: LockEntry) -> str:
+    """The code version of what dvc.lock records: command, parameters, and dependencies that are no artifacts."""
+    artifacts = graph.artifact_deps(stage.name)
+    plain = {path: id for path, id in entry.deps.items() if path in stage.deps and path not in artifacts}
+    params = {tracked.path: _known(entry.params.get(tracked.path, {}), tracked.keys) for tracked in stage.params}
+    return _hash(entry.cmd, params, plain)
+
+
+def current_code_version(project: Project, lock: Lock, status: StageStatus) -> str:
+    """The code version of the stage as it would run now, with a suffix for what only the file system knows."""
+    stage = project.graph[status.name]
+    artifacts = project.graph.artifact_deps(stage.name)
+    contents = {path: project.content(path) for path in stage.deps if path not in artifacts}
+    plain = {path: content.id if content else None for path, content in contents.items()}
+    params = {tracked.path: project.param_values(tracked) for tracked in stage.params}
+    version = _hash(stage.cmd, params, plain)
+    unseen = sorted(cause.text for cause in status.causes if _is_unseen(cause, stage, lock, artifacts))
+    return f"{version}+{_digest(unseen)[:8]}" if unseen else version
+
+
+def provenance_tags(graph: Graph, lock: Lock, name: str) -> dict[str, str]:
+    """The tags of a materialization event that says what dvc.lock says of the stage, without event pointers."""
+    stage, entry = graph[name], lock.entries[name]
+    id = entry.output_id(stage)
+    tags = {DATA_VERSION: id or "", CODE_VERSION: recorded_code_version(graph, stage, entry), USER_PROVIDED: "true"}
+    for before in graph.upstream(name):
+        tags[INPUT_VERSION + asset_name(before)] = _input_version(graph, lock, stage, entry, before)
+    return tags
+
+
+def _input_version(graph: Graph, lock: Lock, stage: Stage, entry: LockEntry, before: str) -> str:
+    """The version of the upstream artifact that this stage was made from: the present one when the recorded ids agree, else another word."""
+    writer = lock.entries.get(before)
+    present = (writer.output_id(graph[before]) if writer else None) or "unknown"
+    paths = [path for path, name in graph.artifact_deps(stage.name).items() if name == before]
+    for path in paths:
+        written = writer.outs.get(path) if writer else None
+        if written is None and writer is not None and path not in writer.outs:
+            # A dependency inside an output has an id of its own, which the writer's entry does not list.
+            continue
+        if entry.deps.get(path) != written:
+            return f"{entry.deps.get(path, 'unknown')}" if len(paths) == 1 else f"{present}-superseded"
+    return present
+
+
+def _is_unseen(cause: Cause, stage: Stage, lock: Lock, artifacts: Mapping[str, str]) -> bool:
+    if cause.kind in ("output", "withheld", "always", "never_made"):
+        return True
+    if cause.kind == "input" and cause.subject in artifacts:
+        own = lock.entries.get(stage.name)
+        writer = lock.entries.get(artifacts[cause.subject])
+        recorded = own.deps.get(cause.subject) if own else None
+        # The writer's record differs from ours: Dagster sees that as a new version of its asset.
+        return not (writer and cause.subject in writer.outs and writer.outs[cause.subject] != recorded)
+    return False
+
+
+def _known(values: Mapping[str, object], keys: tuple[str, ...]) -> dict[str, object]:
+    return {key: value for key, value in values.items() if not keys or key in keys}
+
+
+def _hash(cmd: tuple[str, ...], params: Mapping[str, object], plain: Mapping[str, object]) -> str:
+    return _digest([list(cmd), params, plain])[:20]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,58 @@
+"""Copy the data of an artifact out of the project, exactly as its recorded id says.
+
+Files come from the workspace where it has the recorded bytes, and from DVC's cache otherwise. The same id gives the same bytes: tables are
+merged from their shards in order, zip members are sorted and dated 1980. A stale artifact is refused unless --stale-ok is given.
+
+formats (from the ending of DEST when --format is not given):
+  folder   the output as it is, a model folder for example      csv      a table; lists as JSON
+  parquet  a table in one file                                  smi      `SMILES id` lines of a table of molecules
+  zip      the output as one archive
+
+Examples:
+  figment export molecules molecules.csv
+  figment export polygpt ~/models/polygpt
+
+exit codes: 0 copied · 1 stale, or its bytes are not here · 2 wrong usage or configuration
+"""
+
+import argparse
+from pathlib import Path
+
+from orchestration.bridge.status import project_status
+from orchestration.checkout import open_project
+from orchestration.cli.errors import CommandError, Exit
+
+FORMATS = ("folder", "csv", "smi", "parquet", "zip")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the artifact")
+    parser.add_argument("destination", type=Path, metavar="DEST", help="the file or folder to write; it must not exist")
+    parser.add_argument("--format", choices=FORMATS, default=None, help="how (default: by the ending of DEST, else folder)")
+    parser.add_argument("--stale-ok", action="store_true", help="export the recorded version although newer inputs or parameters are at hand")
+
+
+def run(root: Path, arguments: argparse.Namespace) -> int:
+    from orchestration.export import ExportError, export, recorded_files
+
+    project = open_project(root)
+    status = project_status(project, [project.graph[arguments.name].name])[arguments.name]
+    if status.id is None:
+        raise CommandError(f"{arguments.name} was never made; `figment materialize {arguments.name}` makes it", Exit.DISAGREES)
+    if status.state != "fresh" and not arguments.stale_ok:
+        causes = "; ".join(cause.text for cause in status.causes)
+        remedy = f"`figment materialize {arguments.name}` first, or export {status.id} as it is recorded with --stale-ok"
+        raise CommandError(f"{arguments.name} is stale ({causes}); {remedy}", Exit.DISAGREES)
+    destination = arguments.destination.expanduser().absolute()
+    format = arguments.format or _format_of(destination)
+    try:
+        export(recorded_files(project, arguments.name), destination, format)
+    except ExportError as error:
+        raise CommandError(str(error), Exit.DISAGREES) from error
+    print(f"{arguments.name} {status.id} -> {destination} ({format})")
+    return Exit.WELL
+
+
+def _format_of(destination: Path) -> str:
+    ending = destination.suffix.removeprefix(".").lower()
+    return ending if ending in FORMATS else "folder"

@@ -1,0 +1,143 @@
+"""figment: one graph of artifacts that DVC versions, Dagster runs and MLflow records.
+
+Finds the verb, loads that verb's module alone, and turns expected errors into one line.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+from orchestration.bridge.graph import GraphError
+from orchestration.cli.errors import CommandError, Exit
+
+# Verb -> what it does in a line. The module of a verb has its name, but for the few listed in _MODULES.
+VERBS = {
+    "status": "say which artifacts are fresh, stale, missing or running, and why",
+    "why": "say why an artifact is stale, or what it was made from",
+    "materialize": "bring artifacts up to date in one Dagster run",
+    "doctor": "compare files, DVC, Dagster and MLflow byte by byte, and mend what is safe to mend",
+    "id": "print the id of a file or folder",
+    "export": "copy the data of an artifact out of the project",
+    "deps": "write each stage's code and libraries into dvc.yaml",
+    "preset": "take the settings of a preset into params.yaml",
+    "up": "open Dagster and MLflow on this machine until Ctrl-C",
+    "demo": "do the main job from end to end and show what came out",
+}
+_MODULES = {"id": "identify"}
+# What a verb hands over as it stands, because the module behind it reads its own arguments.
+_FORWARDED = ("demo",)
+_EPILOG = """\
+exit codes: 0 all well · 1 something is stale, failed or disagrees · 2 wrong usage or configuration
+
+`figment VERB --help` says more of each verb."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit code."""
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except (GraphError, CommandError) as error:
+        print(f"figment: {error}", file=sys.stderr)
+        return error.exit_code if isinstance(error, CommandError) else Exit.USAGE
+    except KeyboardInterrupt:
+        print("figment: interrupted", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`figment status | head`) has seen enough; what is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.WELL
+
+
+def _run(argv: list[str]) -> int:
+    given = _top_parser().parse_args(argv)
+    if given.version:
+        print(f"figment {version()}")
+        return Exit.WELL
+    if given.verb is None:
+        _top_parser().print_help()
+        return Exit.USAGE
+    if given.verb not in VERBS:
+        _refuse(given.verb)
+    module = verb_module(given.verb)
+    if given.verb in _FORWARDED and not {"-h", "--help"}.intersection(given.rest):
+        return int(module.run(find_root(given.root), given.rest))
+    arguments = verb_parser(given.verb, module).parse_args(given.rest)
+    root = arguments.root or given.root
+    # A verb that looks at bytes alone works anywhere.
+    return int(module.run(find_root(root) if getattr(module, "NEEDS_PROJECT", True) else Path.cwd(), arguments))
+
+
+def verb_module(verb: str) -> ModuleType:
+    """The module behind a verb: `configure(parser)`, `run(root, arguments) -> exit code`, and its docstring as the help text."""
+    return importlib.import_module(f"orchestration.cli.{_MODULES.get(verb, verb)}")
+
+
+def verb_parser(verb: str, module: ModuleType) -> argparse.ArgumentParser:
+    """The parser of one verb. The module's docstring is its help: what comes before "Examples:" above the options, the rest below them."""
+    description, _, rest = (module.__doc__ or "").partition("\nExamples:\n")
+    parser = argparse.ArgumentParser(
+        prog=f"figment {verb}",
+        description=description.strip(),
+        epilog=f"Examples:\n{rest.rstrip()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--root", type=Path, default=None, metavar="DIR", help="the project's folder (default: the nearest one with a dvc.yaml)")
+    module.configure(parser)
+    return parser
+
+
+def find_root(given: Path | None) -> Path:
+    """The project folder: the one given, or the nearest above that has a dvc.yaml."""
+    from orchestration.checkout import find_root as nearest
+
+    if given is None:
+        return nearest()
+    if not (given / "dvc.yaml").is_file():
+        raise CommandError(f"--root {given}: no dvc.yaml there; give the folder of a project")
+    return given.resolve()
+
+
+def version() -> str:
+    """The installed release of figment."""
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version("figment")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed; run from its sources)"
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    width = max(map(len, VERBS))
+    listing = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog="figment",
+        usage="figment [--root DIR] [--version] VERB …",
+        description=f"{(__doc__ or '').splitlines()[0].removeprefix('figment: ')}\n\nverbs:\n{listing}",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--root", type=Path, default=None, metavar="DIR", help="the project's folder (default: the nearest one with a dvc.yaml)")
+    parser.add_argument("--version", action="store_true", help="print the release and end")
+    parser.add_argument("verb", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def _refuse(verb: str) -> NoReturn:
+    import difflib
+
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    raise CommandError(f"no verb '{verb}'{hint}; verbs: {', '.join(VERBS)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

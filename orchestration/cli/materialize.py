@@ -1,0 +1,142 @@
+"""Bring artifacts up to date in one Dagster run.
+
+What is fresh is found before anything is started: with nothing to do, nothing is started. Artifacts made from remade ones are remade only
+if those bytes changed. A failing stage stops what is made from it and nothing else; Ctrl-C ends every process that was started.
+
+Examples:
+  figment materialize --stale                  all that is not fresh, and what is made from it
+  figment materialize polygpt                  one artifact, and what is stale above it
+  figment materialize molecules --force        make it again although it is fresh
+  figment materialize polygpt_report --force --upstream   make it again from the sources on
+
+exit codes: 0 up to date · 1 something failed or a check did not pass · 2 wrong usage or configuration · 130 interrupted
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.bridge.project import Project
+from orchestration.bridge.status import StageStatus, project_status
+from orchestration.checkout import open_project
+from orchestration.cli.errors import CommandError, Exit
+from orchestration.cli.selection import Plan, plan_everything, plan_names
+from orchestration.cli.terminal import Colour, paint, plural, short_id, table
+from orchestration.dagster_records import DagsterRecords, DagsterUnreadableError, untold_stages
+
+if TYPE_CHECKING:
+    from orchestration.cli.dagster_run import RunResult
+
+_HOW: dict[str, tuple[str, Colour]] = {
+    "ran": ("made", "green"),
+    "restored": ("restored", "green"),
+    "recorded": ("recorded", "green"),
+    "fresh": ("unchanged", "dim"),
+    "failed": ("failed", "red"),
+    "cancelled": ("cancelled", "yellow"),
+    "not run": ("not run", "yellow"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="artifacts to bring up to date, with what is stale above them")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="every artifact of the project")
+    which.add_argument("--stale", action="store_true", help="every artifact that is not fresh, and what is made from it")
+    parser.add_argument("--force", action="store_true", help="run the commands of the chosen artifacts even where nothing changed")
+    parser.add_argument("--upstream", action="store_true", help="with NAME and --force: make everything above it again, too")
+    parser.add_argument("--jobs", type=_positive, default=None, metavar="N", help="stages at once (default: one per processor)")
+
+
+def run(root: Path, arguments: argparse.Namespace) -> int:
+    _check_usage(arguments)
+    project = open_project(root)
+    statuses = project_status(project)
+    plan = _plan(project, statuses, arguments)
+    if not plan.names:
+        chosen = plural(len(arguments.names or statuses), "artifact")
+        print(f"nothing to do: {chosen} up to date")
+        _tell_dagster(project)
+        return Exit.WELL
+    _announce(plan, statuses)
+    from orchestration.cli.dagster_run import run_plan
+
+    result = run_plan(project, plan, jobs=arguments.jobs, say=_say)
+    _report(result)
+    if result.is_interrupted:
+        return Exit.INTERRUPTED
+    return Exit.WELL if result.is_success and not result.failed_checks else Exit.DISAGREES
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text!r}")
+    return int(text)
+
+
+def _check_usage(arguments: argparse.Namespace) -> None:
+    if bool(arguments.names) == (arguments.all or arguments.stale):
+        raise CommandError("materialize: name artifacts, or give --all or --stale (one of the three); `figment status` lists them")
+    if arguments.upstream and not arguments.names:
+        raise CommandError("materialize: --upstream goes with NAME; --all has everything upstream in it already")
+
+
+def _plan(project: Project, statuses: Mapping[str, StageStatus], arguments: argparse.Namespace) -> Plan:
+    if not arguments.names:
+        return plan_everything(project.graph, statuses, force=arguments.force, only_stale=arguments.stale)
+    names = dict.fromkeys(project.graph[name].name for name in arguments.names)
+    return plan_names(project.graph, statuses, names, force=arguments.force, with_upstream=arguments.upstream)
+
+
+def _tell_dagster(project: Project) -> None:
+    """What `dvc repro` made meanwhile is news to Dagster: it is told, and only then does this cost an import of it."""
+    records = DagsterRecords(project.paths.state / "dagster")
+    try:
+        if not records.exists or not untold_stages(project, records):
+            return
+    except DagsterUnreadableError as error:
+        raise CommandError(str(error), Exit.DISAGREES) from error
+    from orchestration.cli.dagster_run import tell_outside_changes
+
+    for name in tell_outside_changes(project):
+        _say(f"{name}: dvc.lock has a version that Dagster did not know; reported")
+
+
+def _announce(plan: Plan, statuses: Mapping[str, StageStatus]) -> None:
+    for name in plan.due:
+        causes = "; ".join(cause.text for cause in statuses[name].causes) or "asked for by --force"
+        print(f"{paint(name, 'bold')}: {causes}")
+    if plan.following:
+        print(f"{paint('then, if their inputs change', 'dim')}: {', '.join(plan.following)}")
+    sys.stdout.flush()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _report(result: "RunResult") -> None:
+    """Errors on standard error, in the stages' own words; then one row per artifact."""
+    for stage in result.stages.values():
+        if stage.how == "failed":
+            first, _, rest = stage.error.partition("\n")
+            print(f"\n{paint(f'figment: {stage.name} failed: {first}', 'red', sys.stderr)}\n{rest.strip()}", file=sys.stderr)
+    for check in result.failed_checks:
+        print(paint(f"figment: check failed: {check}", "red", sys.stderr), file=sys.stderr)
+    if result.error and not any(stage.error for stage in result.stages.values()) and not result.is_interrupted:
+        print(f"figment: {result.error}", file=sys.stderr)
+    if result.is_interrupted:
+        print("\nfigment: interrupted; what was finished stays, the rest was not recorded", file=sys.stderr)
+    print(f"\nDagster run {result.run_id}")
+    rows = [
+        (stage.name, _HOW[stage.how][0], short_id(stage.id), f"{stage.seconds:,.1f}" if stage.seconds is not None else "-")
+        for stage in result.stages.values()
+    ]
+    heading, *lines = table(rows, ("artifact", "outcome", "id", "seconds"))
+    print(paint(heading, "dim"))
+    for stage, line in zip(result.stages.values(), lines, strict=True):
+        word, colour = _HOW[stage.how]
+        print(line.replace(f"  {word}", f"  {paint(word, colour)}", 1))
+    sys.stdout.flush()

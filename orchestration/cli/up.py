@@ -1,0 +1,38 @@
+"""Open Dagster and MLflow on this machine until Ctrl-C.
+
+Starts Dagster's webserver and daemon and an MLflow server on 127.0.0.1, says where they are, and ends all of them again, with whatever they
+started. Their logs are in .figment/logs.
+
+Examples:
+  figment up
+  figment up --port 3001 --mlflow-port 5001 --open
+
+exit codes: 0 stopped · 1 a server did not start, or ended by itself · 2 a port is taken, the servers run already, or wrong configuration
+"""
+
+import argparse
+from pathlib import Path
+
+from orchestration.cli.errors import CommandError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=_port, default=None, metavar="N", help="Dagster's port (default: 3000, or a free one)")
+    parser.add_argument("--mlflow-port", type=_port, default=None, metavar="N", help="MLflow's port (default: 5000, or a free one)")
+    parser.add_argument("--open", action="store_true", help="open Dagster in the browser once it answers")
+
+
+def run(root: Path, arguments: argparse.Namespace) -> int:
+    from orchestration.up import serve
+    from training.common.params import ParamsError
+
+    try:
+        return serve(root, dagster_port=arguments.port, mlflow_port=arguments.mlflow_port, open_browser=arguments.open)
+    except ParamsError as error:
+        raise CommandError(str(error)) from error
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"expected a port number between 1 and 65535, found {text!r}")
+    return int(text)

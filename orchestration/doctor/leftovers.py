@@ -1,0 +1,187 @@
+"""What killed processes left behind: half-written files and folders, and locks whose holder is dead."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestration.bridge.project import Project
+from orchestration.doctor.evidence import OutputEvidence
+from orchestration.doctor.findings import CannotMendError, Finding
+
+_LOCK_ADVICE = "`figment doctor --repair` removes it"
+
+
+def examine_leftovers(project: Project, evidence: list[OutputEvidence], *, busy: set[str]) -> Iterator[Finding]:
+    """One finding for each temporary file or folder that nobody is writing any more; none while stages run, whose they may be."""
+    if not busy and not any(_is_alive(info) for info in _infos(_read_rwlock(project))):
+        for path in sorted({*_beside_outputs(project), *_inside_outputs(project, evidence), *_in_tool_folders(project)}):
+            if not _is_locked(path):
+                where = path.relative_to(project.root).as_posix() if path.is_relative_to(project.root) else str(path)
+                home = _home_of_retired(path)
+                if home is not None and not home.exists():
+                    detail = f"is the old {home.name}: a run died between moving it away and putting the new one in its place"
+                    yield Finding("leftover", where, detail, "`figment doctor --repair` puts it back", _put_back(path, home, where))
+                else:
+                    detail = "is a temporary file or folder of a process that ended before its work was done"
+                    yield Finding("leftover", where, detail, "`figment doctor --repair` removes it", _remove(path, where))
+    yield from _stale_locks(project)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder of this name is one that the project's writers, or DVC, rename when it is complete."""
+    return name.startswith(".tmp-") or name.endswith((".tmp", ".part")) or (name.startswith(".") and name.endswith((".writing", ".replaced")))
+
+
+def _beside_outputs(project: Project) -> Iterator[Path]:
+    folders = {(project.root / out.path).parent for stage in project.graph.stages.values() for out in stage.outs}
+    declared = {project.root / out.path for stage in project.graph.stages.values() for out in stage.outs}
+    for folder in folders:
+        if folder.is_dir():
+            yield from (path for path in folder.iterdir() if is_temporary(path.name) and path not in declared)
+
+
+def _inside_outputs(project: Project, evidence: list[OutputEvidence]) -> Iterator[Path]:
+    """Temporary files in outputs, but for those that belong to the recorded artifact."""
+    for one in evidence:
+        if one.agrees or one.expected is None:
+            continue
+        for relative, word in one.differing().items():
+            if word == "added" and any(is_temporary(part) for part in relative.split("/")):
+                yield project.root / one.out.path / relative
+
+
+def _in_tool_folders(project: Project) -> Iterator[Path]:
+    yield from (path for path in project.paths.state.rglob("*.tmp") if "set-aside" not in path.parts)
+    yield from (project.cache_dir / "files" / "md5").glob("*/*.tmp")
+    yield from (project.cache_dir / "files" / "md5").glob("*/.*.tmp")
+    yield from (project.root / ".dvc/tmp").glob("*.tmp")
+
+
+def _home_of_retired(path: Path) -> Path | None:
+    """Where a moved-away old output belongs (`.tmp-NAME-old`, `.NAME.replaced`); None for anything else."""
+    name = path.name
+    if name.startswith(".tmp-") and name.endswith("-old"):
+        return path.with_name(name.removeprefix(".tmp-").removesuffix("-old"))
+    if name.startswith(".") and name.endswith(".replaced"):
+        return path.with_name(name[1:].removesuffix(".replaced"))
+    return None
+
+
+def _put_back(path: Path, home: Path, where: str) -> Callable[[], str]:
+    def mend() -> str:
+        path.rename(home)
+        return f"put {where} back as {home.name}"
+
+    return mend
+
+
+def _remove(path: Path, where: str) -> Callable[[], str]:
+    def mend() -> str:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        return f"removed {where}"
+
+    return mend
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a living process holds a lock on it, as the writers of output folders do while they write."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+# ---- DVC's locks ---------------------------------------------------------------------------------------------------------------------
+
+
+def _stale_locks(project: Project) -> Iterator[Finding]:
+    path = project.root / ".dvc/tmp/rwlock"
+    content = _read_rwlock(project)
+    if content is None:
+        yield Finding(
+            "stale_lock",
+            ".dvc/tmp/rwlock",
+            "is not the JSON that DVC writes; DVC commands fail on it",
+            _LOCK_ADVICE,
+            lambda: _edit_rwlock(path),
+        )
+    else:
+        dead = [info for info in _infos(content) if not _is_alive(info)]
+        if dead:
+            holders = ", ".join(sorted({f"{info['pid']} ({info['cmd']})" for info in dead}))
+            yield Finding("stale_lock", ".dvc/tmp/rwlock", f"holds locks of ended processes: {holders}", _LOCK_ADVICE, lambda: _edit_rwlock(path))
+    yield from _stale_hardlink_lock(project.root / ".dvc/tmp/lock")
+
+
+def _read_rwlock(project: Project) -> Mapping[str, Any] | None:
+    """DVC's table of readers and writers; empty when there is none, None when it cannot be read."""
+    try:
+        content = json.loads((project.root / ".dvc/tmp/rwlock").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _infos(content: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    content = content or {}
+    return [*content.get("write", {}).values(), *(info for infos in content.get("read", {}).values() for info in infos)]
+
+
+def _is_alive(info: Mapping[str, Any]) -> bool:
+    try:
+        os.kill(int(info["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _edit_rwlock(path: Path) -> str:
+    """Take out what dead processes hold, under DVC's own guard of the file."""
+    with (path.with_name("rwlock.lock")).open("a") as guard:
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotMendError(f"{path}: a DVC command is changing it right now; try again") from error
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            kept: dict[str, Any] = {
+                "write": {name: info for name, info in content.get("write", {}).items() if _is_alive(info)},
+                "read": {name: alive for name, infos in content.get("read", {}).items() if (alive := [info for info in infos if _is_alive(info)])},
+            }
+        except (ValueError, AttributeError):
+            kept = {"write": {}, "read": {}}
+        if any(kept.values()):
+            path.write_text(json.dumps(kept), encoding="utf-8")
+        else:
+            path.unlink()
+    return "removed the locks of ended processes from .dvc/tmp/rwlock"
+
+
+def _stale_hardlink_lock(path: Path) -> Iterator[Finding]:
+    """With `core.hardlink_lock`, DVC's lock is a file that names its holder (`…|host|pid|number`) and outlives a killed one."""
+    if not path.is_file():
+        return
+    parts = path.read_text(encoding="utf-8", errors="replace").strip().split("|")
+    if len(parts) < 4 or not parts[-2].isdigit() or parts[-3] != socket.gethostname() or _is_alive({"pid": parts[-2]}):
+        return
+    detail = f"is held by process {parts[-2]}, which has ended"
+    yield Finding("stale_lock", ".dvc/tmp/lock", detail, _LOCK_ADVICE, _remove(path, ".dvc/tmp/lock"))

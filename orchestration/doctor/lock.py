@@ -1,0 +1,71 @@
+"""dvc.lock itself: unreadable, in the middle of a merge, or naming ids that nobody has."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from orchestration.bridge.dvc_repo import StageStore, as_text
+from orchestration.bridge.graph import GraphError
+from orchestration.bridge.lockfile import Lock
+from orchestration.bridge.project import Project
+from orchestration.doctor.evidence import CacheReader, OutputEvidence
+from orchestration.doctor.findings import CannotMendError, Finding, dvc_trouble_told
+
+_CONFLICT = ("<<<<<<< ", "=======", ">>>>>>> ")
+
+
+def examine_lock_text(root: Path) -> Finding | None:
+    """The finding on a dvc.lock in the middle of a merge, which no tool can read."""
+    path = root / "dvc.lock"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    marks = [number for number, line in enumerate(lines, start=1) if line.startswith(_CONFLICT[0]) or line.rstrip() == _CONFLICT[1]]
+    if not marks:
+        return None
+    detail = f"has a merge conflict (lines {', '.join(map(str, marks))})"
+    remedy = "take one side (`git checkout --ours dvc.lock`, or --theirs), then `figment status` says what is stale under it"
+    return Finding("lock_conflict", "dvc.lock", detail, remedy)
+
+
+def unreadable(error: GraphError) -> Finding:
+    """The finding on a dvc.lock that is no YAML of DVC's."""
+    return Finding("lock_unreadable", "dvc.lock", str(error), "`git checkout dvc.lock` brings back the committed one")
+
+
+def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: list[OutputEvidence], remembered: set[str]) -> Iterator[Finding]:
+    """One finding for each id in dvc.lock that neither the workspace, the cache, git, Dagster nor the log bears out."""
+    present = {one.present_id for one in evidence}
+
+    def is_borne_out(id: str) -> bool:
+        return id in present or id in remembered or cache.path(id).exists()
+
+    for one in evidence:
+        if one.out.cached and not is_borne_out(one.recorded):
+            detail = f"says {one.out.path} is {one.recorded}, an id that neither the workspace, the cache, git, Dagster nor the log knows"
+            mend = _mend(project, one, remembered) if one.present_id else None
+            repairs = "`figment doctor --repair` records what is there, which was made by a known run; or " if mend else ""
+            yield Finding("lock_unknown_id", one.stage, detail, f"{repairs}`git checkout dvc.lock`", mend)
+    for name, entry in lock.entries.items():
+        for path, writer in project.graph.artifact_deps(name).items():
+            recorded = entry.deps.get(path)
+            written = lock.entries[writer].outs.get(path) if writer in lock.entries else None
+            if recorded and written is not None and recorded != written and not is_borne_out(recorded):
+                detail = f"says {name} read {path} as {recorded}, an id that neither the workspace, the cache, git, Dagster nor the log knows"
+                remedy = f"`git checkout dvc.lock`, or `figment materialize {name}`: it is made again from the present {path}"
+                yield Finding("lock_unknown_id", name, detail, remedy)
+
+
+def _mend(project: Project, one: OutputEvidence, remembered: set[str]) -> Callable[[], str] | None:
+    """Recording what is there is right when those very bytes were made by a known run and nothing else about the stage differs."""
+    if one.present_id not in remembered:
+        return None
+
+    def mend() -> str:
+        entry = project.lock().entries[one.stage]
+        params = {path: as_text(values) for path, values in entry.params.items()}
+        with dvc_trouble_told():
+            moved = StageStore(project.root).commit(one.stage, made_from={"dvc.yaml": entry.cmd, **entry.deps, **params})
+        if moved:
+            others = ", ".join(moved)
+            raise CannotMendError(f"{one.stage}: {others} changed, so what is there may be made from something else; use `git checkout dvc.lock`")
+        return f"recorded {one.out.path} as {one.present_id} in dvc.lock"
+
+    return mend

@@ -1,0 +1,38 @@
+"""MLflow's records against the ids anybody ever knew, and trainings that ended without a word."""
+
+import functools
+import os
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from orchestration.doctor.findings import CannotMendError, Finding
+
+
+def examine_mlflow(root: Path, known_ids: Collection[str]) -> Iterator[Finding]:
+    """Datasets and model versions that name an id nobody has, dead runs, journals not sent. Nothing is imported where nothing was trained."""
+    if not (root / ".figment/mlflow").is_dir() and not (root / ".figment/tracking").is_dir() and not os.environ.get("MLFLOW_TRACKING_URI"):
+        return
+    from orchestration.mlflow_runs import open_findings
+
+    for found in open_findings(root, known_ids):
+        mend = _MENDS.get(found.kind)
+        yield Finding(found.kind, found.subject, found.detail, found.remedy, functools.partial(mend, root) if mend else None)
+
+
+def _reap(root: Path) -> str:
+    from orchestration.mlflow_runs import MlflowUnreachableError, reap_dead_runs
+
+    try:
+        reaped = reap_dead_runs(root)
+    except MlflowUnreachableError as error:
+        raise CannotMendError(str(error)) from error
+    return f"marked MLflow runs as KILLED: {', '.join(reaped)}" if reaped else "all dead MLflow runs are marked already"
+
+
+def _replay(root: Path) -> str:
+    from orchestration.mlflow_runs import replay_missed
+
+    return f"sent MLflow what it missed: {replay_missed(root)}"
+
+
+_MENDS: dict[str, Callable[[Path], str]] = {"mlflow_run_dead": _reap, "mlflow_journal_open": _replay, "mlflow_journal_unsent": _replay}

@@ -1,0 +1,158 @@
+"""What every test gets: no network but loopback, one thread, and nothing of the surrounding user's settings.
+
+Programs that tests start inherit all of it but the socket guard, which is this process's own.
+"""
+
+import ipaddress
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# Set before any library reads them, so that importing one in a test module is already safe.
+ENVIRONMENT = {
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "FIGMENT_THREADS": "1",
+    "GIT_AUTHOR_EMAIL": "tests@example.invalid",
+    "GIT_AUTHOR_NAME": "Figment tests",
+    "GIT_COMMITTER_EMAIL": "tests@example.invalid",
+    "GIT_COMMITTER_NAME": "Figment tests",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MPLBACKEND": "Agg",
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_OFFLINE": "1",
+}
+# A developer's shell, or a stage that runs the tests, may have set these; a test decides them for itself.
+FOREIGN_PREFIXES = ("DAGSTER_", "DVC_", "FIGMENT_", "GIT_", "MLFLOW_")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
+        del os.environ[name]
+    os.environ.update(ENVIRONMENT)
+    # Reproducible examples, and no deadline: the machine may be busy with other things.
+    hypothesis.settings.register_profile("figment", deadline=None, database=None, derandomize=True)
+    hypothesis.settings.load_profile("figment")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
+        pytest.skip("the real data is not here (looked for ../shared/data beside the checkout)")
+    if item.get_closest_marker("gpu") and not _has_accelerator():
+        pytest.skip("no accelerator that torch can use on this machine")
+    if item.get_closest_marker("browser") and find_chromium() is None:
+        pytest.skip("no chromium on this machine; `make test-browser` says how to get one")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def dvc_settings_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """DVC's global and system settings and its site cache lie in an empty folder, for this process and all it starts."""
+    folder = tmp_path_factory.mktemp("dvc-settings")
+    for name in ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR"):
+        os.environ[name] = str(folder / name.lower())
+
+
+@pytest.fixture(autouse=True)
+def environment_as_found() -> Iterator[None]:
+    """Environment variables and the working directory are put back after each test."""
+    variables, folder = dict(os.environ), Path.cwd()
+    yield
+    if dict(os.environ) != variables:
+        os.environ.clear()
+        os.environ.update(variables)
+    os.chdir(folder)
+
+
+class NetworkBlockedError(RuntimeError):
+    """A test tried to leave this machine. Use a server on loopback, or mark the test `network`."""
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections and name look-ups that leave this machine, unless the test is marked `network`."""
+    if request.node.get_closest_marker("network"):
+        return
+    for method in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, method, _guarded_connect(getattr(socket.socket, method)))
+    look_up = socket.getaddrinfo
+
+    def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_unless_local(host)
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+
+
+def _guarded_connect(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            _refuse_unless_local(address[0])
+        return connect(self, address)
+
+    return guarded
+
+
+def _refuse_unless_local(host: str | bytes | None) -> None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost", socket.gethostname()):
+        return
+    try:
+        if ipaddress.ip_address(name.partition("%")[0]).is_loopback or name in ("0.0.0.0", "::"):
+            return
+    except ValueError:
+        pass  # a host name, and not one of this machine's
+    raise NetworkBlockedError(f"a test tried to reach {name}; tests may only use loopback")
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The checkout these tests belong to."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the checkout; the test is skipped where there is none."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real data is not here (looked for ../shared/data beside the checkout)")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The executable of a Chromium that playwright can drive; the test is skipped where there is none."""
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("no chromium on this machine; `make test-browser` says how to get one")
+    return executable
+
+
+def find_chromium() -> str | None:
+    """The system's Chromium, or the one that `playwright install chromium` brought."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    browsers = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
+    return next((str(path) for path in sorted(browsers.glob("chromium-*/chrome-linux*/chrome"))), None)
+
+
+def _has_accelerator() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()

@@ -1,0 +1,232 @@
+import time
+
+import dagster as dg
+import pytest
+
+from orchestration.bridge.assets import reported_metadata
+from orchestration.bridge.mirror import asset_key, report_outside_changes
+from tests.orchestration.bridge.toy import STAGES, Toy
+
+# A stage that talks to whoever runs it, as training.common.reporting does.
+TALKER = """
+import os, pathlib, sys
+from dagster_pipes import open_dagster_pipes
+print("hello from the stage", flush=True)
+with open_dagster_pipes() as pipes:
+    pipes.report_asset_check(check_name="seen", passed=True, metadata={"looked": 3})
+    if "fail" in pathlib.Path("raw/a.txt").read_text():
+        pipes.report_asset_check(check_name="sane", passed=False, severity="ERROR")
+        sys.exit("figment: no sane rows")
+    pipes.report_asset_check(check_name="sane", passed=True)
+    os.makedirs("data/talker", exist_ok=True)
+    open("data/talker/x", "w").write("x")
+    pipes.report_custom_message({"metadata": {
+        "rows": 5, "loss": 0.25,
+        "table": {"raw_value": "|a|\\n|-|", "type": "md"},
+        "run": {"raw_value": "http://127.0.0.1/x", "type": "url"},
+        "shape": {"raw_value": [1, 2], "type": "json"},
+        "dagster run": os.environ.get("DAGSTER_RUN_ID", "none"),
+    }})
+"""
+
+# Variants of several outputs, and a stage that reads the folder around them.
+PAIRS = """\
+stages:
+  pair:
+    foreach: [x-1, y]
+    do:
+      cmd: mkdir -p two/${item} && echo ${item} > two/${item}/a && echo b > two/${item}.b
+      deps: [raw]
+      outs:
+        - two/${item}
+        - two/${item}.b
+  both:
+    cmd: ls two > both.txt
+    deps: [two]
+    outs: [both.txt]
+"""
+
+
+@pytest.fixture
+def talker(toy: Toy) -> Toy:
+    toy.write("code/talker.py", TALKER)
+    toy.replace(
+        "dvc.yaml",
+        "stages:\n",
+        "stages:\n  talker:\n    cmd: python -B code/talker.py\n    deps: [code/talker.py, raw]\n    outs: [data/talker]\n"
+        "    meta: {dagster: {checks: [seen, sane]}}\n",
+    )
+    return toy
+
+
+def latest(instance: dg.DagsterInstance, name: str) -> dg.AssetMaterialization:
+    event = instance.get_latest_materialization_event(asset_key(name))
+    assert event is not None and event.asset_materialization is not None
+    return event.asset_materialization
+
+
+def failure_of(result: dg.ExecuteInProcessResult, name: str) -> str:
+    (event,) = [event for event in result.all_events if event.is_step_failure and event.step_key == name]
+    return (
+        event.step_failure_data.error_display_string
+        if event.step_failure_data.user_failure_data is None
+        else event.step_failure_data.user_failure_data.description
+    )
+
+
+def test_a_run_records_ids_versions_and_facts(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.replace("params.yaml", "repeat: 1", "repeat: 2")
+    before = toy.runs("rows")
+
+    assert toy.dagster_make(instance, *STAGES).success
+
+    assert toy.runs("rows") == before + 1
+    made, entry = latest(instance, "evens"), toy.project().lock().entries["evens"]
+    assert made.tags["dagster/data_version"] == made.metadata["id"].value == entry.outs["data/evens"]
+    assert made.tags["dagster/input_data_version/rows"] == latest(instance, "rows").tags["dagster/data_version"] == entry.deps["data/rows"]
+    assert made.metadata["how"].value == "ran" and made.metadata["files"].value == 1 and made.metadata["bytes"].value == 8
+    assert "data/rows (written by rows) changed from" in made.metadata["made because"].value.replace("\\", "")
+    assert latest(instance, "total").metadata["total"].value == 12
+    assert toy.dagster_stale(instance) == set()
+
+
+def test_a_fresh_stage_is_confirmed_without_a_run(toy: Toy, instance: dg.DagsterInstance) -> None:
+    before = {name: toy.runs(name) for name in STAGES}
+
+    assert toy.dagster_make(instance, *STAGES).success
+
+    assert {name: toy.runs(name) for name in STAGES} == before
+    assert latest(instance, "rows").metadata["how"].value == "fresh"
+    assert toy.dagster_stale(instance) == set()
+
+
+def test_a_rerun_is_forced_by_configuration_or_by_tag(toy: Toy, instance: dg.DagsterInstance) -> None:
+    before = toy.runs("side")
+
+    toy.dagster_make(instance, "side", force=True)
+    assert toy.runs("side") == before + 1
+    toy.dagster_make(instance, "side", tags={"force": "true"})
+    assert toy.runs("side") == before + 2
+    toy.dagster_make(instance, "side", force=False, tags={"force": "no"})
+    assert toy.runs("side") == before + 2
+
+
+def test_a_failing_stage_shows_its_own_words_and_none_of_our_traceback(toy: Toy, instance: dg.DagsterInstance) -> None:
+    report_outside_changes(instance, toy.project())
+    toy.replace("code/evens.py", "modulo = int", 'raise SystemExit("figment: the moon is full")\nmodulo = int')
+
+    result = toy.dagster_make(instance, "evens", "total")
+
+    assert not result.success
+    words = failure_of(result, "evens")
+    assert words.startswith("figment: the moon is full") and "Traceback" not in words and "materialize.py" not in words
+    assert [event.step_key for event in result.all_events if event.is_step_failure] == ["evens"]
+    assert "evens" in toy.dagster_stale(instance)
+
+
+def test_what_moved_while_the_command_ran_is_said_and_not_recorded(toy: Toy, instance: dg.DagsterInstance) -> None:
+    report_outside_changes(instance, toy.project())
+    toy.replace("code/side.py", 'begin("side")', 'begin("side")\nwrite("raw/a.txt", "moved")')
+
+    result = toy.dagster_make(instance, "side")
+
+    assert "raw changed while its command ran" in failure_of(result, "side")
+    assert "side" in toy.dagster_stale(instance)
+
+
+def test_what_a_stage_says_arrives_with_its_types(talker: Toy, instance: dg.DagsterInstance) -> None:
+    result = talker.dagster_make(instance, "talker")
+
+    assert result.success
+    metadata = latest(instance, "talker").metadata
+    assert metadata["rows"].value == 5 and metadata["loss"].value == 0.25 and metadata["how"].value == "ran"
+    assert isinstance(metadata["table"], dg.MarkdownMetadataValue) and isinstance(metadata["run"], dg.UrlMetadataValue)
+    assert metadata["shape"].value == [1, 2]
+    assert metadata["dagster run"].value == result.run_id
+    checks = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
+    assert checks["seen"].passed and checks["sane"].passed and checks["seen"].metadata["looked"].value == 3
+
+
+def test_check_results_reported_before_a_failure_are_kept(talker: Toy, instance: dg.DagsterInstance) -> None:
+    talker.write("raw/a.txt", "fail")
+
+    result = talker.dagster_make(instance, "talker")
+
+    assert not result.success and failure_of(result, "talker").startswith("figment: no sane rows")
+    assert {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()} == {"seen": True, "sane": False}
+
+
+def test_a_stage_with_checks_of_its_own_may_be_found_fresh(talker: Toy, instance: dg.DagsterInstance) -> None:
+    talker.make("talker")
+
+    result = talker.dagster_make(instance, "talker")
+
+    assert result.success and latest(instance, "talker").metadata["how"].value == "fresh"
+
+
+def test_a_write_outside_its_folder_appears_with_the_artifact(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.replace("code/side.py", 'write("data/side', 'write("notes.txt", "x")\nwrite("data/side')
+
+    toy.dagster_make(instance, "side")
+
+    assert latest(instance, "side").metadata["written outside its output"].value == ["notes.txt (new)"]
+
+
+def test_names_of_variants_and_several_outputs_are_assets(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.replace("dvc.yaml", "stages:\n", PAIRS)
+
+    assert toy.dagster_make(instance, "pair@x-1", "pair@y", "both").success
+
+    assert len(latest(instance, "pair@x-1").tags["dagster/data_version"]) == 32
+    report_outside_changes(instance, toy.project())
+    assert toy.dagster_stale(instance) == toy.stale() == toy.dvc_stale() == set()
+    # A folder around the outputs of two stages is an edge from each.
+    toy.replace("dvc.yaml", "&& echo b >", "&& echo c >")
+    toy.make("pair@x-1")
+    report_outside_changes(instance, toy.project())
+    assert toy.dagster_stale(instance) == toy.stale() == toy.dvc_stale() == {"pair@y", "both"}
+
+
+def test_upstream_that_dvc_made_is_known_before_its_reader_is_recorded(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.replace("params.yaml", "repeat: 1", "repeat: 2")
+    toy.repro("rows", single_item=True)
+
+    toy.dagster_make(instance, "evens")
+
+    assert "evens" not in toy.dagster_stale(instance)
+    assert latest(instance, "rows").metadata["door"].value == "dvc"
+
+
+def test_a_run_that_finds_its_stage_being_made_waits_and_finds_it_fresh(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.replace("params.yaml", "word: tea", "word: ale")
+    toy.replace("code/side.py", 'begin("side")', 'begin("side")\nimport time; time.sleep(1)')
+    before = toy.runs("side")
+    other = toy.in_background("side")
+    while toy.runs("side") == before:
+        time.sleep(0.01)
+
+    result = toy.dagster_make(instance, "side")
+
+    assert other.result().how == "ran" and toy.runs("side") == before + 1
+    assert result.success and latest(instance, "side").metadata["how"].value == "fresh"
+
+
+def test_the_run_tag_door_is_remembered_with_the_artifact(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.dagster_make(instance, "side", force=True, tags={"door": "figment"})
+
+    (door,) = toy.project().store.connection().execute("SELECT door FROM events ORDER BY number DESC LIMIT 1").fetchone()
+    assert door == "figment"
+
+
+def test_what_a_dvc_yaml_says_of_a_stage_is_on_its_asset(toy: Toy) -> None:
+    graph = toy.definitions().resolve_asset_graph()
+    rows, evens = graph.get(asset_key("rows")), graph.get(asset_key("evens"))
+
+    assert rows.description == "The numbers of all raw files." and rows.group_name == "tables" and rows.kinds == {"text"}
+    assert rows.metadata["command"] == "python -SB code/rows.py"
+    assert evens.owners == ["team:numbers"] and evens.tags["tier"] == "gold" and evens.pools == {"few"} and evens.kinds == {"dvc"}
+    assert evens.parent_keys == {asset_key("rows")}
+
+
+def test_odd_messages_of_a_stage_are_no_metadata() -> None:
+    assert reported_metadata(["text", 3, {"other": 1}, {"metadata": {"a": 1}}, {"metadata": {"a": 2}}]) == {"a": 2}

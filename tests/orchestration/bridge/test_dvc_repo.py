@@ -1,0 +1,96 @@
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from orchestration.bridge.dvc_repo import DvcBusy, StageStore
+from orchestration.bridge.materialize import _inputs
+from tests.orchestration.bridge.toy import Toy
+
+
+def store_of(toy: Toy, **options) -> StageStore:
+    return StageStore(toy.root, **options)
+
+
+def inputs_of(toy: Toy, name: str) -> dict[str, object]:
+    project = toy.project()
+    return _inputs(project, project.graph[name])
+
+
+@pytest.mark.parametrize("name", ["rows", "evens", "total", "report", "side"])
+def test_what_dvc_would_record_is_what_the_bridge_saw(toy: Toy, name: str) -> None:
+    before = (toy.root / "dvc.lock").read_text()
+
+    assert store_of(toy).commit(name, made_from=inputs_of(toy, name)) == []
+    assert (toy.root / "dvc.lock").read_text() == before
+
+
+def test_inputs_that_differ_are_named_and_nothing_is_recorded(toy: Toy) -> None:
+    seen = inputs_of(toy, "rows")
+    toy.replace("raw/a.txt", "1", "7")
+    toy.replace("params.yaml", "repeat: 1", "repeat: 2")
+    toy.replace("dvc.yaml", "python -SB code/rows.py", "python -BS code/rows.py")
+    before = (toy.root / "dvc.lock").read_bytes()
+    runs = sorted((toy.root / ".dvc/cache/runs").rglob("*"))
+
+    assert store_of(toy).commit("rows", made_from=seen) == ["dvc.yaml", "params.yaml", "raw"]
+    assert (toy.root / "dvc.lock").read_bytes() == before
+    assert sorted((toy.root / ".dvc/cache/runs").rglob("*")) == runs
+
+
+def test_a_dependency_added_meanwhile_is_a_difference(toy: Toy) -> None:
+    seen = inputs_of(toy, "total")
+    toy.replace("dvc.yaml", "[code/total.py, data/evens]", "[code/total.py, data/evens, raw]")
+
+    assert store_of(toy).commit("total", made_from=seen) == ["raw"]
+
+
+def test_restoring_asks_whether_the_cache_is_sound_before_it_touches_anything(toy: Toy) -> None:
+    shutil.rmtree(toy.root / "data/evens")
+    asked: list[str] = []
+
+    assert not store_of(toy).restore("evens", is_sound=lambda id: asked.append(id) or False)
+    assert asked == [toy.project().lock().entries["evens"].outs["data/evens"]] and not (toy.root / "data/evens").exists()
+    assert store_of(toy).restore("evens", is_sound=lambda id: True)
+    assert (toy.root / "data/evens/evens.txt").read_text() == "2\n4\n"
+
+
+def test_what_was_never_made_cannot_be_restored(toy: Toy) -> None:
+    toy.replace("params.yaml", "modulo: 2", "modulo: 9")
+
+    assert not store_of(toy).restore("evens", is_sound=lambda id: True)
+    assert (toy.root / "data/evens/evens.txt").read_text() == "2\n4\n"
+
+
+def test_outputs_are_prepared_as_dvc_repro_does(toy: Toy) -> None:
+    store_of(toy).prepare_outputs("evens", keep_links=False)
+    store_of(toy).prepare_outputs("rows", keep_links=True)
+    assert not (toy.root / "data/evens").exists()
+    assert (toy.root / "data/rows/rows.txt").stat().st_nlink > 1
+    store_of(toy).prepare_outputs("rows", keep_links=False)
+    assert (toy.root / "data/rows/rows.txt").stat().st_nlink == 1
+
+
+def test_one_output_is_checked_out_as_dvc_lock_records_it(toy: Toy) -> None:
+    toy.write("data/evens/evens.txt", "lies")
+    store_of(toy).checkout("data/evens")
+
+    assert toy.stale() == set()
+
+
+_HOLD_LOCK = """
+import sys, time
+from dvc.repo import Repo
+with Repo(sys.argv[1]) as repo, repo.lock:
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_patience_with_another_dvc_command_has_an_end(toy: Toy) -> None:
+    with subprocess.Popen([sys.executable, "-c", _HOLD_LOCK, str(toy.root)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(DvcBusy, match="waited 0 s for another DVC command"):
+            store_of(toy, patience_s=0.1).checkout("data/evens")
+        holder.kill()

@@ -1,0 +1,71 @@
+import pytest
+
+from orchestration.bridge.graph import GraphError, ParamsFile
+from tests.orchestration.bridge.toy import Toy
+
+
+def values(toy: Toy, path: str, *keys: str) -> dict | None:
+    return toy.project().param_values(ParamsFile(path, keys))
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("p.yaml", "a: {b: {c: 1.5}, list: [1, 2]}\nd: yes"),
+        ("p.json", '{"a": {"b": {"c": 1.5}, "list": [1, 2]}, "d": "yes"}'),
+        ("p.toml", 'd = "yes"\n[a]\nlist = [1, 2]\n[a.b]\nc = 1.5'),
+    ],
+)
+def test_parameters_are_read_from_yaml_json_and_toml_alike(toy: Toy, path: str, text: str) -> None:
+    toy.write(path, text)
+
+    assert values(toy, path, "a.b.c", "d", "a.absent", "d.below") == {"a.b.c": 1.5, "d": "yes"}
+    assert values(toy, path) == {"a": {"b": {"c": 1.5}, "list": [1, 2]}, "d": "yes"}
+
+
+def test_an_absent_file_is_none_and_an_empty_one_has_no_values(toy: Toy) -> None:
+    toy.write("empty.yaml", "")
+
+    assert values(toy, "absent.yaml", "a") is None
+    assert values(toy, "empty.yaml", "a") == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "words"),
+    [
+        ("params.yaml", "rows: [1", r"params\.yaml:\d+: not readable as YAML.*mend that line"),
+        ("params.yaml", "- a\n- list\n", r"params\.yaml: expected a mapping of parameter sections, found list"),
+        ("p.json", '{"a": ', r"p\.json: not readable as JSON.*mend that line"),
+        ("p.toml", "a = ", r"p\.toml: not readable as TOML.*mend that line"),
+        ("p.py", "a = 1", r"p\.py: parameters in a Python file.*YAML, JSON or TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_error_that_names_it(toy: Toy, path: str, text: str, words: str) -> None:
+    toy.write(path, text)
+    tracked = ParamsFile(path, ("a",))
+    project = toy.project()
+
+    with pytest.raises(GraphError, match=words):
+        project.param_values(tracked)
+
+
+def test_parameters_of_toml_and_json_make_a_stage_stale_as_dvc_says(toy: Toy) -> None:
+    toy.write("extra.toml", "depth = 3\n[net]\nwidth = 8\n")
+    toy.write("extra.json", '{"x": 1, "y": 2}')
+    toy.replace("dvc.yaml", "    params: [side]\n", "    params: [side, extra.toml: [depth, net.width], extra.json: ]\n")
+    toy.make("side")
+    assert toy.stale() == toy.dvc_stale() == set()
+    for path, old, new in [("extra.toml", "8", "9"), ("extra.json", '"y": 2', '"y": 3'), ("extra.json", '"x": 1, ', "")]:
+        toy.replace(path, old, new)
+
+        assert toy.stale() == toy.dvc_stale() == {"side"}
+        toy.make("side")
+        assert toy.stale() == toy.dvc_stale() == set()
+
+
+def test_the_cache_is_where_dvcs_configuration_says(toy: Toy, tmp_path) -> None:
+    assert toy.project().cache_dir == toy.root / ".dvc/cache"
+    toy.write(".dvc/config.local", "[cache]\n    dir = ../../elsewhere\n")
+    assert toy.project().cache_dir == tmp_path / "elsewhere"
+    toy.write(".dvc/config.local", "['remote \"store\"']\n    url = /somewhere/100%\n[cache]\n    dir = /abs/100%/olute\n")
+    assert str(toy.project().cache_dir) == "/abs/100%/olute"

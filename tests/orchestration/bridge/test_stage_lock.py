@@ -1,0 +1,109 @@
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestration.bridge.stage_lock import Holder, StageBusy, holder_of, stage_lock
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from orchestration.bridge.stage_lock import stage_lock
+with stage_lock(Path(sys.argv[1]), sys.argv[2], door="elsewhere"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def hold_in_another_process(locks: Path, name: str, project_root: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", _HOLD, str(locks), name], cwd=project_root, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_held_lock_says_who_holds_it_and_a_free_one_nothing(tmp_path: Path, project_root: Path) -> None:
+    assert holder_of(tmp_path, "a") is None
+    with hold_in_another_process(tmp_path, "a", project_root) as process:
+        holder = holder_of(tmp_path, "a")
+        assert holder is not None and (holder.pid, holder.door) == (process.pid, "elsewhere") and time.time() - holder.since < 60
+        assert holder_of(tmp_path, "b") is None
+        process.kill()
+    # The kernel has freed it, whatever text its holder left behind.
+    assert holder_of(tmp_path, "a") is None
+
+
+def test_who_does_not_want_to_wait_is_told_who_works(tmp_path: Path, project_root: Path) -> None:
+    with hold_in_another_process(tmp_path, "a", project_root) as process:
+        with (
+            pytest.raises(StageBusy, match=rf"a is being materialized by process {process.pid} \(elsewhere\)"),
+            stage_lock(tmp_path, "a", door="x", wait=False),
+        ):
+            pass
+        process.kill()
+
+
+def test_who_waits_is_told_once_and_gets_the_lock_when_its_holder_dies(tmp_path: Path, project_root: Path) -> None:
+    told: list[Holder | None] = []
+    with hold_in_another_process(tmp_path, "a", project_root) as process:
+        threading.Timer(0.5, process.kill).start()
+        with stage_lock(tmp_path, "a", door="next", on_wait=told.append):
+            assert [holder and holder.pid for holder in told] == [process.pid]
+            assert holder_of(tmp_path, "a").door == "next"
+
+
+def test_a_cancelled_wait_ends(tmp_path: Path, project_root: Path) -> None:
+    with hold_in_another_process(tmp_path, "a", project_root) as process:
+        with pytest.raises(InterruptedError, match="cancelled while waiting"), stage_lock(tmp_path, "a", door="x", is_cancelled=lambda: True):
+            pass
+        process.kill()
+
+
+def test_threads_of_one_process_take_turns(tmp_path: Path) -> None:
+    inside, most = 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        with stage_lock(tmp_path, "a", door="x"):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.01)
+            inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+@pytest.mark.parametrize("name", ["train@small-0", "a/b", "ünïcode", "with space"])
+def test_any_name_of_a_stage_makes_a_lock(tmp_path: Path, name: str) -> None:
+    with stage_lock(tmp_path, name, door="x"):
+        assert holder_of(tmp_path, name) is not None
+        assert holder_of(tmp_path, name + "-other") is None
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_asking_who_holds_a_lock_never_makes_a_taker_wait(tmp_path: Path) -> None:
+    """A question takes the lock for a moment; whoever wants it meanwhile tries again and is not told that somebody works."""
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            holder_of(tmp_path, "a")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    told: list[Holder | None] = []
+    try:
+        for _ in range(50):
+            with stage_lock(tmp_path, "a", door="x", on_wait=told.append):
+                pass
+    finally:
+        stop.set()
+        thread.join()
+    assert told == []

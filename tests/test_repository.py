@@ -1,0 +1,75 @@
+"""The files around the code agree with each other and with the code."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "orchestration").rglob("*.md")])
+
+
+def test_dvc_ignores_nothing_inside_an_output_folder():
+    """A pattern that is not bound to the root would leave files out of an artifact's id."""
+    patterns = [line for line in (ROOT / ".dvcignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert [pattern for pattern in patterns if not pattern.startswith("/") or pattern.startswith("/data")] == []
+
+
+def test_every_make_target_that_a_page_names_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = {target for page in PAGES for target in re.findall(r"(?:^|`|= )make ([a-z-]+)", page.read_text(), flags=re.MULTILINE)}
+    assert {"demo", "test"} <= named
+    assert named - targets == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_of_a_page_leads_to_a_file(page):
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    missing = [link for link in links if "://" not in link and not link.startswith("mailto:") and not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_the_licence_is_the_one_that_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = YAML(typ="safe").load(ROOT / "CITATION.cff")
+    assert project["license"] == citation["license"] == "Apache-2.0"
+    assert project["version"] == citation["version"]
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    assert all((ROOT / name).is_file() for name in project["license-files"])
+
+
+def test_every_lint_exception_says_why():
+    text = (ROOT / "pyproject.toml").read_text()
+    block = text[text.index("\nignore = [") : text.index("[tool.ruff.lint.mccabe]")]
+    codes = re.findall(r'^  "[A-Z]+\d*",.*$', block, flags=re.MULTILINE)
+    assert len(codes) > 20
+    assert [line for line in codes if not re.search(r"# \S+ \S+", line)] == []
+
+
+def test_the_scripts_are_shell_that_parses():
+    scripts = [*sorted((ROOT / "scripts").glob("*.sh")), ROOT / ".ci" / "run"]
+    assert len(scripts) > 2
+    for script in scripts:
+        assert "set -euo pipefail" in script.read_text()
+        done = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_setup_refuses_an_interpreter_that_is_too_old_and_says_what_to_do(tmp_path):
+    old = tmp_path / "python"
+    old.write_text('#!/bin/sh\ncase "$1" in --version) echo "Python 3.8.18" ;; *) exit 1 ;; esac\n')
+    old.chmod(0o755)
+    command = ["bash", "scripts/make_venv.sh", str(tmp_path / "venv"), "all"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "PYTHON": str(old)})
+    assert done.returncode == 2
+    assert "Python 3.8.18; Figment needs Python 3.11, 3.12 or 3.13" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_make_help_lists_every_verb_with_a_sentence():
+    done = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = {line.split()[1] for line in done.stdout.splitlines()}
+    assert {"help", "setup", "demo", "test", "test-slow", "test-gpu", "test-browser", "lint", "bench", "up", "clean"} <= listed

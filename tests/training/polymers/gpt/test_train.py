@@ -1,0 +1,295 @@
+"""The PolyGPT stage: it learns, continues to the same bytes after any death, and says what is wrong with its inputs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
+from training.common.devices import Devices
+from training.common.params import ParamsError, build_config
+from training.common.reporting import Reporter
+from training.common.tracking import tracked_series
+from training.polymers import smiles_tokenizer
+from training.polymers.gpt import PolyGPT
+from training.polymers.gpt.config import PolyGPTConfig
+from training.polymers.gpt.train import PolyGPTTrainer, main, read_data
+from training.polymers.smiles_tokenizer import PAD
+
+ROOT = Path(__file__).resolve().parents[4]
+PARAMS = """
+smiles_tokenizer: {read: [molecules], vocabulary_size: null}
+polygpt:
+  properties: [length, rings]
+  maximum_tokens: 40
+  spellings_per_molecule: 0
+  width: 16
+  layers: 1
+  heads: 2
+  dropout: 0.1
+  predictor_width: 8
+  pretrain_samples: 400
+  finetune_samples: 240
+  batch_size: 20
+  learning_rate: 3.0e-3
+  warmup_samples: 40
+  ema_half_life_samples: 100
+  checkpoint_every_samples: 100
+  report_every_samples: 50
+  seed: 3
+"""
+# 640 molecules in batches of 20, and the last batch of an epoch of 108 has 8.
+OUTPUT_FILES = ["config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "training_summary.json"]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """A project folder with molecules and their tokenizer."""
+    folder = tmp_path_factory.mktemp("project")
+    write_molecules(folder / "data", number=180)
+    (folder / "params.yaml").write_text(PARAMS)
+    assert smiles_tokenizer.main(["--params", str(folder / "params.yaml"), "--data", str(folder / "data")]) == 0
+    return folder
+
+
+def project(prepared: Path, folder: Path) -> Path:
+    """A project of its own at `folder` that shares the prepared inputs."""
+    (folder / "data").mkdir(parents=True)
+    for name in ("data/molecules", "data/smiles_tokenizer", "params.yaml"):
+        (folder / name).symlink_to(prepared / name)
+    return folder
+
+
+def arguments(folder: Path, *more: str) -> list[str]:
+    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), "--state", str(folder / ".figment"), *more]
+
+
+def output(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "data/polygpt").iterdir())}
+
+
+def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    (journal,) = (folder / ".figment/tracking/polygpt").iterdir()
+    return {name: points for name, points in tracked_series(folder / ".figment", "polygpt", journal.name).items() if name != "samples_per_second"}
+
+
+def start(folder: Path, *more: str, die_at_step: int = -1, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tests.training.polymers.gpt.run_and_die", str(die_at_step), str(int(number)), *arguments(folder, *more)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "jsonl"})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared, tmp_path_factory) -> Path:
+    folder = project(prepared, tmp_path_factory.mktemp("uninterrupted") / "p")
+    finished = start(folder)
+    assert finished.returncode == 0, finished.stderr
+    return folder
+
+
+def test_the_output_has_what_the_stage_promises(uninterrupted):
+    assert sorted(output(uninterrupted)) == OUTPUT_FILES
+    summary = json.loads(output(uninterrupted)["training_summary.json"])
+    assert summary["samples_seen"] == 640 and summary["finished"] is True
+    assert summary["molecules"] == {"pretrain": 108, "finetune": 108, "valid": 36}
+    assert {"loss", "cross_entropy_loss", "auxiliary_loss", "align_loss", "predictor_loss", "validation_loss"} <= set(summary["last_values"])
+    config = json.loads(output(uninterrupted)["config.json"])
+    assert config["properties"] == ["length", "rings"] and config["property_units"] == {"length": "characters", "rings": ""}
+    train = [len(smiles) for row, smiles in enumerate(enumerated_molecules(180)) if row % 5 < 3]
+    assert config["property_mean"][0] == pytest.approx(sum(train) / len(train))
+    model, tokenizer = PolyGPT.load(uninterrupted / "data/polygpt")
+    assert len(model.sample(tokenizer, number=2, properties={"rings": 1.0})) == 2
+
+
+def test_metrics_have_no_gap_and_no_repetition(uninterrupted):
+    points = series(uninterrupted)["loss"]
+    # Steps are counts of molecules; a report comes with the first batch that passes a multiple of fifty.
+    assert [step // 50 for step, _ in points] == [*range(1, 13), 12] and points[-1][0] == 640
+
+
+@pytest.mark.slow
+def test_killed_in_both_phases_it_ends_with_the_same_bytes_and_the_same_series(prepared, uninterrupted, tmp_path):
+    folder = project(prepared, tmp_path / "p")
+    # Before the first checkpoint, in pre-training, at the border of the phases (twice in the same step), in fine-tuning.
+    for step in (2, 9, 12, 12, 7):
+        assert start(folder, die_at_step=step).returncode == -signal.SIGKILL
+    assert start(folder).returncode == 0
+    assert output(folder) == output(uninterrupted)
+    assert series(folder) == series(uninterrupted)
+
+
+def test_killed_once_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path):
+    folder = project(prepared, tmp_path / "p")
+    assert start(folder, die_at_step=27).returncode == -signal.SIGKILL
+    resumed = start(folder)
+    assert "continuing after 400 of 640" in resumed.stderr, resumed.stderr
+    assert output(folder) == output(uninterrupted)
+    assert series(folder) == series(uninterrupted)
+
+
+@pytest.mark.slow
+def test_sigterm_exits_143_and_the_next_start_finishes(prepared, uninterrupted, tmp_path):
+    folder = project(prepared, tmp_path / "p")
+    stopped = start(folder, die_at_step=10, number=signal.SIGTERM)
+    assert stopped.returncode == 143 and "the same command again continues" in stopped.stderr
+    assert not (folder / "data/polygpt").exists()
+    assert start(folder).returncode == 0
+    assert output(folder) == output(uninterrupted)
+
+
+def run_here(folder: Path, monkeypatch, *more: str) -> int:
+    monkeypatch.setenv("FIGMENT_TRACK", "none")
+    return main(arguments(folder, *more))
+
+
+def test_max_seconds_writes_what_was_reached_and_a_later_start_goes_on(prepared, uninterrupted, tmp_path, monkeypatch, capsys):
+    folder = project(prepared, tmp_path / "p")
+    assert run_here(folder, monkeypatch, "--max-seconds", "0") == 0
+    assert "max_seconds reached after 20 of 640" in capsys.readouterr().err
+    summary = json.loads(output(folder)["training_summary.json"])
+    assert summary["finished"] is False and summary["samples_seen"] == 20
+    assert run_here(folder, monkeypatch) == 0
+    assert "continuing after 20 of 640" in capsys.readouterr().err
+    assert output(folder) == output(uninterrupted)
+
+
+def test_another_parameter_starts_anew_and_says_so_but_how_often_to_save_does_not(prepared, tmp_path, monkeypatch, capsys):
+    folder = project(prepared, tmp_path / "p")
+    assert run_here(folder, monkeypatch, "--set", "max_seconds=0") == 0
+    assert run_here(folder, monkeypatch, "--set", "max_seconds=0", "--set", "checkpoint_every_samples=300") == 0
+    assert "continuing after 20" in capsys.readouterr().err
+    assert run_here(folder, monkeypatch, "--set", "max_seconds=0", "--set", "seed=4") == 0
+    error = capsys.readouterr().err
+    assert "not used" in error and "continuing" not in error
+
+
+def test_from_scratch_forgets_the_checkpoints(prepared, tmp_path, monkeypatch, capsys):
+    folder = project(prepared, tmp_path / "p")
+    assert run_here(folder, monkeypatch, "--set", "max_seconds=0") == 0
+    assert run_here(folder, monkeypatch, "--set", "max_seconds=0", "--from-scratch") == 0
+    assert "continuing" not in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_used(prepared, uninterrupted, tmp_path, monkeypatch, capsys):
+    folder = project(prepared, tmp_path / "p")
+    assert start(folder, die_at_step=27).returncode == -signal.SIGKILL
+    newest = max((folder / ".figment/checkpoints/polygpt").glob("*/samples-*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert run_here(folder, monkeypatch) == 0
+    assert "WARNING" in capsys.readouterr().err
+    assert output(folder) == output(uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "message"),
+    [
+        ("widht=3", 2, "did you mean 'width'"),
+        ("width=15", 2, "width 15 is not a multiple of heads 2"),
+        ("pretrain_on=[molecule]", 2, "did you mean 'molecules'"),
+        ("properties=[lenght]", 1, "no property 'lenght' (did you mean 'length'?)"),
+        ("pretrain_on=[polymers]", 1, "figment materialize polymers"),
+        ("maximum_tokens=4", 1, "no molecule to pre-train on"),
+    ],
+)
+def test_bad_parameters_are_one_line(prepared, tmp_path, monkeypatch, capsys, override, code, message):
+    folder = project(prepared, tmp_path / "p")
+    assert run_here(folder, monkeypatch, "--set", override) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("figment: ") and message in last
+    assert not (folder / "data/polygpt").exists()
+
+
+def test_a_missing_tokenizer_is_one_line(prepared, tmp_path, monkeypatch, capsys):
+    folder = project(prepared, tmp_path / "p")
+    (folder / "data/smiles_tokenizer").unlink()
+    assert run_here(folder, monkeypatch) == 1
+    assert "figment materialize smiles_tokenizer" in capsys.readouterr().err
+
+
+def test_an_empty_training_split_is_an_error(prepared, tmp_path, monkeypatch, capsys):
+    folder = project(prepared, tmp_path / "p")
+    (folder / "data/molecules").unlink()
+    write_molecules(folder / "data", number=20, splits=("valid",))
+    assert run_here(folder, monkeypatch) == 1
+    assert "0 in the training split" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pretrain_samples": 0, "finetune_samples": 0}, "nothing would be trained"),
+        ({"dropout": 1.5}, "dropout must lie in"),
+        ({"properties": ["a", "a"]}, "names one twice"),
+        ({"finetune_on": []}, "finetune_on is empty"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
+def test_impossible_configurations_are_refused(values, message):
+    with pytest.raises(ParamsError, match=message):
+        build_config(PolyGPTConfig, values, where="params.yaml: polygpt")
+
+
+def overfitted(prepared: Path) -> PolyGPTTrainer:
+    config = PolyGPTConfig(
+        properties=("length", "rings"),
+        maximum_tokens=40,
+        width=48,
+        layers=2,
+        heads=4,
+        dropout=0.0,
+        predictor_width=16,
+        pretrain_samples=0,
+        finetune_samples=64 * 150,
+        batch_size=64,
+        finetune_learning_rate=5e-3,
+        warmup_samples=640,
+        condition_dropout=0.0,
+        property_noise=0.05,
+    )
+    data = read_data(prepared / "data", config, Reporter())
+    trainer = PolyGPTTrainer(data, config, Devices(torch.device("cpu")))
+    trainer.streams["finetune"].data = first_molecules(data.finetune, 64)
+    while trainer.samples_seen < config.total_samples:
+        outcome = trainer.step()
+        assert not outcome.skipped
+    return trainer
+
+
+def first_molecules(data, number: int):
+    from dataclasses import replace
+
+    return replace(data, first_spelling=data.first_spelling[: number + 1], properties=data.properties[:number])
+
+
+def test_sixty_four_molecules_can_be_learned_by_heart(prepared):
+    trainer = overfitted(prepared)
+    model = trainer.model.eval()
+    batch = trainer.streams["finetune"].next(at_most=64)
+    with torch.no_grad():
+        hidden = model(batch.tokens, model.property_embedding(batch.properties, batch.properties_mask))
+    guessed, real = model.logits(hidden[:, 1:-1]).argmax(dim=-1), batch.tokens[:, 1:] != PAD
+    # The first token or two cannot be known beforehand, all others follow.
+    accuracy = ((guessed == batch.tokens[:, 1:]) & real)[:, 2:].sum() / real[:, 2:].sum()
+    assert float(accuracy) >= 0.95
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--standalone"]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(prepared, tmp_path):
+    alone, together = project(prepared, tmp_path / "alone"), project(prepared, tmp_path / "together")
+    same = ["--set", "dropout=0", "--set", "ema_half_life_samples=0"]
+    environment = {**os.environ, "FIGMENT_TRACK": "none"}
+    for command, folder in ([[sys.executable], alone], [TORCHRUN, together]):
+        run = subprocess.run(
+            [*command, "-m", "training.polymers.gpt.train", *arguments(folder, *same)], cwd=ROOT, capture_output=True, text=True, env=environment
+        )
+        assert run.returncode == 0, run.stderr
+    one, two = (PolyGPT.load(folder / "data/polygpt")[0].state_dict() for folder in (alone, together))
+    for name, tensor in one.items():
+        assert (two[name] - tensor).norm() <= 1e-5 * max(1.0, float(tensor.norm())), name

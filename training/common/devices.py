@@ -1,0 +1,83 @@
+"""Where a training runs: one CPU or GPU process, or several started by torchrun. The choice is never part of what is trained.
+
+Several processes hold equal weights, each computes its share of every batch, and gradients are summed; with sums divided by counts over
+the whole batch, the result is that of one process up to rounding.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """device: of this process. rank: 0 … world_size - 1; rank 0 writes files and talks."""
+
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add up the gradients of all processes, in one message."""
+        if self.world_size == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of `values` over all processes."""
+        if self.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is set in any process, so that all of them take the same way."""
+        if self.world_size == 1:
+            return flag
+        return bool(self.sum(torch.tensor([float(flag)], device=self.device)).item())
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        if self.world_size > 1:
+            torch.distributed.barrier()
+
+    def autocast(self, precision: Precision) -> contextlib.AbstractContextManager:
+        """bfloat16 where asked for; "auto" means on a GPU only, because a CPU is no faster with it."""
+        wanted = precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda")
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=wanted)
+
+
+@contextlib.contextmanager
+def open_devices() -> Iterator[Devices]:
+    """The device of this process, from the environment: FIGMENT_THREADS, CUDA_VISIBLE_DEVICES and, under torchrun, WORLD_SIZE and RANK."""
+    if threads := os.environ.get("FIGMENT_THREADS"):
+        torch.set_num_threads(int(threads))
+    world_size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")
+    else:
+        device = torch.device("cpu")
+    if world_size == 1:
+        yield Devices(device)
+        return
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Devices(device, rank, world_size)
+    finally:
+        torch.distributed.destroy_process_group()

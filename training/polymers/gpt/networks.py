@@ -1,0 +1,240 @@
+"""The PolyGPT transformer, its property prefix, its auxiliary heads and the property predictor that steers it.
+
+Shapes: B molecules, T tokens of a molecule (<bos> … <eos>), S = T + 1 positions (the property prefix comes first), C width, V vocabulary,
+P properties.
+"""
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.polymers.gpt.config import PolyGPTShape
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+class PolyGPTError(Exception):
+    """A folder holds no PolyGPT, or the model was asked for something it was not trained for."""
+
+
+class KeyValueCache:
+    """Keys and values of every layer, allocated once: [B, heads, capacity, C / heads] each. `length` positions are filled."""
+
+    def __init__(self, shape: PolyGPTShape, batch: int, *, capacity: int, device: torch.device, dtype: torch.dtype) -> None:
+        size = (shape.layers, batch, shape.heads, capacity, shape.width // shape.heads)
+        self.keys = torch.zeros(size, device=device, dtype=dtype)
+        self.values = torch.zeros(size, device=device, dtype=dtype)
+        self.length = 0
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new positions of one layer behind the filled ones; returns all positions so far. `length` moves after the last layer."""
+        end = self.length + keys.shape[2]
+        self.keys[layer, :, :, self.length : end] = keys
+        self.values[layer, :, :, self.length : end] = values
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all molecules but `rows` [K] (indices)."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+
+
+class CausalAttention(nn.Module):
+    """Multi-head self-attention that looks back only. Source: Vaswani et al. 2017."""
+
+    def __init__(self, shape: PolyGPTShape) -> None:
+        super().__init__()
+        self.heads, self.dropout = shape.heads, shape.dropout
+        self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
+        self.project = nn.Linear(shape.width, shape.width)
+
+    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
+        B, S, C = x.shape
+        q, k, v = self.query_key_value(x).view(B, S, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        # A single new position may look at everything before it; several at once are causal among themselves and only start an empty cache.
+        causal = S > 1
+        if cache is not None:
+            assert S == 1 or cache.length == 0, f"{S} positions cannot be appended to {cache.length}; feed one at a time"
+            k, v = cache.extend(layer, k, v)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal, dropout_p=self.dropout if self.training else 0.0)
+        return self.project(mixed.transpose(1, 2).reshape(B, S, C))
+
+
+class Block(nn.Module):
+    """Pre-normalised attention and feed-forward, each added to its input. Source: Radford et al. 2019."""
+
+    def __init__(self, shape: PolyGPTShape) -> None:
+        super().__init__()
+        self.attention_norm, self.attention = nn.LayerNorm(shape.width), CausalAttention(shape)
+        self.feed_norm = nn.LayerNorm(shape.width)
+        self.feed = nn.Sequential(nn.Linear(shape.width, 4 * shape.width), nn.GELU(), nn.Linear(4 * shape.width, shape.width))
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), cache, layer))
+        return x + self.dropout(self.feed(self.feed_norm(x)))
+
+
+class PropertyPredictor(nn.Module):
+    """Properties of a sequence, in standard deviations: token ids [B, T] or distributions over tokens [B, T, V], and mask [B, T] → [B, P].
+
+    A distribution is read as the expected embedding, which is differentiable with respect to probabilities; ids are the one-hot case.
+    Positions are summed, not averaged: weight, surface and counts add up over atoms.
+    """
+
+    def __init__(self, shape: PolyGPTShape) -> None:
+        super().__init__()
+        width = shape.predictor_width
+        self.embedding = nn.Embedding(shape.vocabulary_size, width)
+        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, kernel_size=5, padding=2) for _ in range(2))
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, len(shape.properties)))
+        self.scale = shape.maximum_tokens**-0.5
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        keep = mask.unsqueeze(-1).to(self.embedding.weight.dtype)
+        h = (sequence @ self.embedding.weight if sequence.is_floating_point() else self.embedding(sequence)) * keep
+        for convolution in self.convolutions:
+            h = (h + functional.gelu(convolution(h.transpose(1, 2)).transpose(1, 2))) * keep
+        return self.head(h.sum(dim=1) * self.scale)
+
+
+class PolyGPT(nn.Module):
+    """Next-token logits for SMILES, after one prefix position that holds the wanted properties (zeros: none wanted)."""
+
+    def __init__(self, shape: PolyGPTShape) -> None:
+        super().__init__()
+        self.shape = shape
+        count = len(shape.properties)
+        self.token_embedding = nn.Embedding(shape.vocabulary_size, shape.width)
+        self.position_embedding = nn.Embedding(shape.maximum_tokens + 1, shape.width)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.final_norm = nn.LayerNorm(shape.width)
+        if count:
+            self.property_encoder = nn.Sequential(nn.Linear(2 * count, shape.width), nn.GELU(), nn.Linear(shape.width, shape.width))
+            self.auxiliary_heads = nn.Linear(shape.width, count)
+            self.predictor = PropertyPredictor(shape)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        # Residual projections start smaller by the square root of their number (Radford et al. 2019).
+        for name, parameter in self.named_parameters():
+            if name.startswith("predictor"):
+                continue
+            if parameter.dim() < 2:
+                if name.endswith("bias"):
+                    nn.init.zeros_(parameter)
+                continue
+            residual = name.endswith(("project.weight", "feed.2.weight"))
+            nn.init.normal_(parameter, std=0.02 / (2 * self.shape.layers) ** 0.5 if residual else 0.02)
+
+    def property_embedding(self, properties: Tensor, mask: Tensor) -> Tensor:
+        """Prefix embedding [B, C] of standardised properties [B, P]; mask [B, P] is True where a value is given. No value at all gives zeros."""
+        if not self.shape.properties:
+            return self.token_embedding.weight.new_zeros(mask.shape[0], self.shape.width)
+        given = mask.to(properties.dtype)
+        # A missing value may be NaN, and NaN * 0 is NaN.
+        filled = torch.where(mask, properties, torch.zeros_like(properties))
+        encoded = self.property_encoder(torch.cat([filled, given], dim=-1))
+        return encoded * given.amax(dim=-1, keepdim=True)
+
+    def forward(self, tokens: Tensor, prefix: Tensor | None, cache: KeyValueCache | None = None) -> Tensor:
+        """Hidden states after the last norm, [B, S, C]; position s has seen the prefix and tokens up to s - 1.
+
+        tokens: [B, T] int64. prefix: [B, C] from `property_embedding`, or None to append tokens to a cache that has it already.
+        """
+        x = self.token_embedding(tokens)
+        if prefix is not None:
+            x = torch.cat([prefix.unsqueeze(1).to(x.dtype), x], dim=1)
+        start = cache.length if cache is not None else 0
+        x = self.dropout(x + self.position_embedding.weight[start : start + x.shape[1]])
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache, layer)
+        if cache is not None:
+            cache.length += x.shape[1]
+        return self.final_norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits of the next token, [..., V]; the head is the token embedding (tied)."""
+        return functional.linear(hidden, self.token_embedding.weight)
+
+    def standardise(self, wanted: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+        """Properties by name, in the units of the dataset, as (standardised values [P], mask [P]). Raises PolyGPTError for an unknown name."""
+        unknown = next((name for name in wanted if name not in self.shape.properties), None)
+        if unknown is not None:
+            import difflib
+
+            close = difflib.get_close_matches(unknown, self.shape.properties, n=1)
+            near = f" (did you mean '{close[0]}'?)" if close else ""
+            raise PolyGPTError(f"no property '{unknown}'{near}; this model was trained with {', '.join(self.shape.properties) or 'none'}")
+        mean, std = torch.tensor(self.shape.property_mean), torch.tensor(self.shape.property_std)
+        values = torch.tensor([float(wanted.get(name, float("nan"))) for name in self.shape.properties])
+        return (values - mean) / std, ~values.isnan()
+
+    def sample(
+        self, tokenizer: "Tokenizer", *, number: int, temperature: float = 1.0, properties: Mapping[str, float] | None = None, seed: int = 0
+    ) -> list[str]:
+        """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset."""
+        # Not an import statement: the code of sampling is no part of what a training depends on, and its edits must not retrain.
+        sampling = importlib.import_module("training.polymers.gpt.sample")
+        settings = sampling.SamplingSettings(temperature=temperature, seed=seed)
+        return [molecule.smiles for molecule in sampling.sample_molecules(self, tokenizer, [properties or {}] * number, settings)]
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors and config.json, with the same bytes for the same weights."""
+        from safetensors.torch import save
+
+        tensors = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in self.state_dict().items()}
+        (folder / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
+        config = {"model_type": "polygpt", **asdict(self.shape)}
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[Self, "Tokenizer"]:
+        """The model in evaluation mode and its tokenizer from a `data/polygpt` folder. Raises PolyGPTError or SmilesTokenizerError."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from training.polymers.smiles_tokenizer import load_smiles_tokenizer
+
+        folder = Path(folder)
+        model = cls(_read_shape(folder))
+        try:
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise PolyGPTError(f"{folder / 'model.safetensors'}: not the weights of {folder / 'config.json'} ({error}); make it again") from None
+        tokenizer = load_smiles_tokenizer(folder)
+        check_tokenizer(tokenizer, model.shape, where=folder)
+        return model.to(device).eval(), tokenizer
+
+
+def check_tokenizer(tokenizer: "Tokenizer", shape: PolyGPTShape, *, where: Path) -> None:
+    """Raise PolyGPTError unless `tokenizer` has as many tokens as the model."""
+    if tokenizer.get_vocab_size() != shape.vocabulary_size:
+        raise PolyGPTError(
+            f"{where}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {shape.vocabulary_size}; they do not belong together"
+        )
+
+
+def _read_shape(folder: Path) -> PolyGPTShape:
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PolyGPTError(f"{path}: no such file; expected a trained PolyGPT: figment materialize polygpt") from None
+    except ValueError as error:
+        raise PolyGPTError(f"{path}: not JSON ({error}); make the model again: figment materialize polygpt") from None
+    if not isinstance(values, dict) or values.pop("model_type", None) != "polygpt":
+        raise PolyGPTError(f"{path}: not the configuration of a PolyGPT (model_type must be 'polygpt')")
+    try:
+        arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return PolyGPTShape(**arguments)
+    except (TypeError, ValueError) as error:
+        raise PolyGPTError(f"{path}: {error}; it was written by another version, make the model again") from None

@@ -1,0 +1,83 @@
+"""Read the samples of a molecule model: one Parquet table, split into groups that were made in the same way."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+REQUESTED = "requested_"
+_REQUIRED = ("index", "mode", "temperature", "smiles", "finished")
+
+
+class SampleTableError(Exception):
+    """The samples cannot be read, or lack a column that judging them needs."""
+
+
+@dataclass(frozen=True)
+class SampleGroup:
+    """The samples of one mode at one temperature, in the order they were made.
+
+    smiles: the decoded texts, None where there was none. finished: how many ended by themselves before the maximum length.
+    requested: by property name [N] float64 in the units of the dataset, NaN where that sample was given no such request.
+    """
+
+    mode: str
+    temperature: float
+    smiles: tuple[str | None, ...]
+    finished: int
+    requested: Mapping[str, numpy.ndarray]
+
+    @property
+    def name(self) -> str:
+        """Such as `conditional_t0.8`: opens the names of this group's metrics."""
+        return f"{self.mode}_t{self.temperature:g}"
+
+
+def read_sample_groups(path: Path) -> list[SampleGroup]:
+    """The groups of the table at `path`, ordered by mode (unconditional first) and falling temperature.
+
+    Raises SampleTableError naming the file and the columns it has.
+    """
+    table = _read(path)
+    requested_names = [name for name in table.column_names if name.startswith(REQUESTED)]
+    modes, temperatures = table["mode"].to_pylist(), table["temperature"].to_pylist()
+    if None in modes or None in temperatures:
+        raise SampleTableError(f"{path}: a sample has no mode or no temperature; sample again: figment materialize {path.parent.name}")
+    keys = sorted(set(zip(modes, temperatures, strict=True)), key=lambda key: (key[0] != "unconditional", key[0], -key[1]))
+    return [_group(table, mode, temperature, requested_names) for mode, temperature in keys]
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise SampleTableError(f"{path}: no such file; make the samples first: figment materialize {path.parent.name}") from None
+    except pa.ArrowInvalid as error:
+        raise SampleTableError(
+            f"{path}: not a Parquet file that can be read ({error}); sample again: figment materialize {path.parent.name}"
+        ) from None
+    missing = [name for name in _REQUIRED if name not in table.column_names]
+    if missing:
+        raise SampleTableError(f"{path}: no column {missing[0]}; found {', '.join(table.column_names)}, expected {', '.join(_REQUIRED)}")
+    return table.sort_by("index")
+
+
+def _group(table: pa.Table, mode: str, temperature: float, requested_names: list[str]) -> SampleGroup:
+    rows = table.filter(pc.and_(pc.equal(table["mode"], mode), pc.equal(table["temperature"], temperature)))
+    requested = {name.removeprefix(REQUESTED): _as_floats(rows[name]) for name in requested_names}
+    return SampleGroup(
+        mode=mode,
+        temperature=temperature,
+        smiles=tuple(rows["smiles"].to_pylist()),
+        finished=sum(bool(finished) for finished in rows["finished"].to_pylist()),
+        requested={name: values for name, values in requested.items() if numpy.isfinite(values).any()},
+    )
+
+
+def _as_floats(column: pa.ChunkedArray) -> numpy.ndarray:
+    return numpy.array([math.nan if value is None else value for value in column.to_pylist()], dtype=numpy.float64)
