@@ -6,6 +6,7 @@ Safe from any thread of a process with many threads: one `Popen` without `preexe
 
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys

@@ -82,6 +82,12 @@ def test_death_by_a_signal_is_reported_as_128_plus_its_number(tmp_path):
     assert (outcome.returncode, outcome.signal) == (128 + signal.SIGSEGV, signal.SIGSEGV)
 
 
+def test_a_signal_that_the_shell_passes_on_as_a_status_is_named_too(tmp_path):
+    outcome, _ = run("sh -c 'kill -KILL $$'; exit $?", tmp_path)
+
+    assert (outcome.returncode, outcome.signal) == (128 + signal.SIGKILL, signal.SIGKILL)
+
+
 def test_peak_memory_and_processor_time_of_the_tree_are_measured(tmp_path):
     program = "x = bytearray(b'1') * 120_000_000; sum(i for i in range(2_000_000))"
     outcome, _ = run(f"{sys.executable} -S -c {shlex.quote(program)}", tmp_path)
