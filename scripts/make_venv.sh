@@ -33,7 +33,7 @@ if [ ! -x "$folder/bin/python" ] || ! "$folder/bin/python" -c "$wanted" 2>/dev/n
 fi
 
 requirements=(--constraint constraints.txt "torch==$(sed -n 's/^torch==//p' constraints.txt)" --editable ".[$extras]")
-case ",$extras," in *,all,* | *,model,*) ;; *) requirements=(--constraint constraints.txt --editable ".[$extras]") ;; esac
+case ",$extras," in *,all,* | *,model,* | *,gan,*) ;; *) requirements=(--constraint constraints.txt --editable ".[$extras]") ;; esac
 
 uv=""
 if command -v uv >/dev/null; then
