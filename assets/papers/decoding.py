@@ -98,8 +98,7 @@ def decode(data: bytes, *, limits: DecodeLimits) -> Decoded:
             mode, raw_mode = image.mode, _raw_mode(image)
             steps: list[str] = []
             try:
-                image.load()
-                upright = _upright(image, steps)
+                upright = _load_upright(image, steps)
                 rgb = _to_rgb(upright, raw_mode, steps)
             except MemoryError:
                 raise
@@ -181,18 +180,24 @@ def _raw_mode(image: "Picture") -> str:
     return ""
 
 
-def _upright(image: "Picture", steps: list[str]) -> "Picture":
+def _load_upright(image: "Picture", steps: list[str]) -> "Picture":
     # Loading a TIFF turns it already, and forgets that it did; every other format is turned here.
-    if image.format == "TIFF":
-        return image
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 - EXIF that cannot be read asks for nothing
-        return image
+    is_turned_by_loading = image.format == "TIFF"
+    orientation = _orientation(image) if is_turned_by_loading else 1
+    image.load()
+    if not is_turned_by_loading:
+        orientation = _orientation(image)
     if orientation not in range(2, 9):
         return image
     steps.append(f"EXIF rotation {orientation}")
-    return ImageOps.exif_transpose(image)
+    return image if is_turned_by_loading else ImageOps.exif_transpose(image)
+
+
+def _orientation(image: "Picture") -> object:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - EXIF that cannot be read asks for nothing
+        return 1
 
 
 def _to_rgb(image: "Picture", raw_mode: str, steps: list[str]) -> "Picture":

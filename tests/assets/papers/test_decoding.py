@@ -17,6 +17,7 @@ from PIL import Image
 from assets.papers.decoding import AS_STORED, DecodeLimits, Undecodable, decode
 
 LIMITS = DecodeLimits(min_side_px=1)
+LZW = {"compression": "tiff_lzw"}
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
 
@@ -47,9 +48,7 @@ def reason_of(data: bytes, limits: DecodeLimits = LIMITS) -> str:
     return caught.value.reason
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"), [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})]
-)
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("TIFF", LZW), ("WEBP", {"lossless": True})])
 def test_rgb_is_read_as_it_is(kind, options):
     result = decode(encoded(picture(), kind, **options), limits=LIMITS)
     assert numpy.array_equal(result.pixels, numpy.asarray(picture()))
@@ -182,6 +181,7 @@ def test_a_picture_stands_upright_whatever_exif_says_of_the_camera(orientation, 
     result = decode(encoded(image, kind, exif=exif, **options), limits=LIMITS)
     assert numpy.array_equal(result.pixels, numpy.asarray(picture()))
     assert (result.width, result.height) == (40, 30)
+    assert result.decoded_as == (AS_STORED if orientation == 1 else f"EXIF rotation {orientation}")
 
 
 def test_exif_that_cannot_be_read_asks_for_nothing():
