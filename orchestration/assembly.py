@@ -14,6 +14,7 @@ from orchestration.bridge.process import Outcome
 from orchestration.bridge.project import Project
 from orchestration.checkout import open_project
 from orchestration.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
+from orchestration.withdrawal_sensor import build_withdrawal_sensor
 
 # What Dagster knows of a run, under the names the stages know.
 _RENAMED = {"DAGSTER_RUN_ID": "FIGMENT_DAGSTER_RUN_ID", "DAGSTER_RUN_URL": "FIGMENT_RUN_URL"}
@@ -26,7 +27,10 @@ def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Def
     """
     project = open_project(root)
     compute = load_compute(root / COMPUTE_FILE, list(project.graph.stages))
-    return build_bridge_definitions(project, run=_runner(project, launcher or LocalLauncher(compute, project.paths.locks / "gpus")))
+    bridge = build_bridge_definitions(project, run=_runner(project, launcher or LocalLauncher(compute, project.paths.locks / "gpus")))
+    if "papers" not in project.graph.stages:
+        return bridge
+    return dg.Definitions.merge(bridge, dg.Definitions(sensors=[build_withdrawal_sensor(root)]))
 
 
 def _runner(project: Project, launcher: Launcher) -> StageRunner:

@@ -135,13 +135,21 @@ def flag_models_trained_on(root: Path, ids: Collection[str], reason: str) -> lis
 
     Returns the versions that were not tagged before. Raises MlflowUnreachableError.
     """
-    affected = [version for version in _made_from(model_versions(root), ids) if not version.is_retracted]
+    affected = models_made_from(root, ids)
     if affected:
         with _told_plainly(root):
             client = open_client(store_uri(root))
             for version in affected:
                 withdraw(client, client.get_model_version(version.model, version.version), reason)
     return affected
+
+
+def models_made_from(root: Path, ids: Collection[str]) -> list[ModelVersion]:
+    """The versions made from any artifact in `ids`, directly or through another model, that are not tagged as retracted yet.
+
+    Raises MlflowUnreachableError.
+    """
+    return [version for version in _made_from(model_versions(root), ids) if not version.is_retracted] if ids else []
 
 
 def open_findings(root: Path, known_ids: Collection[str]) -> list[Finding]:

@@ -20,6 +20,8 @@ VERBS = {
     "status": "say which artifacts are fresh, stale, missing or running, and why",
     "why": "say why an artifact is stale, or what it was made from",
     "materialize": "bring artifacts up to date in one Dagster run",
+    "nightly": "look at the sources again and let the data follow",
+    "retract": "withdraw papers from every artifact and tag the models made from them",
     "doctor": "compare files, DVC, Dagster and MLflow byte by byte, and mend what is safe to mend",
     "id": "print the id of a file or folder",
     "export": "copy the data of an artifact out of the project",

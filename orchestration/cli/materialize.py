@@ -63,8 +63,8 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
     _announce(plan, statuses)
     from orchestration.cli.dagster_run import run_plan
 
-    result = run_plan(project, plan, jobs=arguments.jobs, say=_say)
-    _report(result)
+    result = run_plan(project, plan, jobs=arguments.jobs, say=say)
+    report_run(result)
     if result.is_interrupted:
         return Exit.INTERRUPTED
     return Exit.WELL if result.is_success and not result.failed_checks else Exit.DISAGREES
@@ -101,7 +101,7 @@ def _tell_dagster(project: Project) -> None:
     from orchestration.cli.dagster_run import tell_outside_changes
 
     for name in tell_outside_changes(project):
-        _say(f"{name}: dvc.lock has a version that Dagster did not know; reported")
+        say(f"{name}: dvc.lock has a version that Dagster did not know; reported")
 
 
 def _announce(plan: Plan, statuses: Mapping[str, StageStatus]) -> None:
@@ -113,11 +113,11 @@ def _announce(plan: Plan, statuses: Mapping[str, StageStatus]) -> None:
     sys.stdout.flush()
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _report(result: "RunResult") -> None:
+def report_run(result: "RunResult") -> None:
     """Errors on standard error, in the stages' own words; then one row per artifact."""
     for stage in result.stages.values():
         if stage.how == "failed":

@@ -13,7 +13,7 @@ from orchestration.doctor.evidence import CacheReader, OutputEvidence, Reader, g
 from orchestration.doctor.findings import CannotMendError, Finding
 from orchestration.doctor.leftovers import examine_leftovers
 from orchestration.doctor.lock import examine_lock, examine_lock_text, unreadable
-from orchestration.doctor.mlflow import examine_mlflow
+from orchestration.doctor.mlflow import examine_mlflow, examine_withdrawals
 from orchestration.doctor.objects import examine_objects
 from orchestration.doctor.outputs import examine_outputs
 from orchestration.doctor.records import known_ids, remembered_ids
@@ -93,6 +93,7 @@ def _compare(project: Project, cache: CacheReader, evidence: list[OutputEvidence
     if not findings or findings[0].kind != "dagster_unreadable":
         findings += examine_dagster(project, lock, records, but=wrongly_recorded)
         findings += examine_mlflow(project.root, ids)
+        findings += examine_withdrawals(project)
     return findings
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from orchestration.bridge.project import Project
 from orchestration.doctor.findings import CannotMendError, Finding
 
 
@@ -17,6 +18,28 @@ def examine_mlflow(root: Path, known_ids: Collection[str]) -> Iterator[Finding]:
     for found in open_findings(root, known_ids):
         mend = _MENDS.get(found.kind)
         yield Finding(found.kind, found.subject, found.detail, found.remedy, functools.partial(mend, root) if mend else None)
+
+
+def examine_withdrawals(project: Project) -> Iterator[Finding]:
+    """Models made from papers that were withdrawn since, and do not say so."""
+    from orchestration.retractions import flag_withdrawn, untagged_models, withdrawn_items
+
+    if not withdrawn_items(project.root):
+        return
+    from orchestration.mlflow_runs import MlflowUnreachableError
+
+    def mend() -> str:
+        try:
+            return "; ".join(flag_withdrawn(project).lines()) or "all are tagged already"
+        except MlflowUnreachableError as error:
+            raise CannotMendError(str(error)) from error
+
+    try:
+        for version in untagged_models(project):
+            detail = "was made from papers that data/papers lists as withdrawn, and is not tagged as such"
+            yield Finding("mlflow_model_withdrawn", f"{version.model} version {version.version}", detail, "`figment doctor --repair` tags it", mend)
+    except MlflowUnreachableError:
+        return  # examine_mlflow says so.
 
 
 def _reap(root: Path) -> str:

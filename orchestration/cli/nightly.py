@@ -1,0 +1,42 @@
+"""Look at the scheduled sources again, and make again what their changes touch; trainings wait for a person.
+
+What a schedule does under `figment up`, for cron. Without changes nothing is written: no new id, no line in dvc.lock, no MLflow run. A night
+that was killed goes on where it was. Models made from papers that were withdrawn meanwhile are tagged and lose the title of champion.
+
+Examples:
+  figment nightly                   every source that has a schedule in dvc.yaml
+  figment nightly journal_pages     this one
+
+exit codes: 0 up to date · 1 something failed, a check did not pass, or models could not be tagged · 2 wrong usage · 130 interrupted
+"""
+
+import argparse
+from pathlib import Path
+
+from orchestration.cli.errors import CommandError, Exit
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="sources to look at again (default: all with a schedule)")
+
+
+def run(root: Path, arguments: argparse.Namespace) -> int:
+    from orchestration.checkout import open_project
+    from orchestration.cli.materialize import report_run, say
+    from orchestration.mlflow_runs import MlflowUnreachableError
+    from orchestration.nightly import run_night, scheduled_sources, tag_models
+
+    project = open_project(root)
+    names = [project.graph[name].name for name in arguments.names] or scheduled_sources(project)
+    if not names:
+        raise CommandError("nightly: no stage in dvc.yaml has a `schedule` in meta.dagster; name a source")
+    result = run_night(root, names, say=say)
+    report_run(result)
+    if result.is_interrupted:
+        return Exit.INTERRUPTED
+    try:
+        tag_models(open_project(root), say=say)
+    except MlflowUnreachableError as error:
+        say(f"figment: models could not be tagged: {error}; run `figment retract --sync` when MLflow is back")
+        return Exit.DISAGREES
+    return Exit.WELL if result.is_success and not result.failed_checks else Exit.DISAGREES

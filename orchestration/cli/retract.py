@@ -1,0 +1,87 @@
+"""Withdraw papers: they leave every artifact the next time it is made, and models made from them lose the title of champion.
+
+The papers are entered in retractions.yaml (commit it); models are tagged at once. What a crawl fetched stays in the raw store until `dvc gc`.
+ID is an id as in data/papers, a DOI, or an address. Taking an entry out of retractions.yaml lets the paper in again.
+
+Examples:
+  figment retract 10.5555/imaginary.2026.0042 --reason "the author asked"
+  figment retract https://doi.org/10.5555/imaginary.2026.0042 --materialize
+  figment retract --sync                    tag the models made from what sources have withdrawn meanwhile
+
+exit codes: 0 done · 1 the models could not be tagged, or --materialize failed · 2 no such paper, or wrong usage
+"""
+
+import argparse
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.cli.errors import CommandError, Exit
+
+if TYPE_CHECKING:
+    from orchestration.bridge.project import Project
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="*", metavar="ID", help="papers to withdraw")
+    parser.add_argument("--reason", default="on request", metavar="TEXT", help="kept in retractions.yaml (default: %(default)s)")
+    parser.add_argument("--unseen", action="store_true", help="accept ids that data/papers does not have, so that they never get in")
+    parser.add_argument("--sync", action="store_true", help="withdraw nothing new; tag models made from what was withdrawn")
+    parser.add_argument("--materialize", action="store_true", help="then make again what is made from papers, trainings excepted")
+
+
+def run(root: Path, arguments: argparse.Namespace) -> int:
+    from orchestration.checkout import open_project
+    from orchestration.retractions import RetractionError
+
+    if bool(arguments.ids) == arguments.sync:
+        raise CommandError("retract: name papers, or give --sync (one of the two)")
+    project = open_project(root)
+    try:
+        items = _enter(root, arguments)
+        status = _flag(project, items)
+    except RetractionError as error:
+        raise CommandError(str(error)) from error
+    if arguments.materialize:
+        from orchestration.nightly import follow_papers
+
+        return max(status, follow_papers(root))
+    if arguments.ids:
+        print("`figment materialize --stale` takes them out of the data")
+    return status
+
+
+def _enter(root: Path, arguments: argparse.Namespace) -> dict[str, str] | None:
+    """Write the entries; paper id → picture, or None for all that is withdrawn already. Nothing is written when one of the ids is unknown."""
+    from orchestration.retractions import find_item, near_misses, retract
+
+    if arguments.sync:
+        return None
+    found = {wanted: find_item(root, wanted) for wanted in arguments.ids}
+    for wanted, item in found.items():
+        if item is None and not arguments.unseen:
+            near = near_misses(root, wanted)
+            hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+            raise CommandError(f"data/papers has no paper {wanted!r}{hint}; --unseen enters it all the same")
+    today = datetime.datetime.now(datetime.UTC).date()
+    for wanted, item in found.items():
+        id, title = (item.id, item.title) if item else (wanted, "not in data/papers")
+        entered = retract(root, id, arguments.reason, today)
+        print(f"{id} ({title}): {'entered in retractions.yaml' if entered else 'is in retractions.yaml already'}")
+    return {item.id: item.image for item in found.values() if item}
+
+
+def _flag(project: "Project", items: dict[str, str] | None) -> int:
+    from orchestration.mlflow_runs import MlflowUnreachableError
+    from orchestration.retractions import flag_withdrawn
+
+    try:
+        flagged = flag_withdrawn(project, items)
+    except MlflowUnreachableError as error:
+        print(f"figment: models could not be tagged: {error}; run `figment retract --sync` when MLflow is back")
+        return Exit.DISAGREES
+    for line in flagged.lines():
+        print(line)
+    if not flagged.all:
+        print("no model that is not tagged already was made from it")
+    return Exit.WELL
