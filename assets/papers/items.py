@@ -4,9 +4,9 @@ A page object turns one stored response into what it says: papers, withdrawals a
 pages that were fetched once can be read again by a better parser without asking anybody for them.
 """
 
+import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Literal, TypeAlias
 
 PageKind = Literal["robots", "index", "api", "article", "image"]
@@ -56,7 +56,7 @@ class Paper:
     volume: str = ""
     issue: str = ""
     pages: str = ""
-    date: date | None = None
+    date: datetime.date | None = None
     title: str = ""
     abstract: str = ""
     image_url: str = ""
