@@ -1,0 +1,365 @@
+"""The raw store `journal_pages`: every response worth keeping, as it came, and an index to reach each by one seek.
+
+    crawl-00001.warc.gz …   one file a crawl that stored something
+    index.parquet           one row a stored response, ordered by (crawl, url)
+    sources.parquet         what `papers` needs to know of each source
+    problems.parquet        what could not be had, and why
+
+What is not here: how responses are fetched (assets/papers/crawl) and what pages say (assets/papers/pages).
+"""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urljoin
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.papers.items import Page, PageKind
+from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, decode_body, read_exchange
+from assets.tables import table_from_rows, write_table
+
+INDEX = pa.schema(
+    [
+        ("url", pa.string()),
+        ("source", pa.string()),
+        ("kind", pa.string()),
+        ("crawl", pa.int64()),
+        ("day", pa.date32()),
+        ("fetched_at", pa.timestamp("us", tz="UTC")),
+        ("status", pa.int64()),
+        ("content_sha256", pa.string()),
+        ("content_type", pa.string()),
+        ("etag", pa.string()),
+        ("last_modified", pa.string()),
+        ("robots_tag", pa.string()),
+        ("tdm_reserved", pa.bool_()),
+        ("warc", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+    ]
+)
+SOURCES = pa.schema([("name", pa.string()), ("page", pa.string()), ("licence", pa.string()), ("start", pa.list_(pa.string()))])
+PROBLEMS = pa.schema([("url", pa.string()), ("source", pa.string()), ("crawl", pa.int64()), ("kind", pa.string()), ("words", pa.string())])
+
+GONE = frozenset({404, 410})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LONGEST_REDIRECT_CHAIN = 10
+
+
+class RawPagesError(Exception):
+    """The raw store is missing, damaged, or disagrees with its index."""
+
+
+@dataclass(frozen=True)
+class StoredPage:
+    """One row of the index: one stored response.
+
+    crawl: from 1. day: the day of that crawl at that source. status: 200, 404, 410 or a redirect. content_sha256: of the body without content
+    encodings. robots_tag: X-Robots-Tag, None when it was not sent. tdm_reserved: whether text and data mining is reserved (TDM-Reservation, the TDM
+    Reservation Protocol), None when the site does not say. warc, offset, length: the file of the record and the bytes of its gzip member.
+    """
+
+    url: str
+    source: str
+    kind: PageKind
+    crawl: int
+    day: date
+    fetched_at: datetime
+    status: int
+    content_sha256: str
+    content_type: str
+    etag: str | None
+    last_modified: str | None
+    robots_tag: str | None
+    tdm_reserved: bool | None
+    warc: str
+    offset: int
+    length: int
+
+    @property
+    def place(self) -> Place:
+        return Place(self.offset, self.length)
+
+    @property
+    def is_gone(self) -> bool:
+        return self.status in GONE
+
+    @property
+    def is_redirect(self) -> bool:
+        return self.status in REDIRECTS
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What `papers` needs to know of a source. page: its page object. start: where its crawl begins."""
+
+    name: str
+    page: str
+    licence: str
+    start: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, order=True)
+class StoredProblem:
+    """Something that could not be had. kind: one word (robots_disallowed, bot_wall, not_an_image, too_large, redirect_refused, server_error, …).
+
+    crawl: in which it was seen first; a problem that lasts keeps it, and one that is over leaves the table.
+    """
+
+    url: str
+    source: str
+    crawl: int
+    kind: str
+    words: str
+
+
+@dataclass
+class RawPages:
+    """Reads the raw store in `folder`. A folder that does not exist is a store without pages.
+
+    Bodies are checked against the index on every read. Not to be shared between processes: it keeps files open.
+    """
+
+    folder: Path
+    _descriptors: dict[str, int] = field(default_factory=dict, repr=False)
+    _records: list[StoredPage] | None = field(default=None, repr=False)
+    _histories: dict[str, list[StoredPage]] | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files that reading opened."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def records(self) -> list[StoredPage]:
+        """Every stored response, ordered by (crawl, url)."""
+        if self._records is None:
+            self._records = [StoredPage(**row) for row in self._rows("index.parquet", INDEX)]
+        return self._records
+
+    def sources(self) -> dict[str, SourceInfo]:
+        """By name, in the order of the parameters."""
+        rows = self._rows("sources.parquet", SOURCES)
+        return {row["name"]: SourceInfo(row["name"], row["page"], row["licence"], tuple(row["start"])) for row in rows}
+
+    def problems(self) -> list[StoredProblem]:
+        """What could not be had, ordered by (url, source, crawl)."""
+        return [StoredProblem(**row) for row in self._rows("problems.parquet", PROBLEMS)]
+
+    def history(self, url: str) -> list[StoredPage]:
+        """Every stored response of that address, oldest first."""
+        if self._histories is None:
+            histories = defaultdict(list)
+            for record in self.records():
+                histories[record.url].append(record)
+            self._histories = dict(histories)
+        return self._histories.get(url, [])
+
+    def latest(self, url: str) -> StoredPage | None:
+        """The newest response of that address; stored redirects are followed, so that it is one of status 200, 404 or 410, or None."""
+        for _ in range(_LONGEST_REDIRECT_CHAIN):
+            history = self.history(url)
+            if not history or not history[-1].is_redirect:
+                return history[-1] if history else None
+            url = urljoin(url, self.headers(history[-1]).get("location", ""))
+        return None
+
+    def is_gone(self, url: str) -> bool:
+        """Whether the last two crawls that asked for it found nothing there (404 or 410 twice)."""
+        newest = self.latest(url)
+        last_two = self.history(newest.url)[-2:] if newest else []
+        return len(last_two) == 2 and all(record.is_gone for record in last_two)
+
+    def body(self, record: StoredPage) -> bytes:
+        """The response's body without content encodings. Raises RawPagesError naming file and place when it is not what the index says."""
+        exchange = self._exchange(record)
+        try:
+            body = decode_body(exchange.body, exchange.headers)
+        except WarcError as error:
+            raise RawPagesError(f"{self.folder / record.warc}: {record.url}: {error}; {_REMEDY}") from None
+        found = hashlib.sha256(body).hexdigest()
+        if found != record.content_sha256:
+            raise RawPagesError(
+                f"{self.folder / record.warc} at byte {record.offset:,}: {record.url} has sha256 {found}, "
+                f"the index says {record.content_sha256}; {_REMEDY}"
+            )
+        return body
+
+    def headers(self, record: StoredPage) -> dict[str, str]:
+        """The response's headers, names in lower case; values of one that was sent several times are joined by `, `."""
+        return joined_headers(self._exchange(record).headers)
+
+    def page(self, record: StoredPage) -> Page:
+        """The response as a page object takes it."""
+        return Page(record.url, self.body(record), record.kind, record.source, record.content_type, self.headers(record))
+
+    def exchange(self, record: StoredPage) -> Exchange:
+        """The response as it was sent, content encodings and all."""
+        return self._exchange(record)
+
+    def _exchange(self, record: StoredPage) -> Exchange:
+        path = self.folder / record.warc
+        try:
+            if record.warc not in self._descriptors:
+                self._descriptors[record.warc] = os.open(path, os.O_RDONLY)
+            exchange = read_exchange(path, record.place, descriptor=self._descriptors[record.warc])
+        except FileNotFoundError:
+            raise RawPagesError(f"{path}: no such file, but the index names it for {record.url}; {_REMEDY}") from None
+        except WarcError as error:
+            raise RawPagesError(f"{self.folder}: {error}; {_REMEDY}") from None
+        if exchange.url != record.url:
+            raise RawPagesError(f"{path} at byte {record.offset:,}: found {exchange.url}, the index says {record.url}; {_REMEDY}")
+        return exchange
+
+    def _rows(self, name: str, schema: pa.Schema) -> list[dict]:
+        path = self.folder / name
+        if not path.is_file():
+            return []
+        try:
+            table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise RawPagesError(f"{path}: cannot be read ({error}); {_REMEDY}") from None
+        if table.schema.names != schema.names:
+            raise RawPagesError(f"{path}: expected the columns {', '.join(schema.names)}, found {', '.join(table.schema.names)}; {_REMEDY}")
+        return table.to_pylist()
+
+
+_REMEDY = "restore it with `dvc checkout data/journal_pages`"
+
+
+def joined_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Names in lower case; the values of one that was sent several times joined by `, `."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return joined
+
+
+def warc_name(crawl: int) -> str:
+    """The file of that crawl."""
+    return f"crawl-{crawl:05d}.warc.gz"
+
+
+def write_index(path: Path, records: Iterable[StoredPage]) -> None:
+    """Write index.parquet, ordered by (crawl, url)."""
+    names = [column.name for column in fields(StoredPage)]
+    rows = ({name: getattr(record, name) for name in names} for record in sorted(records, key=lambda record: (record.crawl, record.url)))
+    write_table(path, table_from_rows(INDEX, rows))
+
+
+def write_sources(path: Path, sources: Iterable[SourceInfo]) -> None:
+    """Write sources.parquet, in the order given."""
+    write_table(path, table_from_rows(SOURCES, ({**asdict(source), "start": list(source.start)} for source in sources)))
+
+
+def write_problems(path: Path, problems: Iterable[StoredProblem]) -> None:
+    """Write problems.parquet, ordered by (url, source, crawl)."""
+    write_table(path, table_from_rows(PROBLEMS, (asdict(problem) for problem in sorted(problems))))
+
+
+@dataclass
+class RawPagesWriter:
+    """Writes a whole small store into a new folder, for tests and imports; the crawl itself appends to WARC files as responses come.
+
+    with RawPagesWriter(folder, sources=[SourceInfo("letters", "acs", "CC-BY-4.0")]) as writer:
+        writer.add("http://letters.example/1", b"<html>…", kind="article", source="letters")
+        writer.add("http://letters.example/1", b"", kind="article", source="letters", crawl=2, day=date(2026, 1, 2), status=404)
+    """
+
+    folder: Path
+    sources: Sequence[SourceInfo] = ()
+    _records: list[StoredPage] = field(default_factory=list, repr=False)
+    _problems: list[StoredProblem] = field(default_factory=list, repr=False)
+    _writers: dict[int, WarcWriter] = field(default_factory=dict, repr=False)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        if kind is None:
+            write_index(self.folder / "index.parquet", self._records)
+            write_sources(self.folder / "sources.parquet", self.sources)
+            write_problems(self.folder / "problems.parquet", self._problems)
+
+    def add(
+        self,
+        url: str,
+        body: bytes,
+        *,
+        kind: PageKind,
+        source: str,
+        crawl: int = 1,
+        day: date = date(2026, 1, 1),
+        status: int = 200,
+        content_type: str = "text/html; charset=utf-8",
+        headers: Mapping[str, str] | None = None,
+        tdm_reserved: bool | None = None,
+        fetched_at: datetime | None = None,
+    ) -> StoredPage:
+        """Store one response. body: as sent, so encoded if `headers` hold a Content-Encoding."""
+        moment = fetched_at or datetime(day.year, day.month, day.day, tzinfo=UTC)
+        sent = (("Content-Type", content_type), *(headers or {}).items())
+        if crawl not in self._writers:
+            self._writers[crawl] = WarcWriter(self.folder / warc_name(crawl), about={"software": "figment"})
+        place = self._writers[crawl].write(Exchange(url, moment, status, sent, body))
+        record = stored_page(sent, place, url=url, source=source, kind=kind, crawl=crawl, day=day, fetched_at=moment, status=status,
+                             content_sha256=hashlib.sha256(decode_body(body, sent)).hexdigest(), tdm_reserved=tdm_reserved)  # fmt: skip
+        self._records.append(record)
+        return record
+
+    def add_problem(self, url: str, words: str, *, kind: str, source: str, crawl: int = 1) -> None:
+        """Note one problem."""
+        self._problems.append(StoredProblem(url, source, crawl, kind, words))
+
+
+def stored_page(
+    headers: Iterable[tuple[str, str]],
+    place: Place,
+    *,
+    url: str,
+    source: str,
+    kind: PageKind,
+    crawl: int,
+    day: date,
+    fetched_at: datetime,
+    status: int,
+    content_sha256: str,
+    tdm_reserved: bool | None,
+) -> StoredPage:
+    """The index row of a response just written to the WARC file of `crawl`; what its headers say is read from them."""
+    said = joined_headers(headers)
+    return StoredPage(
+        url=url,
+        source=source,
+        kind=kind,
+        crawl=crawl,
+        day=day,
+        fetched_at=fetched_at,
+        status=status,
+        content_sha256=content_sha256,
+        content_type=said.get("content-type", ""),
+        etag=said.get("etag"),
+        last_modified=said.get("last-modified"),
+        robots_tag=said.get("x-robots-tag"),
+        tdm_reserved=tdm_reserved,
+        warc=warc_name(crawl),
+        offset=place.offset,
+        length=place.length,
+    )
