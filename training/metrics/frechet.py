@@ -3,6 +3,8 @@
 What made the features (ChemNet, Inception, our own encoder) is not known here: the metric that uses this carries it in its name.
 """
 
+from dataclasses import dataclass
+
 import numpy
 
 
@@ -10,31 +12,83 @@ class TooFewSamplesError(ValueError):
     """A covariance needs at least two samples on each side."""
 
 
+@dataclass(frozen=True)
+class GaussianStatistics:
+    """Mean and covariance C over n - 1, in float64; C is held whole with more than D samples, and as the samples X with C = X^T X otherwise.
+
+    mean: [D]. covariance: [D, D] or None. centred: [n, D], already divided by sqrt(n - 1), or None; exactly one of the two is given.
+    """
+
+    n: int
+    mean: numpy.ndarray
+    covariance: numpy.ndarray | None = None
+    centred: numpy.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if (self.covariance is None) == (self.centred is None):
+            raise ValueError("statistics hold either a covariance or centred samples, and not both")
+
+    @property
+    def trace(self) -> float:
+        """Of C."""
+        return float((self.centred**2).sum()) if self.centred is not None else float(numpy.trace(self.covariance))  # type: ignore[arg-type]
+
+    def factor(self) -> numpy.ndarray:
+        """F [min(n, D), D] with F^T F = C."""
+        return self.centred if self.centred is not None else _root(self.covariance)  # type: ignore[arg-type]
+
+
+def gaussian_statistics(features: numpy.ndarray) -> GaussianStatistics:
+    """Of features [n, D]; TooFewSamplesError for fewer than two."""
+    n, dimension = features.shape
+    if n < 2:
+        raise TooFewSamplesError(f"the Frechet distance needs at least 2 samples on each side, found {n}")
+    features = features.astype(numpy.float64)
+    mean = features.mean(axis=0)
+    centred = (features - mean) / numpy.sqrt(n - 1)
+    return GaussianStatistics(n, mean, centred=centred) if n <= dimension else GaussianStatistics(n, mean, covariance=centred.T @ centred)
+
+
 def frechet_distance(one: numpy.ndarray, other: numpy.ndarray) -> float:
     """|m1 - m2|^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2)) for features one [N, D] and other [M, D], covariances over N - 1 and M - 1.
 
-    In float64. With few samples the trace of the root is the nuclear norm of X1 X2^T, which needs no covariance and no matrix root; with many,
-    the eigenvalues of C1^(1/2) C2 C1^(1/2). Both are exact. Source: Dowson and Landau 1982, J. Multivar. Anal. 12:450.
+    Source: Dowson and Landau 1982, J. Multivar. Anal. 12:450.
     """
     if len(one) < 2 or len(other) < 2:
         raise TooFewSamplesError(f"the Frechet distance needs at least 2 samples on each side, found {len(one)} and {len(other)}")
-    one, other = one.astype(numpy.float64), other.astype(numpy.float64)
-    mean_difference = one.mean(axis=0) - other.mean(axis=0)
-    centred_one = (one - one.mean(axis=0)) / numpy.sqrt(len(one) - 1)
-    centred_other = (other - other.mean(axis=0)) / numpy.sqrt(len(other) - 1)
-    traces = float((centred_one**2).sum() + (centred_other**2).sum())
-    trace_of_root = _trace_of_root_from_samples if min(len(one), len(other)) <= one.shape[1] else _trace_of_root_from_covariances
-    return float(mean_difference @ mean_difference) + traces - 2 * trace_of_root(centred_one, centred_other)
+    return frechet_distance_of(gaussian_statistics(one), gaussian_statistics(other))
 
 
-def _trace_of_root_from_samples(one: numpy.ndarray, other: numpy.ndarray) -> float:
-    """Tr((C1 C2)^(1/2)) as the nuclear norm of X1 X2^T, with C = X^T X."""
+def frechet_distance_of(one: GaussianStatistics, other: GaussianStatistics) -> float:
+    """The same distance from statistics alone.
+
+    With two covariances the trace of the root is found from the eigenvalues of F C2 F^T; when one side has at most D samples it is the nuclear
+    norm of F1 F2^T, which needs no matrix root. Both are exact, and never below zero but for rounding.
+    """
+    difference = one.mean - other.mean
+    if one.covariance is not None and other.covariance is not None:
+        root = _trace_of_root_from_covariances(one.covariance, other.covariance)
+    else:
+        root = _trace_of_root_from_factors(one.factor(), other.factor())
+    return float(difference @ difference) + one.trace + other.trace - 2 * root
+
+
+def _trace_of_root_from_factors(one: numpy.ndarray, other: numpy.ndarray) -> float:
+    """Tr((C1 C2)^(1/2)) as the nuclear norm of F1 F2^T, with C = F^T F: for these the roots of the eigenvalues of C1 C2 are singular values."""
     return float(numpy.linalg.svd(one @ other.T, compute_uv=False).sum())
 
 
 def _trace_of_root_from_covariances(one: numpy.ndarray, other: numpy.ndarray) -> float:
-    """Tr((C1 C2)^(1/2)) as the sum of the roots of the eigenvalues of C1^(1/2) C2 C1^(1/2)."""
-    values, vectors = numpy.linalg.eigh(one.T @ one)
-    root = (vectors * numpy.sqrt(numpy.clip(values, 0, None))) @ vectors.T
-    inner = numpy.linalg.eigvalsh(root @ (other.T @ other) @ root)
+    """Tr((C1 C2)^(1/2)) as the sum of the roots of the eigenvalues of F C2 F^T, with C1 = F^T F: a symmetric matrix similar to C1 C2."""
+    root = _root(one)
+    inner = numpy.linalg.eigvalsh(root @ other @ root.T)
     return float(numpy.sqrt(numpy.clip(inner, 0, None)).sum())
+
+
+def _root(covariance: numpy.ndarray) -> numpy.ndarray:
+    """F [D, D] with F^T F = covariance: its Cholesky factor, or from its eigenvectors where it is singular and has none."""
+    try:
+        return numpy.linalg.cholesky(covariance).T
+    except numpy.linalg.LinAlgError:
+        values, vectors = numpy.linalg.eigh(covariance)
+        return (vectors * numpy.sqrt(numpy.clip(values, 0, None))).T

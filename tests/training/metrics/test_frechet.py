@@ -41,7 +41,53 @@ def test_few_and_many_samples_agree_with_the_matrix_root_of_scipy(samples):
 def test_the_two_ways_to_the_trace_of_the_root_agree():
     random = numpy.random.default_rng(3)
     one, other = random.normal(size=(60, 10)), random.normal(size=(60, 10))
-    assert frechet._trace_of_root_from_samples(one, other) == pytest.approx(frechet._trace_of_root_from_covariances(one, other), rel=1e-9)
+    from_covariances = frechet._trace_of_root_from_covariances(one.T @ one, other.T @ other)
+    assert frechet._trace_of_root_from_factors(one, other) == pytest.approx(from_covariances, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m"), [(8, 40), (40, 8), (8, 8), (40, 40)])
+def test_any_mixture_of_few_and_many_samples_agrees_with_the_matrix_root_of_scipy(n, m):
+    linalg = pytest.importorskip("scipy.linalg", reason="scipy is not installed (extra: chem)")
+    random = numpy.random.default_rng(4)
+    one, other = random.normal(size=(n, 12)), random.normal(size=(m, 12)) @ random.normal(size=(12, 12)) + 1
+    product = numpy.cov(one.T) @ numpy.cov(other.T)
+    # A hair of noise on the diagonal lets scipy take the root of a singular product.
+    root = linalg.sqrtm(product + 1e-12 * numpy.eye(12)).real
+    expected = ((one.mean(0) - other.mean(0)) ** 2).sum() + numpy.trace(numpy.cov(one.T) + numpy.cov(other.T) - 2 * root)
+    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-4)
+
+
+def test_two_known_gaussians_are_as_far_apart_as_the_formula_says():
+    """Samples whose mean and covariance are exactly those asked for: diagonal covariances, so the root is that of the entries."""
+    variances_one, variances_other = numpy.array([1.0, 4.0, 9.0]), numpy.array([4.0, 1.0, 0.25])
+    whitened = numpy.random.default_rng(5).normal(size=(50, 3))
+    whitened = (whitened - whitened.mean(0)) @ numpy.linalg.inv(numpy.linalg.cholesky(numpy.cov(whitened.T)).T)
+    one, other = whitened * numpy.sqrt(variances_one), whitened[::-1] * numpy.sqrt(variances_other) + numpy.array([3.0, 0.0, 4.0])
+    expected = 25 + ((numpy.sqrt(variances_one) - numpy.sqrt(variances_other)) ** 2).sum()
+    assert frechet_distance(one, other) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_a_singular_covariance_of_many_samples_is_no_obstacle():
+    """Two columns are the same, as with images whose features never fire: there is no Cholesky factor."""
+    random = numpy.random.default_rng(6)
+    one, other = random.normal(size=(90, 4)), 2 * random.normal(size=(90, 4))
+    doubled = frechet_distance(one[:, [0, 1, 2, 3, 3, 3]], other[:, [0, 1, 2, 3, 3, 3]])
+    # Three equal columns are one column that is sqrt(3) times as long.
+    assert doubled == pytest.approx(frechet_distance(one * [1, 1, 1, 3**0.5], other * [1, 1, 1, 3**0.5]), rel=1e-6)
+
+
+def test_a_constant_set_is_as_far_as_its_mean_and_the_other_one_s_spread():
+    features = numpy.random.default_rng(7).normal(size=(50, 4))
+    expected = float((features.mean(0) ** 2).sum() + numpy.trace(numpy.cov(features.T)))
+    assert frechet_distance(numpy.zeros((50, 4)), features) == pytest.approx(expected, rel=1e-9)
+
+
+def test_statistics_alone_give_the_same_distance():
+    random = numpy.random.default_rng(8)
+    one, other = random.normal(size=(60, 5)), random.normal(size=(4, 5))
+    parts = frechet.gaussian_statistics(one), frechet.gaussian_statistics(other)
+    assert (parts[0].covariance is None, parts[1].centred is None) == (False, False)
+    assert frechet.frechet_distance_of(*parts) == frechet_distance(one, other)
 
 
 def test_one_sample_is_too_few():

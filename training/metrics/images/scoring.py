@@ -1,0 +1,240 @@
+"""Judge generated images against real ones: images to features to every number asked for, each under a name that says what made it."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy
+import torch
+from torch import Tensor
+
+from training.common.derived_seed import derive_seed
+from training.metrics.frechet import frechet_distance_of
+from training.metrics.images import kid
+from training.metrics.images.feature_cache import FeatureCache, ImageFeatures
+from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, frechet_key, metric_name
+from training.metrics.images.kid import KernelDistance, kernel_distance
+from training.metrics.images.ms_ssim import mean_pair_similarity
+from training.metrics.images.prdc import DEFAULT_K, Prdc, prdc
+from training.metrics.images.swd import PatchDistance, SlicedWasserstein
+from training.metrics.intervals import Estimate
+
+Metric = Literal["fd", "kid", "prdc", "swd", "ms_ssim"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+# k of the precision and recall of Kynkaanniemi et al.; those of Naeem et al. come without k in their names.
+_KYNKAANNIEMI_K = 3
+
+
+class ImageSource(Protocol):
+    """Images that are read as they are needed, such as the shards of a dataset."""
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: Sequence[int]) -> numpy.ndarray:
+        """uint8 [len(indices), C, H, W]."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images in memory: uint8 [N, C, H, W]."""
+
+    array: numpy.ndarray
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def images(self, indices: Sequence[int]) -> numpy.ndarray:
+        return self.array[list(indices)]
+
+
+@dataclass(frozen=True)
+class ChosenImages:
+    """Some images of a source, in the order of `indices`."""
+
+    source: ImageSource
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def images(self, indices: Sequence[int]) -> numpy.ndarray:
+        return self.source.images([self.indices[index] for index in indices])
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What was asked for and can be known; the rest is None. prdc: by k. ms_ssim: among the fakes."""
+
+    extractor: FeatureExtractor
+    fakes: int
+    reals: int
+    frechet: float | None = None
+    kid: KernelDistance | None = None
+    prdc: dict[int, Prdc] | None = None
+    swd: SlicedWasserstein | None = None
+    ms_ssim: Estimate | None = None
+
+    def flat(self) -> dict[str, float]:
+        """By names such as fd_rand0, kid_rand0_x1000, precision_rand0, precision_k3_rand0, swd_x1000, swd_x1000_32px, ms_ssim."""
+        who, numbers = metric_name(self.extractor), {}
+        if self.frechet is not None:
+            numbers[frechet_key(self.extractor)] = self.frechet
+        if self.kid is not None:
+            numbers[f"kid_{who}_x1000"] = 1e3 * self.kid.value
+        for k, scores in (self.prdc or {}).items():
+            infix = f"_k{_KYNKAANNIEMI_K}" if k == _KYNKAANNIEMI_K else ""
+            numbers |= {f"precision{infix}_{who}": scores.precision.value, f"recall{infix}_{who}": scores.recall.value}
+            if not infix:
+                numbers |= {f"density_{who}": scores.density, f"coverage_{who}": scores.coverage.value}
+        if self.swd is not None:
+            numbers["swd_x1000"] = self.swd.mean
+            numbers |= {f"swd_x1000_{side}px": distance for side, distance in self.swd.levels.items()}
+        if self.ms_ssim is not None:
+            numbers["ms_ssim"] = self.ms_ssim.value
+        return numbers
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How the numbers are made. The published ones: kid_subsets 100, kid_subset_size 1000, swd_images 16384, ms_ssim_pairs 10000.
+
+    swd_images: at most so many on each side, and as many on both. batch_images: that an extractor sees at once.
+    """
+
+    kid_subsets: int = kid.SUBSETS
+    kid_subset_size: int = kid.SUBSET_SIZE
+    swd_images: int = 2048
+    ms_ssim_pairs: int = 1000
+    batch_images: int = 64
+    seed: int = 0
+
+
+def score_images(
+    fakes: numpy.ndarray | Tensor | ImageSource,
+    reals: numpy.ndarray | Tensor | ImageSource,
+    *,
+    metrics: Sequence[Metric],
+    extractor: FeatureExtractor,
+    cache_dir: Path | None = None,
+    reals_id: str | None = None,
+    settings: ScoreSettings | None = None,
+    most_reals: int | None = None,
+    note: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """The numbers asked for, by names that carry the extractor; see ImageScores.flat.
+
+    fakes, reals: uint8 [N, C, H, W] or a source of them. reals_id: the content id of the dataset; with it and `cache_dir`, the features of the
+    reals are made once. most_reals: a seeded choice of so many reals is enough.
+    """
+    if unknown := sorted(set(metrics) - set(METRICS)):
+        raise ValueError(f"unknown metrics {', '.join(unknown)}; expected some of {', '.join(METRICS)}")
+    settings = settings or ScoreSettings()
+    fakes, reals = as_source(fakes), as_source(reals)
+    images = "all"
+    if most_reals is not None and most_reals < len(reals):
+        reals = choose(reals, most_reals, settings.seed)
+        images = f"{most_reals} chosen with seed {settings.seed}"
+    cache = FeatureCache(cache_dir, reals_id, images, note) if cache_dir is not None and reals_id is not None else None
+    scores = ImageScores(extractor, len(fakes), len(reals))
+    if set(metrics) & {"fd", "kid", "prdc"}:
+        fake_features = ImageFeatures.of(compute_features(fakes, extractor, settings.batch_images))
+        scores = compare_features(fake_features, real_image_features(reals, extractor, settings, cache), metrics, extractor, settings)
+    distance = patch_distance(reals, min(len(fakes), len(reals)), settings) if "swd" in metrics else None
+    return add_pixel_scores(scores, fakes, distance, metrics, settings).flat()
+
+
+def as_source(images: numpy.ndarray | Tensor | ImageSource) -> ImageSource:
+    """An array or a tensor as a source; a source as it is."""
+    if isinstance(images, Tensor):
+        images = images.cpu().numpy()
+    return ArrayImages(images) if isinstance(images, numpy.ndarray) else images
+
+
+def choose(source: ImageSource, count: int, *purpose: int | str) -> ImageSource:
+    """`count` images of the source, chosen by `purpose` alone and kept in their order; the source itself when it has no more."""
+    if count >= len(source):
+        return source
+    random = numpy.random.default_rng(derive_seed("chosen images", *purpose))
+    return ChosenImages(source, tuple(int(index) for index in numpy.sort(random.choice(len(source), count, replace=False))))
+
+
+def compute_features(source: ImageSource, extractor: FeatureExtractor, batch_images: int = 64) -> numpy.ndarray:
+    """float32 [N, dim]; FeatureExtractorError for features that are not what the extractor promised or not finite."""
+    features = numpy.empty((len(source), extractor.dim), dtype=numpy.float32)
+    for start, images in batches(source, batch_images):
+        found = extractor(torch.from_numpy(images)).cpu()
+        if found.shape != (len(images), extractor.dim) or found.dtype != torch.float32:
+            raise FeatureExtractorError(
+                f"extractor {extractor.name} gave {found.dtype} {tuple(found.shape)}, expected float32 {(len(images), extractor.dim)}"
+            )
+        features[start : start + len(images)] = found.numpy()
+    if not numpy.isfinite(features).all():
+        bad = int((~numpy.isfinite(features).all(axis=1)).sum())
+        raise FeatureExtractorError(f"extractor {extractor.name} gave features that are not finite for {bad} of {len(features)} images")
+    return features
+
+
+def batches(source: ImageSource, batch_images: int) -> Iterator[tuple[int, numpy.ndarray]]:
+    """(index of the first, images) of the whole source in order."""
+    for start in range(0, len(source), batch_images):
+        yield start, source.images(range(start, min(start + batch_images, len(source))))
+
+
+def real_image_features(reals: ImageSource, extractor: FeatureExtractor, settings: ScoreSettings, cache: FeatureCache | None = None) -> ImageFeatures:
+    """The features of the reals: from the cache, or computed (and kept there, if there is one)."""
+
+    def compute() -> numpy.ndarray:
+        return compute_features(reals, extractor, settings.batch_images)
+
+    return cache.get(extractor, len(reals), compute) if cache is not None else ImageFeatures.of(compute())
+
+
+def compare_features(
+    fakes: ImageFeatures, reals: ImageFeatures, metrics: Sequence[Metric], extractor: FeatureExtractor, settings: ScoreSettings
+) -> ImageScores:
+    """The numbers made from features. What needs more images than there are is left out: two for fd and kid, more than five for prdc."""
+    fewest, seed = min(len(fakes.values), len(reals.values)), settings.seed
+    distance = kernel = neighbours = None
+    if "fd" in metrics and fakes.statistics is not None and reals.statistics is not None:
+        distance = frechet_distance_of(fakes.statistics, reals.statistics)
+    if "kid" in metrics and fewest > 1:
+        kernel = kernel_distance(
+            fakes.values, reals.values, subsets=settings.kid_subsets, subset_size=settings.kid_subset_size, seed=derive_seed(seed, "kid")
+        )
+    if "prdc" in metrics and fewest > max(DEFAULT_K):
+        neighbours = prdc(fakes.values, reals.values)
+    return ImageScores(extractor, len(fakes.values), len(reals.values), distance, kernel, neighbours)
+
+
+def patch_distance(reals: ImageSource, count: int, settings: ScoreSettings) -> PatchDistance | None:
+    """Ready to compare `count` fakes (at most settings.swd_images) with as many reals; None where there is none to compare."""
+    count = min(count, settings.swd_images, len(reals))
+    if count < 1:
+        return None
+    chosen = choose(reals, count, settings.seed, "swd")
+    return PatchDistance(numpy.concatenate([images for _, images in batches(chosen, settings.batch_images)]), settings.seed)
+
+
+def add_pixel_scores(
+    scores: ImageScores, fakes: ImageSource, distance: PatchDistance | None, metrics: Sequence[Metric], settings: ScoreSettings
+) -> ImageScores:
+    """The same scores with those that need no extractor. distance: from `patch_distance`; the first fakes are compared, as many as its reals."""
+    wanted = len(distance.reals) if distance is not None else 0
+    first = fakes.images(range(min(len(fakes), max(wanted, settings.swd_images)))) if {"swd", "ms_ssim"} & set(metrics) and len(fakes) else None
+    similarity = None
+    if first is not None and "ms_ssim" in metrics and len(first) > 1:
+        similarity = mean_pair_similarity(first, pairs=settings.ms_ssim_pairs, seed=derive_seed(settings.seed, "ms_ssim"))
+        similarity = similarity if math.isfinite(similarity.value) else None
+    swd = distance(first[:wanted]) if distance is not None and first is not None and "swd" in metrics else None
+    return replace(scores, swd=swd, ms_ssim=similarity)
+
+
+def real_halves(count: int, at_most: int, seed: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Two disjoint choices of min(at_most, count // 2) of `count` reals, as sorted indices: one plays the fakes when the floor is measured."""
+    size = min(at_most, count // 2)
+    order = numpy.random.default_rng(derive_seed(seed, "real halves")).permutation(count)
+    return numpy.sort(order[:size]), numpy.sort(order[size : 2 * size])
