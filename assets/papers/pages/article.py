@@ -1,0 +1,273 @@
+"""A page about one paper, on any site: read from the metadata that publishers write for search engines and reference managers.
+
+Precedence, field by field: Highwire (`citation_*`), Dublin Core (`dc.*`, `dcterms.*`, any letter case) and PRISM, JSON-LD, the page's own abstract
+and figure, Open Graph and Twitter cards, and last the plain elements of the page. Where the page's heading says the same with subscripts, it is the
+heading that counts. A listing (kind index) gives links to the pages below it.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from lxml import html
+
+from assets.papers.items import Link, Page, Paper, Parsed, Problem
+from assets.papers.pages.facts import date_in, doi_in, fingerprint, join, language_in, spdx
+from assets.papers.pages.folder_index import folder_links
+from assets.papers.pages.markup import html_tree, json_of, text_of, tolerant
+from assets.papers.text import plain_text
+
+_ABSTRACTS = html.etree.XPath(
+    "//*[@id='abstract' or @id='Abs1-content' or @id='Abs1' or @id='abs'] | //*[self::section or self::div]["
+    " contains(concat(' ', normalize-space(@class), ' '), ' abstract ') or contains(concat(' ', normalize-space(@class), ' '), ' hlFld-Abstract ')]"
+    " | //p[contains(@class, 'articleBody_abstractText')]"
+)
+_TOC_FIGURES = html.etree.XPath(
+    "//*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img') or contains(@class, 'toc-graphic')"
+    " or contains(@class, 'graphicalAbstract')]/descendant-or-self::img"
+)
+_HEADING = re.compile(r"^(?:abstract|summary|resumen|résumé|zusammenfassung)(?:[.:]\s*|\s+|$)", re.IGNORECASE)
+_BLURB = re.compile(r"peer[- ]reviewed.{0,80}\bjournal\b|\bjournal\b.{0,80}peer[- ]reviewed|open[- ]access resource", re.IGNORECASE)
+_WITHDRAWN_TITLE = re.compile(r"^\[?(?:retracted(?: article)?|withdrawn(?: article)?)\s*[:\]]", re.IGNORECASE)
+_ARTICLE_TYPES = {
+    "scholarlyarticle",
+    "article",
+    "blogposting",
+    "newsarticle",
+    "techarticle",
+    "medicalscholarlyarticle",
+    "report",
+    "creativework",
+    "learningresource",
+}
+
+
+def is_withdrawn_title(title: str) -> bool:
+    """Whether the publisher has put RETRACTED: or WITHDRAWN: before the title."""
+    return bool(_WITHDRAWN_TITLE.match(title))
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The metadata of one page: values by lower-case name in document order, the JSON-LD object of the article, and the tree itself."""
+
+    page: Page
+    root: html.HtmlElement
+    values: dict[str, list[str]]
+    linked: dict[str, Any]
+
+    def first(self, *names: str) -> str:
+        """The first non-empty value of the first of these names that has one."""
+        return next((value for name in names for value in self.values.get(name, ()) if value), "")
+
+    def all(self, *names: str) -> list[str]:
+        """All values of these names, in this order of names."""
+        return [value for name in names for value in self.values.get(name, ())]
+
+    def said(self, *keys: str) -> str:
+        """The first text under these keys of the JSON-LD object; of an object its name, address or value."""
+        return next((text for key in keys for text in _texts(self.linked.get(key))), "")
+
+
+def read_metadata(page: Page) -> Metadata:
+    """All the metadata of an HTML page, in one pass."""
+    root = html_tree(page)
+    values: dict[str, list[str]] = defaultdict(list)
+    for meta in root.iter("meta"):
+        name = (meta.get("name") or meta.get("property") or meta.get("itemprop") or "").strip().lower()
+        content = (meta.get("content") or "").strip()
+        if name and content:
+            values[name.removeprefix("bepress_")].append(content)
+    return Metadata(page, root, values, _linked_data(root))
+
+
+def read_article(page: Page) -> Paper | None:
+    """The paper a page is about, or None where nothing on the page names one."""
+    data = read_metadata(page)
+    title = _title(data)
+    if not title:
+        return None
+    doi = _doi(data)
+    url = join(page.url, data.first("citation_abstract_html_url", "og:url")) or _canonical(data) or page.url
+    return Paper(
+        key=doi or url,
+        url=url,
+        doi=doi,
+        journal=plain_text(data.first("citation_journal_title", "prism.publicationname") or _journal(data) or data.first("og:site_name")),
+        volume=plain_text(data.first("citation_volume", "prism.volume") or data.said("volumeNumber")),
+        issue=plain_text(data.first("citation_issue", "prism.issue", "prism.number") or data.said("issueNumber")),
+        pages=_pages(data),
+        date=_date(data),
+        title=title,
+        abstract=_abstract(data),
+        image_url=_image(data),
+        licence=_licence(data),
+        language=_language(data),
+        status="retracted" if is_withdrawn_title(title) else "published",
+    )
+
+
+def paper_links(paper: Paper) -> tuple[Link, ...]:
+    """The link to a paper's picture, whose fingerprint changes with what the page says of the paper."""
+    if not paper.image_url:
+        return ()
+    return (Link(paper.image_url, "image", fingerprint=paper_fingerprint(paper), paper_key=paper.key),)
+
+
+def paper_fingerprint(paper: Paper) -> str:
+    """Changes when the paper's title, abstract, date, picture or licence does."""
+    return fingerprint(paper.title, paper.abstract, paper.date, paper.image_url, paper.licence, paper.status)
+
+
+@tolerant
+def parse(page: Page) -> Parsed:
+    """One paper of an article page, or the links of a listing."""
+    if page.kind == "index":
+        return Parsed(links=folder_links(page))
+    paper = read_article(page)
+    if paper is None:
+        words = "no title found in citation_title, dc.title, JSON-LD, og:title, h1 or title; if it is a paper, write a page object for this site"
+        return Parsed(problems=(Problem(page.url, words),))
+    return Parsed(papers=(paper,), links=paper_links(paper))
+
+
+def _title(data: Metadata) -> str:
+    stated = data.first("citation_title", "dc.title", "dcterms.title", "prism.title") or data.said("headline", "name")
+    stated = stated or data.first("og:title", "twitter:title", "title")
+    headings = [text for text in map(text_of, data.root.iter("h1")) if text]
+    if title := plain_text(stated):
+        return next((heading for heading in headings if _is_same(heading, title)), title)
+    return next(iter(headings), text_of(data.root.find(".//title")))
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two texts differ in the typography of sub- and superscripts and spaces at most."""
+    return _bare(one) == _bare(other)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\s_^()-]", "", unicodedata.normalize("NFKC", text).replace("−", "-")).casefold()
+
+
+def _abstract(data: Metadata) -> str:
+    own = [_HEADING.sub("", text_of(element), count=1) for element in _ABSTRACTS(data.root)]
+    own = [text for text in own if len(text) > 80]
+    candidates = [
+        *data.all("citation_abstract", "dcterms.abstract", "dc.description.abstract"),
+        *sorted(own, key=len, reverse=True)[:1],
+        data.said("abstract"),
+        *data.all("dc.description", "dcterms.description"),
+        data.said("description"),
+        *data.all("og:description", "twitter:description", "description"),
+    ]
+    texts = (plain_text(text) for text in candidates)
+    stated = next((text for text in texts if text and text != "None" and not _BLURB.search(text[:400])), "")
+    return next((text for text in own if stated and _is_same(text, stated)), stated)
+
+
+def _doi(data: Metadata) -> str:
+    stated = data.all("citation_doi", "prism.doi", "dc.identifier", "dcterms.identifier", "dc.identifier.doi", "doi")
+    stated += [*_texts(data.linked.get("identifier")), data.said("@id"), data.said("sameAs"), _canonical(data), data.page.url]
+    return next((doi for doi in map(doi_in, stated) if doi), "")
+
+
+def _pages(data: Metadata) -> str:
+    begin, end = data.first("citation_firstpage", "prism.startingpage"), data.first("citation_lastpage", "prism.endingpage")
+    return plain_text(f"{begin}–{end}" if begin and end and begin != end else begin or data.said("pagination", "pageStart"))
+
+
+def _date(data: Metadata) -> date | None:
+    names = ("citation_publication_date", "citation_online_date", "citation_date", "dc.date", "dc.date.issued", "dcterms.issued", "dcterms.date")
+    stated = data.all(*names, "prism.publicationdate", "article:published_time")
+    dates = (date_in(text) for text in [*stated, data.said("datePublished", "dateCreated"), data.first("citation_year")])
+    return next((found for found in dates if found), None)
+
+
+def _image(data: Metadata) -> str:
+    own = [picture.get("data-src") or picture.get("src") or "" for picture in _TOC_FIGURES(data.root)]
+    stated = [*own, *_texts(data.linked.get("image")), data.said("thumbnailUrl")]
+    stated += data.all("og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src")
+    stated += [link.get("href") or "" for link in data.root.iter("link") if (link.get("rel") or "").lower() == "image_src"]
+    return next((url for text in stated if (url := join(data.page.url, text)) and text not in ("None", "none")), "")
+
+
+def _licence(data: Metadata) -> str:
+    stated = [
+        *data.all("dcterms.license", "dc.license", "dc.rights", "dcterms.rights", "citation_license", "dc.rights.license"),
+        data.said("license"),
+    ]
+    stated += [element.get("href") or "" for element in data.root.iter("link", "a") if "license" in (element.get("rel") or "").lower().split()]
+    if named := next((name for name in map(spdx, stated) if name), ""):
+        return named
+    linked = {spdx(anchor.get("href")) for anchor in data.root.iter("a") if "creativecommons.org/" in (anchor.get("href") or "")}
+    return linked.pop() if len(linked) == 1 else ""  # several licences on one page: some picture's, not the paper's
+
+
+def _language(data: Metadata) -> str:
+    stated = [*data.all("citation_language", "dc.language", "dcterms.language"), data.said("inLanguage")]
+    stated += [data.root.get("lang") or data.root.get("{http://www.w3.org/XML/1998/namespace}lang") or "", data.first("og:locale")]
+    return next((language for language in map(language_in, stated) if language), "")
+
+
+def _canonical(data: Metadata) -> str:
+    links = (link for link in data.root.iter("link") if (link.get("rel") or "").lower() == "canonical")
+    return next((url for link in links if (url := join(data.page.url, link.get("href")))), "")
+
+
+def _journal(data: Metadata) -> str:
+    whole = data.linked.get("isPartOf")
+    for _ in range(4):  # an issue is part of a volume, which is part of a journal
+        if not isinstance(whole, dict):
+            break
+        kinds = whole.get("@type")
+        if "Periodical" in (kinds if isinstance(kinds, list) else [kinds]) or not whole.get("isPartOf"):
+            return next(_texts(whole.get("name")), "")
+        whole = whole.get("isPartOf")
+    return next(_texts(whole), "")
+
+
+def _linked_data(root: html.HtmlElement) -> dict[str, Any]:
+    """The JSON-LD object of the article; a broken script counts as none."""
+    for element in root.iter("script"):
+        if (element.get("type") or "").strip().lower() != "application/ld+json":
+            continue
+        try:
+            value = json_of(element.text or "")
+        except (ValueError, RecursionError):
+            continue
+        for item in _objects(value):
+            kinds = item.get("@type")
+            if {str(kind).lower() for kind in (kinds if isinstance(kinds, list) else [kinds])} & _ARTICLE_TYPES:
+                return item
+    return {}
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-LD text at its top, in its list, in its graph, and what they are mainly about."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict):
+            yield item
+            for key in ("@graph", "mainEntity"):
+                inner = item.get(key)
+                yield from (entry for entry in (inner if isinstance(inner, list) else [inner]) if isinstance(entry, dict))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts of a JSON-LD value: itself, its members, or of an object its name, address or value."""
+    if isinstance(value, str) and value.strip():
+        yield value.strip()
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, list):
+        for member in value[:20]:
+            if not isinstance(member, list):
+                yield from _texts(member)
+    elif isinstance(value, dict):
+        for key in ("name", "url", "contentUrl", "value", "@id", "@value"):
+            if isinstance(value.get(key), str) and value[key].strip():
+                yield value[key].strip()
+                return

@@ -1,0 +1,156 @@
+"""HTML and XML of strangers, read without network, entity expansion or bottomless trees, and the text of their elements."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import wraps
+from html.entities import html5
+from typing import Any
+
+from lxml import etree, html
+
+from assets.papers.items import Page, PageObject, Parsed, Problem
+from assets.papers.text import BLOCKS, clean, decode, script
+
+# What hostile or broken bytes make the parsers and the code below raise.
+BAD_INPUT = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, etree.LxmlError)
+
+_NOT_TEXT = {"script", "style", "noscript", "template", "annotation", "annotation-xml", "svg", "graphic", "inline-graphic", "fn", "object-id"}
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
+_DOCTYPE = re.compile(r"<!DOCTYPE\s[^\[>]*(\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
+_NAMED = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});")
+_XML_NAMES = {"amp", "lt", "gt", "quot", "apos", "AMP", "LT", "GT", "QUOT"}
+_TEX_BODY = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
+
+
+def tolerant(parse: Callable[[Page], Parsed]) -> PageObject:
+    """A page object that sets a page it cannot read aside as one problem, where `parse` would raise."""
+
+    @wraps(parse)
+    def read(page: Page) -> Parsed:
+        try:
+            return parse(page)
+        except BAD_INPUT as error:
+            words = f"cannot be read: {type(error).__name__}: {clean(str(error))[:200]}; keep the page and mend its page object, or drop its address"
+            return Parsed(problems=(Problem(page.url, words),))
+
+    return read
+
+
+def html_tree(page: Page) -> html.HtmlElement:
+    """The root element of an HTML page; a page without any element gives an empty document."""
+    text = _CONTROL.sub(" ", decode(page.body, page.content_type))
+    parser = html.HTMLParser(encoding="utf-8", huge_tree=False, no_network=True, remove_comments=True, remove_pis=True)
+    root = etree.fromstring(text.encode("utf-8"), parser) if text.strip() else None
+    return html.fromstring("<html><body></body></html>") if root is None else root
+
+
+def xml_tree(text: str, *, recover: bool = False) -> etree._Element:
+    """The root element of an XML text. A document type with its own entity declarations is dropped whole, so nothing can expand."""
+    text = _NAMED.sub(lambda match: html5.get(f"{match[1]};", match[0]) if match[1] not in _XML_NAMES else match[0], text)
+    text = _DOCTYPE.sub("", _XML_DECLARATION.sub("", _CONTROL.sub(" ", text), count=1), count=1)
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        recover=recover,
+        remove_comments=True,
+        remove_pis=True,
+        encoding="utf-8",
+    )
+    root = etree.fromstring(text.encode("utf-8"), parser)
+    if root is None:
+        raise ValueError("no XML element found")
+    return root
+
+
+def name_of(element: etree._Element) -> str:
+    """The element's name in lower case, without namespace."""
+    tag = element.tag
+    return tag.rpartition("}")[2].rpartition(":")[2].lower() if isinstance(tag, str) else ""
+
+
+def children(element: etree._Element, *names: str) -> Iterator[etree._Element]:
+    """Child elements of these names, whatever their namespace."""
+    return (child for child in element if name_of(child) in names)
+
+
+def descendants(element: etree._Element, *names: str) -> Iterator[etree._Element]:
+    """Elements of these names below, whatever their namespace, in document order."""
+    return (child for child in element.iterdescendants() if name_of(child) in names)
+
+
+def first(element: etree._Element | None, *path: str) -> etree._Element | None:
+    """The first element found by going down one name at a time, whatever the namespaces."""
+    for name in path:
+        if element is None:
+            return None
+        element = next(children(element, name), None)
+    return element
+
+
+def text_of(element: etree._Element | None) -> str:
+    """The clean text of an element: blocks are separated by a space, sub- and superscripts stay readable, formulas are LaTeX where they can be."""
+    if element is None:
+        return ""
+    if not len(element) and name_of(element) not in _NOT_TEXT:
+        return clean(element.text or "")
+    parts: list[str] = []
+    open_scripts: list[int] = []
+    walk = etree.iterwalk(element, events=("start", "end"))
+    for event, node in walk:
+        name = name_of(node)
+        if event == "start":
+            formula = _formula(node, name)
+            if formula is not None or name in _NOT_TEXT or not name:
+                parts.append(formula or "")
+                walk.skip_subtree()
+                continue
+            if name in BLOCKS:
+                parts.append(" ")
+            elif name in {"sub", "sup"}:
+                open_scripts.append(len(parts))
+            parts.append(node.text or "")
+            continue
+        if name in {"sub", "sup"} and open_scripts:
+            begin = open_scripts.pop()
+            parts[begin:] = [script("".join(parts[begin:]), is_sub=name == "sub")]
+        elif name in BLOCKS:
+            parts.append(" ")
+        if node is not element:
+            parts.append(node.tail or "")
+    return clean("".join(parts))
+
+
+def _formula(node: etree._Element, name: str) -> str | None:
+    """LaTeX of a formula, where the element is one that carries it; None for all other elements."""
+    if name == "math":
+        for note in descendants(node, "annotation"):
+            if "tex" in (note.get("encoding") or ""):
+                return f"${(note.text or '').strip()}$"
+        if alternative := (node.get("alttext") or "").strip():
+            return f"${alternative}$"
+    elif name == "tex-math":
+        return _tex(node.text or "")
+    elif name == "alternatives":
+        tex = next(descendants(node, "tex-math"), None)
+        return _tex(tex.text or "") if tex is not None else None
+    elif name == "script" and (node.get("type") or "").startswith("math/tex"):
+        return f"${(node.text or '').strip()}$"
+    return None
+
+
+def _tex(text: str) -> str:
+    if body := _TEX_BODY.search(text):
+        text = body[1]
+    text = text.strip()
+    return text if text.startswith(("$", "\\(", "\\[")) else f"${text}$"
+
+
+def json_of(text: str) -> Any:
+    """The value of a JSON text that may lie in a comment or CDATA section. Raises ValueError."""
+    text = text.strip().removeprefix("<!--").removesuffix("-->").strip()
+    text = text.removeprefix("//<![CDATA[").removesuffix("//]]>").removeprefix("<![CDATA[").removesuffix("]]>")
+    return json.loads(text, strict=False)
