@@ -64,7 +64,7 @@ class FeatureCache:
 
     def _read(self, path: Path, key: str, shape: tuple[int, int]) -> ImageFeatures | None:
         try:
-            with numpy.load(path, allow_pickle=False) as parts:
+            with path.open("rb") as stream, numpy.load(stream, allow_pickle=False) as parts:
                 found = {name: parts[name] for name in parts.files}
             values, written = found["features"], found["key"].tobytes().decode()
             _refuse_others(values, written, shape, key)
