@@ -1,0 +1,325 @@
+"""The StyleGAN3 generator: mapping network, Fourier features, alias-free synthesis layers; and its files.
+
+Names in the state dict are those of NVIDIA's snapshots, so that converted ones load as they are. Source: Karras et al. 2021; PROVENANCE.md has the
+equations. Shapes: B pictures, C channels, S = picture's resolution.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.stylegan3.config import InputSpec, LayerSpec, StyleGAN3Config, input_spec, layer_schedule
+from training.stylegan3.filters import filtering_matrices, kaiser_sinc, radial_kaiser_jinc
+from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, Dense, compute_dtype, filtered_lrelu, modulated_convolution, normalise_second_moment
+
+MODEL_TYPE = "stylegan3"
+_OUTPUT_SCALE = 0.25
+
+
+class StyleGAN3Error(Exception):
+    """A folder holds no StyleGAN3, or its weights and its configuration do not belong together."""
+
+
+class Mapping(nn.Module):
+    """Latents z [B, z_dim], and labels c [B, label_dim] where there are labels, to intermediate latents.
+
+    z_dim 0 embeds labels alone (the discriminator's use). Returns w [B, w_dim].
+    Source: Karras et al. 2019, section 2; normalisation and labels: Karras et al. 2020 (ADA), appendix.
+    """
+
+    def __init__(self, *, z_dim: int, label_dim: int, w_dim: int, depth: int) -> None:
+        super().__init__()
+        self.z_dim, self.label_dim = z_dim, label_dim
+        if label_dim:
+            self.embed = Dense(label_dim, w_dim)
+        for index in range(depth):
+            width = w_dim if index else z_dim + (w_dim if label_dim else 0)
+            self.add_module(f"fc{index}", Dense(width, w_dim, activation="lrelu", lr_multiplier=0.01))
+        self._dense = tuple(f"fc{index}" for index in range(depth))
+
+    def forward(self, z: Tensor | None, c: Tensor | None) -> Tensor:
+        parts = []
+        layers = [cast("Dense", self.get_submodule(name)) for name in self._dense]
+        dtype = layers[0].weight.dtype
+        if self.z_dim:
+            if z is None or z.shape[1] != self.z_dim:
+                raise ValueError(f"expected latents z [B, {self.z_dim}], found {None if z is None else list(z.shape)}")
+            parts.append(normalise_second_moment(z.to(dtype)))
+        if self.label_dim:
+            if c is None or c.shape[1] != self.label_dim:
+                found = "none" if c is None else f"{c.shape[1]} numbers"
+                raise ValueError(f"this model is conditional: it takes {self.label_dim} numbers of label a picture, found {found}")
+            parts.append(normalise_second_moment(self.embed(c.to(dtype))))
+        w = torch.cat(parts, dim=1)
+        for layer in layers:
+            w = layer(w)
+        return w
+
+
+class GeneratorMapping(Mapping):
+    """The mapping network of G: its w is averaged for truncation, and repeated for every layer."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: StyleGAN3Config) -> None:
+        super().__init__(z_dim=config.z_dim, label_dim=config.label_dim, w_dim=config.w_dim, depth=config.map_depth)
+        self.num_ws, self.w_avg_beta = config.num_ws, config.w_avg_beta
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(  # type: ignore[override]
+        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None, update_emas: bool = False
+    ) -> Tensor:
+        """Style vectors ws [B, num_ws, w_dim]. truncation_psi: how far the first `truncation_cutoff` of them (None: all) are from their average."""
+        w = super().forward(z, c)
+        if update_emas:
+            with torch.no_grad():
+                self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
+        ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)
+        if truncation_psi == 1:
+            return ws
+        cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
+        truncated = self.w_avg.lerp(ws[:, :cutoff], truncation_psi)
+        return torch.cat([truncated, ws[:, cutoff:]], dim=1)
+
+
+class FourierInput(nn.Module):
+    """A field of sine waves, moved and turned by w and by `transform`, then mixed: w [B, w_dim] → [B, C, size, size].
+
+    transform: buffer [3, 3], settable: where the content at a place of the output is taken from (the inverse of how the picture moves), in units of
+    the picture's side. Source: Karras et al. 2021, section 3.2 and appendix F.
+    """
+
+    transform: Tensor
+    freqs: Tensor
+    phases: Tensor
+
+    def __init__(self, spec: InputSpec, *, w_dim: int) -> None:
+        super().__init__()
+        self.spec = spec
+        # Uniform in the disc of radius `cutoff`: what a band-limited continuous signal may hold.
+        angle = 2 * math.pi * torch.rand(spec.channels)
+        radius = spec.cutoff * torch.rand(spec.channels).sqrt()
+        self.weight = nn.Parameter(torch.randn(spec.channels, spec.channels))
+        self.affine = Dense(w_dim, 4)
+        nn.init.zeros_(self.affine.weight)
+        with torch.no_grad():
+            self.affine.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
+        self.register_buffer("transform", torch.eye(3))
+        self.register_buffer("freqs", torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1))
+        self.register_buffer("phases", torch.rand(spec.channels) - 0.5)
+
+    def forward(self, w: Tensor) -> Tensor:
+        freqs, phases = self._placed(w)
+        # Waves above the bandwidth fade out towards the Nyquist frequency, where they could alias.
+        fade = 1 - (freqs.norm(dim=2) - self.spec.cutoff) / (self.spec.rate / 2 - self.spec.cutoff)
+        amplitudes = fade.clamp(0, 1)
+        size = self.spec.size
+        place = (torch.arange(size, device=w.device, dtype=freqs.dtype) + 0.5 - size / 2) / self.spec.rate
+        # [B, H, W, C]: the phase of every wave at every pixel, x along the width.
+        across = place[None, :, None] * freqs[:, None, :, 0]
+        down = place[None, :, None] * freqs[:, None, :, 1] + phases[:, None, :]
+        x = torch.sin(2 * math.pi * (across[:, None, :, :] + down[:, :, None, :]))
+        mix = self.weight * self.spec.channels**-0.5
+        # Amplitudes go into the mixing matrix [B, C, C], which is smaller than the field.
+        x = torch.matmul(x.flatten(1, 2), (mix[None] * amplitudes[:, None, :]).transpose(1, 2))
+        return x.view(-1, size, size, self.spec.channels).permute(0, 3, 1, 2)
+
+    def _placed(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Frequencies [B, C, 2] and phases [B, C] after the learned rotation and translation and the user's transform."""
+        t = self.affine(w)
+        cos, sin, right, down = (t / t[:, :2].norm(dim=1, keepdim=True)).unbind(dim=1)
+        zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+        rotation = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
+        translation = torch.stack([one, zero, -right, zero, one, -down, zero, zero, one], dim=1).view(-1, 3, 3)
+        placing = rotation @ translation @ self.transform
+        phases = self.phases + (self.freqs @ placing[:, :2, 2:]).squeeze(2)
+        return self.freqs @ placing[:, :2, :2], phases
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated convolution, bias and filtered leaky ReLU; without filters and nonlinearity it is ToRGB. Source: Karras et al. 2021, figure 4b."""
+
+    magnitude_ema: Tensor
+    up_filter: Tensor | None
+    down_filter: Tensor | None
+    up_matrix: Tensor
+    down_vertical: Tensor
+    down_horizontal: Tensor
+
+    def __init__(self, spec: LayerSpec, config: StyleGAN3Config) -> None:
+        super().__init__()
+        self.spec, self.precision = spec, config.precision
+        self.conv_clamp, self.magnitude_ema_beta = config.conv_clamp, config.magnitude_ema_beta
+        self.affine = Dense(config.w_dim, spec.in_channels, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(spec.out_channels, spec.in_channels, spec.kernel, spec.kernel))
+        self.bias = nn.Parameter(torch.zeros(spec.out_channels))
+        self.register_buffer("magnitude_ema", torch.ones(()))
+        up_filter, down_filter = _layer_filters(spec)
+        self.register_buffer("up_filter", None if up_filter is None else torch.as_tensor(up_filter))
+        self.register_buffer("down_filter", None if down_filter is None else torch.as_tensor(down_filter))
+        self._set_matrices(up_filter, down_filter)
+
+    def forward(self, x: Tensor, w: Tensor, *, update_emas: bool = False) -> Tensor:
+        """x: [B, C, in, in]. w: [B, w_dim]. Returns [B, C', out, out] in the precision of this layer."""
+        if update_emas:
+            with torch.no_grad():
+                magnitude = x.detach().to(self.magnitude_ema.dtype).square().mean()
+                self.magnitude_ema.copy_(magnitude.lerp(self.magnitude_ema, self.magnitude_ema_beta))
+        spec = self.spec
+        styles = self.affine(w)
+        if spec.is_torgb:
+            styles = styles * (spec.in_channels * spec.kernel**2) ** -0.5
+        dtype = compute_dtype(self.precision if spec.is_low_precision else "float32", device=x.device, weights=self.weight.dtype)
+        # A copy of the average: it may be updated again before the backward pass wants it.
+        input_gain = self.magnitude_ema.clone().rsqrt()
+        x, factor = modulated_convolution(
+            x.to(dtype), self.weight, styles, padding=spec.kernel - 1, demodulate=not spec.is_torgb, input_gain=input_gain
+        )
+        bias = self.bias.to(dtype)[:, None, None]
+        x = x + bias if factor is None else torch.addcmul(bias, x, factor.to(dtype)[:, :, None, None])
+        if spec.is_torgb:
+            return x.clamp(-self.conv_clamp, self.conv_clamp)
+        return filtered_lrelu(
+            x,
+            up=self.up_matrix,
+            down_vertical=self.down_vertical,
+            down_horizontal=self.down_horizontal,
+            slope=LRELU_SLOPE,
+            gain=LRELU_GAIN,
+            clamp=self.conv_clamp,
+        )
+
+    def _set_matrices(self, up_filter: np.ndarray | None, down_filter: np.ndarray | None) -> None:
+        if self.spec.is_torgb:
+            return
+        identity = np.ones(1)
+        matrices = filtering_matrices(
+            (identity if up_filter is None else up_filter).astype(np.float64),
+            (identity if down_filter is None else down_filter).astype(np.float64),
+            in_size=self.spec.in_size + self.spec.kernel - 1,
+            up=self.spec.up,
+            down=self.spec.down,
+            padding=self.spec.padding,
+        )
+        for name, matrix in zip(("up_matrix", "down_vertical", "down_horizontal"), matrices, strict=True):
+            self.register_buffer(name, torch.as_tensor(matrix, dtype=self.weight.dtype, device=self.weight.device), persistent=False)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        # Filters may come with the weights; the matrices are made from them.
+        super()._load_from_state_dict(*args, **kwargs)
+        self._set_matrices(*(None if f is None else f.float().cpu().numpy() for f in (self.up_filter, self.down_filter)))
+
+
+def _layer_filters(spec: LayerSpec) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The up and down filter of a layer, float32; None where the rate does not change. Source: Karras et al. 2021, appendix C."""
+    up = down = None
+    if spec.up > 1:
+        up = kaiser_sinc(spec.up_taps, cutoff=spec.in_cutoff, width=2 * spec.in_half_width, rate=spec.middle_rate).astype(np.float32)
+    if spec.down > 1:
+        design = radial_kaiser_jinc if spec.uses_radial_filter else kaiser_sinc
+        down = design(spec.down_taps, cutoff=spec.out_cutoff, width=2 * spec.out_half_width, rate=spec.middle_rate).astype(np.float32)
+    return up, down
+
+
+class Synthesis(nn.Module):
+    """ws [B, num_ws, w_dim] → pictures [B, channels, S, S] in float32 (or the weights' own precision), about [-1, 1]."""
+
+    def __init__(self, config: StyleGAN3Config) -> None:
+        super().__init__()
+        self.num_ws = config.num_ws
+        self.input = FourierInput(input_spec(config), w_dim=config.w_dim)
+        self.layer_names = []
+        for spec in layer_schedule(config):
+            self.add_module(spec.name, SynthesisLayer(spec, config))
+            self.layer_names.append(spec.name)
+
+    def layers(self) -> Iterator[SynthesisLayer]:
+        """The layers and ToRGB, first to last."""
+        return (cast("SynthesisLayer", self.get_submodule(name)) for name in self.layer_names)
+
+    def forward(self, ws: Tensor, update_emas: bool = False) -> Tensor:
+        assert ws.shape[1] == self.num_ws, f"expected {self.num_ws} style vectors a picture, found {ws.shape[1]}"
+        ws = ws.to(self.input.weight.dtype)
+        x = self.input(ws[:, 0])
+        for layer, w in zip(self.layers(), ws.unbind(dim=1)[1:], strict=True):
+            x = layer(x, w, update_emas=update_emas)
+        return x.to(ws.dtype) * _OUTPUT_SCALE
+
+
+class Generator(nn.Module):
+    """z [B, z_dim] (and labels c [B, label_dim]) → pictures [B, channels, S, S], about [-1, 1]."""
+
+    def __init__(self, config: StyleGAN3Config) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = GeneratorMapping(config)
+        self.synthesis = Synthesis(config)
+
+    def forward(
+        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None, update_emas: bool = False
+    ) -> Tensor:
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff, update_emas=update_emas)
+        return self.synthesis(ws, update_emas=update_emas)
+
+
+def save_generator(folder: Path, generator: Generator) -> None:
+    """Write generator.safetensors and config.json into `folder`, with the same bytes for the same weights."""
+    write_config(folder, generator.config)
+    write_weights(folder / "generator.safetensors", generator)
+
+
+def load_generator(folder: str | Path, *, device: str | torch.device = "cpu") -> Generator:
+    """The generator of a `data/stylegan3_toc` folder, in evaluation mode and without gradients. Raises StyleGAN3Error."""
+    folder = Path(folder)
+    generator = Generator(read_config(folder))
+    read_weights(folder / "generator.safetensors", generator)
+    return generator.to(device).eval().requires_grad_(False)
+
+
+def write_config(folder: Path, config: StyleGAN3Config) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(config)}, indent=2) + "\n", encoding="utf-8")
+
+
+def read_config(folder: Path) -> StyleGAN3Config:
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StyleGAN3Error(f"{path}: no such file; expected a trained StyleGAN3: figment materialize stylegan3_toc") from None
+    except ValueError as error:
+        raise StyleGAN3Error(f"{path}: not JSON ({error}); make the model again") from None
+    if not isinstance(values, dict) or values.pop("model_type", None) != MODEL_TYPE:
+        raise StyleGAN3Error(f"{path}: not the configuration of a StyleGAN3 (model_type must be '{MODEL_TYPE}')")
+    known = {field.name for field in fields(StyleGAN3Config)}
+    if unknown := sorted(set(values) - known):
+        raise StyleGAN3Error(f"{path}: unknown key '{unknown[0]}'; it was written by another version, make the model again")
+    try:
+        return StyleGAN3Config(**values)
+    except (TypeError, ValueError) as error:
+        raise StyleGAN3Error(f"{path}: {error}; it was written by another version, make the model again") from None
+
+
+def write_weights(path: Path, module: nn.Module) -> None:
+    """Parameters and buffers as float32 safetensors."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in module.state_dict().items()}
+    path.write_bytes(save(tensors, metadata={"format": "pt"}))
+
+
+def read_weights(path: Path, module: nn.Module) -> None:
+    """Fill `module` from `write_weights`' file; every name and shape must agree. Raises StyleGAN3Error."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise StyleGAN3Error(f"{path}: not the weights of the config.json beside it ({error}); make the model again") from None

@@ -1,0 +1,47 @@
+"""What the two players minimise. Logits are [B, 1] (or [B]); every loss is [B], one number a picture, so that the caller chooses how to average."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def non_saturating_g(fake_logits: Tensor) -> Tensor:
+    """-log(sigmoid(D(fake))). Source: Goodfellow et al. 2014, section 3."""
+    return functional.softplus(-fake_logits).flatten()
+
+
+def non_saturating_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log(sigmoid(D(real))) - log(1 - sigmoid(D(fake))). Source: Goodfellow et al. 2014, equation 1."""
+    return (functional.softplus(-real_logits) + functional.softplus(fake_logits)).flatten()
+
+
+def relativistic_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """softplus(D(real) - D(fake)): fakes should look more real than the reals they are paired with.
+
+    The real logits carry no gradient to G, but are part of the loss. Source: Jolicoeur-Martineau 2019 (RpGAN); Huang et al. 2024 (R3GAN), section 2.
+    """
+    return functional.softplus(real_logits - fake_logits).flatten()
+
+
+def relativistic_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """softplus(D(fake) - D(real)). Source: as `relativistic_g`."""
+    return functional.softplus(fake_logits - real_logits).flatten()
+
+
+def r1_penalty(logits: Tensor, real: Tensor) -> Tensor:
+    """Squared gradient norm of the critic on real pictures, one a picture.
+
+    logits: [B, 1], computed from `real`. real: [B, C, H, W] in [-1, 1], requires grad. Returns [B]; unscaled, the caller multiplies by gamma / 2.
+    Source: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", R1.
+    """
+    return _squared_gradient_norm(logits, real)
+
+
+def r2_penalty(logits: Tensor, fake: Tensor) -> Tensor:
+    """The same on fakes, detached from G and requiring grad. Source: Mescheder et al. 2018, R2; used beside R1 by Huang et al. 2024 (R3GAN)."""
+    return _squared_gradient_norm(logits, fake)
+
+
+def _squared_gradient_norm(logits: Tensor, images: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3))
