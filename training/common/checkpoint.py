@@ -90,10 +90,17 @@ class Checkpoints:
         """After the output is written: the last checkpoint suffices to write it again."""
         for old in self.paths()[:-1]:
             old.unlink()
+        shutil.rmtree(self.own_folder / "good", ignore_errors=True)
         for leftover in (*self.own_folder.glob("*.damaged"), *self.own_folder.glob(".*.writing")):
             leftover.unlink()
         for other in self._others()[_OTHER_KEYS_KEPT:]:
             shutil.rmtree(other)
+
+    def drop_after(self, samples: int) -> None:
+        """Remove the checkpoints that were written after more than `samples` samples."""
+        for path in self.paths():
+            if _samples_of(path) > samples:
+                path.unlink()
 
     def remove(self) -> None:
         """Forget this training."""
@@ -113,6 +120,55 @@ class Checkpoints:
                 f"checkpoints of {len(others)} other trainings (of other parameters, inputs or code) lie in {self.folder}; they are not used, "
                 f"this training ({self.run_key}) starts from the beginning"
             )
+
+
+@dataclass(frozen=True)
+class GoodStates:
+    """A ring of the `keep` newest states that looked good when they were saved: hard links to (or copies of) checkpoint files."""
+
+    folder: Path
+    keep: int
+
+    def paths(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.folder.glob("samples-*.pt"))
+
+    def add(self, checkpoint: Path) -> None:
+        if not self.keep:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self.folder / checkpoint.name
+        target.unlink(missing_ok=True)
+        try:
+            os.link(checkpoint, target)
+        except OSError:
+            shutil.copyfile(checkpoint, target)  # a file system without hard links
+        for old in self.paths()[: -self.keep]:
+            old.unlink()
+
+    def newest(self) -> dict[str, Any] | None:
+        """The newest state that can be read, or None."""
+        for path in reversed(self.paths()):
+            with contextlib.suppress(CheckpointError):
+                return read_checkpoint(path)
+        return None
+
+    def use_up(self, samples: int) -> None:
+        """Remove the state after `samples` samples and all later ones, unless it is the last one left."""
+        paths = self.paths()
+        for path in paths[1:]:
+            if _samples_of(path) >= samples:
+                path.unlink()
+
+    def drop_after(self, samples: int) -> None:
+        """Remove the states after more than `samples` samples."""
+        for path in self.paths():
+            if _samples_of(path) > samples:
+                path.unlink()
+
+
+def _samples_of(path: Path) -> int:
+    return int(path.stem.removeprefix("samples-"))
 
 
 def write_checkpoint(path: Path, payload: Mapping[str, Any]) -> None:

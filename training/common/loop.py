@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from training.common.checkpoint import Checkpoints
+from training.common.checkpoint import Checkpoints, GoodStates
 from training.common.devices import Devices
 from training.common.reporting import Reporter, progress_line
 from training.common.seeding import global_random_state, set_global_random_state
@@ -69,11 +69,50 @@ class MetricSink(Protocol):
 class Hook:
     """Something to do every so many samples and at the end, such as validation; what it returns is reported.
 
-    It cannot disturb the global random generators.
+    It cannot disturb the global random generators. at_start: also before the first step of a training that begins.
     """
 
     every_samples: int
     run: Callable[[], Mapping[str, float]]
+    at_start: bool = False
+
+
+class Guard(Protocol):
+    """Judges a training by what is reported of it. Its state must be plain values: it is saved and comes back with the training's."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing at all was amiss at the last judgement, so that a state saved now is one to come back to."""
+        ...
+
+    def judge(self, values: Mapping[str, float]) -> str | None:
+        """Why the training has collapsed, in words, or None. values: what was just reported; a guard knows the names it needs."""
+        ...
+
+    def forget_windows(self) -> None:
+        """After a roll-back: what was amiss before does not count any more."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class NoGuard:
+    """Finds nothing; only steps that are not finite lead to a roll-back."""
+
+    is_clean = True
+
+    def judge(self, values: Mapping[str, float]) -> str | None:
+        del values
+        return None
+
+    def forget_windows(self) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -81,6 +120,7 @@ class Plan:
     """total_samples: the budget. max_seconds: stop earlier, at a checkpoint. what: the noun of the progress lines.
 
     skips_before_rollback: steps in a row that are not finite. rollbacks_before_failure: then the training fails.
+    good_states: how many states that proved good are kept apart to roll back to; 0 = roll back to the newest checkpoint.
     """
 
     total_samples: int
@@ -90,18 +130,20 @@ class Plan:
     what: str = "samples"
     skips_before_rollback: int = 5
     rollbacks_before_failure: int = 3
+    good_states: int = 0
     progress_every_s: float = 5.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended. values: the last reported means. finished: whether the whole budget was spent."""
+    """How a training ended. values: the last reported means. finished: whether the whole budget was spent. reasons: of the roll-backs."""
 
     samples_seen: int
     finished: bool
     skipped_steps: int
     rollbacks: int
     values: dict[str, float]
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass
@@ -115,6 +157,7 @@ class _Progress:
     rollbacks: int = 0
     reported_until: int = -1
     values: dict[str, float] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
 
     def add(self, outcome: StepOutcome) -> None:
         if outcome.skipped:
@@ -146,14 +189,17 @@ def train(
     reporter: Reporter,
     devices: Devices,
     hooks: Sequence[Hook] = (),
+    guard: Guard | None = None,
+    on_rollback: Callable[[int, str], None] = lambda number, why: None,
 ) -> Outcome:
     """Train until the budget is spent. resume_from: what `checkpoints.latest()` gave.
 
+    on_rollback: told of every roll-back (1, 2, …) and of the failure after the last one, in the main process.
     SIGTERM finishes the step, writes a checkpoint and exits with code 143. Raises TrainingError when roll-backs do not help.
     """
-    run = _Run(trainable, plan, checkpoints, sink, reporter, devices, hooks)
+    run = _Run(trainable, plan, checkpoints, sink, reporter, devices, hooks, guard or NoGuard(), on_rollback)
     if resume_from is None:
-        run.save()
+        run.start()
     else:
         run.restore(resume_from)
         reporter.log(f"continuing after {trainable.samples_seen:,} of {plan.total_samples:,} {plan.what}")
@@ -195,12 +241,30 @@ class _Run:
     reporter: Reporter
     devices: Devices
     hooks: Sequence[Hook]
+    guard: Guard
+    on_rollback: Callable[[int, str], None]
 
     def __post_init__(self) -> None:
+        self.good = GoodStates(self.checkpoints.own_folder / "good", self.plan.good_states)
         self.progress = _Progress()
         self.started = self.last_line = time.monotonic()
         self.started_at_samples = self.trainable.samples_seen
         self.saved_at_samples = -1
+
+    def start(self) -> None:
+        """What comes before the first step of a training that begins: the hooks that want it, and a state to come back to."""
+        values: dict[str, float] = {}
+        for hook in self.hooks:
+            if hook.at_start:
+                with _random_state_preserved():
+                    values |= hook.run()
+        if values:
+            self.progress.reported_until = self.trainable.samples_seen
+            self.progress.values = values
+            self.guard.judge(values)
+            if self.devices.is_main:
+                self.sink.metrics(self.trainable.samples_seen, values)
+        self.save()
 
     def save(self) -> None:
         """Checkpoint now, unless that has been done, or the last steps were bad: a bad state is nothing to come back to."""
@@ -208,10 +272,19 @@ class _Run:
         if samples == self.saved_at_samples or self.progress.skipped_in_a_row:
             return
         if self.devices.is_main:
-            payload = {"state": self.trainable.state_dict(), "random": global_random_state(), "progress": self.progress.state_dict()}
-            self.checkpoints.save(samples, payload)
+            path = self.checkpoints.save(samples, self._payload())
+            if self.guard.is_clean:
+                self.good.add(path)
         self.saved_at_samples = samples
         self.devices.wait()
+
+    def _payload(self) -> dict[str, Any]:
+        return {
+            "state": self.trainable.state_dict(),
+            "random": global_random_state(),
+            "progress": self.progress.state_dict(),
+            "guard": self.guard.state_dict(),
+        }
 
     def restore(self, payload: dict[str, Any], *, keep_progress: bool = False) -> None:
         self.trainable.load_state_dict(payload["state"])
@@ -220,6 +293,10 @@ class _Run:
             set_global_random_state(payload["random"])
         if not keep_progress:
             self.progress = _Progress(**payload["progress"])
+            self.guard.load_state_dict(payload["guard"])
+            if self.devices.is_main:
+                # States written after this checkpoint by a process that died will come again.
+                self.good.drop_after(payload["samples"])
         self.started, self.started_at_samples = time.monotonic(), self.trainable.samples_seen
         self.saved_at_samples = self.trainable.samples_seen
 
@@ -228,9 +305,12 @@ class _Run:
             before = self.trainable.samples_seen
             self.progress.add(self.trainable.step())
             if self.progress.skipped_in_a_row >= self.plan.skips_before_rollback:
-                self._roll_back()
+                self._roll_back(f"{self.progress.skipped_in_a_row} steps in a row had a loss or gradient that is not finite")
                 continue
-            self._report(before)
+            collapse = self._report(before)
+            if self.devices.any(collapse is not None):
+                self._roll_back(collapse or "another process found a collapse")
+                continue
             self._print_progress()
             if self._crossed(self.plan.checkpoint_every_samples, before):
                 self.save()
@@ -243,9 +323,10 @@ class _Run:
         self.save()
         finished = self.trainable.samples_seen >= self.plan.total_samples
         progress = self.progress
-        return Outcome(self.trainable.samples_seen, finished, progress.skipped_steps, progress.rollbacks, progress.values)
+        return Outcome(self.trainable.samples_seen, finished, progress.skipped_steps, progress.rollbacks, progress.values, tuple(progress.reasons))
 
-    def _report(self, before: int) -> None:
+    def _report(self, before: int) -> str | None:
+        """Report what is due. Returns why the guard finds a collapse in it, if it does."""
         samples = self.trainable.samples_seen
         is_last = samples >= self.plan.total_samples
         values: dict[str, float] = {}
@@ -255,30 +336,55 @@ class _Run:
             if is_last or self._crossed(hook.every_samples, before):
                 with _random_state_preserved():
                     values |= hook.run()
+        if not values:
+            return None
+        collapse = self.guard.judge(values)
         # After a roll-back the same numbers of samples come again; a series of metrics goes only forward.
-        if not values or samples <= self.progress.reported_until:
-            return
+        if samples <= self.progress.reported_until:
+            return collapse
         self.progress.reported_until = samples
         self.progress.values = self.progress.values | values
         trouble = {"skipped_steps": float(self.progress.skipped_steps), "rollbacks": float(self.progress.rollbacks)}
         if self.devices.is_main:
             self.sink.metrics(samples, {**values, **trouble, "samples_per_second": self._rate()})
+        return collapse
 
-    def _roll_back(self) -> None:
+    def _roll_back(self, reason: str) -> None:
         self.progress.rollbacks += 1
         rollbacks, what = self.progress.rollbacks, self.plan.what
-        where = (
-            f"after {self.trainable.samples_seen:,} {what}: {self.progress.skipped_in_a_row} steps in a row had a loss or gradient that is not finite"
-        )
+        where = f"after {self.trainable.samples_seen:,} {what}: {reason}"
+        self.progress.reasons.append(where)
+        if self.devices.is_main:
+            self.on_rollback(rollbacks, where)
         if rollbacks > self.plan.rollbacks_before_failure:
             raise TrainingError(f"{where}, also after {rollbacks - 1} roll-backs; lower the learning rate, or look for extreme values in the inputs")
-        payload = self.checkpoints.latest()
-        assert payload is not None, "the loop writes a checkpoint before its first step"
+        payload = self._state_to_come_back_to()
         self.restore(payload, keep_progress=True)
         self.progress.skipped_in_a_row = 0
         self.progress.sums, self.progress.steps = dict(payload["progress"]["sums"]), payload["progress"]["steps"]
+        self.guard.forget_windows()
         self.trainable.reseed(rollbacks)
+        if self.plan.good_states:
+            self._forget_the_abandoned_way()
         self.reporter.log(f"WARNING: {where}; rolled back to {self.trainable.samples_seen:,} {what} (roll-back {rollbacks}), data in another order")
+
+    def _state_to_come_back_to(self) -> dict[str, Any]:
+        """The newest good state. It is used up: a second collapse before another state has proved good goes further back."""
+        payload = self.good.newest()
+        self.devices.wait()
+        if payload is None:
+            payload = self.checkpoints.latest()
+        elif self.devices.is_main:
+            self.good.use_up(payload["samples"])
+        assert payload is not None, "the loop writes a checkpoint before its first step"
+        return payload
+
+    def _forget_the_abandoned_way(self) -> None:
+        """Checkpoints of the way that was left are removed and the new one's beginning is saved, so that a resume takes the new one."""
+        if self.devices.is_main:
+            self.checkpoints.drop_after(self.trainable.samples_seen)
+            self.checkpoints.save(self.trainable.samples_seen, self._payload())
+        self.devices.wait()
 
     def _crossed(self, every: int, before: int) -> bool:
         return before // every != self.trainable.samples_seen // every

@@ -51,6 +51,13 @@ class Reporter:
             yield item
 
 
+class SilentReporter(Reporter):
+    """The reporter of the other processes of a torchrun training: rank 0 talks for all."""
+
+    def log(self, message: str) -> None:
+        del message
+
+
 class _PipesReporter(Reporter):
     def __init__(self, context: Any) -> None:
         self._context = context

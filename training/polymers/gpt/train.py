@@ -29,7 +29,7 @@ from training.common.molecule_tables import MoleculeTable, MoleculeTableError, p
 from training.common.output_folder import OutputFolder
 from training.common.params import load_params
 from training.common.program import program
-from training.common.reporting import Reporter
+from training.common.reporting import Reporter, SilentReporter
 from training.common.run_key import run_key
 from training.common.seeding import seed_everything
 from training.common.smiles import SpellingError
@@ -330,14 +330,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     with open_devices() as devices:
         if config.batch_size % devices.world_size:
             raise PolyGPTError(f"batch_size {config.batch_size} does not divide among {devices.world_size} processes; choose a multiple")
-        train_polygpt(arguments, config, reporter if devices.is_main else _Quiet(), devices)
-
-
-class _Quiet(Reporter):
-    """The reporter of the other processes of a torchrun training: rank 0 talks for all."""
-
-    def log(self, message: str) -> None:
-        del message
+        train_polygpt(arguments, config, reporter if devices.is_main else SilentReporter(), devices)
 
 
 def _configure(parser: ArgumentParser) -> None:

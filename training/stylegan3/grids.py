@@ -1,0 +1,46 @@
+"""Many small pictures side by side in one: snapshots, galleries, frames of videos."""
+
+from pathlib import Path
+
+import numpy
+import torch
+from torch import Tensor
+
+# As the published programs lay out their snapshots: about 8K, at least 7 by 4 and at most 32 by 32 pictures.
+_WIDTH_PX, _HEIGHT_PX = 7680, 4320
+
+
+def default_grid(resolution: int) -> tuple[int, int]:
+    """(columns, rows) of a snapshot of square pictures of `resolution` pixels."""
+    return min(max(_WIDTH_PX // resolution, 7), 32), min(max(_HEIGHT_PX // resolution, 4), 32)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Generator output in about [-1, 1] as uint8: 127.5·x + 128, cut to [0, 255]."""
+    return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+def tile(images: numpy.ndarray, columns: int) -> numpy.ndarray:
+    """Pictures uint8 [N, C, H, W] (C is 1 or 3) as one uint8 [rows·H, columns·W, 3], row by row; places left over are white."""
+    N, C, H, W = images.shape
+    rows = -(-N // columns)
+    places = numpy.full((rows * columns, C, H, W), 255, dtype=numpy.uint8)
+    places[:N] = images
+    picture = places.reshape(rows, columns, C, H, W).transpose(0, 3, 1, 4, 2).reshape(rows * H, columns * W, C)
+    return picture.repeat(3, axis=2) if C == 1 else picture
+
+
+def save_picture(path: Path, picture: numpy.ndarray) -> None:
+    """uint8 [H, W, 3] as a PNG."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path, format="PNG")
+
+
+def load_picture(path: Path) -> numpy.ndarray:
+    """uint8 [H, W, 3] of a PNG written by `save_picture`."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return numpy.asarray(picture.convert("RGB"))
