@@ -8,14 +8,34 @@ import difflib
 import importlib
 
 from assets.papers.items import PageObject
-from assets.papers.pages import acs, article, crossref, folder_index
+from assets.papers.pages import (
+    acs,
+    article,
+    beilstein,
+    crossref,
+    distill,
+    folder_index,
+    jats,
+    jekyll_blog,
+    legacy_csv,
+    oai,
+    programming_historian,
+)
 
 PAGES: dict[str, PageObject] = {
     "acs": acs.parse,
     "acs_lists": acs.parse_lists,
     "article": article.parse,
+    "beilstein": beilstein.parse,
     "crossref": crossref.parse,
+    "distill": distill.parse,
     "folder_index": folder_index.parse,
+    "jats": jats.parse,
+    "jekyll_blog": jekyll_blog.parse,
+    "legacy_csv": legacy_csv.parse,
+    "legacy_csv_png": legacy_csv.parse_png,
+    "oai": oai.parse,
+    "programming_historian": programming_historian.parse,
 }
 
 

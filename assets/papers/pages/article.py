@@ -25,12 +25,14 @@ _ABSTRACTS = html.etree.XPath(
     "//*[@id='abstract' or @id='Abs1-content' or @id='Abs1' or @id='abs'] | //*[self::section or self::div]["
     " contains(concat(' ', normalize-space(@class), ' '), ' abstract ') or contains(concat(' ', normalize-space(@class), ' '), ' hlFld-Abstract ')]"
     " | //p[contains(@class, 'articleBody_abstractText')]"
+    " | //*[self::h1 or self::h2 or self::h3 or self::h4][normalize-space() = 'Abstract']/parent::*[self::section or self::div]"
 )
 _TOC_FIGURES = html.etree.XPath(
     "//*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img') or contains(@class, 'toc-graphic')"
     " or contains(@class, 'graphicalAbstract')]/descendant-or-self::img"
 )
 _HEADING = re.compile(r"^(?:abstract|summary|resumen|résumé|zusammenfassung)(?:[.:]\s*|\s+|$)", re.IGNORECASE)
+_LONGEST_ABSTRACT = 8_000  # characters; what is longer under such a name is a whole article
 _BLURB = re.compile(r"peer[- ]reviewed.{0,80}\bjournal\b|\bjournal\b.{0,80}peer[- ]reviewed|open[- ]access resource", re.IGNORECASE)
 _WITHDRAWN_TITLE = re.compile(r"^\[?(?:retracted(?: article)?|withdrawn(?: article)?)\s*[:\]]", re.IGNORECASE)
 _ARTICLE_TYPES = {
@@ -155,7 +157,7 @@ def _bare(text: str) -> str:
 
 def _abstract(data: Metadata) -> str:
     own = [_HEADING.sub("", text_of(element), count=1) for element in _ABSTRACTS(data.root)]
-    own = [text for text in own if len(text) > 80]
+    own = [text for text in own if 80 < len(text) < _LONGEST_ABSTRACT]
     candidates = [
         *data.all("citation_abstract", "dcterms.abstract", "dc.description.abstract"),
         *sorted(own, key=len, reverse=True)[:1],

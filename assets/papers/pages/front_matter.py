@@ -1,0 +1,35 @@
+"""YAML front matter: the facts between the two lines `---` that begin a Markdown file, and the Markdown below."""
+
+import re
+from typing import Any
+
+import yaml
+
+_FENCED = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_LINE = re.compile(r"^([A-Za-z][\w-]{0,60}):[ \t]+(\S.*?)[ \t]*$", re.MULTILINE | re.ASCII)
+_MOST_CHARACTERS = 65_536
+# Only texts, lists and mappings come out; nothing is constructed, and merge keys are not followed, so nothing can multiply.
+_LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+def front_matter(text: str) -> tuple[dict[str, Any], str]:
+    """(facts, the rest). Facts are empty where the text begins otherwise. All scalars are texts, as written."""
+    found = _FENCED.match(text)
+    if found is None:
+        return {}, text
+    return yaml_facts(found[1]), text[found.end() :]
+
+
+def yaml_facts(text: str) -> dict[str, Any]:
+    """The mapping a YAML text holds; of one that is not valid YAML, the lines `key: value` of its top level."""
+    text = text[:_MOST_CHARACTERS]
+    try:
+        value = yaml.load(text, Loader=_LOADER)  # noqa: S506 - the base loader makes texts only
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {match[1]: match[2].strip("\"'") for match in _LINE.finditer(text)}
+    return {str(key): entry for key, entry in value.items()} if isinstance(value, dict) else {}
+
+
+def text_fact(facts: dict[str, Any], *keys: str) -> str:
+    """The first of these facts that is a text."""
+    return next((value for key in keys if isinstance(value := facts.get(key), str) and value.strip()), "")

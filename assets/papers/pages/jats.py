@@ -1,0 +1,145 @@
+"""JATS: an article as XML, as PLOS, PubMed Central and many publishers give it.
+
+Elements: https://jats.nlm.nih.gov/publishing/. The abstract is the plain one, else a summary or the one for the table of contents. The picture is the
+graphical abstract's, else the first figure's; PLOS names figures by DOI, which its figure server resolves. Notices of retraction become Withdrawals.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+
+from lxml import etree
+
+from assets.papers.items import Page, Paper, Parsed, Problem, Withdrawal
+from assets.papers.pages.article import is_withdrawn_title, paper_links
+from assets.papers.pages.facts import date_in, date_of, doi_in, join, language_in, spdx
+from assets.papers.pages.folder_index import folder_links
+from assets.papers.pages.markup import children, descendants, first, name_of, text_of, tolerant, xml_tree
+from assets.papers.text import decode
+
+_HREF = "{http://www.w3.org/1999/xlink}href"
+_XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+_NOTICES = {"retraction", "correction", "expression-of-concern", "addendum", "withdrawal", "removal"}
+_WITHDRAWS = {"retracted-article", "withdrawn-article", "removed-article"}
+_ABSTRACT_ORDER = ("", "abstract", "summary", "section", "toc", "short", "executive-summary", "editor", "editors-summary", "precis", "teaser")
+_DATE_ORDER = ("epub", "pub", "electronic", "epub-ppub", "ppub", "collection")
+_PICTURE = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?)$", re.IGNORECASE)
+_PLOS_FIGURE = re.compile(r"^(?:info:doi/)?(10\.1371/journal\.([a-z]+)\.[0-9.]+[ge][0-9]+)$")
+_PLOS_JOURNALS = {
+    "pone": "plosone",
+    "pbio": "plosbiology",
+    "pmed": "plosmedicine",
+    "pcbi": "ploscompbiol",
+    "pgen": "plosgenetics",
+    "ppat": "plospathogens",
+    "pntd": "plosntds",
+}
+
+
+@tolerant
+def parse(page: Page) -> Parsed:
+    """The article of an XML file, or the links of a folder."""
+    if page.kind == "index":
+        return Parsed(links=folder_links(page))
+    root = xml_tree(decode(page.body, page.content_type))
+    article = root if name_of(root) == "article" else next(descendants(root, "article"), None)
+    meta = first(article, "front", "article-meta")
+    if article is None or meta is None:
+        return Parsed(
+            problems=(Problem(page.url, f"not a JATS article: <{name_of(root)}> without front and article-meta; look at the source's `page`"),)
+        )
+    doi = next((doi for entry in children(meta, "article-id") if entry.get("pub-id-type") == "doi" and (doi := doi_in(text_of(entry)))), "")
+    kind = article.get("article-type") or ""
+    withdrawals = tuple(_withdrawals(meta, doi))
+    if kind in _NOTICES:
+        return Parsed(withdrawals=withdrawals)
+    title = text_of(first(meta, "title-group", "article-title"))
+    if not title:
+        return Parsed(problems=(Problem(page.url, "no article-title found; expected one in article-meta/title-group"),))
+    paper = Paper(
+        key=doi or page.url,
+        url=page.url,
+        doi=doi,
+        journal=_journal(first(article, "front", "journal-meta")),
+        volume=text_of(first(meta, "volume")),
+        issue=text_of(first(meta, "issue")),
+        pages=_pages(meta),
+        date=_date(meta),
+        title=title,
+        abstract=_abstract(meta),
+        image_url=_image(article, meta, page.url),
+        licence=_licence(meta),
+        language=language_in(article.get(_XML_LANG)),
+        status="retracted" if is_withdrawn_title(title) else "published",
+    )
+    return Parsed(papers=(paper,), links=paper_links(paper), withdrawals=withdrawals)
+
+
+def _journal(about: etree._Element | None) -> str:
+    """The journal's title, else the abbreviation that libraries use."""
+    if about is None:
+        return ""
+    short = (entry for entry in children(about, "journal-id") if entry.get("journal-id-type") == "nlm-ta")
+    return text_of(next(descendants(about, "journal-title"), None)) or text_of(next(short, None))
+
+
+def _abstract(meta: etree._Element) -> str:
+    """The text of the best abstract, without its heading."""
+    found = {(abstract.get("abstract-type") or "").lower(): abstract for abstract in reversed(list(children(meta, "abstract")))}
+    for kind in _ABSTRACT_ORDER:
+        if kind in found:
+            for heading in children(found[kind], "title"):
+                for child in list(heading):
+                    heading.remove(child)
+                heading.text = ""
+            if text := text_of(found[kind]):
+                return text
+    return ""
+
+
+def _pages(meta: etree._Element) -> str:
+    begin, end = text_of(first(meta, "fpage")), text_of(first(meta, "lpage"))
+    return f"{begin}–{end}" if begin and end and begin != end else begin or text_of(first(meta, "elocation-id"))
+
+
+def _date(meta: etree._Element) -> date | None:
+    found: dict[str, date] = {}
+    for entry in children(meta, "pub-date"):
+        parts = {name_of(child): text_of(child) for child in entry}
+        kind = (entry.get("pub-type") or entry.get("date-type") or entry.get("publication-format") or "").lower()
+        day = date_of(parts.get("year"), parts.get("month"), parts.get("day")) or date_in(parts.get("string-date") or entry.get("iso-8601-date"))
+        if day:
+            found.setdefault(kind, day)
+    return next((found[kind] for kind in _DATE_ORDER if kind in found), next(iter(found.values()), None))
+
+
+def _licence(meta: etree._Element) -> str:
+    """What the licence element links to, or names with its version."""
+    permissions = first(meta, "permissions")
+    for licence in children(permissions, "license") if permissions is not None else ():
+        stated = [licence.get(_HREF), *(element.get(_HREF) or text_of(element) for element in descendants(licence, "ext-link", "uri", "license_ref"))]
+        for text in [*stated, text_of(licence)]:
+            if name := spdx(text):
+                return name
+    return ""
+
+
+def _image(article: etree._Element, meta: etree._Element, base: str) -> str:
+    graphical = [abstract for abstract in children(meta, "abstract") if "graphic" in (abstract.get("abstract-type") or "").lower()]
+    figures = [*graphical, *descendants(article, "fig")]
+    addresses = (graphic.get(_HREF) or "" for figure in figures for graphic in descendants(figure, "graphic"))
+    return next((url for url in (_figure_address(address, base) for address in addresses) if url), "")
+
+
+def _figure_address(address: str, base: str) -> str:
+    if plos := _PLOS_FIGURE.match(address):
+        journal = _PLOS_JOURNALS.get(plos[2])
+        return f"https://journals.plos.org/{journal}/article/figure/image?size=medium&id={plos[1]}" if journal else ""
+    return join(base, address) if _PICTURE.search(address) else ""
+
+
+def _withdrawals(meta: etree._Element, doi: str) -> Iterator[Withdrawal]:
+    for related in children(meta, "related-article"):
+        target = doi_in(related.get(_HREF))
+        if (related.get("related-article-type") or "").lower() in _WITHDRAWS and target and target != doi:
+            yield Withdrawal(target, "retracted", f"retraction notice {doi}".strip())
