@@ -7,7 +7,6 @@ Proxies of the environment are not used, because a proxy would resolve the name 
 
 import hashlib
 import http.client
-import ipaddress
 import socket
 import time
 import urllib.error
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
+
+from assets.addresses import is_public
 
 _CHUNK_BYTES = 2**18
 _USER_AGENT = "figment"
@@ -208,15 +209,3 @@ def _connect(address: tuple[str, int], timeout: float, rules: DownloadRules) -> 
             connection.close()
             problem = error
     raise problem or OSError(f"{host}: no address found")
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public Internet; an IPv6 address that wraps an IPv4 one is judged by what it wraps."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo or (None, None))[1]
-        if inner is None and parsed in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return parsed.is_global and not parsed.is_multicast

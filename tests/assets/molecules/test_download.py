@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from assets.molecules.download import DownloadError, DownloadRules, ForbiddenAddressError, download, is_public
+from assets.molecules.download import DownloadError, DownloadRules, ForbiddenAddressError, download
 
 _CONTENT = bytes(range(256)) * 400
 _SHA256 = hashlib.sha256(_CONTENT).hexdigest()
@@ -174,16 +174,3 @@ def test_what_is_too_large_is_stopped_whether_or_not_the_server_says_so(server, 
 def test_nobody_listening_is_said(tmp_path):
     with pytest.raises(DownloadError, match="Connection refused.*after 3 attempts"):
         download("http://127.0.0.1:9/x", tmp_path / "part", sha256=None, rules=_RULES)
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.216.34", True), ("2606:2800:220:1::1", True), ("127.0.0.1", False), ("10.1.2.3", False), ("192.168.0.1", False),
-        ("172.16.0.1", False), ("169.254.169.254", False), ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("::1", False),
-        ("fe80::1%eth0", False), ("fc00::1", False), ("::ffff:127.0.0.1", False), ("::ffff:169.254.169.254", False), ("64:ff9b::7f00:1", False),
-        ("2002:7f00:1::", False),
-    ],
-)  # fmt: skip
-def test_an_address_is_public_or_not(address, public):
-    assert is_public(address) is public
