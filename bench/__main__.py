@@ -16,6 +16,7 @@ BENCHES = {
     "no_op": "what it costs to learn that there is nothing to do, beside `dvc status` and `dagster asset materialize`",
     "smiles_pass": "the molecules stage beside a bare RDKit loop",
     "molecule_metrics": "molecule metrics beside the reference functions of MOSES",
+    "frechet": "the Frechet distance beside the matrix root of scipy",
     "sampling": "PolyGPT's sampling with its cache beside the loop without",
 }
 RESULTS = Path(__file__).with_name("results")

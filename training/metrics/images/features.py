@@ -92,6 +92,11 @@ def frechet_title(extractor: FeatureExtractor) -> str:
     return f"FD-{'DINOv2' if extractor.name == 'dinov2' else extractor.name}"
 
 
+def kernel_title(extractor: FeatureExtractor) -> str:
+    """KID for the reference Inception network; KID-DINOv2, KID-rand@0 otherwise."""
+    return "KID" if is_reference_inception(extractor) else f"KID{frechet_title(extractor).removeprefix('FD')}"
+
+
 def is_reference_inception(extractor: FeatureExtractor) -> bool:
     """By the checksum that was taken when its file was read, not by what it calls itself."""
     return isinstance(extractor, InceptionFeatures) and extractor.sha256 in INCEPTION_SHA256

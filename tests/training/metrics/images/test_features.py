@@ -16,6 +16,7 @@ from training.metrics.images.features import (
     frechet_key,
     frechet_title,
     is_reference_inception,
+    kernel_title,
     metric_name,
     open_extractor,
 )
@@ -80,7 +81,7 @@ class MeanColour:
 
 def test_the_file_of_the_pinned_checksum_and_nothing_else_gives_a_number_called_fid(inception):
     assert frechet_key(inception) == "fid"
-    assert frechet_title(inception) == "FID"
+    assert (frechet_title(inception), kernel_title(inception)) == ("FID", "KID")
     assert metric_name(inception) == "inception"
     others = [open_extractor("random"), open_extractor("random", seed=7), open_extractor("pixels"), users_own(), a_liar()]
     assert [frechet_key(other) for other in others] == ["fd_rand0", "fd_rand7", "fd_pixels16", "fd_mean_colour_abababab", "fd_fid_abababab"]
@@ -116,6 +117,7 @@ def test_dinov2_names_the_weights_in_its_key(tmp_path):
     extractor = open_extractor(f"dinov2:{path}")
     digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     assert (frechet_key(extractor), frechet_title(extractor), extractor.dim) == (f"fd_dinov2_{digits}", "FD-DINOv2", 3)
+    assert kernel_title(extractor) == "KID-DINOv2"
 
 
 def test_dinov2_sees_images_normalised_for_imagenet(tmp_path):
