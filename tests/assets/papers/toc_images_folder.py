@@ -1,0 +1,85 @@
+"""A folder as `toc_images` writes it, of pictures drawn from their number."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw
+
+from assets.papers.toc_dataset import TocDatasetConfig, build_dataset
+from training.common.reporting import Reporter
+from training.common.stored_zip import StoredZipWriter
+
+SMALL = TocDatasetConfig(sizes=[64, 32, 16], canvas_px=64, images_per_shard=4)
+
+
+def drawing(number: int, *, width: int = 60, height: int = 40, kind: str = "PNG") -> bytes:
+    image = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(image)
+    draw.line([(number % width, 0), (width - 1, number * 7 % height)], fill=(number * 37 % 256, 0, 0), width=2)
+    draw.rectangle([number % 20, 4, number % 20 + 9, 13], outline=(0, number % 256, number // 256))
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+class Picture:
+    """One row of the index; what is not given is as for any other picture."""
+
+    def __init__(self, serial: int, content: bytes | None = None, **facts) -> None:
+        self.serial = serial
+        self.content = drawing(serial) if content is None else content
+        self.sha256 = hashlib.sha256(self.content).hexdigest()
+        self.facts = {"licence": "CC-BY-4.0", "source": "letters", "journal": "Imaginary Letters", "year": 2020, "tdm_reserved": None} | facts
+
+
+def write_toc_images(folder: Path, pictures: list[Picture], *, per_shard: int = 5) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    rows = []
+    for number in sorted({picture.serial // per_shard for picture in pictures}):
+        name = f"images-{number:05d}.zip"
+        with StoredZipWriter(folder / name) as archive:
+            for picture in sorted(pictures, key=lambda picture: picture.serial):
+                if picture.serial // per_shard == number:
+                    archive.add(f"{picture.sha256}.png", picture.content)
+                    member = {"sha256": picture.sha256, "serial": picture.serial, "shard": name, "member": f"{picture.sha256}.png"}
+                    rows.append({**member, "paper_ids": [f"p{picture.serial}"], **picture.facts})
+    schema = pa.schema(
+        [(name, pa.string()) for name in ("sha256", "shard", "member", "licence", "source", "journal")]
+        + [("serial", pa.int64()), ("year", pa.int32()), ("tdm_reserved", pa.bool_()), ("paper_ids", pa.list_(pa.string()))]
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "index.parquet")
+    return folder
+
+
+class Silent(Reporter):
+    def log(self, message: str) -> None:
+        pass
+
+
+def build(root: Path, size: int = 32, *, config: TocDatasetConfig = SMALL, workers: int = 1):
+    """Build `root/data/toc_dataset@SIZE` from `root/data/toc_images`."""
+    images, target = root / "data/toc_images", root / f"data/toc_dataset@{size}"
+    return build_dataset(size, config, images, target, figment=root / ".figment", workers=workers, reporter=Silent())
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def rows_of(path: Path) -> list[dict]:
+    return pq.read_table(path).to_pylist()
+
+
+def plainly(content: bytes, size: int, canvas_px: int) -> numpy.ndarray:
+    """What the dataset should hold, the plain way: decode, pad the whole canvas, resize it."""
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    side = max(canvas_px, *image.size)
+    canvas = Image.new("RGB", (side, side), "white")
+    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return numpy.asarray(canvas.resize((size, size), Image.Resampling.LANCZOS))
