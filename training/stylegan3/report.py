@@ -37,7 +37,8 @@ from training.metrics.images.features import (
     metric_name,
     open_extractor,
 )
-from training.metrics.images.scoring import METRICS, ImageSource, Metric, ScoreSettings, choose
+from training.metrics.images.scoring import METRICS, Metric, ScoreSettings
+from training.metrics.images.sources import ImageSource, choose
 from training.stylegan3.generator import StyleGAN3Error, read_config
 from training.stylegan3.report_pictures import draw_pairs, draw_rows, draw_sweep
 from training.stylegan3.scorecard import FLOOR, flat_metrics, report_markdown

@@ -12,9 +12,7 @@ from training.metrics.images.feature_cache import FeatureCache, ImageFeatures
 from training.metrics.images.features import FeatureExtractor
 from training.metrics.images.memorisation import Memorisation, memorisation
 from training.metrics.images.scoring import (
-    ChosenImages,
     ImageScores,
-    ImageSource,
     Metric,
     ScoreSettings,
     add_pixel_scores,
@@ -24,6 +22,7 @@ from training.metrics.images.scoring import (
     real_halves,
     real_image_features,
 )
+from training.metrics.images.sources import ChosenImages, ImageSource
 
 _FEWEST_REALS = 4
 
@@ -75,7 +74,7 @@ def compare_sets(
 
     def same_n(fakes: ImageSource, features: numpy.ndarray) -> ImageScores:
         scores = compare_features(ImageFeatures.of(features[:count]), half, metrics, extractor, settings)
-        return add_pixel_scores(scores, ChosenImages(fakes, tuple(range(count))), distance, metrics, settings)
+        return add_pixel_scores(scores, ChosenImages(fakes, range(count)), distance, metrics, settings)
 
     judged = []
     for name, fakes in sets.items():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.metrics.images.sources import ImageSource, as_source
 from training.metrics.intervals import Estimate, mean_estimate
 
 # Exponents of the five scales, finest first.
@@ -19,17 +20,17 @@ _BATCH_PAIRS = 64
 _BOOTSTRAP_ROUNDS = 1000
 
 
-def mean_pair_similarity(images: numpy.ndarray, *, pairs: int = 1000, seed: int = 0) -> Estimate:
-    """The mean MS-SSIM of `pairs` random pairs of different images of uint8 [N, C, H, W], N >= 2, with its bootstrap interval; n = pairs."""
+def mean_pair_similarity(images: numpy.ndarray | ImageSource, *, pairs: int = 1000, seed: int = 0) -> Estimate:
+    """The mean MS-SSIM of `pairs` random pairs of different ones of N >= 2 images, with its bootstrap interval; n = pairs."""
     if len(images) < 2:
         raise ValueError(f"pairs of images need two of them, found {len(images)}")
-    random = numpy.random.default_rng(seed)
+    source, random = as_source(images), numpy.random.default_rng(seed)
     left = random.integers(0, len(images), size=pairs)
     right = (left + random.integers(1, len(images), size=pairs)) % len(images)
-    values = [
-        ms_ssim(torch.from_numpy(images[left[start : start + _BATCH_PAIRS]]), torch.from_numpy(images[right[start : start + _BATCH_PAIRS]]))
-        for start in range(0, pairs, _BATCH_PAIRS)
-    ]
+    values = []
+    for start in range(0, pairs, _BATCH_PAIRS):
+        one, other = (torch.from_numpy(source.images(side[start : start + _BATCH_PAIRS].tolist())) for side in (left, right))
+        values.append(ms_ssim(one, other))
     return mean_estimate(torch.cat(values).double().numpy(), rounds=_BOOTSTRAP_ROUNDS, seed=seed)
 
 

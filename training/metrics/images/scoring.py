@@ -1,10 +1,9 @@
 """Judge generated images against real ones: images to features to every number asked for, each under a name that says what made it."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy
 import torch
@@ -18,6 +17,7 @@ from training.metrics.images.features import FeatureExtractor, FeatureExtractorE
 from training.metrics.images.kid import KernelDistance, kernel_distance
 from training.metrics.images.ms_ssim import mean_pair_similarity
 from training.metrics.images.prdc import DEFAULT_K, Prdc, prdc
+from training.metrics.images.sources import ChosenImages, ImageSource, as_source, batches, choose
 from training.metrics.images.swd import PatchDistance, SlicedWasserstein
 from training.metrics.intervals import Estimate
 
@@ -26,43 +26,6 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 
 # k of the precision and recall of Kynkaanniemi et al.; those of Naeem et al. come without k in their names.
 _KYNKAANNIEMI_K = 3
-
-
-class ImageSource(Protocol):
-    """Images that are read as they are needed, such as the shards of a dataset."""
-
-    def __len__(self) -> int: ...
-
-    def images(self, indices: Sequence[int]) -> numpy.ndarray:
-        """uint8 [len(indices), C, H, W]."""
-        ...
-
-
-@dataclass(frozen=True)
-class ArrayImages:
-    """Images in memory: uint8 [N, C, H, W]."""
-
-    array: numpy.ndarray
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def images(self, indices: Sequence[int]) -> numpy.ndarray:
-        return self.array[list(indices)]
-
-
-@dataclass(frozen=True)
-class ChosenImages:
-    """Some images of a source, in the order of `indices`."""
-
-    source: ImageSource
-    indices: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def images(self, indices: Sequence[int]) -> numpy.ndarray:
-        return self.source.images([self.indices[index] for index in indices])
 
 
 @dataclass(frozen=True)
@@ -147,21 +110,6 @@ def score_images(
     return add_pixel_scores(scores, fakes, distance, metrics, settings).flat()
 
 
-def as_source(images: numpy.ndarray | Tensor | ImageSource) -> ImageSource:
-    """An array or a tensor as a source; a source as it is."""
-    if isinstance(images, Tensor):
-        images = images.cpu().numpy()
-    return ArrayImages(images) if isinstance(images, numpy.ndarray) else images
-
-
-def choose(source: ImageSource, count: int, *purpose: int | str) -> ImageSource:
-    """`count` images of the source, chosen by `purpose` alone and kept in their order; the source itself when it has no more."""
-    if count >= len(source):
-        return source
-    random = numpy.random.default_rng(derive_seed("chosen images", *purpose))
-    return ChosenImages(source, tuple(int(index) for index in numpy.sort(random.choice(len(source), count, replace=False))))
-
-
 def compute_features(source: ImageSource, extractor: FeatureExtractor, batch_images: int = 64) -> numpy.ndarray:
     """float32 [N, dim]; FeatureExtractorError for features that are not what the extractor promised or not finite."""
     features = numpy.empty((len(source), extractor.dim), dtype=numpy.float32)
@@ -176,12 +124,6 @@ def compute_features(source: ImageSource, extractor: FeatureExtractor, batch_ima
         bad = int((~numpy.isfinite(features).all(axis=1)).sum())
         raise FeatureExtractorError(f"extractor {extractor.name} gave features that are not finite for {bad} of {len(features)} images")
     return features
-
-
-def batches(source: ImageSource, batch_images: int) -> Iterator[tuple[int, numpy.ndarray]]:
-    """(index of the first, images) of the whole source in order."""
-    for start in range(0, len(source), batch_images):
-        yield start, source.images(range(start, min(start + batch_images, len(source))))
 
 
 def real_image_features(reals: ImageSource, extractor: FeatureExtractor, settings: ScoreSettings, cache: FeatureCache | None = None) -> ImageFeatures:
@@ -213,23 +155,18 @@ def compare_features(
 def patch_distance(reals: ImageSource, count: int, settings: ScoreSettings) -> PatchDistance | None:
     """Ready to compare `count` fakes (at most settings.swd_images) with as many reals; None where there is none to compare."""
     count = min(count, settings.swd_images, len(reals))
-    if count < 1:
-        return None
-    chosen = choose(reals, count, settings.seed, "swd")
-    return PatchDistance(numpy.concatenate([images for _, images in batches(chosen, settings.batch_images)]), settings.seed)
+    return PatchDistance(choose(reals, count, settings.seed, "swd"), settings.seed) if count else None
 
 
 def add_pixel_scores(
     scores: ImageScores, fakes: ImageSource, distance: PatchDistance | None, metrics: Sequence[Metric], settings: ScoreSettings
 ) -> ImageScores:
     """The same scores with those that need no extractor. distance: from `patch_distance`; the first fakes are compared, as many as its reals."""
-    wanted = len(distance.reals) if distance is not None else 0
-    first = fakes.images(range(min(len(fakes), max(wanted, settings.swd_images)))) if {"swd", "ms_ssim"} & set(metrics) and len(fakes) else None
-    similarity = None
-    if first is not None and "ms_ssim" in metrics and len(first) > 1:
-        similarity = mean_pair_similarity(first, pairs=settings.ms_ssim_pairs, seed=derive_seed(settings.seed, "ms_ssim"))
-        similarity = similarity if math.isfinite(similarity.value) else None
-    swd = distance(first[:wanted]) if distance is not None and first is not None and "swd" in metrics else None
+    similarity = swd = None
+    if "ms_ssim" in metrics and len(fakes) > 1:
+        similarity = mean_pair_similarity(fakes, pairs=settings.ms_ssim_pairs, seed=derive_seed(settings.seed, "ms_ssim"))
+    if distance is not None and "swd" in metrics:
+        swd = distance(ChosenImages(fakes, range(len(distance.reals))))
     return replace(scores, swd=swd, ms_ssim=similarity)
 
 

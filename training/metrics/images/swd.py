@@ -3,6 +3,7 @@
 Source: Karras et al. 2018, arXiv:1710.10196, section 5; the pyramid is that of Burt and Adelson 1983, IEEE Trans. Commun. 31:532, a = 0.375.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy
@@ -11,12 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.common.derived_seed import derive_seed
+from training.metrics.images.sources import ImageSource, batches
 
 PATCH_PX, PATCHES_PER_IMAGE = 7, 128
 REPEATS, DIRECTIONS = 4, 128
 LOWEST_SIDE_PX = 16
 _KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 _BATCH_IMAGES = 64
+# Projections of the reals are kept for the next fakes when a level has at most so many numbers (256 MiB of float32).
+_MOST_KEPT_NUMBERS = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -44,41 +48,50 @@ def level_sides(side_px: int) -> list[int]:
 
 @dataclass
 class PatchDistance:
-    """Compares sets of images with the same reals: what has to be done to the reals is done once and kept.
+    """Compares sets of images with the same reals; what is done to the reals is done once and kept, unless it is large.
 
-    reals: uint8 [N, C, side, side]. With a seed, patches and directions are always the same.
+    With a seed, patches and directions are always the same. Images are read level by level, so that one level is in memory at a time.
     """
 
-    reals: numpy.ndarray
+    reals: ImageSource
     seed: int = 0
-    _projected: dict[int, list[numpy.ndarray]] = field(default_factory=dict, repr=False)
+    _kept: dict[int, list[numpy.ndarray]] = field(default_factory=dict, repr=False)
 
-    def __call__(self, fakes: numpy.ndarray) -> SlicedWasserstein:
-        """fakes: uint8, of the shape of the reals."""
-        if fakes.shape != self.reals.shape or fakes.shape[2] != fakes.shape[3]:
-            raise ValueError(f"the sliced distance needs as many square fakes as reals, found {fakes.shape} and {self.reals.shape}")
-        sides = level_sides(fakes.shape[2])
-        projected = self._project(fakes, sides, "fakes")
-        if not self._projected:
-            self._projected = self._project(self.reals, sides, "reals")
-        levels = {
-            side: 1e3 * float(numpy.mean([numpy.abs(a - b).mean() for a, b in zip(projected[side], self._projected[side], strict=True)]))
-            for side in sides
-        }
-        return SlicedWasserstein(levels, len(fakes))
+    def __call__(self, fakes: ImageSource) -> SlicedWasserstein:
+        """fakes: as many square ones as there are reals, of their size."""
+        shapes = [(len(source), *source.images([0]).shape[1:]) if len(source) else (0,) for source in (fakes, self.reals)]
+        if shapes[0] != shapes[1] or not len(fakes) or shapes[0][2] != shapes[0][3]:
+            raise ValueError(f"the sliced distance needs as many square fakes as reals, found {shapes[0]} and {shapes[1]}")
+        sides = level_sides(shapes[0][2])
+        return SlicedWasserstein({side: 1e3 * self._distance(fakes, place, side) for place, side in enumerate(sides)}, len(fakes))
 
-    def _project(self, images: numpy.ndarray, sides: list[int], purpose: str) -> dict[int, list[numpy.ndarray]]:
-        """By level, the sorted projections [DIRECTIONS, patches] of each repeat."""
-        random = {side: numpy.random.default_rng(derive_seed(self.seed, "patches", purpose, side)) for side in sides}
-        patches: dict[int, list[numpy.ndarray]] = {side: [] for side in sides}
-        for start in range(0, len(images), _BATCH_IMAGES):
-            for side, level in zip(sides, laplacian_pyramid(torch.from_numpy(images[start : start + _BATCH_IMAGES])), strict=True):
-                patches[side].append(draw_patches(level.numpy(), random[side]))
-        projected = {}
-        for side in sides:
-            flat = normalised(numpy.concatenate(patches.pop(side)))
-            projected[side] = [numpy.sort(directions @ flat.T, axis=1) for directions in self._directions(side, flat.shape[1])]
-        return projected
+    def _distance(self, fakes: ImageSource, place: int, side: int) -> float:
+        patches = self._patches(fakes, place, side, "fakes")
+        directions = self._directions(side, patches.shape[1])
+        differences = []
+        for some, reals in zip(directions, self._real_projections(place, side, directions), strict=True):
+            projected = numpy.sort(some @ patches.T, axis=1)
+            differences.append(float(numpy.abs(projected - reals).mean(dtype=numpy.float64)))
+        return sum(differences) / len(differences)
+
+    def _real_projections(self, place: int, side: int, directions: list[numpy.ndarray]) -> Iterator[numpy.ndarray]:
+        """The sorted projections [DIRECTIONS, patches] of the reals, for each repeat."""
+        if side in self._kept:
+            yield from self._kept[side]
+            return
+        patches = self._patches(self.reals, place, side, "reals")
+        if len(patches) * REPEATS * DIRECTIONS <= _MOST_KEPT_NUMBERS:
+            self._kept[side] = [numpy.sort(some @ patches.T, axis=1) for some in directions]
+            yield from self._kept[side]
+            return
+        for some in directions:
+            yield numpy.sort(some @ patches.T, axis=1)
+
+    def _patches(self, source: ImageSource, place: int, side: int, purpose: str) -> numpy.ndarray:
+        """Normalised and flat: float32 [patches, C * 49]."""
+        random = numpy.random.default_rng(derive_seed(self.seed, "patches", purpose, side))
+        levels = (laplacian_level(torch.from_numpy(images), place) for _, images in batches(source, _BATCH_IMAGES))
+        return normalised(numpy.concatenate([draw_patches(level.numpy(), random) for level in levels]))
 
     def _directions(self, side: int, dimension: int) -> list[numpy.ndarray]:
         random = numpy.random.default_rng(derive_seed(self.seed, "directions", side))
@@ -86,14 +99,13 @@ class PatchDistance:
         return list(drawn / numpy.linalg.norm(drawn, axis=2, keepdims=True))
 
 
-def laplacian_pyramid(images: Tensor) -> list[Tensor]:
-    """Float32 levels of falling side of images [N, C, side, side]: each what a half-size version does not say, the last that version."""
-    levels, current = [], images.float()
-    for _ in level_sides(current.shape[2])[1:]:
-        smaller = _blurred(current)[:, :, ::2, ::2]
-        levels.append(current - _doubled(smaller))
-        current = smaller
-    return [*levels, current]
+def laplacian_level(images: Tensor, place: int) -> Tensor:
+    """The level of images [N, C, side, side] at `place`, 0 = finest, as float32: what a half-size version does not say; the last is that version."""
+    current = images.float()
+    last = len(level_sides(current.shape[2])) - 1
+    for _ in range(place):
+        current = _blurred(current)[:, :, ::2, ::2]
+    return current - _doubled(_blurred(current)[:, :, ::2, ::2]) if place < last else current
 
 
 def draw_patches(level: numpy.ndarray, random: numpy.random.Generator) -> numpy.ndarray:
@@ -109,9 +121,11 @@ def normalised(patches: numpy.ndarray) -> numpy.ndarray:
 
     A channel without any spread is only centred.
     """
-    mean = patches.mean(axis=(0, 2, 3), keepdims=True, dtype=numpy.float64)
-    spread = patches.std(axis=(0, 2, 3), keepdims=True, dtype=numpy.float64)
-    return ((patches - mean) / numpy.where(spread > 0, spread, 1)).astype(numpy.float32).reshape(len(patches), -1)
+    mean = patches.mean(axis=(0, 2, 3), keepdims=True, dtype=numpy.float64).astype(numpy.float32)
+    centred = patches - mean
+    spread = numpy.sqrt((centred**2).mean(axis=(0, 2, 3), keepdims=True, dtype=numpy.float64)).astype(numpy.float32)
+    centred /= numpy.where(spread > 0, spread, numpy.float32(1))
+    return centred.reshape(len(patches), -1)
 
 
 def _blurred(images: Tensor, gain: float = 1.0) -> Tensor:

@@ -11,7 +11,8 @@ from training.metrics.frechet import frechet_distance
 from training.metrics.images import open_extractor, score_images
 from training.metrics.images.features import FeatureExtractorError
 from training.metrics.images.kid import polynomial_mmd2
-from training.metrics.images.scoring import METRICS, ArrayImages, ChosenImages, ScoreSettings, choose, compute_features, real_halves
+from training.metrics.images.scoring import METRICS, ScoreSettings, compute_features, real_halves
+from training.metrics.images.sources import ArrayImages, ChosenImages, choose
 
 from .drawn_images import CountingExtractor, discs, noise
 

@@ -6,9 +6,18 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 
 from training.metrics.images import swd
-from training.metrics.images.swd import PatchDistance, draw_patches, laplacian_pyramid, level_sides, normalised
+from training.metrics.images.sources import ArrayImages
+from training.metrics.images.swd import PatchDistance, draw_patches, laplacian_level, level_sides, normalised
 
 from .drawn_images import discs, noise
+
+
+def laplacian_pyramid(images):
+    return [laplacian_level(images, place) for place in range(len(level_sides(images.shape[2])))]
+
+
+def distance_between(reals, fakes):
+    return PatchDistance(ArrayImages(reals))(ArrayImages(fakes))
 
 
 def pyramid_by_scipy(image):
@@ -75,8 +84,8 @@ def test_each_channel_is_normalised_over_the_whole_set():
 def test_the_distance_along_a_direction_is_that_of_scipy():
     stats = pytest.importorskip("scipy.stats", reason="scipy is not installed (extra: gan)")
     fakes, reals = discs(12, seed=1), discs(12, seed=2)
-    distance = PatchDistance(reals)
-    found = distance(fakes).levels
+    distance = PatchDistance(ArrayImages(reals))
+    found = distance(ArrayImages(fakes)).levels
     for side in (32, 16):
         index = level_sides(32).index(side)
         sets = []
@@ -89,7 +98,7 @@ def test_the_distance_along_a_direction_is_that_of_scipy():
 
 
 def test_directions_are_of_unit_length_and_512():
-    directions = PatchDistance(noise(2))._directions(32, 147)
+    directions = PatchDistance(ArrayImages(noise(2)))._directions(32, 147)
     assert sum(len(repeat) for repeat in directions) == 512
     assert numpy.linalg.norm(numpy.concatenate(directions), axis=1) == pytest.approx(numpy.ones(512), rel=1e-5)
 
@@ -98,19 +107,19 @@ def test_noise_of_twenty_on_noisy_images_gives_the_published_check_numbers():
     """The known answer is 19.76 / 21.53 / 21.60, mean 20.97, for 64 px: what 64 images and chance leave. Other draws differ by some percent."""
     reals = noise(64, side=64)
     shaken = reals + numpy.random.default_rng(1).uniform(-20, 20, reals.shape)
-    found = PatchDistance(reals)(numpy.clip(shaken, 0, 255).astype(numpy.uint8))
+    found = distance_between(reals, numpy.clip(shaken, 0, 255).astype(numpy.uint8))
     assert list(found.levels.values()) == pytest.approx([19.76, 21.53, 21.60], rel=0.12)
     assert found.mean == pytest.approx(20.97, rel=0.06)
 
 
 def test_what_chance_leaves_falls_with_the_root_of_the_number_of_images():
-    few, many = (PatchDistance(noise(count, seed=0))(noise(count, seed=1)).levels[32] for count in (16, 144))
+    few, many = (distance_between(noise(count, seed=0), noise(count, seed=1)).levels[32] for count in (16, 144))
     assert few / many == pytest.approx(3, rel=0.25)
 
 
 def test_other_images_are_farther_than_chance():
     reals = discs(48, seed=0)
-    chance, other = PatchDistance(reals)(discs(48, seed=1)).mean, PatchDistance(reals)(noise(48)).mean
+    chance, other = distance_between(reals, discs(48, seed=1)).mean, distance_between(reals, noise(48)).mean
     assert other > 3 * chance
 
 
@@ -118,26 +127,33 @@ def test_blurred_images_differ_most_where_detail_lives():
     reals = noise(32)
     blurred = laplacian_pyramid(torch.from_numpy(discs(32)))[1]
     smooth = torch.nn.functional.interpolate(blurred, scale_factor=2, mode="bilinear").clamp(0, 255).byte().numpy()
-    levels = PatchDistance(reals)(smooth).levels
+    levels = distance_between(reals, smooth).levels
     assert levels[32] > 100
 
 
-def test_the_reals_are_prepared_once_and_the_numbers_stay_the_same(monkeypatch):
-    distance, purposes, project = PatchDistance(discs(8, seed=0)), [], PatchDistance._project
-    monkeypatch.setattr(
-        PatchDistance, "_project", lambda self, images, sides, purpose: purposes.append(purpose) or project(self, images, sides, purpose)
-    )
-    first, second = distance(discs(8, seed=1)), distance(discs(8, seed=1))
-    assert first == second
-    assert purposes == ["fakes", "reals", "fakes"]
+def test_the_reals_are_read_once_unless_that_fills_the_memory_and_the_numbers_stay_the_same(monkeypatch):
+    class CountedImages(ArrayImages):
+        read = 0
+
+        def images(self, indices):
+            type(self).read += len(indices)
+            return super().images(indices)
+
+    fakes, expected = ArrayImages(discs(8, seed=1)), distance_between(discs(8, seed=0), discs(8, seed=1))
+    for kept, reads in ((swd._MOST_KEPT_NUMBERS, 2 * 8), (0, 2 * 2 * 8)):
+        monkeypatch.setattr(swd, "_MOST_KEPT_NUMBERS", kept)
+        CountedImages.read, distance = 0, PatchDistance(CountedImages(discs(8, seed=0)))
+        assert distance(fakes) == distance(fakes) == expected
+        # Both calls look at one image for its size; each of the two levels reads all eight.
+        assert CountedImages.read == 2 + reads
 
 
 def test_a_set_that_is_one_flat_colour_is_no_division_by_zero():
     flat = numpy.full((4, 3, 32, 32), 255, dtype=numpy.uint8)
-    assert PatchDistance(flat)(flat).mean == 0
-    assert numpy.isfinite(PatchDistance(discs(4))(flat).mean)
+    assert distance_between(flat, flat).mean == 0
+    assert numpy.isfinite(distance_between(discs(4), flat).mean)
 
 
 def test_unequal_numbers_are_refused():
     with pytest.raises(ValueError, match="as many square fakes as reals"):
-        PatchDistance(discs(4))(discs(5))
+        distance_between(discs(4), discs(5))
