@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -166,7 +166,7 @@ class RawPages:
             for record in self.records():
                 histories[record.url].append(record)
             self._histories = dict(histories)
-        return self._histories.get(url, [])
+        return self._histories.get(address(url), [])
 
     def latest(self, url: str) -> StoredPage | None:
         """The newest response of that address; stored redirects are followed, so that it is one of status 200, 404 or 410, or None."""
@@ -238,6 +238,23 @@ class RawPages:
 
 
 _REMEDY = "restore it with `dvc checkout data/journal_pages`"
+
+
+def address(url: str) -> str:
+    """The one spelling of `url` under which the store knows it: no fragment, host in lower case (IDNA), what is not ASCII percent-encoded.
+
+    Raises ValueError for what is no address at all.
+    """
+    parts = urlsplit(url.strip())
+    host, colon, port = parts.netloc.rpartition("@")[2].partition(":")
+    if not host.isascii():
+        host = host.encode("idna").decode("ascii")
+    path, query = (quote(part, safe=_KEPT_IN_ADDRESSES) for part in (parts.path or "/", parts.query))
+    return urlunsplit((parts.scheme.lower(), f"{host.lower()}{colon}{port}", path, query, ""))
+
+
+# Reserved characters stay as they are written, percent signs too: what is encoded already is not encoded twice.
+_KEPT_IN_ADDRESSES = "%/:=&?~+!$,;'@()*[]"
 
 
 def joined_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -1,0 +1,150 @@
+"""The section `journal_pages` of params.yaml."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from assets.papers.page_objects import find_page_object
+from assets.papers.raw_pages import SourceInfo, address
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_EMAIL = re.compile(r"[^@\s<>()]+@[^@\s<>()]+\.[^@\s<>().]+")
+# Names that belong to nobody (RFC 2606): nobody could be reached there.
+_NOBODY = re.compile(r"(^|[.@/])(example|invalid|test|localhost|example\.(com|net|org))(/|$)", re.IGNORECASE)
+PRODUCT = "figment"
+
+
+@dataclass(frozen=True)
+class SourceParams:
+    """One entry of `journal_pages.sources`.
+
+    name:          used in tables and reports.
+    page:          the page object that reads its pages: a name of assets/papers/pages, or `module:function`.
+    start:         the addresses where the crawl begins.
+    licence:       of what it publishes, where its pages do not say another.
+    start_kind:    what those are: index (lists that are asked every night), api (the same, for programs), article.
+    contact:       in place of journal_pages.contact, where a publisher knows you by another.
+    allowed_hosts: hosts of pages; none = those of `start`. A name covers its own host only; `*.name` what is under it as well.
+    image_hosts:   more hosts, for images alone.
+    delay_s:       in place of journal_pages.delay_s.
+    max_pages:     in place of journal_pages.max_pages.
+    render:        draw pages in a browser before reading them, for sites that make them with scripts and allow it.
+    via:           an HTTP proxy to reach it through.
+    embedded:      a site of ours in assets/papers/sites, served on loopback for the length of the crawl.
+    folder:        a folder of files to serve as that site.
+    """
+
+    name: str
+    page: str
+    start: list[str]
+    licence: str
+    start_kind: Literal["index", "api", "article"] = "index"
+    contact: str = ""
+    allowed_hosts: list[str] = field(default_factory=list)
+    image_hosts: list[str] = field(default_factory=list)
+    delay_s: float | None = None
+    max_pages: int | None = None
+    render: bool = False
+    via: str = ""
+    embedded: str = ""
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name '{self.name}' must be 1 to 64 letters, digits, - or _, and begin with a letter or digit")
+        if not self.licence.strip():
+            raise ValueError(f"source '{self.name}': licence is empty; write its SPDX name, or `unknown`")
+        if not self.start:
+            raise ValueError(f"source '{self.name}': start is empty; name at least one address")
+        for url in [*self.start, *([self.via] if self.via else [])]:
+            if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+                raise ValueError(f"source '{self.name}': expected an address with http:// or https:// and a host, found '{url[:80]}'")
+        if self.via and self.is_local:
+            raise ValueError(f"source '{self.name}': `via` cannot go with `embedded` or `folder`, which bring their own proxy")
+        if self.contact:
+            _check_contact(self.contact, where=f"source '{self.name}': contact", is_local=self.is_local)
+        for name, value in (("delay_s", self.delay_s), ("max_pages", self.max_pages)):
+            if value is not None and value < 0:
+                raise ValueError(f"source '{self.name}': {name} must not be negative, found {value}")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether we serve it ourselves."""
+        return bool(self.embedded or self.folder)
+
+    @property
+    def start_hosts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(urlsplit(address(url)).hostname or "" for url in self.start))
+
+    def info(self) -> SourceInfo:
+        """What the raw store tells `papers` of it."""
+        return SourceInfo(self.name, self.page, self.licence, tuple(self.start))
+
+    def allows(self, host: str, *, is_image: bool = False) -> bool:
+        """Whether the crawl of this source may ask `host`."""
+        names = [*(self.allowed_hosts or self.start_hosts), *self.start_hosts, *(self.image_hosts if is_image else ())]
+        return any(_covers(name.lower(), host.lower()) for name in names)
+
+
+@dataclass(frozen=True)
+class JournalPagesConfig:
+    """The section `journal_pages` of params.yaml. robots.txt is always obeyed; there is no key for it.
+
+    contact: an e-mail address or web page under which publishers reach you; sent with every request.
+    delay_s: least pause between two requests to a host; AutoThrottle makes it longer where a site answers slowly.
+    """
+
+    contact: str
+    sources: list[SourceParams]
+    delay_s: float = 1.0
+    max_delay_s: float = 60.0
+    target_concurrency: float = 1.0
+    concurrency_per_host: int = 2
+    timeout_s: float = 30.0
+    max_body_mib: int = 32
+    max_pages: int | None = None
+    max_redirects: int = 5
+    retries: int = 3
+    max_retry_after_s: float = 600.0
+    revisit_after_days: int = 30
+    allow_private_addresses: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources is empty; name at least one")
+        twice = [name for name, count in Counter(source.name for source in self.sources).items() if count > 1]
+        if twice:
+            raise ValueError(f"sources names '{twice[0]}' twice")
+        _check_contact(self.contact, where="contact", is_local=all(source.is_local for source in self.sources))
+        for name in ("max_delay_s", "target_concurrency", "concurrency_per_host", "timeout_s", "max_body_mib", "revisit_after_days"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be more than 0, found {getattr(self, name)}")
+        for name in ("delay_s", "max_redirects", "retries", "max_retry_after_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
+        for source in self.sources:
+            find_page_object(source.page)
+
+    def user_agent(self, source: SourceParams | None = None) -> str:
+        """What the crawl calls itself: product, version, and who to write to."""
+        contact = (source.contact if source else "") or self.contact
+        return f"{PRODUCT}/0.1 (research crawler; {contact if '://' in contact else f'mailto:{contact}'})"
+
+    def delay_of(self, source: SourceParams) -> float:
+        """Least pause in seconds; what we serve ourselves needs none."""
+        return source.delay_s if source.delay_s is not None else 0.0 if source.is_local else self.delay_s
+
+
+def _covers(name: str, host: str) -> bool:
+    return host.endswith(name[1:]) or host == name[2:] if name.startswith("*.") else host == name
+
+
+def _check_contact(contact: str, *, where: str, is_local: bool) -> None:
+    is_page = urlsplit(contact).scheme in {"http", "https"} and bool(urlsplit(contact).hostname)
+    if not contact.isascii() or not contact.isprintable() or not (is_page or _EMAIL.fullmatch(contact)):
+        raise ValueError(f"{where} must be an e-mail address or a web page where publishers can reach you, found '{contact[:80]}'")
+    host = (urlsplit(contact).hostname or "") if is_page else contact.rpartition("@")[2]
+    if not is_local and _NOBODY.search(host):
+        raise ValueError(f"{where} '{contact}' reaches nobody; sites of others may be crawled only with an address that is read")

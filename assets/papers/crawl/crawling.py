@@ -1,0 +1,263 @@
+"""Run one crawl: begin or continue, let the spider go, publish, remember."""
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from scrapy.crawler import AsyncCrawlerProcess
+
+from assets.papers.crawl.config import PRODUCT, JournalPagesConfig, SourceParams
+from assets.papers.crawl.freshness import MOST_FAILURES
+from assets.papers.crawl.guard import MIDDLEWARES
+from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS
+from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
+from assets.papers.crawl.publishing import discard, publish
+from assets.papers.crawl.spider import PASSING, JournalSpider, parse_safely
+from assets.papers.crawl.tally import Night, append_night
+from assets.papers.crawl.unfinished import Unfinished, unfinished_crawl
+from assets.papers.items import Page, Parsed
+from assets.papers.page_objects import find_page_object
+from assets.papers.raw_pages import REDIRECTS, RawPages, StoredProblem
+from training.common.output_folder import OutputBusyError, sync
+from training.common.reporting import Reporter
+
+
+class CrawlError(Exception):
+    """The crawl could not come to its end; what it has is kept, and the same command continues it."""
+
+
+def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Reporter) -> Night:
+    """Crawl all sources once and add what is new to the raw store `target`.
+
+    state: a folder for what is not part of the store: the crawl in progress, what is remembered, the nights.
+    Raises CrawlError, OutputBusyError (another crawl runs), RawPagesError (the store is damaged) or OSError (disk full …); the same call continues.
+    """
+    own = state / hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:16]
+    own.mkdir(parents=True, exist_ok=True)
+    with _only_crawl(own / "lock", target), contextlib.ExitStack() as open_things:
+        raw = open_things.enter_context(RawPages(target))
+        last = max((record.crawl for record in raw.records()), default=0)
+        last = max([last, *(problem.crawl for problem in raw.problems())])
+        begun = unfinished_crawl(own / "unfinished")
+        if begun is not None and begun != last + 1:
+            reporter.log(f"journal_pages: crawl {begun} is part of the store already; its remains are removed")
+            shutil.rmtree(own / "unfinished")
+        proxies = _open_sites(config, open_things)
+        unfinished = Unfinished(
+            own / "unfinished", last + 1, origins={source.name: _origin(source) for source in config.sources}, about=_about(config)
+        )
+        unfinished.open()
+        open_things.callback(unfinished.close)
+        if unfinished.done:
+            reporter.log(f"journal_pages: going on with crawl {unfinished.crawl}, which has {len(unfinished.done):,} addresses behind it")
+        memory = _memory(own / "memory.parquet", raw, config, reporter)
+        night = Night(str(target), unfinished.crawl, "", datetime.now(UTC).isoformat(timespec="seconds"))
+        started = time.monotonic()
+        spider = _run_spider(config, raw, memory, unfinished, proxies, reporter)
+        night.seconds = round(time.monotonic() - started, 1)
+        _count(night, spider)
+        night.is_new = publish(unfinished, config, raw, _offsite(spider))
+        _remember(spider)
+        save_memory(own / "memory.parquet", memory, store_identity(target))
+        append_night(state / "nights.jsonl", night)
+        discard(unfinished)
+        sync(own)
+    return night
+
+
+def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[str, Any]:
+    """Scrapy's settings: polite, bounded, and without what this crawl does itself. proxies: their addresses, which may be private."""
+    return {
+        "USER_AGENT": config.user_agent(),
+        "DEFAULT_REQUEST_HEADERS": {
+            "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "Accept-Language": "en",
+            # Brotli is understood but not asked for: many web-archive tools cannot read it back.
+            "Accept-Encoding": "gzip, deflate",
+        },
+        "ROBOTSTXT_OBEY": True,
+        "ROBOTSTXT_USER_AGENT": PRODUCT,
+        "AUTOTHROTTLE_ENABLED": True,
+        "AUTOTHROTTLE_START_DELAY": 0.0,
+        "AUTOTHROTTLE_MAX_DELAY": config.max_delay_s,
+        "AUTOTHROTTLE_TARGET_CONCURRENCY": config.target_concurrency,
+        "CONCURRENT_REQUESTS": 16,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": config.concurrency_per_host,
+        "DOWNLOAD_TIMEOUT": config.timeout_s,
+        "DOWNLOAD_MAXSIZE": config.max_body_mib * 2**20,
+        "DOWNLOAD_WARNSIZE": 0,
+        "DOWNLOAD_FAIL_ON_DATALOSS": True,
+        "DOWNLOAD_VERIFY_CERTIFICATES": True,
+        "DNS_RESOLVER": "assets.papers.crawl.guard.public_addresses.PublicResolver",
+        TRUSTED_HOSTS: sorted({urlsplit(proxy).hostname or "" for proxy in proxies}),
+        ALLOW_PRIVATE: config.allow_private_addresses,
+        "DOWNLOAD_HANDLERS": dict.fromkeys(("file", "ftp", "s3", "data")),
+        "RETRY_TIMES": config.retries,
+        "REDIRECT_MAX_TIMES": config.max_redirects,
+        "METAREFRESH_ENABLED": False,
+        "REFERER_ENABLED": False,
+        "COOKIES_ENABLED": False,
+        "COMPRESSION_ENABLED": False,
+        "DOWNLOADER_STATS": False,
+        "TELNETCONSOLE_ENABLED": False,
+        "REMOTE_CONTROL_ENABLED": False,
+        "MEMUSAGE_ENABLED": False,
+        "STATS_DUMP": False,
+        "LOG_ENABLED": False,
+        "LOG_INSTALL_ROOT_HANDLER": False,
+        "DUPEFILTER_CLASS": "scrapy.dupefilters.BaseDupeFilter",
+        "DOWNLOADER_MIDDLEWARES": {
+            "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
+            "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
+            "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
+            "assets.papers.crawl.politeness.Robots": 100,
+            "assets.papers.crawl.politeness.Patience": 550,
+            "assets.papers.crawl.stored_responses.Decoding": 590,
+            "assets.papers.crawl.stored_responses.StoredResponses": 860,
+            **MIDDLEWARES,
+        },
+        "SPIDER_MIDDLEWARES": {
+            "scrapy.spidermiddlewares.httperror.HttpErrorMiddleware": None,
+            "scrapy.spidermiddlewares.depth.DepthMiddleware": None,
+            "scrapy.spidermiddlewares.metacopy.MetaCopyDetectionMiddleware": None,
+        },
+        "EXTENSIONS": {
+            "scrapy.extensions.throttle.AutoThrottle": None,
+            "scrapy.extensions.logstats.LogStats": None,
+            "scrapy.extensions.feedexport.FeedExporter": None,
+            "assets.papers.crawl.politeness.Throttle": 0,
+        },
+    }
+
+
+def _run_spider(
+    config: JournalPagesConfig, raw: RawPages, memory: Memory, unfinished: Unfinished, proxies: dict[str, str], reporter: Reporter
+) -> JournalSpider:
+    # What happens to single addresses is in the log of the crawl; Scrapy's own words are for defects.
+    logging.getLogger("scrapy").setLevel(logging.ERROR)
+    process = AsyncCrawlerProcess(settings(config, proxies.values()))
+    crawler = process.create_crawler(JournalSpider)
+    process.crawl(crawler, config=config, raw=raw, memory=memory, unfinished=unfinished, proxies=proxies, reporter=reporter)
+    process.start()
+    spider = crawler.spider
+    if not isinstance(spider, JournalSpider):
+        raise CrawlError("the spider did not start; the lines above say why")
+    if spider.failure is not None:
+        raise spider.failure
+    if spider.finish_reason != "finished":
+        raise CrawlError(f"stopped before the end ({spider.finish_reason}); run the same command again to continue")
+    return spider
+
+
+def _count(night: Night, spider: JournalSpider) -> None:
+    night.count(spider.unfinished.done.values())
+    night.day = max(spider.unfinished.day_of(source.name) for source in spider.config.sources).isoformat()
+    night.stored_bytes = sum(page.length for page in spider.unfinished.stored())
+    gone = [page for page in spider.unfinished.stored() if page.is_gone and page.kind == "article"]
+    papers = spider.papers
+    night.papers_gone = sum(len(spider.raw.history(page.url)) > 0 and spider.raw.history(page.url)[-1].is_gone for page in gone)
+    night.papers_new, night.papers_changed, night.papers_withdrawn = len(papers.new), len(papers.changed), len(papers.withdrawn)
+
+
+def _remember(spider: JournalSpider) -> None:
+    """Bring what is remembered up to this crawl."""
+    memory, unfinished = spider.memory, spider.unfinished
+    for source, key in spider.papers.new:
+        memory.papers[source].add(key)
+    for done in unfinished.done.values():
+        if done.kind not in {"index", "article", "image"}:
+            continue
+        asked = unfinished.day_of(done.source)
+        if done.problem:
+            memory.failed(done.link, done.source, done.kind, asked=asked, failures=1 if done.problem in PASSING else MOST_FAILURES)
+        elif done.status not in REDIRECTS:
+            memory.had(done.link, done.source, done.kind, fingerprints=spider.seen.get(done.link, ()), asked=asked)
+    for url, known in list(memory.known.items()):
+        is_had_image = known.kind == "image" and not known.failures
+        if is_had_image or known.source not in spider.sources:
+            del memory.known[url]
+        elif known.source not in spider.incomplete:
+            memory.known[url] = known.listed(url in spider.seen)
+
+
+def _offsite(spider: JournalSpider) -> list[StoredProblem]:
+    return [
+        StoredProblem(
+            url,
+            source,
+            spider.unfinished.crawl,
+            "host_not_allowed",
+            f"{host} is not among the hosts of source '{source}'; add it to its {'image_hosts' if is_image else 'allowed_hosts'} to allow it",
+        )
+        for (source, host, is_image), url in sorted(spider.offsite.items())
+        if is_image
+    ]
+
+
+def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Reporter) -> Memory:
+    memory = load_memory(path, store_identity(raw.folder))
+    if memory is not None or not raw.records():
+        return memory or Memory()
+    reporter.log("journal_pages: nothing is remembered of the stored pages; reading them again")
+    parsers = {source.name: find_page_object(source.page) for source in config.sources}
+
+    def parse(page: Page) -> Parsed:
+        return parse_safely(parsers[page.source], page, log=reporter.log) if page.source in parsers else Parsed()
+
+    return memory_from_store(raw, parse)
+
+
+@contextlib.contextmanager
+def _only_crawl(path: Path, target: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(descriptor, 100, 0).decode("ascii", "replace").strip()
+            raise OutputBusyError(f"{target}: another crawl is running now ({holder or 'process unknown'}); wait for it, or stop it") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()}\n".encode("ascii"), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_sites(config: JournalPagesConfig, open_things: contextlib.ExitStack) -> dict[str, str]:
+    """The proxy of each source that has one, by name; sites of ours are served until the crawl ends."""
+    proxies = {source.name: source.via for source in config.sources if source.via}
+    for source in config.sources:
+        if source.is_local:
+            from assets.papers.sites import open_site
+
+            hosts = [*source.start_hosts, *(name for name in (*source.allowed_hosts, *source.image_hosts) if "*" not in name)]
+            try:
+                site = open_site(source.embedded, folder=source.folder or None, hosts=list(dict.fromkeys(hosts)))
+                proxies[source.name] = open_things.enter_context(site)
+            except (ValueError, FileNotFoundError) as error:
+                raise CrawlError(f"source '{source.name}': {error}") from None
+    return proxies
+
+
+def _origin(source: SourceParams) -> str:
+    return "|".join(filter(None, (source.embedded, source.folder, source.via)))
+
+
+def _about(config: JournalPagesConfig) -> dict[str, str]:
+    return {
+        "software": f"{PRODUCT}/0.1 (scrapy)",
+        "format": "WARC File Format 1.1",
+        "conformsTo": "https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/",
+        "robots": "obey",
+        "http-header-user-agent": config.user_agent(),
+        "operator": config.contact,
+    }

@@ -1,0 +1,144 @@
+"""How the crawl behaves towards a host: robots.txt, pauses, and what to do when it is told to wait."""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from time import monotonic
+from urllib.parse import urlsplit
+
+from scrapy import Request, Spider, signals
+from scrapy.core.downloader import Slot
+from scrapy.crawler import Crawler
+from scrapy.downloadermiddlewares.retry import RetryMiddleware
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
+from scrapy.exceptions import IgnoreRequest
+from scrapy.extensions.throttle import AutoThrottle
+from scrapy.http import Response
+from scrapy.http.request import NO_CALLBACK
+from scrapy.robotstxt import ProtegoRobotParser, RobotParser
+from twisted.internet.defer import Deferred
+
+from assets.papers.crawl.config import PRODUCT
+from assets.papers.crawl.guard import Refused, spider_of
+
+# A server that says it has too much to do is asked again after so many seconds, doubled at every try, where it does not say when.
+_BACKOFF_S = 1.0
+_BUSY = frozenset({429, 500, 502, 503, 504})
+_LONGEST_CRAWL_DELAY_S = 300.0
+
+
+class NothingAllowed(RobotParser):
+    """The rules of a host whose robots.txt cannot be had: a server in trouble is left alone (RFC 9309, 2.3.1.4)."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler, robotstxt_body: bytes) -> "NothingAllowed":  # noqa: ARG003 (Scrapy's signature)
+        return cls("")
+
+    def allowed(self, url: str | bytes, user_agent: str | bytes) -> bool:  # noqa: ARG002 (Scrapy's signature)
+        return False
+
+
+class Robots(RobotsTxtMiddleware):
+    """Scrapy's own middleware, with three differences: robots.txt is stored like any response; where it answers 429 or 5xx, or not at all, nothing
+    is asked of the host in this crawl; and its Crawl-delay is kept.
+    """
+
+    def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
+        if isinstance(rp, NothingAllowed):
+            raise Refused("robots_unreachable", f"{rp.why}; nothing is asked of this host until its robots.txt can be read")
+        try:
+            super().process_request_2(rp, request)
+        except IgnoreRequest:
+            raise Refused("robots_disallowed", f"robots.txt does not allow it to {PRODUCT}") from None
+
+    async def robot_parser(self, request: Request) -> RobotParser | None:
+        url = urlsplit(request.url)
+        if url.netloc in self._parsers:
+            return await super().robot_parser(request)
+        waiting: Deferred[RobotParser | None] = Deferred()
+        self._parsers[url.netloc] = waiting
+        rules = await self._fetch_rules(f"{url.scheme}://{url.netloc}/robots.txt", request)
+        self._parsers[url.netloc] = rules
+        waiting.callback(rules)
+        return rules
+
+    async def _fetch_rules(self, url: str, request: Request) -> RobotParser:
+        spider = spider_of(self.crawler)
+        asking = spider.request_for(url, spider.source_of(request), kind="robots")
+        asking = asking.replace(callback=NO_CALLBACK, priority=self.DOWNLOAD_PRIORITY, errback=None)
+        asking.meta["dont_obey_robotstxt"] = True
+        try:
+            response = await self.crawler.engine.download_async(asking)
+        except Exception as error:  # noqa: BLE001 (whatever it was, there are no rules to go by)
+            done = spider.note_failure(asking, error)
+            return NothingAllowed(f"robots.txt could not be had: {done.words}")
+        # After redirects the request is another than `asking`.
+        spider.keep(response.request or asking, response.status, response.body)
+        if response.status == 429 or response.status >= 500:
+            return NothingAllowed(f"robots.txt answered {response.status}")
+        parser = ProtegoRobotParser.from_crawler(self.crawler, response.body if response.status == 200 else b"")
+        delay_s = parser.rp.crawl_delay(PRODUCT)
+        if delay_s:
+            spider.crawl_delays_s[urlsplit(url).hostname or ""] = min(float(delay_s), _LONGEST_CRAWL_DELAY_S)
+        return parser
+
+
+class Patience(RetryMiddleware):
+    """Scrapy's own retries, but a host that asks for more patience than a crawl has is given up for this crawl."""
+
+    def process_request(self, request: Request) -> None:
+        wait_s = spider_of(self.crawler).closed_hosts.get(urlsplit(request.url).hostname or "")
+        if wait_s is not None:
+            raise Refused(
+                "told_to_wait", f"the host asked for {wait_s:,.0f} s of patience, more than max_retry_after_s; it is asked again in the next crawl"
+            )
+
+
+class Throttle(AutoThrottle):
+    """Scrapy's own throttle, with each source's least delay, robots.txt's Crawl-delay, and Retry-After: no request of the host leaves before that."""
+
+    def _spider_opened(self, spider: Spider) -> None:
+        super()._spider_opened(spider)
+        self.crawler.signals.connect(self._request_reached_downloader, signal=signals.request_reached_downloader)
+
+    def _request_reached_downloader(self, request: Request, spider: Spider) -> None:
+        key, slot = self._get_slot(request, spider)
+        if key is not None and slot is not None:
+            slot.delay = max(slot.delay, self._least_delay_s(key, request))
+
+    def _response_downloaded(self, response: Response, request: Request, spider: Spider) -> None:
+        super()._response_downloaded(response, request, spider)
+        key, slot = self._get_slot(request, spider)
+        if key is None or slot is None:
+            return
+        slot.delay = max(slot.delay, self._least_delay_s(key, request))
+        if response.status in _BUSY:
+            self._hold(key, slot, _wait_s(response, request.meta.get("retry_times", 0)))
+
+    def _hold(self, key: str, slot: Slot, wait_s: float) -> None:
+        if wait_s > spider_of(self.crawler).config.max_retry_after_s:
+            spider_of(self.crawler).closed_hosts[key] = wait_s
+            return
+        # The slot waits for `delay` after `lastseen` before it sends its next request; a delay of 0 would not wait at all.
+        slot.delay = max(slot.delay, 0.001)
+        slot.lastseen = max(slot.lastseen, monotonic() + wait_s)
+
+    def _min_delay(self) -> float:
+        return 0.0
+
+    def _least_delay_s(self, host: str, request: Request) -> float:
+        spider = spider_of(self.crawler)
+        return max(spider.config.delay_of(spider.source_of(request)), spider.crawl_delays_s.get(host, 0.0))
+
+
+def _wait_s(response: Response, tries: int) -> float:
+    """Seconds until the server wants to be asked again, by its Retry-After, or by our own patience."""
+    header = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
+    if header.isdigit():
+        return float(header[:9])
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return float(_BACKOFF_S * 2**tries)

@@ -1,0 +1,72 @@
+"""The end of a crawl: what it found becomes part of the raw store, all at once, or nothing at all where nothing changed."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from assets.papers.crawl.config import JournalPagesConfig
+from assets.papers.crawl.unfinished import Done, Unfinished
+from assets.papers.raw_pages import RawPages, StoredProblem, write_index, write_problems, write_sources
+from training.common.output_folder import OutputFolder
+
+
+def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, offsite: Iterable[StoredProblem]) -> bool:
+    """Add the crawl to the store; gives whether that changed a byte of it.
+
+    offsite: the hosts that pages linked to and the parameters do not allow.
+    Raises OutputBusyError while another process writes the store.
+    """
+    new = list(unfinished.stored())
+    sources = [source.info() for source in config.sources]
+    problems = merged_problems(raw.problems(), unfinished, [source.name for source in config.sources], offsite)
+    is_complete = all((raw.folder / name).is_file() for name in ("index.parquet", "sources.parquet", "problems.parquet"))
+    if is_complete and not new and problems == raw.problems() and sources == list(raw.sources().values()):
+        return False
+    with OutputFolder(raw.folder) as output:
+        for name in dict.fromkeys(record.warc for record in raw.records()):
+            output.keep(name)
+        if new:
+            _link(unfinished.warc, output.file(unfinished.warc.name))
+        write_index(output.file("index.parquet"), [*raw.records(), *new])
+        write_sources(output.file("sources.parquet"), sources)
+        write_problems(output.file("problems.parquet"), problems)
+    return True
+
+
+def merged_problems(
+    old: Iterable[StoredProblem], unfinished: Unfinished, sources: Iterable[str], offsite: Iterable[StoredProblem]
+) -> list[StoredProblem]:
+    """What could not be had, by this crawl or by an earlier one that nothing has mended since.
+
+    A problem that goes on keeps its row as it was, so that a night without changes changes nothing here either.
+    """
+    known = set(sources)
+    rows = {(problem.url, problem.source): problem for problem in old if problem.source in known and not _is_had(unfinished.done.get(problem.url))}
+    for done in unfinished.done.values():
+        place = (done.url, done.source)
+        if done.problem and (place not in rows or rows[place].kind != done.problem):
+            rows[place] = StoredProblem(done.url, done.source, unfinished.crawl, done.problem, done.words)
+    told = {(problem.source, problem.words) for problem in rows.values()}
+    for problem in offsite:
+        if (problem.source, problem.words) not in told:
+            rows.setdefault((problem.url, problem.source), problem)
+    return sorted(rows.values())
+
+
+def discard(unfinished: Unfinished) -> None:
+    """Remove the crawl in progress, once it is part of the store or has nothing to add."""
+    unfinished.close()
+    shutil.rmtree(unfinished.folder)
+
+
+def _is_had(done: Done | None) -> bool:
+    return done is not None and not done.problem
+
+
+def _link(old: Path, new: Path) -> None:
+    # A link and not a move: a program killed before the store is published must find the file again.
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copyfile(old, new)

@@ -1,0 +1,373 @@
+"""The spider: from the start addresses along the links that page objects find, asking for what is wanted and keeping what is new."""
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from scrapy import Request, Spider, signals
+from scrapy.crawler import Crawler
+from scrapy.exceptions import (
+    CannotResolveHostError,
+    DontCloseSpider,
+    DownloadCancelledError,
+    DownloadTimeoutError,
+    IgnoreRequest,
+    ResponseDataLossError,
+)
+from scrapy.http import Response
+from scrapy.utils.defer import deferred_from_coro
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from assets.papers.crawl.config import JournalPagesConfig, SourceParams
+from assets.papers.crawl.freshness import Freshness
+from assets.papers.crawl.guard import Refused
+from assets.papers.crawl.memory import Memory
+from assets.papers.crawl.unfinished import Done, Outcome, Unfinished
+from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal
+from assets.papers.page_objects import find_page_object
+from assets.papers.raw_pages import REDIRECTS, RawPages, StoredPage, address, joined_headers
+from training.common.reporting import Reporter
+
+# Finish what was begun before opening more lists: fewer links wait, and papers are complete early.
+_PRIORITY: Mapping[str, int] = {"image": 3, "article": 2, "api": 1, "index": 0}
+_PROGRESS_EVERY_S = 5.0
+# Problems that the next night may find solved; with others a page is left alone until it changes or is due for another visit.
+PASSING = frozenset({"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable"}) | {
+    f"http_{status}" for status in (408, 429, 500, 502, 503, 504)
+}
+_TDM_META = re.compile(rb"""<meta[^>]{0,100}?name\s*=\s*["']?tdm-reservation["']?[^>]{0,100}?content\s*=\s*["']?([01])""", re.IGNORECASE)
+_HEAD_BYTES = 32_768
+
+
+@dataclass
+class PaperCounts:
+    """Keys of papers that the pages of this crawl tell of, as (source, key); gone: addresses."""
+
+    new: set[tuple[str, str]] = field(default_factory=set)
+    changed: set[tuple[str, str]] = field(default_factory=set)
+    withdrawn: set[tuple[str, str]] = field(default_factory=set)
+    gone: set[tuple[str, str]] = field(default_factory=set)
+
+
+class JournalSpider(Spider):
+    """One crawl of all sources. proxies: through which a source is reached, by name."""
+
+    name = "journals"
+
+    def __init__(
+        self,
+        config: JournalPagesConfig,
+        *,
+        raw: RawPages,
+        memory: Memory,
+        unfinished: Unfinished,
+        proxies: Mapping[str, str],
+        reporter: Reporter,
+        **named: Any,
+    ) -> None:
+        super().__init__(**named)
+        self.config = config
+        self.raw = raw
+        self.memory = memory
+        self.unfinished = unfinished
+        self.proxies = proxies
+        self.reporter = reporter
+        self.sources = {source.name: source for source in config.sources}
+        self.crawl_delays_s: dict[str, float] = {}
+        self.closed_hosts: dict[str, float] = {}
+        self.seen: dict[str, set[str]] = defaultdict(set)
+        self.asked: set[str] = set()
+        self.sent: Counter[str] = Counter()
+        self.incomplete: set[str] = set()
+        self.offsite: dict[tuple[str, str, bool], str] = {}
+        self.papers = PaperCounts()
+        self.page_problems = 0
+        self.finish_reason = ""
+        self.failure: OSError | None = None
+        self._pages: Counter[str] = Counter()
+        self._parsed: set[str] = set()
+        self._freshness = Freshness(raw, config.revisit_after_days)
+        self._page_objects = {source.name: find_page_object(source.page) for source in config.sources}
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler, *args: Any, **named: Any) -> "JournalSpider":
+        spider = super().from_crawler(crawler, *args, **named)
+        crawler.signals.connect(spider.on_idle, signal=signals.spider_idle)
+        return spider
+
+    async def start(self) -> AsyncIterator[Request]:
+        """The start addresses."""
+        progress = LoopingCall(self._report_progress)
+        progress.start(_PROGRESS_EVERY_S, now=False)
+        self._progress = progress
+        for source in self.config.sources:
+            for url in dict.fromkeys(map(address, source.start)):
+                self.seen[url].add("")
+                if url not in self.asked:
+                    yield self._ask(url, source, kind=source.start_kind)
+
+    def closed(self, reason: str) -> None:
+        """Scrapy's hook."""
+        self.finish_reason = reason
+        self._progress.stop()
+
+    def source_of(self, request: Request) -> SourceParams:
+        """The source that a request belongs to."""
+        return self.sources[request.meta["source"]]
+
+    def previous(self, url: str) -> StoredPage | None:
+        """The newest response that earlier crawls stored for exactly that address."""
+        history = self.raw.history(url)
+        return history[-1] if history else None
+
+    # Going along links
+
+    def follow(self, link: Link, source: SourceParams, *, has_changed: bool = False) -> Iterator[Request]:
+        """The request for a link, if it is wanted and was not made in this crawl yet."""
+        try:
+            url = address(link.url)
+            host = urlsplit(url).hostname or ""
+        except ValueError:
+            self.page_problems += 1
+            return
+        if not source.allows(host, is_image=link.kind == "image"):
+            place = (source.name, host, link.kind == "image")
+            self.offsite[place] = min(url, self.offsite.get(place, url))
+            return
+        self.seen[url].add(link.fingerprint)
+        if url in self.asked:
+            return
+        known = self.memory.linked(url, source.name, link.kind)
+        is_wanted = self._freshness.is_wanted(link, known, today=self.unfinished.day_of(source.name), has_changed=has_changed)
+        if is_wanted and self._is_within_max_pages(link, source):
+            yield self._ask(url, source, kind=link.kind)
+
+    def request_for(self, url: str, source: SourceParams, *, kind: PageKind) -> Request:
+        """A request of that source, with all that the middlewares need to know of it."""
+        meta: dict[str, Any] = {"source": source.name, "kind": kind, "link": url, "render": source.render and kind in {"index", "article"}}
+        if proxy := self.proxies.get(source.name):
+            meta["proxy"] = proxy
+        headers = {"User-Agent": self.config.user_agent(source)} if source.contact else None
+        return Request(url, callback=self.on_response, errback=self.on_failure, dont_filter=True, priority=_PRIORITY.get(kind, 0), meta=meta,
+                       headers=headers)  # fmt: skip
+
+    def on_idle(self) -> None:
+        """Nothing is left to follow: look after the pages that no page links to any more, and the images that could not be had the last time."""
+        known_here = [known for known in self.memory.known.values() if known.source in self.sources and known.url not in self.asked]
+        requests = [
+            request for known in known_here if known.kind == "image" for request in self.follow(Link(known.url, "image"), self.sources[known.source])
+        ]
+        requests += [
+            self._ask(known.url, self.sources[known.source], kind="index" if known.kind == "index" else "article")
+            for known in known_here
+            if known.kind in {"index", "article"}
+            and known.url not in self.seen
+            and known.source not in self.incomplete
+            and self._freshness.is_worth_a_look(known, today=self.unfinished.day_of(known.source))
+        ]
+        for request in requests:
+            self.crawler.engine.crawl(request)
+        if requests:
+            raise DontCloseSpider
+
+    def _ask(self, url: str, source: SourceParams, *, kind: PageKind) -> Request:
+        self.asked.add(url)
+        if kind != "image":
+            self._pages[source.name] += 1
+        return self.request_for(url, source, kind=kind)
+
+    def _is_within_max_pages(self, link: Link, source: SourceParams) -> bool:
+        most = source.max_pages if source.max_pages is not None else self.config.max_pages
+        if link.kind == "image" or most is None or self._pages[source.name] < most:
+            return True
+        self.incomplete.add(source.name)
+        return False
+
+    # Responses
+
+    def on_response(self, response: Response) -> Iterator[Request]:
+        """Keep it, read it, and go on along its links."""
+        request = response.request
+        assert request is not None
+        done = self.keep(request, response.status, response.body)
+        if done.outcome == "failed":
+            self._note_incomplete(done)
+            return
+        if response.status == 200 and done.kind in {"index", "api", "article"} and done.url not in self._parsed:
+            self._parsed.add(done.url)
+            headers = _joined(response)
+            page = Page(done.url, response.body, done.kind, done.source, headers.get("content-type", ""), headers)
+            yield from self._read(page, done)
+
+    def on_failure(self, failure: Failure) -> None:
+        """No response came, or it was refused."""
+        request: Request = failure.request  # type: ignore[attr-defined]
+        self._note_incomplete(self.note_failure(request, failure.value))
+
+    def keep(self, request: Request, status: int, body: bytes) -> Done:
+        """Store a response if it is new, and note it either way. body: without content encodings."""
+        if served := request.meta.get("served"):
+            return served
+        previous, exchange = request.meta["previous"], request.meta["exchange"]
+        outcome: Outcome
+        problem = words = ""
+        digest = ""
+        if request.meta.get("is_not_modified"):
+            outcome = "unchanged"
+        elif status == 200 or status in REDIRECTS or status in {404, 410}:
+            digest = hashlib.sha256(body).hexdigest()
+            outcome = self._outcome(previous, status, digest, exchange.headers)
+        else:
+            outcome, problem, words = "failed", f"http_{status}", f"the server answered {status}"
+        if outcome == "stored" and status == 200 and request.meta["kind"] == "image" and _is_html(body):
+            outcome, problem, words = "failed", "not_an_image", "a page of HTML was sent where an image was expected"
+        done = Done(url=exchange.url, link=request.meta["link"], source=request.meta["source"], kind=request.meta["kind"], outcome=outcome,
+                    tries=self.sent.pop(exchange.url, 0), origin=self.unfinished.origins[request.meta["source"]], status=status, problem=problem,
+                    words=words)  # fmt: skip
+        try:
+            if outcome == "stored":
+                return self.unfinished.keep(exchange, done, content_sha256=digest, tdm_reserved=_tdm_reserved(exchange.headers, body))
+            self.unfinished.note(done)
+        except OSError as error:
+            self._stop(error)
+            raise
+        return done
+
+    def note_failure(self, request: Request, error: BaseException) -> Done:
+        """Note why an address could not be had."""
+        problem, words = _why(error)
+        source = request.meta["source"]
+        url = address(request.url)
+        done = Done(url=url, link=request.meta["link"], source=source, kind=request.meta["kind"], outcome="failed",
+                    tries=self.sent.pop(url, 0), origin=self.unfinished.origins[source], problem=problem, words=words)  # fmt: skip
+        if earlier := self.unfinished.done.get(url):
+            # It was had before, as a redirect that led nowhere or in a program that was killed.
+            if earlier.problem or earlier.outcome == "failed" or not _is_redirect(earlier):
+                return earlier
+            done = replace(earlier, problem=problem, words=words)
+        if self.failure is not None:
+            return done
+        try:
+            self.unfinished.note(done)
+        except OSError as full:
+            self._stop(full)
+        return done
+
+    def _outcome(self, previous: StoredPage | None, status: int, digest: str, headers: Iterable[tuple[str, str]]) -> Outcome:
+        if previous is None or (previous.status != status and not (previous.is_gone and status in {404, 410})):
+            return "stored"
+        if previous.is_gone:
+            # A page that is missing twice in a row is gone for good; a third time tells nothing new, nor does a second one of an image or robots.txt.
+            return "stored" if previous.kind in {"index", "api", "article"} and not self.raw.is_gone(previous.url) else "still_gone"
+        if previous.content_sha256 != digest:
+            return "stored"
+        if previous.is_redirect and self.raw.headers(previous).get("location") != joined_headers(headers).get("location"):
+            return "stored"
+        return "unchanged"
+
+    def _note_incomplete(self, done: Done) -> None:
+        if done.kind in {"index", "api"}:
+            self.incomplete.add(done.source)
+
+    def _stop(self, error: OSError) -> None:
+        if self.failure is None:
+            self.failure = error
+            deferred_from_coro(self.crawler.engine.close_spider_async(reason="failed"))
+
+    # What pages say
+
+    def _read(self, page: Page, done: Done) -> Iterator[Request]:
+        source = self.sources[page.source]
+        parsed = self._parsed_page(page)
+        self.page_problems += len(parsed.problems)
+        earlier = self.previous(page.url) if done.outcome == "stored" else None
+        before = self._parsed_page(self.raw.page(earlier)) if earlier is not None and earlier.status == 200 else None
+        changed = self._count_papers(page.source, parsed, before) if done.outcome == "stored" else set()
+        if done.kind == "article" and before is not None:
+            for link in parsed.links:
+                yield from self.follow(link, source, has_changed=True)
+        else:
+            for link in parsed.links:
+                yield from self.follow(link, source, has_changed=link.paper_key in changed)
+
+    def _parsed_page(self, page: Page) -> Parsed:
+        """What the source's page object says of the page; nothing, where one of the user's own fails on it."""
+        return parse_safely(self._page_objects[page.source], page, log=self.reporter.log)
+
+    def _count_papers(self, source: str, parsed: Parsed, before: Parsed | None) -> set[str]:
+        """Count what a changed page says anew; gives the keys of the papers that are known and have changed."""
+        known, old = self.memory.papers[source], {paper.key: paper for paper in before.papers} if before else {}
+        old_withdrawals = set(before.withdrawals) if before else set[Withdrawal]()
+        changed = set()
+        for paper in parsed.papers:
+            if paper.key not in known:
+                self.papers.new.add((source, paper.key))
+            elif paper.key in old and old[paper.key] != paper:
+                changed.add(paper.key)
+                if _is_withdrawn_now(paper, old[paper.key]):
+                    self.papers.withdrawn.add((source, paper.key))
+        self.papers.changed.update((source, key) for key in changed)
+        self.papers.withdrawn.update((source, notice.key) for notice in parsed.withdrawals if notice not in old_withdrawals)
+        return changed
+
+    def _report_progress(self) -> None:
+        waiting = len(self.asked) - len(self.unfinished.done)
+        self.reporter.log(f"journal_pages: {len(self.unfinished.done):,} addresses done, about {max(waiting, 0):,} waiting")
+
+
+def parse_safely(parser: Callable[[Page], Parsed], page: Page, *, log: Callable[[str], None]) -> Parsed:
+    """What the page object says; a page object that raises says nothing, which is logged."""
+    try:
+        return parser(page)
+    except Exception as error:  # noqa: BLE001 (a user's own page object may raise anything, and one page is not worth the night)
+        log(f"journal_pages: the page object of source '{page.source}' failed on {page.url}: {type(error).__name__}: {error}")
+        return Parsed()
+
+
+def _is_withdrawn_now(paper: Paper, before: Paper) -> bool:
+    return paper.status != "published" and before.status == "published"
+
+
+def _is_redirect(done: Done) -> bool:
+    return done.status in REDIRECTS
+
+
+def _joined(response: Response) -> dict[str, str]:
+    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, values in response.headers.items() for value in values)
+    return joined_headers(pairs)
+
+
+def _is_html(body: bytes) -> bool:
+    return body[:512].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+
+
+def _tdm_reserved(headers: Iterable[tuple[str, str]], body: bytes) -> bool | None:
+    """Whether text and data mining is reserved, by the TDM Reservation Protocol's header or meta element; None where neither is there."""
+    said = joined_headers(headers)
+    if (header := said.get("tdm-reservation", "").strip()) in {"0", "1"}:
+        return header == "1"
+    if "html" in said.get("content-type", "") and (meta := _TDM_META.search(body[:_HEAD_BYTES])):
+        return meta[1] == b"1"
+    return None
+
+
+def _why(error: BaseException) -> tuple[str, str]:
+    """(kind of problem, words) of an exception of the downloader."""
+    if isinstance(error, Refused):
+        return error.kind, error.words
+    if isinstance(error, DownloadTimeoutError):
+        return "timeout", "no whole answer came within timeout_s"
+    if isinstance(error, CannotResolveHostError):
+        return "unknown_host", "the name of the host cannot be resolved"
+    if isinstance(error, ResponseDataLossError):
+        return "cut_off", "the answer ended before it was whole"
+    if isinstance(error, DownloadCancelledError):
+        return "too_large", "the answer is larger than max_body_mib"
+    if isinstance(error, IgnoreRequest):
+        return "refused", str(error)[:200] or "refused"
+    return "unreachable", f"no answer: {type(error).__name__}"
