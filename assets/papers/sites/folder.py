@@ -33,9 +33,9 @@ _ROBOTS = "User-agent: *\nDisallow:\n"
 
 
 class FolderSite:
-    """day: what its clock says; a frozen collection is the same whenever it is read."""
+    """day: what its clock always says; None for the real time."""
 
-    def __init__(self, folder: Path, *, hosts: tuple[str, ...], day: datetime) -> None:
+    def __init__(self, folder: Path, *, hosts: tuple[str, ...], day: datetime | None = None) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder to serve; `folder` is read from the project root")
         self.folder = folder.resolve()
@@ -44,7 +44,7 @@ class FolderSite:
         self._hashes: dict[tuple[str, int, int], str] = {}
 
     def now(self) -> datetime:
-        return self._day
+        return self._day or datetime.now(UTC)
 
     def respond(self, request: Request) -> Response:
         if request.path == "/robots.txt" and not (self.folder / "robots.txt").is_file():

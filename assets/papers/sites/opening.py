@@ -10,16 +10,18 @@ from assets.papers.sites.folder import FolderSite
 from assets.papers.sites.oai_files import OaiFilesSite
 from assets.papers.sites.server import serve
 
-# The day that frozen collections claim, so that what is made of them is the same whenever they are crawled.
+# The day that frozen collections say it is, so that what is made of them is the same whenever and wherever they are crawled.
 FROZEN_DAY = date(2026, 1, 5)
 STATE = Path(".figment") / "embedded_sites"
 
-SITES = ("imaginary_letters", "oai_files")
+SITES = ("imaginary_letters", "frozen_folder", "oai_files")
 
 
 def site_named(name: str = "", *, folder: Path | str | None = None, hosts: Sequence[str] = (), state: Path = STATE) -> Site:
-    """The site `name` of SITES; without a name, the files of `folder`.
+    """The site `name` of SITES; without a name, the files of `folder` as they are today.
 
+    imaginary_letters: the journal this project makes up. frozen_folder: files that do not change any more; their day is always FROZEN_DAY.
+    oai_files: harvested records in `folder`, served again as an OAI-PMH repository; frozen, too.
     hosts: the names it answers for; the journal has its own. state: where the journal's edition is written down.
     Raises ValueError or FileNotFoundError, which say what to change.
     """
@@ -34,8 +36,10 @@ def site_named(name: str = "", *, folder: Path | str | None = None, hosts: Seque
     if not hosts:
         raise ValueError(f"the folder {folder} needs a host name to be served under; it is taken from the source's `start`")
     names = tuple(dict.fromkeys(host.lower() for host in hosts))
-    kind = OaiFilesSite if name == "oai_files" else FolderSite
-    return kind(Path(folder), hosts=names, day=datetime.combine(FROZEN_DAY, time(4), UTC))
+    day = datetime.combine(FROZEN_DAY, time(4), UTC)
+    if name == "oai_files":
+        return OaiFilesSite(Path(folder), hosts=names, day=day)
+    return FolderSite(Path(folder), hosts=names, day=day if name == "frozen_folder" else None)
 
 
 @contextlib.contextmanager
