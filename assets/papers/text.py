@@ -24,14 +24,15 @@ _WESTERN = {"ascii", "iso8859-1", "cp1252"}
 _NOT_FOR_PAGES = {"utf-7", "idna", "punycode", "unicode-escape", "raw-unicode-escape", "unicode_escape", "raw_unicode_escape", "undefined"}
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
-# Invisible characters that reorder, hide or split text; joiners stay, since scripts and emoji need them.
-_DROPPED = dict.fromkeys(
-    [0x00AD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFFF9, 0xFFFC)]
-    + [*range(0xFDD0, 0xFDF0), *range(0xE0000, 0xE0080), *range(0xD800, 0xE000)]
-    + [plane << 16 | end for plane in range(17) for end in (0xFFFE, 0xFFFF)]
-)
-_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
-_UNUSUAL = re.compile("[^\x20-\x7e]|  ")
+# Invisible characters that reorder, hide or split text go; joiners stay, since scripts and emoji need them. Controls separate words.
+_DROPPED = [0x00AD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFFF9, 0xFFFC)]
+_DROPPED += [
+    *range(0xFDD0, 0xFDF0),
+    *range(0xE0000, 0xE0080),
+    *range(0xD800, 0xE000),
+    *(plane << 16 | end for plane in range(17) for end in (0xFFFE, 0xFFFF)),
+]
+_INVISIBLES = dict.fromkeys(_DROPPED) | dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 
 # UTF-8 read as windows-1252 begins its letters, signs and quotation marks with one of these three.
 _MOJIBAKE = re.compile("[ÂÃ][\u0080-\u009f¡-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â[\u0080-\u009f€‚][\u0080-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]")
@@ -77,7 +78,7 @@ def decode(body: bytes, content_type: str = "") -> str:
 
 def clean(text: str) -> str:
     """Plain text in NFC, with single spaces, and without control, bidirectional and other invisible characters. Idempotent."""
-    if not _UNUSUAL.search(text):
+    if text.isascii() and text.isprintable() and "  " not in text:
         return text.strip(" ")
     while (cleaner := _cleaned_once(text)) != text:
         text = cleaner
@@ -96,7 +97,7 @@ def plain_text(text: str) -> str:
 
 def repair_mojibake(text: str) -> str:
     """UTF-8 that was once read as windows-1252 is put right, but only where every character of the text takes part in the proof."""
-    while _MOJIBAKE.search(text):
+    while ("Â" in text or "Ã" in text or "â" in text) and _MOJIBAKE.search(text):
         try:
             repaired = b"".join(_CP1252_HOLES.get(ord(letter)) or letter.encode("cp1252") for letter in text).decode("utf-8")
         except UnicodeError:
@@ -119,7 +120,10 @@ def script(text: str, *, is_sub: bool) -> str:
 
 
 def _cleaned_once(text: str) -> str:
-    return unicodedata.normalize("NFC", " ".join(repair_mojibake(text).translate(_DROPPED).translate(_CONTROLS).split()))
+    text = repair_mojibake(text)
+    if not text.isprintable():  # all that is dropped or replaced is not, and asking is fast
+        text = text.translate(_INVISIBLES)
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 def _declared_charset(body: bytes, content_type: str) -> str | None:

@@ -29,7 +29,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
-from lxml import etree, html
+from lxml import etree
 
 from assets.papers.items import Link, Page, Paper, Parsed, Problem
 from assets.papers.pages.article import is_withdrawn_title, paper_fingerprint, paper_links, read_article
@@ -43,15 +43,14 @@ def _has_class(*names: str) -> str:
 
 
 _ITEMS = etree.XPath(f"//*[{_has_class('issue-item', 'articleBox')}]")
-_TITLE_LINKS = etree.XPath(
-    f".//*[self::h1 or self::h2 or self::h3 or self::h4 or self::h5 or self::h6 or {_has_class('issue-item_title', 'art_title')}]//a"
-)
 _ABSTRACT_PARAGRAPHS = etree.XPath(".//p[ancestor-or-self::*[contains(@class, 'bstract')]]")
 _PICTURES = etree.XPath(".//img")
 _SCRIPTS = etree.XPath(".//script")
 _WITH_DOI = etree.XPath(".//@doi | .//@data-doi | .//input/@value")
 _PAGE_DATE = etree.XPath(f"//*[@id='date' or {_has_class('coverDate')}]")
 
+_HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
+_TITLE_CLASSES = {"issue-item_title", "art_title"}
 _ISSUE_PATH = re.compile(r"^/toc/([^/]+)/([0-9]+)/([0-9][^/]*)/?$")
 _IN_SCRIPT = re.compile(r"""["']([^"'<>\s]{1,500}\.(?:gif|jpe?g|png|webp|tiff?)(?:\?[^"'<>\s]{0,200})?)["']""", re.IGNORECASE)
 _NOT_A_FIGURE = re.compile(
@@ -117,7 +116,7 @@ def _article(page: Page) -> Parsed:
     return Parsed(papers=(paper,), links=paper_links(paper))
 
 
-def _paper(item: html.HtmlElement, page: Page, root: html.HtmlElement) -> Paper | None:
+def _paper(item: etree._Element, page: Page, root: etree._Element) -> Paper | None:
     anchors = [anchor for anchor in item.iter("a") if anchor.get("href")]
     title, anchor = _title(item, anchors)
     if not title:
@@ -147,10 +146,10 @@ def _paper(item: html.HtmlElement, page: Page, root: html.HtmlElement) -> Paper 
     )
 
 
-def _title(item: html.HtmlElement, anchors: list[html.HtmlElement]) -> tuple[str, html.HtmlElement | None]:
+def _title(item: etree._Element, anchors: list[etree._Element]) -> tuple[str, etree._Element | None]:
     """The title and the link that carries it."""
-    for anchor in _TITLE_LINKS(item):
-        if title := plain_text(text_of(anchor)) or plain_text(anchor.get("title") or ""):
+    for anchor in item.iter("a"):
+        if _is_in_title(anchor, item) and (title := plain_text(text_of(anchor)) or plain_text(anchor.get("title") or "")):
             return title, anchor if anchor.get("href") else None
     for anchor in anchors:
         if title := plain_text(anchor.get("title") or ""):
@@ -161,7 +160,16 @@ def _title(item: html.HtmlElement, anchors: list[html.HtmlElement]) -> tuple[str
     return "", None
 
 
-def _facts(item: html.HtmlElement) -> dict[str, str]:
+def _is_in_title(anchor: etree._Element, item: etree._Element) -> bool:
+    for element in anchor.iterancestors():
+        if element is item:
+            return False
+        if element.tag in _HEADINGS or not _TITLE_CLASSES.isdisjoint((element.get("class") or "").split()):
+            return True
+    return False
+
+
+def _facts(item: etree._Element) -> dict[str, str]:
     """Journal, volume, issue, pages and dates, by the classes of the elements that hold them."""
     facts: dict[str, str] = {}
     for element in item.iter("span", "div", "li", "strong"):
@@ -171,13 +179,13 @@ def _facts(item: html.HtmlElement) -> dict[str, str]:
     return facts
 
 
-def _abstract(item: html.HtmlElement) -> str:
+def _abstract(item: etree._Element) -> str:
     paragraphs = _ABSTRACT_PARAGRAPHS(item) or list(item.iter("p"))[:1]
     text = clean(" ".join(text_of(paragraph) for paragraph in paragraphs))
     return "" if text.lower() in _MISSING else text
 
 
-def _image(item: html.HtmlElement, base: str) -> str:
+def _image(item: etree._Element, base: str) -> str:
     """The picture that is shown in the end: lazy attributes come before `src`, script calls count where no element has one."""
     for picture in _PICTURES(item):
         for attribute in ("data-src", "data-original", "data-lazy-src", "src"):
@@ -189,7 +197,7 @@ def _image(item: html.HtmlElement, base: str) -> str:
     return next((url for url in called if "/medium/" in url), called[0] if called else "")
 
 
-def _script_text(element: html.HtmlElement) -> str:
+def _script_text(element: etree._Element) -> str:
     return (element.text or "").replace("\\/", "/")
 
 
@@ -200,7 +208,7 @@ def _figure(address: str | None, base: str) -> str:
     return join(base, address)
 
 
-def _doi(item: html.HtmlElement, anchors: list[html.HtmlElement], anchor: html.HtmlElement | None, facts: dict[str, str], image: str) -> str:
+def _doi(item: etree._Element, anchors: list[etree._Element], anchor: etree._Element | None, facts: dict[str, str], image: str) -> str:
     def stated() -> Iterator[str]:
         yield doi_in(anchor.get("href")) if anchor is not None else ""
         yield from map(doi_in, _WITH_DOI(item))
@@ -211,7 +219,7 @@ def _doi(item: html.HtmlElement, anchors: list[html.HtmlElement], anchor: html.H
     return next((doi for doi in stated() if doi), "")
 
 
-def _issue_links(root: html.HtmlElement, page: Page) -> Iterator[Link]:
+def _issue_links(root: etree._Element, page: Page) -> Iterator[Link]:
     """Other issues of the same journal, and the pages called next and previous."""
     here = urlsplit(page.url)
     own = re.match(r"^/(?:toc|loi)/([^/]+)", here.path)

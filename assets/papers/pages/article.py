@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from lxml import html
+from lxml import etree
 
 from assets.papers.items import Link, Page, Paper, Parsed, Problem
 from assets.papers.pages.facts import date_in, doi_in, fingerprint, join, language_in, spdx
@@ -21,13 +21,13 @@ from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.markup import html_tree, json_of, text_of, tolerant
 from assets.papers.text import plain_text
 
-_ABSTRACTS = html.etree.XPath(
+_ABSTRACTS = etree.XPath(
     "//*[@id='abstract' or @id='Abs1-content' or @id='Abs1' or @id='abs'] | //*[self::section or self::div]["
     " contains(concat(' ', normalize-space(@class), ' '), ' abstract ') or contains(concat(' ', normalize-space(@class), ' '), ' hlFld-Abstract ')]"
     " | //p[contains(@class, 'articleBody_abstractText')]"
     " | //*[self::h1 or self::h2 or self::h3 or self::h4][normalize-space() = 'Abstract']/parent::*[self::section or self::div]"
 )
-_TOC_FIGURES = html.etree.XPath(
+_TOC_FIGURES = etree.XPath(
     "//*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img') or contains(@class, 'toc-graphic')"
     " or contains(@class, 'graphicalAbstract')]/descendant-or-self::img"
 )
@@ -58,7 +58,7 @@ class Metadata:
     """The metadata of one page: values by lower-case name in document order, the JSON-LD object of the article, and the tree itself."""
 
     page: Page
-    root: html.HtmlElement
+    root: etree._Element
     values: dict[str, list[str]]
     linked: dict[str, Any]
 
@@ -232,7 +232,7 @@ def _journal(data: Metadata) -> str:
     return next(_texts(whole), "")
 
 
-def _linked_data(root: html.HtmlElement) -> dict[str, Any]:
+def _linked_data(root: etree._Element) -> dict[str, Any]:
     """The JSON-LD object of the article; a broken script counts as none."""
     for element in root.iter("script"):
         if (element.get("type") or "").strip().lower() != "application/ld+json":

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from lxml import etree, html
+from lxml import etree
 
 from assets.papers.items import Link, Page, Parsed, Problem
 from assets.papers.pages.article import paper_links, read_article
@@ -49,7 +49,7 @@ def _doi(path: str) -> str:
     return f"10.3762/bjoc.{found[1]}.{found[2]}" if found and int(found[1]) >= 5 else ""
 
 
-def _graphical_abstract(element: html.HtmlElement, base: str) -> str:
+def _graphical_abstract(element: etree._Element, base: str) -> str:
     addresses = (picture.get("data-src") or picture.get("src") for picture in _GRAPHICAL_ABSTRACTS(element))
     return next((url for url in (join(base, address) for address in addresses) if url), "")
 

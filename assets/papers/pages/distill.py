@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lxml import html
+from lxml import etree
 
 from assets.papers.items import Page, Paper, Parsed, Problem
 from assets.papers.pages.article import paper_links, read_article
@@ -45,7 +45,7 @@ def parse(page: Page) -> Parsed:
     return Parsed(papers=(paper,), links=paper_links(paper))
 
 
-def _facts(root: html.HtmlElement) -> dict[str, Any]:
+def _facts(root: etree._Element) -> dict[str, Any]:
     for element in root.iter("script"):
         parent = element.getparent()
         is_named = element.get("type") == "text/front-matter" or element.get("id") == "distill-front-matter"

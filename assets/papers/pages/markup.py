@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import cache, wraps
 from html.entities import html5
 from typing import Any
 
-from lxml import etree, html
+from lxml import etree
 
 from assets.papers.items import Page, PageObject, Parsed, Problem
 from assets.papers.text import BLOCKS, clean, decode, script
@@ -16,6 +16,8 @@ from assets.papers.text import BLOCKS, clean, decode, script
 BAD_INPUT = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, etree.LxmlError)
 
 _NOT_TEXT = {"script", "style", "noscript", "template", "annotation", "annotation-xml", "svg", "graphic", "inline-graphic", "fn", "object-id"}
+_SPECIAL = _NOT_TEXT | {"math", "tex-math", "alternatives"}
+_SCRIPTS = {"sub", "sup"}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _DOCTYPE = re.compile(r"<!DOCTYPE\s[^\[>]*(\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
@@ -38,12 +40,12 @@ def tolerant(parse: Callable[[Page], Parsed]) -> PageObject:
     return read
 
 
-def html_tree(page: Page) -> html.HtmlElement:
+def html_tree(page: Page) -> etree._Element:
     """The root element of an HTML page; a page without any element gives an empty document."""
     text = _CONTROL.sub(" ", decode(page.body, page.content_type))
-    parser = html.HTMLParser(encoding="utf-8", huge_tree=False, no_network=True, remove_comments=True, remove_pis=True)
+    parser = etree.HTMLParser(encoding="utf-8", huge_tree=False, no_network=True, remove_comments=True, remove_pis=True)
     root = etree.fromstring(text.encode("utf-8"), parser) if text.strip() else None
-    return html.fromstring("<html><body></body></html>") if root is None else root
+    return etree.Element("html") if root is None else root
 
 
 def xml_tree(text: str, *, recover: bool = False) -> etree._Element:
@@ -69,7 +71,12 @@ def xml_tree(text: str, *, recover: bool = False) -> etree._Element:
 def name_of(element: etree._Element) -> str:
     """The element's name in lower case, without namespace."""
     tag = element.tag
-    return tag.rpartition("}")[2].rpartition(":")[2].lower() if isinstance(tag, str) else ""
+    return _bare_name(tag) if isinstance(tag, str) else ""
+
+
+@cache
+def _bare_name(tag: str) -> str:
+    return tag.rpartition("}")[2].rpartition(":")[2].lower()
 
 
 def children(element: etree._Element, *names: str) -> Iterator[etree._Element]:
@@ -95,33 +102,38 @@ def text_of(element: etree._Element | None) -> str:
     """The clean text of an element: blocks are separated by a space, sub- and superscripts stay readable, formulas are LaTeX where they can be."""
     if element is None:
         return ""
-    if not len(element) and name_of(element) not in _NOT_TEXT:
-        return clean(element.text or "")
     parts: list[str] = []
-    open_scripts: list[int] = []
-    walk = etree.iterwalk(element, events=("start", "end"))
-    for event, node in walk:
-        name = name_of(node)
-        if event == "start":
-            formula = _formula(node, name)
-            if formula is not None or name in _NOT_TEXT or not name:
-                parts.append(formula or "")
-                walk.skip_subtree()
-                continue
-            if name in BLOCKS:
-                parts.append(" ")
-            elif name in {"sub", "sup"}:
-                open_scripts.append(len(parts))
-            parts.append(node.text or "")
-            continue
-        if name in {"sub", "sup"} and open_scripts:
-            begin = open_scripts.pop()
-            parts[begin:] = [script("".join(parts[begin:]), is_sub=name == "sub")]
-        elif name in BLOCKS:
-            parts.append(" ")
-        if node is not element:
-            parts.append(node.tail or "")
+    _collect(element, parts)
     return clean("".join(parts))
+
+
+def _collect(element: etree._Element, parts: list[str]) -> None:
+    """Append the texts of an element. The parsers bound how deep trees are, far below what recursion allows."""
+    name = name_of(element)
+    if name in _SPECIAL:
+        formula = _formula(element, name)
+        if formula is not None or name in _NOT_TEXT:
+            parts.append(formula or "")
+            return
+    if name in _SCRIPTS:
+        inner: list[str] = []
+        _collect_inside(element, inner)
+        parts.append(script("".join(inner), is_sub=name == "sub"))
+    elif name in BLOCKS:
+        parts.append(" ")
+        _collect_inside(element, parts)
+        parts.append(" ")
+    elif name:
+        _collect_inside(element, parts)
+
+
+def _collect_inside(element: etree._Element, parts: list[str]) -> None:
+    if element.text:
+        parts.append(element.text)
+    for child in element:
+        _collect(child, parts)
+        if child.tail:
+            parts.append(child.tail)
 
 
 def _formula(node: etree._Element, name: str) -> str | None:
