@@ -264,16 +264,19 @@ class _Run:
             self.guard.judge(values)
             if self.devices.is_main:
                 self.sink.metrics(self.trainable.samples_seen, values)
-        self.save()
+        self.save(is_due=True)
 
-    def save(self) -> None:
-        """Checkpoint now, unless that has been done, or the last steps were bad: a bad state is nothing to come back to."""
+    def save(self, *, is_due: bool = False) -> None:
+        """Checkpoint now, unless that has been done, or the last steps were bad: a bad state is nothing to come back to.
+
+        is_due: not because of a signal or the clock, which must not decide what a roll-back finds.
+        """
         samples = self.trainable.samples_seen
         if samples == self.saved_at_samples or self.progress.skipped_in_a_row:
             return
         if self.devices.is_main:
             path = self.checkpoints.save(samples, self._payload())
-            if self.guard.is_clean:
+            if is_due and self.guard.is_clean:
                 self.good.add(path)
         self.saved_at_samples = samples
         self.devices.wait()
@@ -313,7 +316,7 @@ class _Run:
                 continue
             self._print_progress()
             if self._crossed(self.plan.checkpoint_every_samples, before):
-                self.save()
+                self.save(is_due=True)
             if self.devices.any(is_terminated()):
                 self.save()
                 self.reporter.log(f"terminated after {self.trainable.samples_seen:,} {self.plan.what}; the same command again continues from here")

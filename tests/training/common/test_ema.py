@@ -48,3 +48,20 @@ def test_a_saved_average_continues():
     for average in (ema, other):
         average.update(constant_model(3.0), samples=10)
     assert torch.equal(ema.average["weight"], other.average["weight"])
+
+
+def test_in_a_ramp_the_half_life_is_a_share_of_the_samples_seen():
+    ema, expected, seen = Ema(constant_model(0.0), half_life_samples=1000), 0.0, 0
+    for _ in range(30):
+        ema.update(constant_model(1.0), samples=32, most_half_life=0.05 * seen)
+        half_life = min(1000, 0.05 * seen)
+        kept = 0.5 ** (32 / half_life) if half_life else 0.0
+        expected = 1 - kept * (1 - expected)
+        seen += 32
+    assert ema.average["weight"].tolist() == pytest.approx([expected] * 2, rel=1e-6)
+
+
+def test_buffers_that_are_averages_themselves_are_copied():
+    ema = Ema(constant_model(0.0), half_life_samples=100, copied=["running_mean"])
+    ema.update(constant_model(1.0), samples=100)
+    assert ema.average["running_mean"].tolist() == [1.0, 1.0] and ema.average["running_var"].tolist() == [0.5, 0.5]

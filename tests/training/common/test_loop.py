@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from tests.training.common.toy_training import FileSink, ListSink, ToyTraining, run
-from training.common.loop import TERMINATED, TrainingError, linear_schedule
+from training.common.checkpoint import Checkpoints
+from training.common.devices import Devices
+from training.common.loop import TERMINATED, Hook, Plan, TrainingError, linear_schedule, train
 from training.common.reporting import Reporter
 
 
@@ -137,6 +139,84 @@ def test_when_rolling_back_does_not_help_the_training_fails_and_says_why(tmp_pat
     with pytest.raises(TrainingError, match="also after 3 roll-backs; lower the learning rate"):
         run(training, tmp_path, ListSink())
     assert training.salt == 3
+
+
+class CountingGuard:
+    """Finds a collapse in the reports named by number; what it counts is its state."""
+
+    def __init__(self, *collapses: int, suspects: tuple[int, ...] = ()) -> None:
+        self.collapses, self.suspects, self.reports, self.is_clean = collapses, suspects, 0, True
+
+    def judge(self, values) -> str | None:
+        self.reports += 1
+        self.is_clean = self.reports not in self.suspects
+        return "it looks bad" if self.reports in self.collapses else None
+
+    def forget_windows(self) -> None:
+        self.is_clean = True
+
+    def state_dict(self) -> dict:
+        return {"reports": self.reports}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.reports = state["reports"]
+
+
+def guarded(folder: Path, guard: CountingGuard, **more):
+    training, told, rollbacks = ToyTraining(), Told(), []
+    more = {"good_states": 3, "report_every_samples": 40, "checkpoint_every_samples": 40, **more}
+    outcome = run(
+        training, folder, ListSink(), reporter=told, noise_hook=False, guard=guard, on_rollback=lambda *what: rollbacks.append(what), **more
+    )
+    return training, told, rollbacks, outcome
+
+
+def test_a_collapse_goes_back_to_a_good_state_and_is_told(tmp_path):
+    training, told, rollbacks, outcome = guarded(tmp_path, CountingGuard(5, suspects=(3, 4)))
+    # Reports at 40, 80, …: those at 120 and 160 were suspect, so the state after 80 is the one to come back to.
+    assert rollbacks == [(1, "after 200 samples: it looks bad")] and outcome.reasons == ("after 200 samples: it looks bad",)
+    assert any("rolled back to 80 samples" in line for line in told.lines)
+    assert outcome.finished and outcome.rollbacks == training.salt == 1
+
+
+def test_a_second_collapse_goes_further_back(tmp_path):
+    _, told, _, outcome = guarded(tmp_path, CountingGuard(4, 5))
+    rolled = [line.split("rolled back to ")[1].split()[0] for line in told.lines if "rolled back" in line]
+    # States after 40, 80 and 120 are kept; the one after 120 is used up by the first collapse, at 160.
+    assert rolled == ["120", "80"] and outcome.finished
+
+
+def test_a_guard_that_is_never_content_ends_the_training(tmp_path):
+    with pytest.raises(TrainingError, match="it looks bad, also after 3 roll-backs"):
+        guarded(tmp_path, CountingGuard(*range(2, 20)))
+
+
+def test_killed_after_a_roll_back_the_new_way_is_taken_up(tmp_path):
+    whole, *_ = guarded(tmp_path / "whole", CountingGuard(5, suspects=(3, 4)))
+    guard = CountingGuard(5, suspects=(3, 4))
+    # It stops right after the roll-back: nothing of the new way has been saved but its beginning.
+    _, _, rollbacks, outcome = guarded(tmp_path / "cut", guard, max_seconds=0.0)
+    while not rollbacks and not outcome.finished:
+        _, _, rollbacks, outcome = guarded(tmp_path / "cut", guard, max_seconds=0.0)
+    training, _, rollbacks, outcome = guarded(tmp_path / "cut", guard)
+    assert outcome.finished and outcome.rollbacks == 1 and rollbacks == []
+    assert_equal_weights(training.model.state_dict(), whole.model.state_dict())
+
+
+def test_a_hook_may_run_before_the_first_step_once(tmp_path):
+    training, sink, seen = ToyTraining(), ListSink(), []
+    checkpoints = Checkpoints(tmp_path, "key", 2, Reporter())
+
+    def look() -> dict[str, float]:
+        seen.append(training.samples_seen)
+        return {"look": 1.0}
+
+    for _ in range(2):
+        plan = Plan(160, 80, 80)
+        devices = Devices(torch.device("cpu"))
+        hooks = [Hook(80, look, at_start=True)]
+        train(training, plan, checkpoints=checkpoints, resume_from=checkpoints.latest(), sink=sink, reporter=Told(), devices=devices, hooks=hooks)
+    assert seen == [0, 80, 160] and sink.rows[0] == (0, {"look": 1.0})
 
 
 def test_outside_the_main_thread_the_loop_works_without_signals(tmp_path, uninterrupted):

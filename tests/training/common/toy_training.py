@@ -80,9 +80,10 @@ class FileSink:
             stream.write(json.dumps([step, {name: value for name, value in values.items() if name != "samples_per_second"}]) + "\n")
 
 
-def run(training: ToyTraining, folder: Path, sink: Any, *, reporter: Reporter | None = None, noise_hook: bool = True, **plan: Any) -> Outcome:
-    """Train for 480 samples with a report every 40 and a checkpoint every 96."""
-    settings = {"total_samples": 480, "report_every_samples": 40, "checkpoint_every_samples": 96, **plan}
+def run(training: ToyTraining, folder: Path, sink: Any, *, reporter: Reporter | None = None, noise_hook: bool = True, **more: Any) -> Outcome:
+    """Train for 480 samples with a report every 40 and a checkpoint every 96; `more` goes to the plan, or to the loop."""
+    loop = {name: more.pop(name) for name in ("guard", "on_rollback") if name in more}
+    settings = {"total_samples": 480, "report_every_samples": 40, "checkpoint_every_samples": 96, **more}
     checkpoints = Checkpoints(folder / "checkpoints", "key", 2, reporter or Reporter())
     # A hook that draws random numbers: training must not notice.
     hooks = [Hook(64, lambda: {"noise": float(torch.rand(3).sum() * 0)})] if noise_hook else []
@@ -95,6 +96,7 @@ def run(training: ToyTraining, folder: Path, sink: Any, *, reporter: Reporter | 
         reporter=reporter or Reporter(),
         devices=Devices(torch.device("cpu")),
         hooks=hooks,
+        **loop,
     )
 
 
