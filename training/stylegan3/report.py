@@ -50,7 +50,7 @@ STATE_DIR = Path(".figment")
 
 # Dagster and MLflow show Markdown from their event stores: more than this is left in the output folder and only named.
 _MOST_MARKDOWN_BYTES = 200_000
-_PSI_FOLDER = re.compile(r"psi(\d+(\.\d+)?)")
+_PSI_FOLDER = re.compile(r"psi(\d+(\.\d+)?(e-\d+)?)")
 _PICTURES = {"fakes": "fakes.png", "psi_sweep": "psi_sweep.png", "nearest": "nearest.png"}
 
 

@@ -6,6 +6,7 @@ A file is an npz without pickles, whose parts carry checksums; one that cannot b
 import hashlib
 import json
 import os
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from training.metrics.frechet import GaussianStatistics, gaussian_statistics
 from training.metrics.images.features import FeatureExtractor
 
 _FORMAT = 1
+# Of datasets and extractors long gone: the least recently used are removed beyond so many files, and what a killed run left after so long.
+_MOST_FILES = 16
+_LEFTOVER_AGE_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,11 @@ class FeatureCache:
         if path.is_file():
             found = self._read(path, key, (count, extractor.dim))
             if found is not None:
+                path.touch()
                 return found
         features = ImageFeatures.of(compute())
         self._write(path, key, features)
+        self._prune()
         return features
 
     def _key(self, extractor: FeatureExtractor) -> str:
@@ -88,6 +94,12 @@ class FeatureCache:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _prune(self) -> None:
+        ages = sorted((path.stat().st_mtime, path) for path in self.folder.glob("*.npz"))
+        leftovers = [path for path in self.folder.glob(".tmp-*.npz") if time.time() - path.stat().st_mtime > _LEFTOVER_AGE_S]
+        for path in [*(path for _, path in ages[:-_MOST_FILES]), *leftovers]:
+            path.unlink(missing_ok=True)
 
 
 def _refuse_others(values: numpy.ndarray, written: str, shape: tuple[int, int], key: str) -> None:

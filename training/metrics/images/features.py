@@ -6,6 +6,7 @@ Only the reference Inception network, recognised by the checksum of its file, ma
 
 import hashlib
 import importlib
+import json
 import re
 import warnings
 from collections.abc import Callable
@@ -216,15 +217,36 @@ class DinoV2Features:
 
 
 def _open_dinov2(path: Path, device: torch.device | str) -> FeatureExtractor:
-    if not path.is_dir():
-        return DinoV2Features(_load_torchscript(path, torch.device(device)), sha256=_file_sha256(path), version="torchscript", device=device)
+    if path.is_dir():
+        network, sha256, version = _hugging_face_dinov2(path, device)
+    else:
+        network, sha256, version = _load_torchscript(path, torch.device(device)), _file_sha256(path), "torchscript"
+    try:
+        return DinoV2Features(network, sha256=sha256, version=version, device=device)
+    except RuntimeError as error:
+        side = _DINOV2_SIDE_PX
+        raise FeatureExtractorError(
+            f"{path}: the network does not take float32 [N, 3, {side}, {side}] ({str(error).strip().splitlines()[-1]}); expected a DINOv2 backbone"
+        ) from None
+
+
+def _hugging_face_dinov2(path: Path, device: torch.device | str) -> tuple[Callable[[Tensor], Tensor], str, str]:
+    """(network, sha256 of its weights, version) of a folder as `save_pretrained` writes it."""
     from transformers import Dinov2Model
 
-    weights = path / "model.safetensors"
-    if not weights.is_file() or not (path / "config.json").is_file():
+    config, weights = path / "config.json", path / "model.safetensors"
+    if not weights.is_file() or not config.is_file():
         raise FeatureExtractorError(f"{path}: expected a Hugging Face folder with config.json and model.safetensors of a Dinov2Model")
-    network = Dinov2Model.from_pretrained(path, local_files_only=True, use_safetensors=True).eval().requires_grad_(False).to(device)
-    return DinoV2Features(lambda x: network(x).pooler_output, sha256=_file_sha256(weights), version="transformers", device=device)
+    if json.loads(config.read_bytes()).get("model_type") != "dinov2":
+        raise FeatureExtractorError(
+            f"{config}: not the configuration of a Dinov2Model; a distance made with another network must not be called FD-DINOv2"
+        )
+    network, loading = Dinov2Model.from_pretrained(path, local_files_only=True, use_safetensors=True, output_loading_info=True)
+    # transformers draws what a file lacks at random and goes on.
+    if missing := sorted(loading["missing_keys"]):
+        raise FeatureExtractorError(f"{weights}: {len(missing)} weights of a Dinov2Model are missing (first: {missing[0]}); get the whole model")
+    network = network.eval().requires_grad_(False).to(device)
+    return lambda x: network(x).pooler_output, _file_sha256(weights), "transformers"
 
 
 def _open_users(module: str, function: str) -> FeatureExtractor:

@@ -131,14 +131,41 @@ def test_a_network_that_gives_a_map_instead_of_the_class_token_is_refused(tmp_pa
         open_extractor(f"dinov2:{save_script(WholeMap(), tmp_path / 'dino.pt')}")
 
 
-def test_dinov2_opens_a_hugging_face_folder(tmp_path):
+@pytest.fixture
+def dinov2_folder(tmp_path):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra: model)")
     torch.manual_seed(0)
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 56, "patch_size": 14}
     transformers.Dinov2Model(transformers.Dinov2Config(**small)).save_pretrained(tmp_path)
-    extractor = open_extractor(f"dinov2:{tmp_path}")
+    return tmp_path
+
+
+def test_dinov2_opens_a_hugging_face_folder(dinov2_folder):
+    extractor = open_extractor(f"dinov2:{dinov2_folder}")
     assert extractor(torch.from_numpy(discs(2))).shape == (2, 16)
-    assert extractor.sha256 == hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    assert extractor.sha256 == hashlib.sha256((dinov2_folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_dinov2_with_missing_weights_is_refused_instead_of_completed_at_random(dinov2_folder):
+    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed (extra: model)")
+    weights = dinov2_folder / "model.safetensors"
+    tensors = safetensors.load_file(weights)
+    del tensors["layernorm.weight"]
+    safetensors.save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(FeatureExtractorError, match=r"1 weights of a Dinov2Model are missing \(first: layernorm.weight\)"):
+        open_extractor(f"dinov2:{dinov2_folder}")
+
+
+def test_another_model_s_folder_is_not_called_dinov2(dinov2_folder):
+    config = dinov2_folder / "config.json"
+    config.write_text(config.read_text().replace('"dinov2"', '"vit"'))
+    with pytest.raises(FeatureExtractorError, match="must not be called FD-DINOv2"):
+        open_extractor(f"dinov2:{dinov2_folder}")
+
+
+def test_a_network_that_takes_something_else_says_what_was_expected(tmp_path):
+    with pytest.raises(FeatureExtractorError, match=r"does not take float32 \[N, 3, 224, 224\]"):
+        open_extractor(f"dinov2:{save_script(torch.nn.Linear(5, 5), tmp_path / 'dino.pt')}")
 
 
 def test_a_folder_without_weights_is_said_to_lack_them(tmp_path):

@@ -1,5 +1,6 @@
 """From images to named numbers; real images are looked at once, whatever happens to the cache."""
 
+import os
 import re
 
 import numpy
@@ -8,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 
 from training.metrics.frechet import frechet_distance
-from training.metrics.images import open_extractor, score_images
+from training.metrics.images import feature_cache, open_extractor, score_images
 from training.metrics.images.features import FeatureExtractorError
 from training.metrics.images.kid import polynomial_mmd2
 from training.metrics.images.scoring import METRICS, ScoreSettings, compute_features, real_halves
@@ -127,6 +128,26 @@ def test_a_damaged_file_is_made_again_and_said_so(tmp_path, extractor, damage):
     assert len(notes) == 1 and re.search(rf"{re.escape(str(path))}: the kept features of real images cannot be used", notes[0])
     assert path.read_bytes() == whole
     assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_not_used_for_longest_goes_and_so_does_what_a_killed_run_left(tmp_path, extractor, monkeypatch):
+    monkeypatch.setattr(feature_cache, "_MOST_FILES", 2)
+
+    def use(name):
+        """Score against the dataset `name`; returns its file."""
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+        score(discs(3), discs(4), extractor, metrics=["fd"], cache_dir=tmp_path, reals_id=name)
+        return next(path for path in tmp_path.iterdir() if before.get(path) != path.stat().st_mtime_ns)
+
+    old, older = use("old.dir"), use("older.dir")
+    os.utime(old, (2e9, 1e9 + 1))
+    os.utime(older, (2e9, 1e9))
+    assert use("older.dir") == older
+    leftover = tmp_path / ".tmp-1-killed.npz"
+    leftover.write_bytes(b"half")
+    os.utime(leftover, (1e9, 1e9))
+    new = use("new.dir")
+    assert set(tmp_path.iterdir()) == {older, new}
 
 
 def test_without_a_dataset_s_id_nothing_is_kept(tmp_path, extractor):
