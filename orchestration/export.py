@@ -1,4 +1,4 @@
-"""The bytes of a recorded artifact, as a folder, an archive or one table. Deterministic: the same id gives the same bytes."""
+"""The bytes of a recorded artifact, as a folder, an archive, one table or a set of pictures. Deterministic: the same id gives the same bytes."""
 
 import json
 import shutil
@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestration import export_images
 from orchestration.bridge.cache import object_path
 from orchestration.bridge.identity import file_md5
 from orchestration.bridge.project import Project
 
+_FOLDER_FORMATS = ("folder", "png", "webdataset", "huggingface")
 # The oldest date that a zip member can have.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -37,8 +39,29 @@ def recorded_files(project: Project, name: str) -> dict[str, Path]:
 
 def export(files: Mapping[str, Path], destination: Path, format: str) -> None:
     """Write `files` to `destination`, which must not exist, in one of the formats of `figment export`. Raises ExportError."""
-    if destination.exists() and not (format == "folder" and destination.is_dir() and not any(destination.iterdir())):
-        raise ExportError(f"{destination}: exists already; name another place, or remove it first")
+    is_empty_folder = destination.is_dir() and not any(destination.iterdir())
+    beside = export_images.companion(destination, format)
+    for path in filter(None, (destination, beside)):
+        if path.exists() and not (format in _FOLDER_FORMATS and is_empty_folder):
+            raise ExportError(f"{path}: exists already; name another place, or remove it first")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = destination.with_name(f".{destination.name}.part")
+    temporary_beside = export_images.companion(temporary, format)
+    try:
+        _write(files, temporary, format)
+        if destination.is_dir():
+            destination.rmdir()
+        if beside and temporary_beside and temporary_beside.exists():
+            temporary_beside.rename(beside)
+        temporary.rename(destination)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        for path in filter(None, (temporary, temporary_beside)):
+            path.unlink(missing_ok=True)
+
+
+def _write(files: Mapping[str, Path], target: Path, format: str) -> None:
     writers: dict[str, Callable[[Mapping[str, Path], Path], None]] = {
         "folder": _write_folder,
         "zip": _write_zip,
@@ -46,17 +69,12 @@ def export(files: Mapping[str, Path], destination: Path, format: str) -> None:
         "smi": _write_smi,
         "parquet": _write_parquet,
     }
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = destination.with_name(f".{destination.name}.part")
+    if format in writers:
+        return writers[format](files, target)
     try:
-        writers[format](files, temporary)
-        if destination.is_dir():
-            destination.rmdir()
-        temporary.rename(destination)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+        export_images.write_images(files, target, format)
+    except export_images.ImageExportError as error:
+        raise ExportError(str(error)) from error
 
 
 def _files_of(project: Project, top: Path, id: str) -> dict[str, Path]:

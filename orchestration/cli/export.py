@@ -8,21 +8,31 @@ formats (from the ending of DEST when --format is not given):
   parquet  a table in one file                                  smi      `SMILES id` lines of a table of molecules
   zip      the output as one archive
 
+of sets of pictures, each with the dataset card:
+  stylegan     one StyleGAN dataset zip (also for DEST.zip)     png          a folder of PNGs with dataset.json
+  webdataset   a folder of tar files                            hdf5         Progressive GAN's HDF5 (DEST.h5; labels in DEST-labels.npy)
+  huggingface  a dataset folder: Parquet with the pictures inside
+
 Examples:
   figment export molecules molecules.csv
   figment export polygpt ~/models/polygpt
+  figment export toc_dataset@256 toc-256.zip
+  figment export toc_dataset@256 ~/datasets/toc-256 --format huggingface
 
 exit codes: 0 copied · 1 stale, or its bytes are not here · 2 wrong usage or configuration
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from orchestration.bridge.status import project_status
 from orchestration.checkout import open_project
 from orchestration.cli.errors import CommandError, Exit
+from orchestration.export_images import is_image_set
 
-FORMATS = ("folder", "csv", "smi", "parquet", "zip")
+FORMATS = ("folder", "csv", "smi", "parquet", "zip", "stylegan", "png", "webdataset", "hdf5", "huggingface")
+_BY_ENDING = {".csv": "csv", ".smi": "smi", ".parquet": "parquet", ".zip": "zip", ".h5": "hdf5", ".hdf5": "hdf5"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,15 +54,17 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
         remedy = f"`figment materialize {arguments.name}` first, or export {status.id} as it is recorded with --stale-ok"
         raise CommandError(f"{arguments.name} is stale ({causes}); {remedy}", Exit.DISAGREES)
     destination = arguments.destination.expanduser().absolute()
-    format = arguments.format or _format_of(destination)
     try:
-        export(recorded_files(project, arguments.name), destination, format)
+        files = recorded_files(project, arguments.name)
+        format = arguments.format or _format_of(destination, files)
+        export(files, destination, format)
     except ExportError as error:
         raise CommandError(str(error), Exit.DISAGREES) from error
     print(f"{arguments.name} {status.id} -> {destination} ({format})")
     return Exit.WELL
 
 
-def _format_of(destination: Path) -> str:
-    ending = destination.suffix.removeprefix(".").lower()
-    return ending if ending in FORMATS else "folder"
+def _format_of(destination: Path, files: Mapping[str, Path]) -> str:
+    format = _BY_ENDING.get(destination.suffix.lower(), "folder")
+    # A zip of zips is of no use to anybody.
+    return "stylegan" if format == "zip" and is_image_set(files) else format

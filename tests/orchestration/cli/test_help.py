@@ -27,7 +27,7 @@ def test_the_documentation_knows_every_verb_and_option(verb: str, project_root: 
     parser = verb_parser(verb, verb_module(verb))
     options = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
     general = {"--help", "--root", "--json"}
-    assert {option for option in options - general if option not in section.group(1)} == {"--format"} & options
+    assert {option for option in options - general if option not in section.group(1)} == set()
 
 
 def test_the_documentation_names_every_finding(project_root: Path):
