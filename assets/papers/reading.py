@@ -1,0 +1,102 @@
+"""Read every stored page through the page object of its source, version by version."""
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from assets.papers.items import PageObject, Parsed, Problem
+from assets.papers.merging import PageHistory, Version
+from assets.papers.parsed_memo import ParsedMemo, version_of
+from assets.papers.pictures import is_reserved
+from assets.papers.raw_pages import RawPages, StoredPage
+
+UNKNOWN_LICENCE = "unknown"
+_WORDS_KEPT = 500
+
+
+class UnknownPage(Exception):
+    """A source of the raw store names a page object that does not exist."""
+
+
+@dataclass
+class ReadPages:
+    """What all stored pages say. rejected: problems of their newest versions. pages: addresses by source."""
+
+    histories: list[PageHistory] = field(default_factory=list)
+    rejected: list[dict] = field(default_factory=list)
+    pages: Counter = field(default_factory=Counter)
+    sources_left_out: list[str] = field(default_factory=list)
+
+
+def read_pages(raw: RawPages, memo: ParsedMemo, find: Callable[[str], PageObject]) -> ReadPages:
+    """Every stored page with what its versions say, ordered by (source, url). find: gives the page object of a name, or raises ValueError.
+
+    Raises UnknownPage, RawPagesError.
+    """
+    sources = raw.sources()
+    order = {name: place for place, name in enumerate(sources)}
+    objects = {}
+    for name, source in sources.items():
+        try:
+            objects[name] = find(source.page)
+        except ValueError as error:
+            raise UnknownPage(f"source '{name}' of journal_pages: {error}; mend `page` of that source in params.yaml") from None
+    versions = {name: version_of(sources[name].page, read) for name, read in objects.items()}
+    records: dict[tuple[str, str], list[StoredPage]] = defaultdict(list)
+    left_out: set[str] = set()
+    for record in raw.records():
+        if record.source not in sources:
+            left_out.add(record.source)
+        elif record.kind in ("index", "api", "article"):
+            records[record.source, record.url].append(record)
+    result = ReadPages(pages=Counter(dict.fromkeys(sources, 0)), sources_left_out=sorted(left_out))
+    for (name, url), mine in sorted(records.items()):
+        mine.sort(key=lambda record: record.crawl)
+        told = [_version(raw, record, objects[name], memo, versions[name]) for record in mine]
+        licence = sources[name].licence or UNKNOWN_LICENCE
+        result.histories.append(PageHistory(name, order[name], licence, url, mine[-1].kind, told))
+        result.pages[name] += 1
+        _note_problems(name, mine[-1], told[-1], result.rejected)
+    return result
+
+
+def _version(raw: RawPages, record: StoredPage, read: PageObject, memo: ParsedMemo, version: str) -> Version:
+    if record.is_gone:
+        return Version(record.crawl, record.day, "missing")
+    if record.is_redirect:
+        return Version(record.crawl, record.day, "moved")
+    key = memo.key(record, version)
+    parsed = memo.lookup(key)
+    if parsed is None:
+        parsed = _parse(raw, record, read)
+        memo.put(key, parsed)
+    return Version(record.crawl, record.day, "there", parsed, is_reserved(record))
+
+
+def _parse(raw: RawPages, record: StoredPage, read: PageObject) -> Parsed:
+    page = raw.page(record)
+    try:
+        return dataclasses.replace(read(page), links=())
+    except Exception as error:  # noqa: BLE001 - a page object must not raise; one that does must not cost the other pages
+        words = f"the page object failed: {type(error).__name__}: {str(error)[:200]}; this is a defect of it, not of the page"
+        return Parsed(problems=(Problem(record.url, words),))
+
+
+def _note_problems(source: str, record: StoredPage, version: Version, rejected: list[dict]) -> None:
+    parsed = version.parsed
+    if parsed is None:
+        return
+    rejected += [rejected_row(source, problem.where, record.crawl, "problem_on_page", problem.words) for problem in parsed.problems]
+    if record.kind == "article" and not (parsed.papers or parsed.withdrawals or parsed.problems):
+        rejected.append(rejected_row(source, record.url, record.crawl, "no_paper_on_page", "an article page on which no paper was found"))
+
+
+def rejected_row(source: str, where: str, crawl: int, reason: str, words: str, id: str | None = None) -> dict:
+    """A record of rejected.parquet."""
+    return {"source": source, "where": plain_text(where), "id": id, "crawl": crawl, "reason": reason, "words": plain_text(words)}
+
+
+def plain_text(text: str) -> str:
+    """Text that Parquet can hold, of bounded length."""
+    return text.encode("utf-8", "replace").decode("utf-8")[:_WORDS_KEPT]

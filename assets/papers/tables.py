@@ -1,0 +1,141 @@
+"""The columns of `papers` and `toc_images`, and what each means. A text that nobody states is null."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+PAPERS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("serial", pa.int64()),
+        ("doi", pa.string()),
+        ("journal", pa.string()),
+        ("volume", pa.string()),
+        ("issue", pa.string()),
+        ("pages", pa.string()),
+        ("date", pa.date32()),
+        ("title", pa.string()),
+        ("abstract", pa.string()),
+        ("image_url", pa.string()),
+        ("image_sha256", pa.string()),
+        ("licence", pa.string()),
+        ("url", pa.string()),
+        ("source", pa.string()),
+        ("language", pa.string()),
+        ("translation_of", pa.string()),
+        ("near_duplicate_of", pa.string()),
+        ("tdm_reserved", pa.bool_()),
+        ("first_crawl", pa.int64()),
+        ("first_seen", pa.date32()),
+        ("last_changed", pa.date32()),
+        ("status", pa.string()),
+    ]
+)
+
+IMAGES = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("serial", pa.int64()),
+        ("is_live", pa.bool_()),
+        ("paper_ids", pa.list_(pa.string())),
+        ("licence", pa.string()),
+        ("source", pa.string()),
+        ("url", pa.string()),
+        ("first_crawl", pa.int64()),
+        ("first_seen", pa.date32()),
+        ("journal", pa.string()),
+        ("tdm_reserved", pa.bool_()),
+    ]
+)
+
+WITHDRAWN = pa.schema(
+    [
+        ("id", pa.string()),
+        ("serial", pa.int64()),
+        ("doi", pa.string()),
+        ("reason", pa.string()),
+        ("why", pa.string()),
+        ("since", pa.date32()),
+        ("image_sha256", pa.string()),
+    ]
+)
+
+REJECTED_PAPERS = pa.schema(
+    [("source", pa.string()), ("where", pa.string()), ("id", pa.string()), ("crawl", pa.int64()), ("reason", pa.string()), ("words", pa.string())]
+)
+
+TOC_IMAGES = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("serial", pa.int64()),
+        ("shard", pa.string()),
+        ("member", pa.string()),
+        ("format", pa.string()),
+        ("mode", pa.string()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("decoded_as", pa.string()),
+        ("licence", pa.string()),
+        ("journal", pa.string()),
+        ("year", pa.int64()),
+        ("paper_ids", pa.list_(pa.string())),
+        ("source", pa.string()),
+        ("first_crawl", pa.int64()),
+        ("tdm_reserved", pa.bool_()),
+    ]
+)
+
+REJECTED_IMAGES = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("serial", pa.int64()),
+        ("source", pa.string()),
+        ("where", pa.string()),
+        ("paper_ids", pa.list_(pa.string())),
+        ("reason", pa.string()),
+        ("words", pa.string()),
+    ]
+)
+
+COLUMN_DOCS: Mapping[str, str] = {
+    "id": "paper: 16 hexadecimal digits from its DOI, or from source and key where it had none when it came",
+    "serial": "rank by (first_crawl, id or sha256) among all that ever came, withdrawn ones included; a removal leaves a gap",
+    "doi": "lower case, without prefix",
+    "journal": "name of the journal, as stated",
+    "volume": "as stated",
+    "issue": "as stated",
+    "pages": "as stated: a range, or an article number",
+    "date": "of publication",
+    "title": "plain Unicode text; LaTeX is kept as text",
+    "abstract": "plain Unicode text; LaTeX is kept as text",
+    "image_url": "address of the table-of-contents picture",
+    "image_sha256": "SHA-256 of the picture as it was served last; null where none is stored",
+    "licence": "SPDX identifier or what the page says; the source's where it says nothing; `unknown` otherwise",
+    "url": "where the paper, or the picture, is to be seen",
+    "source": "name of the source in params.yaml that is believed first",
+    "language": "as stated",
+    "translation_of": "id of the paper this one translates; the name its page gives where that paper is not among these",
+    "near_duplicate_of": "id of the earlier paper whose title and abstract this one nearly repeats",
+    "tdm_reserved": "whether a page or the picture reserves text and data mining; null where nothing is said",
+    "first_crawl": "number of the crawl in which it was first told of or shown",
+    "first_seen": "day of that crawl",
+    "last_changed": "day of the last crawl in which any column before it changed, duplicates apart",
+    "status": "published; retracted and deleted papers are in withdrawn.parquet",
+    "sha256": "SHA-256 of the file as it was served",
+    "is_live": "whether a paper that is not withdrawn shows it",
+    "paper_ids": "the papers that show it, by serial",
+    "reason": "why it was withdrawn or set aside, in one word",
+    "why": "the same in the source's words, or in those of the request",
+    "since": "day from which it counts as withdrawn",
+    "where": "the address, key or place it is about",
+    "crawl": "number of the crawl that stored what was set aside",
+    "words": "what was found, and what was expected",
+    "shard": "name of the zip file",
+    "member": "name inside it",
+    "format": "of the file, by content",
+    "mode": "how the file stores pixels, as Pillow calls it",
+    "width": "pixels, upright",
+    "height": "pixels, upright",
+    "decoded_as": "every step from the file to 8-bit RGB",
+    "year": "of publication of the first paper that shows it",
+}
