@@ -14,10 +14,13 @@ FILE_NAME = "libraries.yaml"
 # Import name -> distribution. A library is here when the same call in another release may write other bytes or compute other numbers.
 BYTE_DECIDING: Mapping[str, str] = {
     "PIL": "pillow",
+    "av": "av",
     "fcd_torch": "fcd_torch",
     "isal": "isal",
+    "lxml": "lxml",
     "matplotlib": "matplotlib",
     "numpy": "numpy",
+    "parsel": "parsel",
     "pyarrow": "pyarrow",
     "rdkit": "rdkit",
     "safetensors": "safetensors",

@@ -123,6 +123,7 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
             "assets.papers.crawl.politeness.Patience": 550,
             "assets.papers.crawl.stored_responses.Decoding": 590,
             "assets.papers.crawl.stored_responses.StoredResponses": 860,
+            "assets.papers.crawl.rendering.Rendering": 870,
             **MIDDLEWARES,
         },
         "SPIDER_MIDDLEWARES": {
