@@ -206,14 +206,23 @@ def warp(images: Tensor, inverse: Tensor) -> Tensor:
         raise ValueError(f"pictures must be square, found {H} x {W}")
     up, down = (torch.as_tensor(matrix, device=images.device, dtype=images.dtype) for matrix in _resampling_matrices(H))
     fine = filter_both_axes(images, up)
-    # The places that the filter on the way down will look at, in pixels of the original from the centre.
+    # The places that the filter on the way down will look at, in pixels of the original from the centre. The wavelet is not quite symmetric: it puts
+    # what it filters a little aside, and expects it there on the way down.
     count = down.shape[1]
-    place = (torch.arange(count, device=images.device, dtype=torch.float32) + 0.5 - count / 2) / 2
+    aside = _delay() / 2
+    place = (torch.arange(count, device=images.device, dtype=torch.float32) + 0.5 - count / 2) / 2 - aside
     place = torch.stack([place.expand(count, count), place[:, None].expand(count, count), torch.ones(count, count, device=images.device)], dim=2)
     source = (place.view(1, -1, 3) @ inverse[:, :2].transpose(1, 2)).view(B, count, count, 2)
+    mirrored = H - (torch.remainder(source + H / 2, 2 * H) - H).abs() - H / 2
     # grid_sample counts from -1 to 1 between the outer edges of the border pixels.
-    moved = _GridSample.apply(fine, (source * (2 / H)).to(images.dtype))
+    moved = _GridSample.apply(fine, ((mirrored + aside) * (2 / H)).to(images.dtype))
     return filter_both_axes(moved, down)
+
+
+def _delay() -> float:
+    """How far the wavelet's filter moves slowly varying content, in its own samples; 0 for a symmetric one."""
+    kernel = np.array(_SYM6)
+    return float((np.arange(len(kernel)) * kernel).sum() / kernel.sum()) - (len(kernel) - 1) / 2
 
 
 def _resampling_matrices(side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The blur that configuration R needs at the beginning: D sees pictures out of focus first, so that G does not learn to encode what D asks for too soon.
+"""The blur that configuration R needs at the beginning: D sees pictures out of focus first, or it would soon judge by frequencies G cannot make yet.
 
 Source: Karras et al. 2021, section 4 and appendix E (StyleGAN3-R): a Gaussian of 10 pixels over the first 200 thousand pictures at batch 32.
 """
@@ -21,7 +21,7 @@ def blur_sigma_px(images_seen: int, *, batch_size: int) -> float:
 
 
 def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
-    """images [B, C, S, S] blurred; beyond the border they continue as in a mirror. sigma 0 changes nothing. Differentiable twice."""
+    """Pictures [B, C, S, S], blurred; beyond the border they continue as in a mirror. sigma 0 changes nothing. Differentiable twice."""
     reach = round(sigma_px * _REACH_SIGMAS)
     if reach == 0:
         return images

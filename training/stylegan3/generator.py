@@ -177,10 +177,8 @@ class SynthesisLayer(nn.Module):
         if spec.is_torgb:
             styles = styles * (spec.in_channels * spec.kernel**2) ** -0.5
         dtype = compute_dtype(self.precision if spec.is_low_precision else "float32", device=x.device, weights=self.weight.dtype)
-        # A copy of the average: it may be updated again before the backward pass wants it.
-        input_gain = self.magnitude_ema.clone().rsqrt()
         x, factor = modulated_convolution(
-            x.to(dtype), self.weight, styles, padding=spec.kernel - 1, demodulate=not spec.is_torgb, input_gain=input_gain
+            x.to(dtype), self.weight, styles, padding=spec.kernel - 1, demodulate=not spec.is_torgb, input_gain=self.magnitude_ema.rsqrt()
         )
         bias = self.bias.to(dtype)[:, None, None]
         x = x + bias if factor is None else torch.addcmul(bias, x, factor.to(dtype)[:, :, None, None])

@@ -1,0 +1,104 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from training.stylegan3.config import StyleGAN3Config
+from training.stylegan3.discriminator import Discriminator, minibatch_deviation
+
+from .tiny import TINIEST, make_discriminator
+
+COUNTS = {
+    (128, 32768): 28_389_121,
+    (128, 16384): 23_882_369,
+    (256, 32768): 28_864_129,
+    (256, 16384): 24_001_089,
+    (512, 32768): 28_982_849,
+    (512, 16384): 24_030_753,
+}
+
+
+@pytest.mark.parametrize(("resolution", "cbase"), COUNTS)
+def test_parameter_counts_are_the_published_ones(resolution, cbase):
+    with torch.device("meta"):
+        discriminator = Discriminator(StyleGAN3Config(resolution=resolution, cbase=cbase))
+    assert sum(parameter.numel() for parameter in discriminator.parameters()) == COUNTS[resolution, cbase]
+
+
+def test_names_are_those_of_published_snapshots():
+    names = set(make_discriminator().state_dict())
+    blocks = [(16, "fromrgb"), *((side, layer) for side in (16, 8) for layer in ("conv0", "conv1", "skip")), (4, "conv")]
+    expected = {f"b{side}.{layer}.{part}" for side, layer in blocks for part in ("weight", "bias", "resample_filter")}
+    expected -= {"b16.skip.bias", "b8.skip.bias"}
+    assert names == expected | {f"b4.{layer}.{part}" for layer in ("fc", "out") for part in ("weight", "bias")}
+
+
+@pytest.mark.parametrize("label_dim", [0, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_picture_gets_one_number_and_a_gradient_reaches_every_parameter(channels, label_dim):
+    discriminator = make_discriminator(replace(TINIEST, channels=channels, label_dim=label_dim, discriminator_map_depth=2))
+    logits = discriminator(torch.randn(4, channels, 16, 16), torch.eye(3)[[0, 1, 2, 0]] if label_dim else None)
+    assert logits.shape == (4, 1)
+    logits.square().sum().backward()
+    still = [name for name, parameter in discriminator.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert still == []
+
+
+def test_the_verdict_depends_on_the_label():
+    discriminator = make_discriminator(replace(TINIEST, label_dim=3, discriminator_map_depth=2))
+    images = torch.randn(1, 3, 16, 16).repeat(2, 1, 1, 1)
+    first, second = discriminator(images, torch.eye(3)[:2])
+    assert (first - second).abs() > 1e-4
+    with pytest.raises(ValueError, match="takes 3 numbers of label"):
+        discriminator(images)
+
+
+def test_a_halved_picture_is_blurred_and_centred_on_pairs_of_pixels():
+    # A ramp is its own blur; halving it keeps the middle of every pair.
+    discriminator = make_discriminator()
+    skip = discriminator.b16.skip
+    with torch.no_grad():
+        skip.weight.fill_(skip.weight[0].numel() ** -0.5)
+    ramp = torch.arange(16.0).expand(1, skip.weight.shape[1], 16, 16)
+    torch.testing.assert_close(skip(ramp)[0, 0, 4, 1:-1], torch.arange(2.5, 14, 2))
+    # The same with a 3 x 3 convolution: each of its columns sees the ramp shifted by one.
+    conv1 = discriminator.b16.conv1
+    with torch.no_grad():
+        conv1.weight.zero_()
+        conv1.weight[:, 0, 1, 1] = conv1.weight[0].numel() ** 0.5
+    torch.testing.assert_close(conv1(ramp, gain=2**-0.5)[0, 0, 4, 1:-1], torch.arange(2.5, 14, 2))
+
+
+def test_pictures_of_a_group_that_are_alike_show_no_deviation():
+    x = torch.randn(2, 5, 4, 4)
+    alike = x.repeat(4, 1, 1, 1)  # Pictures b, b + 2, b + 4 and b + 6 are a group.
+    torch.testing.assert_close(minibatch_deviation(alike, group=4), torch.full((8, 1, 4, 4), 1e-4))
+
+
+def test_deviation_is_the_mean_standard_deviation_of_the_group():
+    x = torch.randn(8, 5, 4, 4)
+    maps = minibatch_deviation(x, group=4)
+    for b in (0, 1):
+        expected = (x[b::2].var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        torch.testing.assert_close(maps[b::2], expected.expand(4, 1, 4, 4))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 6, 7])
+def test_any_batch_can_be_grouped(batch):
+    assert minibatch_deviation(torch.randn(batch, 2, 4, 4), group=4).shape == (batch, 1, 4, 4)
+
+
+def test_freezing_stops_layers_from_the_picture_inwards():
+    discriminator = make_discriminator()
+    discriminator.freeze(5)
+    frozen = {name.rpartition(".")[0] for name, parameter in discriminator.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"b16.fromrgb", "b16.conv0", "b16.conv1", "b16.skip", "b8.conv0"}
+    discriminator.freeze(99)
+    assert not any(parameter.requires_grad for parameter in discriminator.parameters())
+
+
+def test_nothing_leaves_the_clamp():
+    block = make_discriminator(replace(TINIEST, conv_clamp=0.1)).b16
+    with torch.no_grad():
+        block.skip.weight.zero_()
+    assert block(None, torch.randn(1, 3, 16, 16) * 100).abs().max() <= 0.1 * 0.5**0.5 + 1e-6

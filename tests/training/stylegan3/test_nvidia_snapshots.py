@@ -1,0 +1,229 @@
+import io
+import os
+import pickle
+import subprocess
+import sys
+import types
+from collections import OrderedDict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from training.stylegan3.generator import load_generator
+from training.stylegan3.nvidia_snapshots import Network, SnapshotError, convert_snapshot, infer_config, main, read_snapshot
+
+from .tiny import TINIEST, TINIEST_R, make_discriminator, make_generator
+
+SOURCE = "raise SystemExit('the embedded source was run')\n"
+
+
+class EasyDict(dict):
+    """What NVIDIA's dictionaries look like to pickle."""
+
+
+def _reconstruct_persistent_obj(meta):
+    raise AssertionError("never called in these tests")
+
+
+class Persistent:
+    """Pickles like one of NVIDIA's modules: a reconstruction function, the source of the class, and its state."""
+
+    def __init__(self, module, arguments=None, extra=None):
+        self.state = EasyDict(
+            training=False,
+            _parameters=OrderedDict((name, parameter) for name, parameter in module._parameters.items()),
+            _buffers=OrderedDict((name, b) for name, b in module._buffers.items() if name not in module._non_persistent_buffers_set),
+            _non_persistent_buffers_set=set(),
+            _backward_hooks=OrderedDict(),
+            _modules=OrderedDict((name, Persistent(child)) for name, child in module._modules.items()),
+            _init_args=(),
+            _init_kwargs=EasyDict(arguments or {}),
+            in_cutoff=np.float64(2.0),
+            padding=np.arange(4),
+            dtype=torch.float32,
+            device=torch.device("cpu"),
+            shape=torch.Size([1, 2]),
+            **(extra or {}),
+        )
+
+    def __reduce__(self):
+        meta = EasyDict(type="class", version=6, module_src=SOURCE, class_name="Generator", state=self.state)
+        return _reconstruct_persistent_obj, (meta,)
+
+
+@pytest.fixture
+def nvidia_names(monkeypatch):
+    """Modules by whose names these objects are pickled."""
+    persistence, util = types.ModuleType("torch_utils.persistence"), types.ModuleType("dnnlib.util")
+    persistence._reconstruct_persistent_obj, util.EasyDict = _reconstruct_persistent_obj, EasyDict
+    for module in (types.ModuleType("torch_utils"), types.ModuleType("dnnlib"), persistence, util):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(_reconstruct_persistent_obj, "__module__", "torch_utils.persistence")
+    monkeypatch.setattr(EasyDict, "__module__", "dnnlib.util")
+
+
+def write_snapshot(path, config=TINIEST, *, arguments=None, protocol=4, **more):
+    generator, discriminator = make_generator(config).eval(), make_discriminator(config)
+    tree = {
+        "G": Persistent(make_generator(config, seed=1)),
+        "D": Persistent(discriminator),
+        "G_ema": Persistent(generator, arguments=arguments),
+        "augment_pipe": None,
+        "training_set_kwargs": EasyDict(path="x.zip", use_labels=False),
+        **more,
+    }
+    path.write_bytes(pickle.dumps(tree, protocol=protocol))
+    return generator, discriminator
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("config", [TINIEST, TINIEST_R, replace(TINIEST, label_dim=3, channels=1, discriminator_map_depth=2)])
+def test_a_snapshot_becomes_a_folder_that_draws_the_same_pictures(tmp_path, nvidia_names, config, protocol):
+    generator, discriminator = write_snapshot(tmp_path / "in.pkl", config, protocol=protocol)
+    found = convert_snapshot(tmp_path / "in.pkl", tmp_path / "out")
+    assert found == config
+    converted = load_generator(tmp_path / "out")
+    z, c = torch.randn(2, config.z_dim), torch.eye(3)[:2] if config.label_dim else None
+    assert torch.equal(converted(z, c), generator(z, c))
+    from safetensors.torch import load_file
+
+    weights = load_file(tmp_path / "out/discriminator.safetensors")
+    assert all(torch.equal(weights[name], tensor) for name, tensor in discriminator.state_dict().items())
+
+
+def test_constructor_arguments_are_taken_over(tmp_path, nvidia_names):
+    arguments = {"channel_base": 64, "channel_max": 8, "magnitude_ema_beta": 0.5, "conv_clamp": 128}
+    write_snapshot(tmp_path / "in.pkl", arguments=arguments)
+    assert read_snapshot(tmp_path / "in.pkl")["G_ema"].arguments == arguments
+    assert convert_snapshot(tmp_path / "in.pkl", tmp_path / "out") == replace(TINIEST, magnitude_ema_beta=0.5, conv_clamp=128.0)
+
+
+def test_reading_draws_no_random_numbers(tmp_path, nvidia_names):
+    write_snapshot(tmp_path / "in.pkl")
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    convert_snapshot(tmp_path / "in.pkl", tmp_path / "out")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Hostile:
+    def __init__(self, function, *arguments):
+        self.reduced = (function, arguments)
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (os.system, ("touch PWNED",)),
+        (subprocess.check_call, (["touch", "PWNED"],)),
+        (eval, ("open('PWNED', 'w')",)),
+        (exec, ("open('PWNED', 'w')",)),
+        (open, ("PWNED", "w")),
+        (getattr, ("torch", "load")),
+        (__import__, ("antigravity",)),
+        (torch.load, ("PWNED",)),
+        (pickle.loads, (b"",)),
+    ],
+)
+@pytest.mark.parametrize("place", ["top", "inside"])
+def test_a_pickle_that_wants_more_than_weights_is_refused_and_nothing_runs(tmp_path, nvidia_names, monkeypatch, function, arguments, place):
+    monkeypatch.chdir(tmp_path)
+    hostile = Hostile(function, *arguments)
+    tree = {"G_ema": Persistent(make_generator(), extra={"note": hostile})} if place == "inside" else hostile
+    (tmp_path / "in.pkl").write_bytes(pickle.dumps(tree))
+    with pytest.raises(SnapshotError, match="which reading weights does not need; nothing was run"):
+        read_snapshot(tmp_path / "in.pkl")
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_the_pickle_inside_a_tensor_is_not_trusted_either(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inner = io.BytesIO()
+    torch.save(Hostile(os.system, "touch PWNED"), inner, _use_new_zipfile_serialization=False)
+    (tmp_path / "in.pkl").write_bytes(pickle.dumps({"G_ema": Hostile(torch.storage._load_from_bytes, inner.getvalue())}))
+    with pytest.raises(SnapshotError, match="not a readable pickle"):
+        read_snapshot(tmp_path / "in.pkl")
+    assert not (tmp_path / "PWNED").exists()
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(50), b"", "text", 5])
+def test_storages_of_other_formats_are_refused(tmp_path, data):
+    (tmp_path / "in.pkl").write_bytes(pickle.dumps(Hostile(torch.storage._load_from_bytes, data)))
+    with pytest.raises(SnapshotError, match="unknown format"):
+        read_snapshot(tmp_path / "in.pkl")
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [(0, (10**12,), (0,)), (0, (5,), (1,)), (3, (2,), (1,)), (-1, (2,), (1,)), (0, (2, 2), (1,)), (0, (2,), (-1,)), (0, [2], [1]), (0.0, (2,), (1,))],
+)
+def test_a_tensor_must_fit_its_numbers(tmp_path, offset, size, stride):
+    class Tensor:
+        def __reduce__(self):
+            numbers = torch.storage.TypedStorage(wrap_storage=torch.zeros(4).untyped_storage(), dtype=torch.float32, _internal=True)
+            return torch._utils._rebuild_tensor_v2, (numbers, offset, size, stride, False, OrderedDict())
+
+    (tmp_path / "in.pkl").write_bytes(pickle.dumps(Tensor()))
+    with pytest.raises(SnapshotError, match="a tensor (of impossible shape|larger than)"):
+        read_snapshot(tmp_path / "in.pkl")
+
+
+@pytest.mark.parametrize(
+    "target", [("collections", "OrderedDict"), ("torch._utils", "_rebuild_tensor_v2"), ("dnnlib.util", "EasyDict"), ("torch", "device")]
+)
+def test_a_pickle_cannot_change_the_stand_ins(tmp_path, target):
+    module, name = target
+    state = b"N}(X\x08\x00\x00\x00__call__Nu\x86"  # (None, {"__call__": None})
+    (tmp_path / "in.pkl").write_bytes(b"\x80\x04" + f"c{module}\n{name}\n".encode() + state + b"b.")
+    with pytest.raises(SnapshotError, match="tries to change|not a readable pickle"):
+        read_snapshot(tmp_path / "in.pkl")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not a readable pickle"),
+        (b"garbage", "not a readable pickle"),
+        (pickle.dumps({"G_ema": 1})[:-3], "not a readable pickle"),
+        (pickle.dumps([1, 2]), "holds a list, expected a dictionary with G_ema"),
+        (pickle.dumps({"E": 1}), "holds neither G_ema, G nor D; found E"),
+        (b"\x80\x04\x8c\x01xQ.", "refers to an object outside the file"),
+    ],
+)
+def test_other_files_are_refused_in_words(tmp_path, content, words):
+    (tmp_path / "in.pkl").write_bytes(content)
+    with pytest.raises(SnapshotError, match=words):
+        read_snapshot(tmp_path / "in.pkl")
+
+
+def test_networks_of_other_shapes_are_refused(tmp_path, nvidia_names):
+    with pytest.raises(SnapshotError, match="not a StyleGAN3 generator"):
+        infer_config(Network({"synthesis.b4.const": torch.zeros(1)}, {}), where="x.pkl: G")
+    state = dict(make_generator().state_dict())
+    renamed = {name.replace("L1_", "L1_9"): tensor for name, tensor in state.items()}
+    with pytest.raises(SnapshotError, match="no configuration of StyleGAN3 has these layers"):
+        infer_config(Network(renamed, {}), where="x.pkl: G")
+
+
+def test_a_diverged_network_is_refused(tmp_path, nvidia_names):
+    generator = make_generator()
+    with torch.no_grad():
+        generator.mapping.fc0.weight[0, 0] = float("nan")
+    (tmp_path / "in.pkl").write_bytes(pickle.dumps({"G_ema": Persistent(generator)}))
+    with pytest.raises(SnapshotError, match=r"mapping\.fc0\.weight holds numbers that are not finite"):
+        convert_snapshot(tmp_path / "in.pkl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_converts_or_says_why_not(tmp_path, nvidia_names, capsys):
+    write_snapshot(tmp_path / "in.pkl")
+    assert main([str(tmp_path / "in.pkl"), str(tmp_path / "out")]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["config.json", "discriminator.safetensors", "generator.safetensors"]
+    assert "stylegan3-t, 16 px" in capsys.readouterr().out
+    assert main([str(tmp_path / "missing.pkl"), str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.startswith("figment: ")
