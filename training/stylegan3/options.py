@@ -102,8 +102,6 @@ class StyleGAN3Options:
             raise ValueError(f"gamma must not be negative, found {self.gamma}; null takes it from resolution and batch")
         if self.batch % self.side_by_side:
             raise ValueError(f"batch {self.batch} is not a multiple of batch_gpu {self.side_by_side}")
-        if self.side_by_side % min(self.mbstd_group, self.side_by_side):
-            raise ValueError(f"batch_gpu {self.side_by_side} is not a multiple of mbstd_group {self.mbstd_group}")
         if len(self.grid) not in (0, 2) or any(side < 1 for side in self.grid):
             raise ValueError(f"grid must be [columns, rows] or [] for the usual one, found {list(self.grid)}")
         if self.guard_images < 2:

@@ -1,0 +1,358 @@
+"""The StyleGAN3 stage: what it writes, exact resume after any death, training on, transfer, the guard, and words for what is wrong."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.stylegan3.toy_gan import TINY
+from tests.training.stylegan3.toy_images import write_toy_dataset
+from training.common.tracking import tracked_series
+from training.stylegan3 import load_generator, train
+from training.stylegan3.grids import load_picture
+
+ROOT = Path(__file__).resolve().parents[3]
+# Twenty iterations of four images, with a snapshot every five.
+PARAMS = {
+    **TINY,
+    "dataset_size": 16,
+    "kimg": 0.08,
+    "snap": 0.02,
+    "tick": 0.012,
+    "checkpoint_kimg": 0.028,
+    "reg_interval": 4,
+    "aug": "ada",
+    "ada_kimg": 0.2,
+    "target": 0.2,
+    "grid": [3, 2],
+    "metrics": ["swd", "fd"],
+    "metric_images": 16,
+    "guard_images": 8,
+    # Twenty steps say little about a distance: these tests are about other things.
+    "guard": {"distance": 100.0, "diversity": 0.01, "sign_mean": 1.0},
+}
+SNAPSHOTS = ["fakes000000.png", "fakes000000_020.png", "fakes000000_040.png", "fakes000000_060.png", "fakes000000_080.png"]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """A project folder with a dataset."""
+    folder = tmp_path_factory.mktemp("project")
+    write_toy_dataset(folder / "data", number=24, side=16, classes=2)
+    (folder / "params.yaml").write_text(json.dumps({"stylegan3_toc": PARAMS}))
+    return folder
+
+
+def project(prepared: Path, folder: Path) -> Path:
+    """A project of its own at `folder` that shares the prepared inputs."""
+    (folder / "data").mkdir(parents=True)
+    for name in ("data/toc_dataset@16", "params.yaml"):
+        (folder / name).symlink_to(prepared / name)
+    return folder
+
+
+def arguments(folder: Path, *settings: str) -> list[str]:
+    sets = [word for setting in settings for word in ("--set", setting)]
+    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), "--state", str(folder / ".figment"), *sets]
+
+
+def run_here(folder: Path, *settings: str, more: tuple[str, ...] = ()) -> int:
+    return train.main([*arguments(folder, *settings), *more])
+
+
+def start(folder: Path, *settings: str, die_at_step: int = -1, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tests.training.stylegan3.run_and_die", str(die_at_step), str(int(number)), *arguments(folder, *settings)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "jsonl"})
+
+
+def output(folder: Path) -> dict[str, bytes]:
+    model = folder / "data/stylegan3_toc"
+    return {path.relative_to(model).as_posix(): path.read_bytes() for path in sorted(model.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def quiet_tracking(monkeypatch):
+    monkeypatch.setenv("FIGMENT_TRACK", "none")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prepared, tmp_path_factory) -> Path:
+    folder = project(prepared, tmp_path_factory.mktemp("uninterrupted") / "p")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIGMENT_TRACK", "jsonl")
+        assert run_here(folder) == 0
+    return folder
+
+
+def test_the_output_has_what_the_stage_promises(uninterrupted):
+    files = output(uninterrupted)
+    others = [
+        "config.json",
+        "discriminator.safetensors",
+        "generator.safetensors",
+        "metrics.json",
+        "reals.png",
+        "stats.jsonl",
+        "training_options.json",
+    ]
+    assert sorted(files) == sorted([*others, *(f"snapshots/{name}" for name in SNAPSHOTS), "snapshots/index.json"])
+    index = json.loads(files["snapshots/index.json"])
+    assert [row["file"] for row in index["snapshots"]] == SNAPSHOTS and [row["images"] for row in index["snapshots"]] == [0, 20, 40, 60, 80]
+    options = json.loads(files["training_options.json"])
+    assert options["gamma"] == pytest.approx(0.5 / 64 * 8) and options["pictures"] == 24 and options["images_seen"] == 80 and options["finished"]
+    metrics = json.loads(files["metrics.json"])
+    assert {"fd_rand0", "swd_x1000", "spread", "kimg"} <= set(metrics) and "fid" not in metrics
+    assert load_generator(uninterrupted / "data/stylegan3_toc")(torch.randn(2, 8)).shape == (2, 3, 16, 16)
+    assert load_picture(uninterrupted / "data/stylegan3_toc/snapshots" / SNAPSHOTS[0]).shape == (32, 48, 3)
+
+
+def test_numbers_go_to_the_stats_file_the_journal_and_the_event_files(uninterrupted):
+    rows = [json.loads(line) for line in output(uninterrupted)["stats.jsonl"].splitlines()]
+    images = [row["images"] for row in rows]
+    assert images == sorted(set(images)) and images[0] == 0 and images[-1] == 80 and all(row["kimg"] == row["images"] / 1000 for row in rows)
+    assert {"g_loss", "d_loss", "r_t", "p", "swd_x1000"} <= set(rows[-1])
+    (journal,) = (uninterrupted / ".figment/tracking/stylegan3_toc").iterdir()
+    series = tracked_series(uninterrupted / ".figment", "stylegan3_toc", journal.name)
+    assert [step for step, _ in series["swd_x1000"]] == [0, 20, 40, 60, 80]
+    assert list((uninterrupted / ".figment/tensorboard/stylegan3_toc").rglob("events.out.tfevents.*"))
+
+
+def test_killed_in_the_middle_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path, capsys):
+    folder = project(prepared, tmp_path / "p")
+    # In the thirteenth iteration, after the checkpoint at 28 images and the snapshot at 40.
+    assert start(folder, die_at_step=29).returncode == -signal.SIGKILL
+    assert not (folder / "data/stylegan3_toc").exists()
+    assert run_here(folder) == 0
+    assert "continuing after 28 of 80" in capsys.readouterr().err
+    assert output(folder) == output(uninterrupted)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_or_terminated_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path):
+    folder = project(prepared, tmp_path / "p")
+    for step in (1, 17, 20, 9):
+        assert start(folder, die_at_step=step).returncode == -signal.SIGKILL
+    assert start(folder, die_at_step=5, number=signal.SIGTERM).returncode == 143
+    assert start(folder).returncode == 0
+    assert output(folder) == output(uninterrupted)
+
+
+def test_more_kimg_trains_the_finished_model_on_and_numbering_goes_on(prepared, uninterrupted, tmp_path, capsys):
+    folder = project(prepared, tmp_path / "p")
+    assert run_here(folder, "kimg=0.04") == 0
+    first = output(folder)
+    assert [name for name in first if name.endswith(".png") and "fakes" in name] == [f"snapshots/{name}" for name in SNAPSHOTS[:3]]
+    assert run_here(folder, "kimg=0.08") == 0
+    assert "continuing after 40 of 80" in capsys.readouterr().err
+    names = ("generator.safetensors", "discriminator.safetensors", *(f"snapshots/{name}" for name in SNAPSHOTS))
+    assert {name: output(folder)[name] for name in names} == {name: output(uninterrupted)[name] for name in names}
+    # And never back: what has been trained for 80 images is no model of 40.
+    assert run_here(folder, "kimg=0.04") == 1
+    assert "this training has gone on for 0.08 kimg" in capsys.readouterr().err
+    assert run_here(folder, "kimg=0.04", more=("--from-scratch",)) == 0
+    assert output(folder) == first
+
+
+def test_an_end_between_two_snapshots_has_a_number_of_its_own(prepared, tmp_path):
+    folder = project(prepared, tmp_path / "p")
+    assert run_here(folder, "kimg=0.03", "metrics=[]") == 0
+    index = json.loads(output(folder)["snapshots/index.json"])["snapshots"]
+    assert [(row["images"], row["file"]) for row in index] == [(0, "fakes000000.png"), (20, "fakes000000_020.png"), (32, "fakes000000_030.png")]
+
+
+def test_another_start_takes_the_weights_of_a_model_and_its_discriminator(prepared, uninterrupted, tmp_path, capsys):
+    folder = project(prepared, tmp_path / "p")
+    model = uninterrupted / "data/stylegan3_toc"
+    assert run_here(folder, f"resume_from={model}", "kimg=0.02", "freezed=2", "seed=9") == 0
+    assert "starting from the weights in" in capsys.readouterr().err
+    theirs, ours = (load_file(path / "data/stylegan3_toc/discriminator.safetensors") for path in (uninterrupted, folder))
+    assert torch.equal(theirs["b16.fromrgb.weight"], ours["b16.fromrgb.weight"]) and not torch.equal(theirs["b4.out.weight"], ours["b4.out.weight"])
+    # The first snapshot is drawn by the average it starts from, not by an untrained network.
+    spreads = [json.loads(output(path)["snapshots/index.json"])["snapshots"][0]["metrics"]["spread"] for path in (uninterrupted, folder)]
+    assert spreads[1] != pytest.approx(spreads[0])
+    assert run_here(folder, f"resume_from={model}", "cbase=128") == 1
+    assert "cbase is 64, this training has 128" in capsys.readouterr().err
+
+
+def test_labels_make_a_conditional_model(prepared, tmp_path):
+    folder = project(prepared, tmp_path / "p")
+    assert run_here(folder, "kimg=0.008", "cond=true", "metrics=[]") == 0
+    assert load_generator(folder / "data/stylegan3_toc").config.label_dim == 2
+
+
+def test_a_lower_resolution_is_the_mean_of_boxes(prepared, tmp_path):
+    write_toy_dataset(tmp_path / "data", number=8, side=32)
+    (tmp_path / "params.yaml").symlink_to(prepared / "params.yaml")
+    assert run_here(tmp_path, "kimg=0.004", "metrics=[]", "dataset_size=32", "resolution=16", "grid=[4,2]") == 0
+    assert load_picture(tmp_path / "data/stylegan3_toc/reals.png").shape == (32, 64, 3)
+
+
+def test_out_of_time_the_output_holds_the_model_so_far(prepared, tmp_path, capsys):
+    folder = project(prepared, tmp_path / "p")
+    assert run_here(folder, "metrics=[]", more=("--max-seconds", "0")) == 0
+    assert "max_seconds reached after 4 of 80" in capsys.readouterr().err
+    assert json.loads(output(folder)["training_options.json"])["finished"] is False
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "message"),
+    [
+        (["gama=3"], 2, "did you mean 'gamma'"),
+        (["batch=6", "batch_gpu=4"], 2, "batch 6 is not a multiple of batch_gpu 4"),
+        (["dataset_size=64"], 1, "toc_dataset@64"),
+        (["resolution=32"], 1, "cannot be given at 32 px"),
+        (["num_critical=9"], 1, "num_critical must lie in"),
+        (["resume_from=/nowhere"], 1, "is no folder"),
+        (["inception=/nowhere.pt"], 1, "nowhere.pt"),
+    ],
+)
+def test_what_is_wrong_is_one_line(prepared, tmp_path, capsys, settings, code, message):
+    folder = project(prepared, tmp_path / "p")
+    assert run_here(folder, *settings) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("figment: ") and message in last
+    assert not (folder / "data/stylegan3_toc").exists()
+
+
+def test_cond_without_labels_is_one_line(prepared, tmp_path, capsys):
+    write_toy_dataset(tmp_path / "data", number=8, side=16)
+    (tmp_path / "params.yaml").symlink_to(prepared / "params.yaml")
+    assert run_here(tmp_path, "cond=true") == 1
+    assert "the set has no labels" in capsys.readouterr().err
+
+
+# Sabotage
+
+
+def sabotaged(monkeypatch, at_iteration: int, damage) -> None:
+    """Once, before iteration `at_iteration`, `damage(trainer)` is done."""
+    step, done = train.GanTrainer.step, []
+
+    def step_or_damage(self):
+        if self.iteration == at_iteration and not done:
+            done.append(1)
+            damage(self)
+        return step(self)
+
+    monkeypatch.setattr(train.GanTrainer, "step", step_or_damage)
+
+
+def raise_discriminator_rate(trainer) -> None:
+    for group in trainer.players["D"].optimizer.param_groups:
+        group["lr"] *= 100
+
+
+def test_batches_that_are_not_numbers_are_survived_and_recorded(prepared, tmp_path, monkeypatch, capsys):
+    folder = project(prepared, tmp_path / "p")
+    monkeypatch.setenv("FIGMENT_TRACK", "jsonl")
+    reals = train.GanTrainer._reals
+
+    def bad_reals(self, phase):
+        images, labels = reals(self, phase)
+        # Bad until the training has rolled back, from the ninth iteration on.
+        return (images * math.nan if self.iteration >= 8 and not self.rollback else images), labels
+
+    monkeypatch.setattr(train.GanTrainer, "_reals", bad_reals)
+    assert run_here(folder) == 0
+    err = capsys.readouterr().err
+    assert "5 steps in a row had a loss or gradient that is not finite; rolled back to 28 images" in err
+    options = json.loads(output(folder)["training_options.json"])
+    assert options["rollbacks"] == 1 and options["skipped_steps"] == 5 and "not finite" in options["rollback_reasons"][0]
+    assert any("rollback" in json.loads(line) for line in output(folder)["stats.jsonl"].splitlines())
+    journal = next((folder / ".figment/tracking/stylegan3_toc").rglob("*.jsonl")).read_text()
+    assert "figment.rollback_1" in journal
+    assert all(tensor.isfinite().all() for tensor in load_file(folder / "data/stylegan3_toc/generator.safetensors").values())
+
+
+LARGER = {
+    **PARAMS,
+    "dataset_size": 32,
+    "cbase": 512,
+    "cmax": 32,
+    "z_dim": 64,
+    "w_dim": 64,
+    "num_layers": 6,
+    "num_critical": 2,
+    "margin": 4,
+    "batch": 8,
+    "mbstd_group": 4,
+    "aug": "noaug",
+    "reg_interval": 16,
+    "kimg": 1.6,
+    "snap": 0.2,
+    "tick": 0.1,
+    "checkpoint_kimg": 0.2,
+    "metric_images": 128,
+    "guard_images": 128,
+    "guard": {},
+}
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory) -> Path:
+    """The tiny net of 63,581 parameters, trained for 200 steps at 32 px."""
+    folder = tmp_path_factory.mktemp("clean")
+    write_toy_dataset(folder / "data", number=200, side=32)
+    (folder / "params.yaml").write_text(json.dumps({"stylegan3_toc": LARGER}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIGMENT_TRACK", "none")
+        assert run_here(folder) == 0
+    return folder
+
+
+def measured(folder: Path, name: str) -> list[float]:
+    return [row["metrics"][name] for row in json.loads(output(folder)["snapshots/index.json"])["snapshots"]]
+
+
+@pytest.mark.slow
+def test_two_hundred_steps_halve_the_distance(clean):
+    distances = measured(clean, "fd_rand0")
+    assert distances[-1] < 0.5 * distances[0]
+    assert json.loads(output(clean)["training_options.json"])["parameters"]["generator"] == 63_581
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_discriminator_made_a_hundred_times_too_fast_does_not_ruin_the_training(clean, tmp_path, monkeypatch):
+    folder = tmp_path / "p"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/toc_dataset@32").symlink_to(clean / "data/toc_dataset@32")
+    (folder / "params.yaml").symlink_to(clean / "params.yaml")
+    sabotaged(monkeypatch, 100, raise_discriminator_rate)
+    assert run_here(folder) == 0
+    options = json.loads(output(folder)["training_options.json"])
+    assert 1 <= options["rollbacks"] <= 3
+    assert all(tensor.isfinite().all() for tensor in load_file(folder / "data/stylegan3_toc/generator.safetensors").values())
+    ours, theirs = measured(folder, "swd_x1000"), measured(clean, "swd_x1000")
+    assert ours[-1] <= 1.2 * theirs[-1]
+
+
+# Several processes
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--standalone"]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(prepared, tmp_path):
+    models = []
+    for command, name in (([sys.executable], "alone"), (TORCHRUN, "together")):
+        folder = project(prepared, tmp_path / name)
+        settings = arguments(folder, "kimg=0.004", "batch_gpu=2", "metrics=[]")
+        done = subprocess.run([*command, "-m", "training.stylegan3.train", *settings], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        models.append(
+            load_file(folder / "data/stylegan3_toc/generator.safetensors") | load_file(folder / "data/stylegan3_toc/discriminator.safetensors")
+        )
+    one, two = models
+    # The running averages of two halves, taken at once or one after the other, are not the same thing.
+    for name, tensor in one.items():
+        if not name.endswith(("w_avg", "magnitude_ema")):
+            assert numpy.allclose(two[name], tensor, atol=1e-5 * max(1.0, float(tensor.abs().max()))), name
