@@ -106,7 +106,7 @@ def make_report(config: ToCReportConfig, data: Path, reporter: Reporter, *, stat
     everything = ImageShards(dataset, resolution=resolution)
     reals: ImageSource = choose(everything, config.most_reals or len(everything), config.seed, "reals of the report")
     which = "all" if reals is everything else f"{len(reals)} chosen with seed {config.seed}"
-    cache = FeatureCache(state_dir / "image_features", f"{content_id(dataset)}@{resolution}px", which, reporter.log)
+    cache = FeatureCache(state_dir / "image_features", f"{content_id(dataset)} at {resolution} px", which, reporter.log)
     with open_devices() as devices:
         extractor = open_extractor(config.extractor, seed=config.seed, device=devices.device)
         comparison = compare_sets(

@@ -1,17 +1,19 @@
 """The stage toc_report: from fakes, reals and a model to numbers beside a floor, tables and pictures, twice the same."""
 
+import hashlib
 import io
 import json
 import os
 import re
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed (extra: model)")
+torch = pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: gan)")
 Image = pytest.importorskip("PIL.Image", reason="pillow is not installed (extra: images)")
 
@@ -20,7 +22,7 @@ from training.common.identity import content_id
 from training.common.image_shards import write_shard
 from training.common.params import load_params
 from training.common.reporting import Reporter
-from training.metrics.images import scoring
+from training.metrics.images import features, scoring
 from training.stylegan3 import report
 from training.stylegan3.config import StyleGAN3Config
 from training.stylegan3.generator import write_config
@@ -117,6 +119,28 @@ def test_no_number_is_called_fid_without_the_reference_network(made):
     assert "| FD-rand@0 | KID-rand@0 × 10³ |" in text
     assert "| KID " not in text
     assert "This is not FID" in text
+
+
+class Shades(torch.nn.Module):
+    """Called like the reference network, and gives as many features: the pixels of a small grey image, repeated."""
+
+    def forward(self, img: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        assert return_features
+        return torch.nn.functional.avg_pool2d(img.float().mean(1, keepdim=True), 4).flatten(1).repeat(1, 32)
+
+
+def test_with_the_reference_network_the_numbers_are_called_fid_and_kid(tmp_path, monkeypatch):
+    path = tmp_path / "network.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(Shades()), str(path))
+    monkeypatch.setattr(features, "INCEPTION_SHA256", {hashlib.sha256(path.read_bytes()).hexdigest(): "inception-2015-12-05.pt"})
+    data = make_data(tmp_path / "data", fakes=8, psis=((0.8, 1.0),))
+    metrics = report.make_report(replace(CONFIG, extractor=f"inception:{path}"), data, ListeningReporter(), state_dir=tmp_path / "state")
+    assert {"psi0.8_fid", "psi0.8_fid_same_n", "real_fid", "psi0.8_kid_inception_x1000", "psi0.8_precision_inception"} <= set(metrics)
+    text = (data / "toc_report" / "report.md").read_text()
+    assert "| FID | KID × 10³ |" in text
+    assert "not FID" not in text
 
 
 def test_truncation_loses_variety_as_the_sweep_must_show(made):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 
+from training.metrics.images import kid
 from training.metrics.images.kid import TooFewForKernelError, kernel_distance, polynomial_mmd2
 
 
@@ -49,8 +50,6 @@ def test_between_two_samples_of_one_distribution_it_is_zero_on_average_and_below
 
 
 def test_blocks_of_rows_add_up_to_the_whole(monkeypatch):
-    from training.metrics.images import kid
-
     one, other = features(23, 5, 0), features(17, 5, 1)
     whole = polynomial_mmd2(one, other)
     monkeypatch.setattr(kid, "_BLOCK_ROWS", 4)
@@ -64,6 +63,23 @@ def test_subsets_are_clipped_to_the_smaller_side_and_drawn_by_the_seed():
     assert found == kernel_distance(one, other, subsets=10, subset_size=1000, seed=3)
     assert found != kernel_distance(one, other, subsets=10, subset_size=1000, seed=4)
     assert found.spread > 0
+
+
+@pytest.mark.parametrize("block_rows", [7, 2048])
+def test_one_gram_matrix_for_all_subsets_gives_the_numbers_of_each_by_itself(monkeypatch, block_rows):
+    monkeypatch.setattr(kid, "_BLOCK_ROWS", block_rows)
+    one, other = features(30, 4, 0), features(45, 4, 1, shift=1)
+    random = numpy.random.default_rng(0)
+    picks = [(random.choice(30, 12, replace=False), random.choice(45, 12, replace=False)) for _ in range(9)]
+    assert kid._from_whole(one, other, picks) == pytest.approx(kid._one_by_one(one, other, picks), rel=1e-9)
+
+
+@pytest.mark.parametrize(("subset_size", "way"), [(10, "_from_whole"), (4, "_one_by_one")])
+def test_the_way_with_less_work_is_taken(monkeypatch, subset_size, way):
+    taken = []
+    monkeypatch.setattr(kid, way, lambda *arguments: taken.append(way) or [0.0, 0.0])
+    kernel_distance(features(30, 4, 0), features(40, 4, 1), subsets=16, subset_size=subset_size)
+    assert taken == [way]
 
 
 def test_when_a_subset_is_all_there_is_it_is_taken_once():
