@@ -36,7 +36,7 @@ _INVISIBLES = dict.fromkeys(_DROPPED) | dict.fromkeys((*range(0x20), *range(0x7F
 
 # UTF-8 read as windows-1252 begins its letters, signs and quotation marks with one of these three.
 _MOJIBAKE = re.compile("[ÂÃ][\u0080-\u009f¡-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â[\u0080-\u009f€‚][\u0080-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]")
-_CP1252_HOLES = {code: bytes([code]) for code in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
+_CONTROL_BYTES = {code: bytes([code]) for code in range(0x80, 0xA0)}  # where it was read as Latin-1, or the byte has no letter
 
 _AMPERSANDS = re.compile(r"&(?:(?:amp|#0{0,3}38|#[xX]0{0,3}26);)+")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -99,7 +99,7 @@ def repair_mojibake(text: str) -> str:
     """UTF-8 that was once read as windows-1252 is put right, but only where every character of the text takes part in the proof."""
     while ("Â" in text or "Ã" in text or "â" in text) and _MOJIBAKE.search(text):
         try:
-            repaired = b"".join(_CP1252_HOLES.get(ord(letter)) or letter.encode("cp1252") for letter in text).decode("utf-8")
+            repaired = b"".join(_CONTROL_BYTES.get(ord(letter)) or letter.encode("cp1252") for letter in text).decode("utf-8")
         except UnicodeError:
             return text
         if repaired == text:
@@ -140,7 +140,7 @@ def _text_encoding(label: str) -> str | None:
     if name in _NOT_FOR_PAGES or name is None:
         return None
     try:
-        b"".decode(name)
+        b"a".decode(name, "replace")
     except (LookupError, ValueError):
         return None  # a codec such as `hex`, which makes no text
     return name

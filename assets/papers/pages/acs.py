@@ -110,7 +110,7 @@ def _read(page: Page, *, follow_articles: bool) -> Parsed:
 
 def _article(page: Page) -> Parsed:
     """The article page adds what its metadata says; its picture is the abstract's figure, since og:image may be the journal's cover."""
-    paper = read_article(page)
+    paper = read_article(page, own_figure_only=True)
     if paper is None:
         return Parsed(problems=(Problem(page.url, "no title found on an article page; expected citation_title, dc.title or h1"),))
     return Parsed(papers=(paper,), links=paper_links(paper))
@@ -125,6 +125,8 @@ def _paper(item: etree._Element, page: Page, root: etree._Element) -> Paper | No
     image = _image(item, page.url)
     doi = _doi(item, anchors, anchor, facts, image)
     url = join(page.url, anchor.get("href")) if anchor is not None else ""
+    if "/doi/" in url:
+        url = url.partition("?")[0]  # it says where the reader came from
     from_address = _ISSUE_PATH.match(urlsplit(page.url).path)
     return Paper(
         key=doi or url or f"{page.source}:{fingerprint(title, image)}",

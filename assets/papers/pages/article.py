@@ -87,8 +87,11 @@ def read_metadata(page: Page) -> Metadata:
     return Metadata(page, root, values, _linked_data(root))
 
 
-def read_article(page: Page) -> Paper | None:
-    """The paper a page is about, or None where nothing on the page names one."""
+def read_article(page: Page, *, own_figure_only: bool = False) -> Paper | None:
+    """The paper a page is about, or None where nothing on the page names one.
+
+    own_figure_only: the picture must be marked as the abstract's; what is meant for social media may be the journal's cover.
+    """
     data = read_metadata(page)
     title = _title(data)
     if not title:
@@ -100,13 +103,13 @@ def read_article(page: Page) -> Paper | None:
         url=url,
         doi=doi,
         journal=plain_text(data.first("citation_journal_title", "prism.publicationname") or _journal(data) or data.first("og:site_name")),
-        volume=plain_text(data.first("citation_volume", "prism.volume") or data.said("volumeNumber")),
-        issue=plain_text(data.first("citation_issue", "prism.issue", "prism.number") or data.said("issueNumber")),
+        volume=plain_text(data.first("citation_volume", "prism.volume") or _of_whole(data, "volumeNumber")),
+        issue=plain_text(data.first("citation_issue", "prism.issue", "prism.number") or _of_whole(data, "issueNumber")),
         pages=_pages(data),
         date=_date(data),
         title=title,
         abstract=_abstract(data),
-        image_url=_image(data),
+        image_url=_image(data, own_figure_only=own_figure_only),
         licence=_licence(data),
         language=_language(data),
         status="retracted" if is_withdrawn_title(title) else "published",
@@ -189,12 +192,16 @@ def _date(data: Metadata) -> date | None:
     return next((found for found in dates if found), None)
 
 
-def _image(data: Metadata) -> str:
+def _image(data: Metadata, *, own_figure_only: bool) -> str:
     own = [picture.get("data-src") or picture.get("src") or "" for picture in _TOC_FIGURES(data.root)]
-    stated = [*own, *_texts(data.linked.get("image")), data.said("thumbnailUrl")]
+    stated = [] if own_figure_only else _stated_images(data)
+    return next((url for text in [*own, *stated] if (url := join(data.page.url, text)) and text not in ("None", "none")), "")
+
+
+def _stated_images(data: Metadata) -> list[str]:
+    stated = [*_texts(data.linked.get("image")), data.said("thumbnailUrl")]
     stated += data.all("og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src")
-    stated += [link.get("href") or "" for link in data.root.iter("link") if (link.get("rel") or "").lower() == "image_src"]
-    return next((url for text in stated if (url := join(data.page.url, text)) and text not in ("None", "none")), "")
+    return stated + [link.get("href") or "" for link in data.root.iter("link") if (link.get("rel") or "").lower() == "image_src"]
 
 
 def _licence(data: Metadata) -> str:
@@ -221,15 +228,25 @@ def _canonical(data: Metadata) -> str:
 
 
 def _journal(data: Metadata) -> str:
+    wholes = _wholes(data)
+    periodicals = [whole for whole in wholes if "Periodical" in (whole["@type"] if isinstance(whole.get("@type"), list) else [whole.get("@type")])]
+    said = next(_texts(data.linked.get("isPartOf")), "") if not wholes else ""
+    return next((name for whole in [*periodicals, *wholes[-1:]] for name in _texts(whole.get("name"))), said)
+
+
+def _of_whole(data: Metadata, key: str) -> str:
+    """A number that JSON-LD gives of the article, or of what it is part of."""
+    return next((text for thing in [data.linked, *_wholes(data)] for text in _texts(thing.get(key))), "")
+
+
+def _wholes(data: Metadata) -> list[dict[str, Any]]:
+    """What the article is part of, from the inside outwards: an issue, its volume, the journal."""
+    wholes: list[dict[str, Any]] = []
     whole = data.linked.get("isPartOf")
-    for _ in range(4):  # an issue is part of a volume, which is part of a journal
-        if not isinstance(whole, dict):
-            break
-        kinds = whole.get("@type")
-        if "Periodical" in (kinds if isinstance(kinds, list) else [kinds]) or not whole.get("isPartOf"):
-            return next(_texts(whole.get("name")), "")
+    while isinstance(whole, dict) and len(wholes) < 4:
+        wholes.append(whole)
         whole = whole.get("isPartOf")
-    return next(_texts(whole), "")
+    return wholes
 
 
 def _linked_data(root: etree._Element) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import date
 _DOI = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[^\s\"'<>{}|\\^`]+", re.ASCII)
 _DOI_IN_PATH = re.compile(r"/(10\.[0-9]{4,9})/([A-Za-z0-9._()-]+)/")
 _MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
-_ISO = re.compile(r"\b([12][0-9]{3})(?:[-/.]([0-9]{1,2}))?(?:[-/.]([0-9]{1,2}))?(?![0-9])", re.ASCII)
+_ISO = re.compile(r"(?<![0-9/.])([12][0-9]{3})(?:[-/.]([0-9]{1,2}))?(?:[-/.]([0-9]{1,2}))?(?![0-9])", re.ASCII)
 _COMPACT = re.compile(r"\b([12][0-9]{3})([01][0-9])([0-3][0-9])\b", re.ASCII)
 _DAY_FIRST = re.compile(r"\b(?:([0-3]?[0-9])(?:st|nd|rd|th)?[\s.-]+)?([A-Za-z]{3,9})\.?,?[\s-]+([12][0-9]{3})\b", re.ASCII)
 _MONTH_FIRST = re.compile(r"\b([A-Za-z]{3,9})\.?\s+([0-3]?[0-9])(?:st|nd|rd|th)?,?\s+([12][0-9]{3})\b", re.ASCII)

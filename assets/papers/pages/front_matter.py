@@ -8,8 +8,6 @@ import yaml
 _FENCED = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _LINE = re.compile(r"^([A-Za-z][\w-]{0,60}):[ \t]+(\S.*?)[ \t]*$", re.MULTILINE | re.ASCII)
 _MOST_CHARACTERS = 65_536
-# Only texts, lists and mappings come out; nothing is constructed, and merge keys are not followed, so nothing can multiply.
-_LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 def front_matter(text: str) -> tuple[dict[str, Any], str]:
@@ -24,7 +22,9 @@ def yaml_facts(text: str) -> dict[str, Any]:
     """The mapping a YAML text holds; of one that is not valid YAML, the lines `key: value` of its top level."""
     text = text[:_MOST_CHARACTERS]
     try:
-        value = yaml.load(text, Loader=_LOADER)  # noqa: S506 - the base loader makes texts only
+        # The base loader makes texts, lists and mappings only, and follows no merge keys, so nothing runs and nothing multiplies.
+        # Not its C twin: that one ends the whole process where brackets nest a few ten thousand deep.
+        value = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError):
         return {match[1]: match[2].strip("\"'") for match in _LINE.finditer(text)}
     return {str(key): entry for key, entry in value.items()} if isinstance(value, dict) else {}

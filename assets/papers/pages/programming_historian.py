@@ -8,6 +8,7 @@ and Spanish, whichever the lesson is not in; other languages point to English.
 """
 
 import re
+from dataclasses import replace
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
@@ -37,6 +38,7 @@ def parse(page: Page) -> Parsed:
     paper = read_article(page)
     if paper is None:
         return Parsed(problems=(Problem(page.url, "neither front matter nor metadata found; expected a lesson's Markdown or its page"),))
+    paper = replace(paper, journal=_JOURNAL)
     return Parsed(papers=(paper,), links=paper_links(paper))
 
 
