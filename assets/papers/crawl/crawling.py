@@ -119,6 +119,7 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
             "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,
             "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
             "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
+            "assets.papers.crawl.stored_responses.Keeping": 10,
             "assets.papers.crawl.politeness.Robots": 100,
             "assets.papers.crawl.politeness.Patience": 550,
             "assets.papers.crawl.stored_responses.Decoding": 590,

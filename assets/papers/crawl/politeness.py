@@ -74,8 +74,6 @@ class Robots(RobotsTxtMiddleware):
         except Exception as error:  # noqa: BLE001 (whatever it was, there are no rules to go by)
             done = spider.note_failure(asking, error)
             return NothingAllowed(f"robots.txt could not be had: {done.words}")
-        # After redirects the request is another than `asking`.
-        spider.keep(response.request or asking, response.status, response.body)
         if response.status == 429 or response.status >= 500:
             return NothingAllowed(f"robots.txt answered {response.status}")
         parser = ProtegoRobotParser.from_crawler(self.crawler, response.body if response.status == 200 else b"")

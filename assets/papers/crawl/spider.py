@@ -194,7 +194,7 @@ class JournalSpider(Spider):
         """Keep it, read it, and go on along its links."""
         request = response.request
         assert request is not None
-        done = self.keep(request, response.status, response.body)
+        done: Done = request.meta["done"]
         if done.outcome == "failed":
             self._note_incomplete(done)
             return
@@ -277,6 +277,10 @@ class JournalSpider(Spider):
     def _stop(self, error: OSError) -> None:
         if self.failure is None:
             self.failure = error
+            # What waits for its turn at a host would still be asked for, and could not be kept.
+            for slot in self.crawler.engine.downloader.slots.values():
+                while slot.queue:
+                    slot.queue.popleft()[1].errback(Failure(IgnoreRequest("the crawl stops")))
             deferred_from_coro(self.crawler.engine.close_spider_async(reason="failed"))
 
     # What pages say

@@ -67,6 +67,21 @@ class StoredResponses:
         return response
 
 
+class Keeping:
+    """Nearest to the spider, so that a response is stored as soon as nothing has an objection, and few are lost where the program is killed."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    def process_response(self, request: Request, response: Response) -> Response:
+        request.meta["done"] = spider_of(self._crawler).keep(request, response.status, response.body)
+        return response
+
+
 class Decoding:
     """Undoes content encodings, in place of Scrapy's own middleware: the store is read by the same function, so both see the same bytes."""
 
