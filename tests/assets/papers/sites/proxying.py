@@ -13,9 +13,7 @@ class Client:
 
     def get(self, url: str, *, method: str = "GET", **headers: str) -> "Answer":
         """headers: names with _ for -."""
-        self.connection.request(
-            method, url, headers={"Host": "of-no-account.example", **{name.replace("_", "-"): value for name, value in headers.items()}}
-        )
+        self.connection.request(method, url, headers={"Host": "127.0.0.1", **{name.replace("_", "-"): value for name, value in headers.items()}})
         response = self.connection.getresponse()
         return Answer(response.status, response.read(), {name.lower(): value for name, value in response.getheaders()})
 

@@ -1,5 +1,8 @@
 """Sites by the names that params.yaml uses, the journal's edition on disk, and harvested files as a repository."""
 
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -79,3 +82,18 @@ def test_the_real_harvests_are_served_whole(shared_data, folder, records):
     papers, _, _ = walk(site, "http://arxiv.example/oai?verb=ListRecords&metadataPrefix=oai_dc", "oai", "api", kinds=("api",))
     assert len({paper.key for paper in papers}) == records
     assert all(paper.title and paper.abstract for paper in papers)
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path):
+    (tmp_path / "page.html").write_text("<p>Hello</p>")
+    words = [sys.executable, "-m", "assets.papers.sites", "frozen_folder", "--folder", str(tmp_path), "--host", "files.example"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().split("/ in a browser")[0]
+            with client_of(address) as client:
+                assert client.get("/page.html").body == b"<p>Hello</p>"
+                assert client.get("http://files.example/page.html").status == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
