@@ -1,0 +1,48 @@
+"""The benchmark of the image dataset: all sides make the same pixels, the work is counted, and differences end it."""
+
+import random
+
+import numpy
+import pytest
+
+from bench import image_dataset
+from training.common.image_shards import ImageShards
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    draw = random.Random(0)
+    return [image_dataset.make_picture(draw) for _ in range(8)]
+
+
+def test_both_sides_make_the_same_pixels(pictures, tmp_path):
+    sides = image_dataset.Sides(tmp_path, pictures, None, None)
+    checked = sides.check()
+    assert checked["figment_bytes"] < checked["tool_bytes"] / 2
+    assert len(ImageShards(tmp_path / "data/toc_dataset@128")) == 8
+
+
+def test_a_difference_ends_the_benchmark(pictures, tmp_path, monkeypatch):
+    sides = image_dataset.Sides(tmp_path, pictures, None, None)
+    original = ImageShards.image
+    monkeypatch.setattr(sides, "figment", lambda: 0.0)
+    monkeypatch.setattr(sides, "tool", lambda: 0.0)
+    monkeypatch.setattr(sides, "pad", lambda: 0.0)
+    image_dataset.pad_to_disk(tmp_path / "originals", tmp_path / "padded")
+    config = image_dataset.TocDatasetConfig(sizes=list(image_dataset.SIZES), images_per_shard=1_000)
+    for size in image_dataset.SIZES:
+        image_dataset._build(size, config, tmp_path)
+        image_dataset.plain_tool(tmp_path / "padded", tmp_path / f"tool-{size}.zip", size)
+    sides.check()
+    monkeypatch.setattr(ImageShards, "image", lambda self, index: original(self, index) ^ numpy.uint8("shard" in str(self._packs[0].path)))
+    with pytest.raises(SystemExit, match="DISAGREE: at 256 px 8 of 8 pictures differ"):
+        sides.check()
+
+
+def test_the_work_of_a_change_is_counted(pictures, tmp_path):
+    found = image_dataset.measure_delta(pictures, tmp_path)
+    assert found["one_percent_new"]["work"]["decodes"] == 1
+    assert found["one_removed"]["work"]["encodes"] == 0
+    checked = {"figment_bytes": 1, "tool_bytes": 10}
+    result = image_dataset.report(checked, [{"figment": 1.0, "pad": 2.0, "tool": 2.0}], found, 8, "a plain script")
+    assert (result["ratios"]["cpu_of_tool"]["median"], result["ratios"]["cpu_of_pad_and_tool"]["median"]) == (0.5, 0.25)
