@@ -1,7 +1,7 @@
 """What the imaginary journal holds in each of its editions: volumes, issues, papers, and what has happened to them since.
 
 An edition is the whole journal as it stands on one day. Edition n + 1 is edition n with one abstract changed, one paper added to the newest issue
-and one of the newest papers retracted. Everything follows from the seed and the number of the edition.
+and one retracted. Everything follows from the seed and the number of the edition.
 """
 
 import functools
@@ -29,7 +29,6 @@ WITHOUT_PICTURE = frozenset({17, 64, 158})
 PICTURE_FAULTS = {33: "missing", 88: "html", 131: "too_small", 177: "truncated", 209: "one_pixel"}
 PRINTED_TWICE = {187: 52}
 _ODD = frozenset(PICTURE_FAULTS) | frozenset(PRINTED_TWICE)
-_FEW_LEFT = 12
 
 
 @dataclass(frozen=True, order=True)
@@ -150,14 +149,13 @@ def _change(later: int, articles: dict[int, Article]) -> Change:
 
 
 def _last_in_the_archive(articles: dict[int, Article]) -> int:
-    """Of the papers of the last two volumes, the one whose picture an archive in the order (first seen, sha256) has last.
+    """The paper of the first edition whose picture comes last in an archive in the order (first seen, sha256).
 
-    Taking it away touches the end of such an archive only, as far as this can be arranged: pictures of the first edition come first.
+    There the newest pictures are added, so that taking this one away touches no other part of such an archive.
     """
-    newest = [article for number, article in articles.items() if article.issue.year >= 2025 and article.picture_name and number not in _ODD]
-    first = [article for article in newest if article.number <= PAPERS_IN_FIRST_EDITION]
-    chosen = first if len(first) > _FEW_LEFT else newest
-    return max(chosen, key=lambda article: hashlib.sha256(picture(article.number).body).hexdigest()).number
+    shown = [article for number, article in articles.items() if article.picture_name and number not in _ODD]
+    first = [article for article in shown if article.number <= PAPERS_IN_FIRST_EDITION]
+    return max(first or shown, key=lambda article: hashlib.sha256(picture(article.number).body).hexdigest()).number
 
 
 @functools.cache
