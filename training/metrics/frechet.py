@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy
 
+# Chong and Forsyth 2020: fifteen subsets of 5,000 samples and more.
+SMALLEST_FOR_INFINITY, POINTS_FOR_INFINITY = 5000, 15
+
 
 class TooFewSamplesError(ValueError):
     """A covariance needs at least two samples on each side."""
@@ -71,6 +74,23 @@ def frechet_distance_of(one: GaussianStatistics, other: GaussianStatistics) -> f
     else:
         root = _trace_of_root_from_factors(one.factor(), other.factor())
     return float(difference @ difference) + one.trace + other.trace - 2 * root
+
+
+def frechet_distance_at_infinity(
+    one: numpy.ndarray, other: GaussianStatistics, *, smallest: int = SMALLEST_FOR_INFINITY, points: int = POINTS_FOR_INFINITY, seed: int = 0
+) -> float:
+    """What the distance of features one [N, D] from `other` would be with infinitely many of the first: N counts no more, that of `other` still does.
+
+    A line through the distances of random subsets of `smallest` … N over 1 / size, read at 0. TooFewSamplesError for N < 2 * smallest: over a
+    shorter range, and with fewer samples than features, the distances do not lie on a line.
+    Source: Chong and Forsyth 2020, arXiv:1911.07023.
+    """
+    if len(one) < 2 * smallest:
+        raise TooFewSamplesError(f"reading the Frechet distance at infinity needs at least {2 * smallest} samples, found {len(one)}")
+    random = numpy.random.default_rng(seed)
+    sizes = numpy.linspace(smallest, len(one), points).round().astype(int)
+    distances = [frechet_distance_of(gaussian_statistics(one[random.choice(len(one), size, replace=False)]), other) for size in sizes]
+    return float(numpy.polynomial.polynomial.polyfit(1 / sizes, distances, 1)[0])
 
 
 def _trace_of_root_from_factors(one: numpy.ndarray, other: numpy.ndarray) -> float:

@@ -112,7 +112,16 @@ def _row(title: str, scores: ImageScores, levels: Sequence[int]) -> list[str]:
 
 def _whole_section(comparison: Comparison, titles: Mapping[str, str]) -> str:
     extractor = comparison.floor.extractor
-    header = ["images", "of them", "reals", frechet_title(extractor), f"{kernel_title(extractor)} × 10³", "precision", "recall"]
+    header = [
+        "images",
+        "of them",
+        "reals",
+        frechet_title(extractor),
+        f"{frechet_title(extractor)} at ∞",
+        f"{kernel_title(extractor)} × 10³",
+        "precision",
+        "recall",
+    ]
     header += ["density", "coverage", "precision, k = 3", "recall, k = 3"]
     rows = []
     for judged in comparison.sets:
@@ -123,6 +132,7 @@ def _whole_section(comparison: Comparison, titles: Mapping[str, str]) -> str:
                 f"{scores.fakes:,}",
                 f"{scores.reals:,}",
                 _optional(scores.frechet),
+                _optional(scores.frechet_infinity),
                 _kid_cell(scores),
                 *([_cell(five.precision), _cell(five.recall), _number(five.density), _cell(five.coverage)] if five else [ABSENT] * 4),
                 *([_cell(three.precision), _cell(three.recall)] if three else [ABSENT] * 2),
@@ -164,6 +174,7 @@ def _definitions(extractor: FeatureExtractor) -> str:
             "## What the numbers are\n",
             f"{frechet_title(extractor)}, {kernel_title(extractor)}, precision, recall, density and coverage are made from features of",
             f"{escape(extractor.name)} version {escape(extractor.version)}{weights}, which sees images at {seen}.{warning}",
+            "At ∞: read at infinitely many fakes (Chong and Forsyth 2020), from 10,000 on.",
             f"{kernel_title(extractor)}: mean of the unbiased estimate over random subsets, ± their standard deviation; may be below zero.",
             "Precision, recall, density, coverage: k = 5 (Naeem et al. 2020); k = 3 as Kynkäänniemi et al. 2019.",
             "SWD: sliced Wasserstein distance of 7 × 7 patches in a Laplacian pyramid (Karras et al. 2018), mean over its levels.",

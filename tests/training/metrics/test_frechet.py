@@ -93,3 +93,27 @@ def test_statistics_alone_give_the_same_distance():
 def test_one_sample_is_too_few():
     with pytest.raises(TooFewSamplesError, match="found 1 and 5"):
         frechet_distance(numpy.zeros((1, 3)), numpy.zeros((5, 3)))
+
+
+def test_at_infinity_the_bias_of_few_samples_is_gone():
+    """Both sides are the standard normal distribution: the true distance is 0, and the plain one lies above it by about D / N."""
+    random = numpy.random.default_rng(9)
+    other = frechet.GaussianStatistics(10**9, numpy.zeros(20), covariance=numpy.eye(20))
+    plain, read = [], []
+    for _ in range(10):
+        one = random.normal(size=(800, 20))
+        plain.append(frechet.frechet_distance_of(frechet.gaussian_statistics(one), other))
+        read.append(frechet.frechet_distance_at_infinity(one, other, smallest=200))
+    assert numpy.mean(plain) > 0.1
+    assert abs(numpy.mean(read)) < 0.2 * numpy.mean(plain)
+
+
+def test_infinity_is_not_read_from_a_short_range():
+    other = frechet.GaussianStatistics(10**9, numpy.zeros(2), covariance=numpy.eye(2))
+    with pytest.raises(TooFewSamplesError, match="at least 10000 samples, found 9999"):
+        frechet.frechet_distance_at_infinity(numpy.zeros((9999, 2)), other)
+
+
+def test_statistics_hold_one_of_covariance_and_samples():
+    with pytest.raises(ValueError, match="either a covariance or centred samples"):
+        frechet.GaussianStatistics(3, numpy.zeros(2))

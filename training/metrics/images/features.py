@@ -84,6 +84,11 @@ def frechet_key(extractor: FeatureExtractor) -> str:
     return "fid" if is_reference_inception(extractor) else f"fd_{metric_name(extractor)}"
 
 
+def infinity_key(extractor: FeatureExtractor) -> str:
+    """Of the distance read at infinitely many fakes: `fid_infinity` or `fd_infinity_<extractor>`."""
+    return "fid_infinity" if is_reference_inception(extractor) else f"fd_infinity_{metric_name(extractor)}"
+
+
 def frechet_title(extractor: FeatureExtractor) -> str:
     """The same for people: FID, FD-DINOv2, FD-rand@0."""
     if is_reference_inception(extractor):

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from training.common.derived_seed import derive_seed
-from training.metrics.frechet import frechet_distance_of
+from training.metrics import frechet
 from training.metrics.images import kid
 from training.metrics.images.feature_cache import FeatureCache, ImageFeatures
-from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, frechet_key, metric_name
+from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, frechet_key, infinity_key, metric_name
 from training.metrics.images.kid import KernelDistance, kernel_distance
 from training.metrics.images.ms_ssim import mean_pair_similarity
 from training.metrics.images.prdc import DEFAULT_K, Prdc, prdc
@@ -21,7 +21,7 @@ from training.metrics.images.sources import ChosenImages, ImageSource, as_source
 from training.metrics.images.swd import PatchDistance, SlicedWasserstein
 from training.metrics.intervals import Estimate
 
-Metric = Literal["fd", "kid", "prdc", "swd", "ms_ssim"]
+Metric = Literal["fd", "fd_infinity", "kid", "prdc", "swd", "ms_ssim"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 # k of the precision and recall of Kynkaanniemi et al.; those of Naeem et al. come without k in their names.
@@ -36,6 +36,7 @@ class ImageScores:
     fakes: int
     reals: int
     frechet: float | None = None
+    frechet_infinity: float | None = None
     kid: KernelDistance | None = None
     prdc: dict[int, Prdc] | None = None
     swd: SlicedWasserstein | None = None
@@ -46,6 +47,8 @@ class ImageScores:
         who, numbers = metric_name(self.extractor), {}
         if self.frechet is not None:
             numbers[frechet_key(self.extractor)] = self.frechet
+        if self.frechet_infinity is not None:
+            numbers[infinity_key(self.extractor)] = self.frechet_infinity
         if self.kid is not None:
             numbers[f"kid_{who}_x1000"] = 1e3 * self.kid.value
         for k, scores in (self.prdc or {}).items():
@@ -103,7 +106,7 @@ def score_images(
         images = f"{most_reals} chosen with seed {settings.seed}"
     cache = FeatureCache(cache_dir, reals_id, images, note) if cache_dir is not None and reals_id is not None else None
     scores = ImageScores(extractor, len(fakes), len(reals))
-    if set(metrics) & {"fd", "kid", "prdc"}:
+    if set(metrics) & {"fd", "fd_infinity", "kid", "prdc"}:
         fake_features = ImageFeatures.of(compute_features(fakes, extractor, settings.batch_images))
         scores = compare_features(fake_features, real_image_features(reals, extractor, settings, cache), metrics, extractor, settings)
     distance = patch_distance(reals, min(len(fakes), len(reals)), settings) if "swd" in metrics else None
@@ -138,18 +141,25 @@ def real_image_features(reals: ImageSource, extractor: FeatureExtractor, setting
 def compare_features(
     fakes: ImageFeatures, reals: ImageFeatures, metrics: Sequence[Metric], extractor: FeatureExtractor, settings: ScoreSettings
 ) -> ImageScores:
-    """The numbers made from features. What needs more images than there are is left out: two for fd and kid, more than five for prdc."""
+    """The numbers made from features. What needs more images than there are is left out.
+
+    fd and kid need two on each side, prdc more than five, fd_infinity 10,000 fakes.
+    """
     fewest, seed = min(len(fakes.values), len(reals.values)), settings.seed
-    distance = kernel = neighbours = None
+    distance = infinity = kernel = neighbours = None
     if "fd" in metrics and fakes.statistics is not None and reals.statistics is not None:
-        distance = frechet_distance_of(fakes.statistics, reals.statistics)
+        distance = frechet.frechet_distance_of(fakes.statistics, reals.statistics)
+    if "fd_infinity" in metrics and len(fakes.values) >= 2 * frechet.SMALLEST_FOR_INFINITY and reals.statistics is not None:
+        infinity = frechet.frechet_distance_at_infinity(
+            fakes.values, reals.statistics, smallest=frechet.SMALLEST_FOR_INFINITY, seed=derive_seed(seed, "infinity")
+        )
     if "kid" in metrics and fewest > 1:
         kernel = kernel_distance(
             fakes.values, reals.values, subsets=settings.kid_subsets, subset_size=settings.kid_subset_size, seed=derive_seed(seed, "kid")
         )
     if "prdc" in metrics and fewest > max(DEFAULT_K):
         neighbours = prdc(fakes.values, reals.values)
-    return ImageScores(extractor, len(fakes.values), len(reals.values), distance, kernel, neighbours)
+    return ImageScores(extractor, len(fakes.values), len(reals.values), distance, infinity, kernel, neighbours)
 
 
 def patch_distance(reals: ImageSource, count: int, settings: ScoreSettings) -> PatchDistance | None:

@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 
+from training.metrics import frechet
 from training.metrics.frechet import frechet_distance
 from training.metrics.images import feature_cache, open_extractor, score_images
 from training.metrics.images.features import FeatureExtractorError
@@ -34,6 +35,14 @@ def test_every_number_made_with_an_extractor_carries_it():
         *("fd_rand4", "kid_rand4_x1000", "precision_rand4", "recall_rand4", "density_rand4", "coverage_rand4"),
         *("precision_k3_rand4", "recall_k3_rand4", "swd_x1000", "swd_x1000_32px", "swd_x1000_16px", "ms_ssim"),
     }
+
+
+def test_the_distance_at_infinity_is_left_out_for_few_fakes_and_given_for_many(monkeypatch):
+    fakes, reals, extractor = discs(40, seed=1), discs(30), open_extractor("random")
+    assert score(fakes, reals, extractor, metrics=["fd_infinity"]) == {}
+    monkeypatch.setattr(frechet, "SMALLEST_FOR_INFINITY", 10)
+    found = score(fakes, reals, extractor, metrics=["fd", "fd_infinity"])
+    assert found["fd_infinity_rand0"] < found["fd_rand0"]
 
 
 def test_only_what_is_asked_for_is_made(extractor):
@@ -162,7 +171,7 @@ def test_too_few_images_leave_numbers_out_instead_of_inventing_them(extractor):
 
 
 def test_an_unknown_metric_is_named(extractor):
-    with pytest.raises(ValueError, match="unknown metrics fid; expected some of fd, kid"):
+    with pytest.raises(ValueError, match="unknown metrics fid; expected some of fd, fd_infinity, kid"):
         score(discs(10), discs(12), extractor, metrics=["fid"])
 
 
