@@ -31,7 +31,7 @@ _TOC_FIGURES = etree.XPath(
     "//*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img') or contains(@class, 'toc-graphic')"
     " or contains(@class, 'graphicalAbstract')]/descendant-or-self::img"
 )
-_HEADING = re.compile(r"^(?:abstract|summary|resumen|résumé|zusammenfassung)(?:[.:]\s*|\s+|$)", re.IGNORECASE)
+_HEADING = re.compile(r"^(?i:abstract|summary|resumen|résumé|zusammenfassung)(?:[.:]\s*|\s+(?=[^a-z])|$)")
 _LONGEST_ABSTRACT = 8_000  # characters; what is longer under such a name is a whole article
 _BLURB = re.compile(r"peer[- ]reviewed.{0,80}\bjournal\b|\bjournal\b.{0,80}peer[- ]reviewed|open[- ]access resource", re.IGNORECASE)
 _WITHDRAWN_TITLE = re.compile(r"^\[?(?:retracted(?: article)?|withdrawn(?: article)?)\s*[:\]]", re.IGNORECASE)

@@ -2,9 +2,9 @@
 
 https://www.crossref.org/documentation/retrieve-metadata/rest-api/
 
-The start address says what is asked for, for instance https://api.crossref.org/works?filter=issn:0002-7863&rows=200&offset=0 or …&rows=1000&cursor=*;
-a `mailto` in it is kept from page to page (the crawl's user agent names the contact as well). With `offset`, which Crossref bounds at 10,000, pages
-keep their addresses from night to night.
+The start address says what is asked for, for instance https://api.crossref.org/works?filter=issn:0002-7863&rows=200 or …&rows=1000&cursor=*; a
+`mailto` in it is kept from page to page (the crawl's user agent names the contact as well). Without a cursor pages are counted with `offset`, which
+Crossref bounds at 10,000; such pages keep their addresses from night to night, while a cursor is another one every time.
 
 Retractions: a notice whose `update-to` names another DOI gives a Withdrawal of that DOI and is no paper itself; a work whose `updated-by` names a
 retraction says so of itself. There are no pictures in Crossref.
@@ -36,7 +36,7 @@ _NOTICES = _WITHDRAWING | {
     "crrctn",
 }
 _MOST_OFFSET = 10_000
-_HEADING = re.compile(r"^abstract[.:]?\s+(?=[^a-z])", re.IGNORECASE)
+_HEADING = re.compile(r"^(?i:abstract)[.:]?\s+(?=[^a-z])")
 
 
 @tolerant
@@ -65,7 +65,12 @@ def parse(page: Page) -> Parsed:
             problems.append(Problem(doi or page.url, "a work without DOI or title; it is left out"))
         else:
             papers.setdefault(paper.key, paper)
-    links = tuple(Link(url, "api") for url in [_next_url(page.url, message, len(items))] if url)
+    links: tuple[Link, ...] = ()
+    try:
+        if url := _next_url(page.url, message, len(items)):
+            links = (Link(url, "api"),)
+    except ValueError as error:
+        problems.append(Problem(page.url, clean(str(error))))
     return Parsed(papers=tuple(papers.values()), links=links, withdrawals=tuple(withdrawals), problems=tuple(problems))
 
 
@@ -143,25 +148,27 @@ def _licence(item: dict[str, Any]) -> str:
 
 
 def _next_url(url: str, message: dict[str, Any], found: int) -> str:
-    """The address of the following answer; '' after the last one."""
+    """The address of the following answer; '' after the last one. Raises ValueError where Crossref gives no more of them."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     rows = int(query["rows"]) if query.get("rows", "").isdigit() else 20
-    if found == 0 or found < rows:
+    if found == 0 or found < rows or "sample" in query or not isinstance(message.get("items"), list):
         return ""
     if "cursor" in query:
         following = _text(message.get("next-cursor"))
         if not following or following == query["cursor"]:
             return ""
         query["cursor"] = following
-    elif "offset" in query:
-        start = int(query["offset"]) + rows if query["offset"].isdigit() else rows
-        total = message.get("total-results")
-        if start + rows > _MOST_OFFSET or (isinstance(total, int) and start >= total):
-            return ""
-        query["offset"] = str(start)
     else:
-        return ""
+        start = (int(query["offset"]) if query.get("offset", "").isdigit() else 0) + rows
+        total = message.get("total-results")
+        if isinstance(total, int) and start >= total:
+            return ""
+        if start + rows > _MOST_OFFSET:
+            raise ValueError(
+                f"Crossref counts to {_MOST_OFFSET:,} works, of {total} asked for; add `cursor=*` to the start address, or ask for fewer by a filter"
+            )
+        query["offset"] = str(start)
     return urlunsplit(parts._replace(query=urlencode(query, safe="*:,@")))
 
 
