@@ -126,6 +126,7 @@ def build_papers(
     merged = merge(histories, picture_at=pictures.at, picture_changes=pictures.changes)
     wanted = Requests(requests)
     rows, withdrawn = _sort_out(config, merged, wanted, rejected, facts)
+    rejected += _missing_pictures(rows, raw)
     images = _image_rows(rows, pictures, histories)
     facts.unknown_requests = wanted.unknown
     with OutputFolder(target) as output:
@@ -203,6 +204,23 @@ def _tombstone(paper: MergedPaper, serial: int, why: Withdrawn) -> dict:
         "since": why.since,
         "image_sha256": paper.fields.image_sha256 or paper.last_picture or None,
     }
+
+
+def _missing_pictures(rows: Sequence[dict], raw: RawPages) -> list[dict]:
+    """A record for each paper whose picture has an address but is not stored; the paper itself stays."""
+    known = {problem.url: f"{problem.kind}: {problem.words}" for problem in raw.problems()}
+    return [
+        rejected_row(
+            row["source"],
+            row["image_url"],
+            row["first_crawl"],
+            "picture_not_stored",
+            known.get(row["image_url"], "no crawl has stored a picture from this address, or it is gone"),
+            row["id"],
+        )
+        for row in rows
+        if row["image_url"] and not row["image_sha256"]
+    ]
 
 
 def _image_rows(rows: Sequence[dict], pictures: StoredPictures, histories: Sequence[PageHistory]) -> list[dict]:

@@ -120,6 +120,17 @@ def test_a_picture_that_was_not_stored_gives_way_to_one_that_was(tmp_path):
     assert rows(tmp_path / "papers")[0]["image_url"] == "http://letters.example/1.png"
 
 
+def test_a_picture_that_is_not_stored_is_told_and_its_paper_stays(tmp_path):
+    store = Store(tmp_path / "raw").page(LIST, paper(1, image_url="http://letters.example/1.png"))
+    facts = build(store, tmp_path / "papers")
+    (row,) = table(tmp_path / "papers", "rejected")
+    assert facts.papers == 1 and (row["reason"], row["where"], row["id"]) == (
+        "picture_not_stored",
+        "http://letters.example/1.png",
+        rows(tmp_path / "papers")[0]["id"],
+    )
+
+
 def test_a_picture_that_two_papers_share_has_one_row(tmp_path):
     store = Store(tmp_path / "raw")
     store.page(LIST, paper(1, image_url="http://letters.example/1.png"), paper(2, image_url="http://letters.example/1.png", licence="CC0-1.0"))
