@@ -16,11 +16,8 @@ _GAP_PX = 4
 
 def write_contact_sheet(path: Path, members: Sequence[tuple[Path, str]]) -> None:
     """The new PNG `path`: these members of dataset zips in rows of eight, each reduced to at most 128 px."""
-    zips: dict[Path, StoredZip] = {}
-    cells = []
-    for file, member in members:
-        pixels = decode_png(zips.setdefault(file, StoredZip(file)).read(member))
-        cells.append(_reduced(pixels))
+    zips = {file: StoredZip(file) for file in {file for file, _ in members}}
+    cells = [_reduced(decode_png(zips[file].read(member))) for file, member in members]
     step = max(cell.shape[0] for cell in cells) + _GAP_PX
     columns = min(_COLUMNS, len(cells))
     rows = -(-len(cells) // columns)

@@ -80,7 +80,7 @@ class ImageMaker:
         self._chunks_per_shard = -(-config.images_per_shard // PICTURES_PER_CHUNK)
         key = hashlib.sha256(f"{self.recipe} {config.images_per_shard}".encode()).hexdigest()
         self._handover = Handover(figment / "handover" / "toc_dataset", recipe=key, limit_bytes=config.handover_mib << 20)
-        self._pool = ThreadPoolExecutor(workers)
+        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
         self._zips: dict[str, StoredZip] = {}
         # A sibling that has a picture, or will never ask because there is no such size, needs none.
         self._siblings_have = {
@@ -95,7 +95,8 @@ class ImageMaker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
         self._handover.close()
 
     def make(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Made]:
@@ -134,7 +135,9 @@ class ImageMaker:
             return taken
         lacking = self._sizes_lacking(number, {row["sha256"] for row in todo})
         jobs = [(self._original(row), [self.size, *lacking[row["sha256"]]]) for row in todo]
-        results = dict(zip((row["sha256"] for row in todo), self._pool.map(lambda job: _make_sizes(job[0], job[1], self._config), jobs), strict=True))
+        each = self._pool.map if self._pool else map
+        made = each(lambda job: _make_sizes(job[0], job[1], self._config), jobs)
+        results = dict(zip((row["sha256"] for row in todo), made, strict=True))
         gifts: dict[int, dict[str, Made]] = {}
         work: Counter = Counter()
         for key, (by_size, done) in results.items():
