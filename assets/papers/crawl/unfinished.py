@@ -11,7 +11,7 @@ file.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -46,7 +46,10 @@ class Done:
     page: StoredPage | None = None
 
     def to_json(self) -> str:
-        return json.dumps({key: value for key, value in asdict(self).items() if value not in ("", None)}, default=_moment, ensure_ascii=False)
+        values = {key: value for key, value in vars(self).items() if value not in ("", None)}
+        if self.page is not None:
+            values["page"] = vars(self.page)
+        return json.dumps(values, default=_moment, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, line: str) -> "Done":
