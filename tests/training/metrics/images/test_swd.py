@@ -104,7 +104,7 @@ def test_directions_are_of_unit_length_and_512():
 
 
 def test_noise_of_twenty_on_noisy_images_gives_the_published_check_numbers():
-    """The check's known answer is 19.76 / 21.53 / 21.60, mean 20.97, at three levels. How many images it had is not told; what chance leaves says 64."""
+    """The check's known answer is 19.76 / 21.53 / 21.60, mean 20.97, at three levels. How many images is not told; what chance leaves says 64."""
     reals = noise(64, side=64)
     shaken = reals + numpy.random.default_rng(1).uniform(-20, 20, reals.shape)
     found = distance_between(reals, numpy.clip(shaken, 0, 255).astype(numpy.uint8))
