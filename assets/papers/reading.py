@@ -1,6 +1,5 @@
 """Read every stored page through the page object of its source, version by version."""
 
-import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -77,10 +76,14 @@ def _version(raw: RawPages, record: StoredPage, read: PageObject, memo: ParsedMe
 def _parse(raw: RawPages, record: StoredPage, read: PageObject) -> Parsed:
     page = raw.page(record)
     try:
-        return dataclasses.replace(read(page), links=())
+        parsed = read(page)
     except Exception as error:  # noqa: BLE001 - a page object must not raise; one that does must not cost the other pages
         words = f"the page object failed: {type(error).__name__}: {str(error)[:200]}; this is a defect of it, not of the page"
         return Parsed(problems=(Problem(record.url, words),))
+    # Without a key a paper could be taken for any other that has none.
+    named = tuple(paper for paper in parsed.papers if paper.key.strip())
+    nameless = Problem(record.url, f"{len(parsed.papers) - len(named)} papers without a key (DOI, identifier or address); they are left out")
+    return Parsed(named, (), parsed.withdrawals, (*parsed.problems, nameless) if len(named) < len(parsed.papers) else parsed.problems)
 
 
 def _note_problems(source: str, record: StoredPage, version: Version, rejected: list[dict]) -> None:

@@ -8,6 +8,7 @@
 The first three end when the source says otherwise again; the last ends when the entry is removed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,6 +21,8 @@ from training.common.params import read_yaml
 Reason = Literal["on_request", "retracted", "deleted", "gone"]
 # Where several hold, the first is told.
 REASONS: tuple[Reason, ...] = ("on_request", "retracted", "deleted", "gone")
+
+_SCHEME = re.compile(r"^https?://")
 
 
 class RetractionsError(Exception):
@@ -103,8 +106,8 @@ class Requests:
 
 
 def _plain(name: str) -> str:
-    """A DOI in any spelling, or an id or address without letter case and final slash."""
-    return plain_doi(name) or name.strip().lower().rstrip("/")
+    """A DOI in any spelling, or an id or address without letter case, scheme and final slash."""
+    return plain_doi(name) or _SCHEME.sub("", name.strip().lower()).rstrip("/")
 
 
 @dataclass

@@ -3,13 +3,17 @@
 import datetime
 import hashlib
 import random
+import tempfile
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("warcio", reason="warcio is not installed (extra: scrape)")
 pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
 
+import hypothesis.strategies as st
 import pyarrow.parquet as pq
+from hypothesis import given, settings
 
 from assets.papers import build as build_module
 from assets.papers.build import BuildError, PapersConfig, main
@@ -103,6 +107,18 @@ def test_a_new_picture_at_the_same_address_changes_the_paper_and_keeps_the_old_s
     assert (old["sha256"], old["serial"], old["is_live"], old["paper_ids"], old["url"]) == (before["sha256"], 0, False, [], None)
     assert (new["serial"], new["is_live"], new["first_crawl"], new["paper_ids"]) == (1, True, 3, [row["id"]])
     assert facts.changed == 1 and facts.new == 0
+
+
+def test_a_picture_that_is_gone_twice_leaves_and_comes_back_under_its_old_serial(tmp_path):
+    store, url = two_pages(tmp_path), "http://letters.example/1.png"
+    store.gone(url, crawl=2, kind="image")
+    build(store, tmp_path / "papers")
+    assert rows(tmp_path / "papers")[0]["image_sha256"]
+    build(store.gone(url, crawl=3, kind="image"), tmp_path / "papers")
+    assert (rows(tmp_path / "papers")[0]["image_sha256"], rows(tmp_path / "papers")[0]["last_changed"]) == (None, day(3))
+    assert [image["is_live"] for image in table(tmp_path / "papers", "images")] == [False]
+    build(store.picture(url, picture(1), crawl=4), tmp_path / "papers")
+    assert [(image["serial"], image["is_live"], image["first_crawl"]) for image in table(tmp_path / "papers", "images")] == [(0, True, 1)]
 
 
 def test_a_picture_behind_a_redirect_is_found(tmp_path):
@@ -229,6 +245,30 @@ def test_building_after_every_crawl_equals_building_once(tmp_path):
     assert contents(tmp_path / "papers") == contents(tmp_path / "fresh")
 
 
+# What a listing says in a crawl: (number of the paper, title, picture) of each, and the pictures served that night (None: not found).
+_TOLD = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.integers(0, 2)), max_size=4, unique_by=lambda told: told[0])
+_SERVED = st.lists(st.sampled_from([None, 1, 2, 3]), min_size=3, max_size=3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(_TOLD, _SERVED), min_size=2, max_size=4))
+def test_what_later_crawls_bring_moves_no_serial_and_no_first_day(nights):
+    with tempfile.TemporaryDirectory() as folder:
+        root, store = Path(folder), Store(Path(folder) / "raw")
+        papers: dict[str, tuple] = {}
+        images: dict[str, tuple] = {}
+        for crawl, (told, served) in enumerate(nights, 1):
+            store.page(LIST, *(paper(n, title=f"A title {t}", image_url=f"http://letters.example/{p}.png") for n, t, p in told), crawl=crawl)
+            for place, seed in enumerate(served):
+                url = f"http://letters.example/{place}.png"
+                store.gone(url, crawl=crawl, kind="image") if seed is None else store.picture(url, picture(seed), crawl=crawl)
+            build(store, root / "papers")
+            now = {row["id"]: (row["serial"], row["first_crawl"], row["first_seen"]) for row in rows(root / "papers")}
+            seen = {row["sha256"]: (row["serial"], row["first_crawl"], row["first_seen"]) for row in table(root / "papers", "images")}
+            assert papers.items() <= now.items() and images.items() <= seen.items()
+            papers, images = now, seen
+
+
 def test_no_papers_at_all_are_an_empty_table(tmp_path):
     facts = build(Store(tmp_path / "raw"), tmp_path / "papers")
     assert facts.papers == 0 and rows(tmp_path / "papers") == [] and pq.read_schema(tmp_path / "papers/papers-00000.parquet").equals(PAPERS)
@@ -260,6 +300,13 @@ def test_what_cannot_be_used_is_set_aside_with_a_reason_and_a_place(tmp_path):
         article(5): "problem_on_page",
     }
     assert facts.papers == 0 and all(row["words"] for row in table(tmp_path / "papers", "rejected"))
+
+
+def test_papers_without_a_key_are_left_out_and_told(tmp_path):
+    store = Store(tmp_path / "raw").page(LIST, paper(1, key=""), paper(2, key=" "), paper(3))
+    assert build(store, tmp_path / "papers").papers == 1
+    (row,) = table(tmp_path / "papers", "rejected")
+    assert row["words"].startswith("2 papers without a key")
 
 
 def test_problems_of_pages_that_were_mended_are_forgotten(tmp_path):

@@ -147,7 +147,9 @@ def identifier(tmp_path) -> str:
     return next(row["id"] for row in rows(tmp_path / "first/papers") if row["doi"] == DOI)
 
 
-@pytest.mark.parametrize("name", ["id", DOI, DOI.upper(), f"https://doi.org/{DOI}", f"doi:{DOI}", ONE, f"{ONE}/", f"{ONE}.png"])
+@pytest.mark.parametrize(
+    "name", ["id", DOI, DOI.upper(), f"https://doi.org/{DOI}", f"doi:{DOI}", ONE, f"{ONE.replace('http', 'https')}/", f"{ONE}.png"]
+)
 def test_a_request_names_a_paper_in_any_of_its_names(tmp_path, name):
     name = identifier(tmp_path) if name == "id" else name
     request = Request(name, "the author asked", datetime.date(2026, 3, 4))
