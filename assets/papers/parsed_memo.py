@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@cache
 def _library(name: str) -> str:
     try:
         return f"{name} {importlib.metadata.version(name)}"
