@@ -5,11 +5,13 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import hypothesis.strategies as st
 import numpy
@@ -105,6 +107,26 @@ def test_the_card_counts_licences_and_lists_sources_and_shows_foreign_text_as_te
     assert "<script>" not in text and "](http" not in body
     with Image.open(tmp_path / "data/toc_dataset@32/contact_sheet.png") as sheet:
         assert sheet.size == (3 * 36 + 4, 36 + 4)
+
+
+@pytest.mark.shared_data
+def test_real_pictures_keep_their_pixels_and_are_small(tmp_path, shared_data):
+    files = sorted(path for path in (shared_data / "journals").rglob("*") if path.suffix.lower() in (".png", ".jpg", ".gif"))[::9]
+    pictures = start(tmp_path, [Picture(serial, file.read_bytes()) for serial, file in enumerate(files)])
+    config = TocDatasetConfig(sizes=[256, 128], images_per_shard=1_000)
+    facts = build(tmp_path, 256, config=config)
+    assert facts.pictures + facts.excluded.total() == len(files) > 30
+    images = ImageShards(tmp_path / "data/toc_dataset@256")
+    rows = rows_of(tmp_path / "data/toc_dataset@256/index.parquet")
+    compared = 0
+    for index, row in enumerate(rows):
+        with Image.open(io.BytesIO(pictures[row["serial"]].content)) as original:
+            if original.mode == "RGB" and "transparency" not in original.info and not original.getexif():
+                expected = plainly(pictures[row["serial"]].content, 256, 512)
+                assert numpy.array_equal(images.image(index).transpose(1, 2, 0), expected)
+                compared += 1
+    assert compared > 10
+    assert facts.bytes < 0.25 * len(images) * 256 * 256 * 3
 
 
 # One decode feeds all sizes.
@@ -253,7 +275,7 @@ _STATE = st.dictionaries(st.integers(0, 14), _FACTS, min_size=1, max_size=10)
 _BROKEN = {3, 11}
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(states=st.lists(_STATE, min_size=2, max_size=4), labels=st.sampled_from([None, "journal"]), data=st.data())
 def test_any_sequence_of_changes_gives_the_bytes_of_a_build_from_nothing(states, labels, data):
     config = dataclasses.replace(SMALL, labels=labels)
@@ -269,7 +291,8 @@ def test_any_sequence_of_changes_gives_the_bytes_of_a_build_from_nothing(states,
                 pass
         return done
 
-    with tempfile.TemporaryDirectory() as folder:
+    # Waiting for the disk after each of hundreds of builds would prove nothing here.
+    with tempfile.TemporaryDirectory() as folder, mock.patch("training.common.output_folder.sync"):
         root = Path(folder)
         for state in states:
             done = attempt(root / "kept", state, data.draw(st.permutations([64, 32, 16])))
@@ -303,6 +326,39 @@ def test_the_program_builds_the_size_asked_for(tmp_path):
     assert len(ImageShards(tmp_path / "data/toc_dataset@16")) == 5
     wrong = run(tmp_path, "128")
     assert (wrong.returncode, "toc_dataset.sizes has no 128; sizes there: 32, 16" in wrong.stderr) == (2, True)
+
+
+_DIES_AT_ITS_FOURTH_SHARD = """
+import os, signal
+from assets.papers import toc_dataset
+
+write_shard, calls = toc_dataset.write_shard, []
+
+def deadly(*arguments):
+    calls.append(arguments)
+    if len(calls) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_shard(*arguments)
+
+toc_dataset.write_shard = deadly
+toc_dataset.main(["64", "--workers", "1"])
+"""
+
+
+def test_a_program_killed_in_the_middle_leaves_nothing_in_the_way(tmp_path):
+    start(tmp_path, [Picture(serial) for serial in range(600)])
+    (tmp_path / "params.yaml").write_text("toc_dataset:\n  sizes: [64, 32, 16]\n  canvas_px: 64\n  images_per_shard: 64\n")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    killed = subprocess.run([sys.executable, "-c", _DIES_AT_ITS_FOURTH_SHARD], cwd=tmp_path, env=environment, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "data/toc_dataset@64").exists()
+    config = dataclasses.replace(SMALL, images_per_shard=64)
+    # What it had handed over of 4 x 64 pictures is taken; its own size is lost.
+    assert [build(tmp_path, size, config=config).work.decodes for size in (32, 64, 16)] == [600 - 256, 256, 0]
+    start(tmp_path / "fresh", [Picture(serial) for serial in range(600)])
+    for size in (16, 32, 64):
+        build(tmp_path / "fresh", size, config=config)
+        assert bytes_of(tmp_path / f"fresh/data/toc_dataset@{size}") == bytes_of(tmp_path / f"data/toc_dataset@{size}")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
+from assets.papers.tables import TOC_IMAGES
 from assets.papers.toc_dataset import TocDatasetConfig, build_dataset
 from training.common.reporting import Reporter
 from training.common.stored_zip import StoredZipWriter
@@ -49,11 +50,7 @@ def write_toc_images(folder: Path, pictures: list[Picture], *, per_shard: int = 
                     archive.add(f"{picture.sha256}.png", picture.content)
                     member = {"sha256": picture.sha256, "serial": picture.serial, "shard": name, "member": f"{picture.sha256}.png"}
                     rows.append({**member, "paper_ids": [f"p{picture.serial}"], **picture.facts})
-    schema = pa.schema(
-        [(name, pa.string()) for name in ("sha256", "shard", "member", "licence", "source", "journal")]
-        + [("serial", pa.int64()), ("year", pa.int32()), ("tdm_reserved", pa.bool_()), ("paper_ids", pa.list_(pa.string()))]
-    )
-    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "index.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, TOC_IMAGES), folder / "index.parquet")
     return folder
 
 
