@@ -1,6 +1,6 @@
 """The blur that configuration R needs at the beginning: D sees pictures out of focus first, or it would soon judge by frequencies G cannot make yet.
 
-Source: Karras et al. 2021, section 4 and appendix E (StyleGAN3-R): a Gaussian of 10 pixels over the first 200 thousand pictures at batch 32.
+Source: Karras et al. 2021, sections 3.2 and 4, and appendices (StyleGAN3-R): a Gaussian of 10 pixels over the first 200 thousand pictures at batch 32.
 """
 
 import numpy as np

@@ -156,7 +156,7 @@ def input_spec(config: StyleGAN3Config) -> InputSpec:
 
 
 def layer_schedule(config: StyleGAN3Config) -> tuple[LayerSpec, ...]:
-    """The `num_layers` synthesis layers and ToRGB, first to last. Source: Karras et al. 2021, section 3.2 and appendix D."""
+    """The `num_layers` synthesis layers and ToRGB, first to last. Source: Karras et al. 2021, section 3.2 and appendices."""
     signals = _signals(config)
     return tuple(_layer(config, index, signals[max(index - 1, 0)], signal) for index, signal in enumerate(signals))
 

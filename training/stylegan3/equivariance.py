@@ -1,6 +1,6 @@
 """How well a generator's pictures follow when its input is moved: equivariance to translation, in decibels.
 
-Source: Karras et al. 2021, section 3.1 and appendix E.3 (EQ-T). A model without aliasing reaches about 60 dB, one with texture sticking about 20.
+Source: Karras et al. 2021, section 3.1 and appendices (EQ-T). A model without aliasing reaches about 60 dB, one with texture sticking about 20.
 """
 
 import math

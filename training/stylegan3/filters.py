@@ -9,8 +9,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+# A block of a banded matrix spans about this many places of its longer side: wide enough to keep an accelerator busy, narrow enough to skip zeros.
+_BLOCK = 128
+# Splitting a matrix into blocks is worth it when it saves this part of the work.
+_WORTHWHILE = 1 / 3
 # Lengths inside a layer are rounded up to this many rows of zeros: tensor cores want aligned rows, and zeros change nothing.
 _ALIGNMENT = 8
+
+
+class Block(NamedTuple):
+    """Rows of a banded matrix, and the columns outside of which they are zero; both as first and end."""
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
 
 
 class FilteringMatrices(NamedTuple):
@@ -123,6 +134,21 @@ def separable_terms(kernel: np.ndarray, *, tolerance: float) -> tuple[np.ndarray
     rank = int((values > values[0] * tolerance).sum())
     scale = np.sqrt(values[:rank])
     return (left[:, :rank] * scale).T, right[:rank] * scale[:, None]
+
+
+def band_blocks(matrix: np.ndarray) -> tuple[Block, ...]:
+    """The matrix as blocks of rows that leave out most of its zeros; a single one where that would save little."""
+    rows, columns = matrix.shape
+    height = max(_BLOCK * rows // max(rows, columns) // _ALIGNMENT, 1) * _ALIGNMENT
+    blocks = []
+    for first in range(0, rows, height):
+        touched = np.flatnonzero(matrix[first : first + height].any(axis=0))
+        low, high = (touched[0], touched[-1] + 1) if len(touched) else (0, 1)
+        # Aligned at both ends, as far as the matrix goes.
+        columns_of_block = (int(low) // _ALIGNMENT * _ALIGNMENT, min(-(-int(high) // _ALIGNMENT) * _ALIGNMENT, columns))
+        blocks.append(Block((first, min(first + height, rows)), columns_of_block))
+    work = sum((block.rows[1] - block.rows[0]) * (block.columns[1] - block.columns[0]) for block in blocks)
+    return tuple(blocks) if work < (1 - _WORTHWHILE) * rows * columns else (Block((0, rows), (0, columns)),)
 
 
 def _check_cutoff(cutoff: float, rate: float) -> None:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from training.stylegan3.config import InputSpec, LayerSpec, StyleGAN3Config, input_spec, layer_schedule
-from training.stylegan3.filters import filtering_matrices, kaiser_sinc, radial_kaiser_jinc
-from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, Dense, compute_dtype, filtered_lrelu, modulated_convolution, normalise_second_moment
+from training.stylegan3.filters import band_blocks, filtering_matrices, kaiser_sinc, radial_kaiser_jinc
+from training.stylegan3.layers import BandedMatrix, Dense, LayerFilters, compute_dtype, filtered_lrelu, modulated_convolution, normalise_second_moment
 
 MODEL_TYPE = "stylegan3"
 _OUTPUT_SCALE = 0.25
@@ -31,7 +31,7 @@ class Mapping(nn.Module):
     """Latents z [B, z_dim], and labels c [B, label_dim] where there are labels, to intermediate latents.
 
     z_dim 0 embeds labels alone (the discriminator's use). Returns w [B, w_dim].
-    Source: Karras et al. 2019, section 2; normalisation and labels: Karras et al. 2020 (ADA), appendix.
+    Source: Karras et al. 2019, section 2; normalisation and labels: Karras et al. 2020 (ADA), appendices.
     """
 
     def __init__(self, *, z_dim: int, label_dim: int, w_dim: int, depth: int) -> None:
@@ -93,7 +93,7 @@ class FourierInput(nn.Module):
     """A field of sine waves, moved and turned by w and by `transform`, then mixed: w [B, w_dim] → [B, C, size, size].
 
     transform: buffer [3, 3], settable: where the content at a place of the output is taken from (the inverse of how the picture moves), in units of
-    the picture's side. Source: Karras et al. 2021, section 3.2 and appendix F.
+    the picture's side. Source: Karras et al. 2021, section 3.2 and appendices.
     """
 
     transform: Tensor
@@ -144,12 +144,12 @@ class FourierInput(nn.Module):
 
 
 class SynthesisLayer(nn.Module):
-    """Modulated convolution, bias and filtered leaky ReLU; without filters and nonlinearity it is ToRGB. Source: Karras et al. 2021, figure 4b."""
+    """Modulated convolution, bias and filtered leaky ReLU; without filters and nonlinearity it is ToRGB. Source: Karras et al. 2021, figure 4."""
 
     magnitude_ema: Tensor
     up_filter: Tensor | None
     down_filter: Tensor | None
-    up_matrix: Tensor
+    up: Tensor
     down_vertical: Tensor
     down_horizontal: Tensor
 
@@ -184,15 +184,13 @@ class SynthesisLayer(nn.Module):
         x = x + bias if factor is None else torch.addcmul(bias, x, factor.to(dtype)[:, :, None, None])
         if spec.is_torgb:
             return x.clamp(-self.conv_clamp, self.conv_clamp)
-        return filtered_lrelu(
-            x,
-            up=self.up_matrix,
-            down_vertical=self.down_vertical,
-            down_horizontal=self.down_horizontal,
-            slope=LRELU_SLOPE,
-            gain=LRELU_GAIN,
-            clamp=self.conv_clamp,
-        )
+        return filtered_lrelu(x, self.filters, clamp=self.conv_clamp)
+
+    @property
+    def filters(self) -> LayerFilters:
+        """The filters as matrices, where the weights are; not for ToRGB, which has none."""
+        buffers = (self.up, self.down_vertical, self.down_horizontal)
+        return LayerFilters(*(BandedMatrix(matrix, *blocks) for matrix, blocks in zip(buffers, self._blocks, strict=True)))
 
     def _set_matrices(self, up_filter: np.ndarray | None, down_filter: np.ndarray | None) -> None:
         if self.spec.is_torgb:
@@ -206,8 +204,9 @@ class SynthesisLayer(nn.Module):
             down=self.spec.down,
             padding=self.spec.padding,
         )
-        for name, matrix in zip(("up_matrix", "down_vertical", "down_horizontal"), matrices, strict=True):
+        for name, matrix in matrices._asdict().items():
             self.register_buffer(name, torch.as_tensor(matrix, dtype=self.weight.dtype, device=self.weight.device), persistent=False)
+        self._blocks = tuple((band_blocks(matrix), band_blocks(matrix.T)) for matrix in matrices)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         # Filters may come with the weights; the matrices are made from them.

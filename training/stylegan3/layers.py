@@ -4,7 +4,7 @@ Shapes: B pictures, C channels, H x W pixels, margins included. Activations are 
 matrix product without a copy, and convolutions find the layout that accelerators prefer.
 """
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,31 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from training.stylegan3.config import Precision
+from training.stylegan3.filters import Block, FilteringMatrices, band_blocks
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5
+
+
+class BandedMatrix(NamedTuple):
+    """A matrix and what of it, and of its transpose, is worth multiplying."""
+
+    matrix: Tensor
+    blocks: tuple[Block, ...]
+    transposed_blocks: tuple[Block, ...]
+
+
+class LayerFilters(NamedTuple):
+    """A layer's filters, as `filters.FilteringMatrices` describes them."""
+
+    up: BandedMatrix
+    down_vertical: BandedMatrix
+    down_horizontal: BandedMatrix
+
+
+def layer_filters(matrices: FilteringMatrices) -> LayerFilters:
+    """Those matrices as tensors in their own precision."""
+    return LayerFilters(*(BandedMatrix(torch.from_numpy(matrix), band_blocks(matrix), band_blocks(matrix.T)) for matrix in matrices))
 
 
 def compute_dtype(precision: Precision, *, device: torch.device, weights: torch.dtype) -> torch.dtype:
@@ -32,7 +54,7 @@ def normalise_second_moment(x: Tensor) -> Tensor:
 class Dense(nn.Module):
     """Fully connected layer with equalised learning rate: weights are stored as N(0, 1) / lr_multiplier and scaled when used.
 
-    Source: Karras et al. 2018, section 4.1; learning-rate multiplier: Karras et al. 2019, appendix C.
+    Source: Karras et al. 2018, section 4.1; learning-rate multiplier: Karras et al. 2019, appendices.
     """
 
     def __init__(
@@ -57,7 +79,7 @@ def modulated_convolution(
     x: [B, C, H, W]. weight: [O, C, k, k]. styles: [B, C]. input_gain: scalar. Picture b's own weights are weight * styles[b], each filter of them
     divided by its norm with `demodulate`, times input_gain. Scaling input channels before, and output channels after, one shared convolution is the
     same, exactly. Sums are in float32, the convolution in the precision of x.
-    Source: Karras et al. 2020 (StyleGAN2), equations 1 and 3. Normalising both factors first: Karras et al. 2021, appendix D.
+    Source: Karras et al. 2020 (StyleGAN2), equations 1 and 3. Normalising both factors first: Karras et al. 2021, appendices.
     """
     fan_in = weight[0].numel()
     factor = None
@@ -73,26 +95,17 @@ def modulated_convolution(
     return functional.conv2d(scaled, weight, padding=padding), factor
 
 
-def filtered_lrelu(
-    x: Tensor, *, up: Tensor, down_vertical: Tensor, down_horizontal: Tensor, slope: float = LRELU_SLOPE, gain: float = LRELU_GAIN, clamp: float
-) -> Tensor:
-    """Upsample, leaky ReLU times `gain`, clamp to ±clamp, downsample; filters as matrices (`filters.FilteringMatrices`).
+def filtered_lrelu(x: Tensor, filters: LayerFilters, *, slope: float = LRELU_SLOPE, gain: float = LRELU_GAIN, clamp: float) -> Tensor:
+    """Upsample, leaky ReLU times `gain`, clamp to ±clamp, downsample; both filters as matrices.
 
     x: [B, C, in, in], bias added already. Returns [B, C, out, out]. Differentiable once. Equals `filtered_lrelu_reference`.
-    Source: Karras et al. 2021, figure 4a and appendix D.
+    Source: Karras et al. 2021, sections 2 and 3, figure 4.
     """
-    B, C, _, _ = x.shape
-    middle, out = len(up), len(down_horizontal)
+    up, down_vertical, down_horizontal = filters
     # The gain is positive, so it may come before the leaky ReLU: half of it into each axis.
-    up = (up * gain**0.5).to(x.dtype)
-    y = x.permute(0, 2, 3, 1)
-    y = _along_height(up, _along_width(up, y))
-    y = _LeakyClamp.apply(y, slope, clamp)
-    y = _along_height(down_vertical.to(x.dtype), y)
-    # Rows are (place, term): seen as more columns, the horizontal matrix filters and adds the terms up at once.
-    y = _along_width(down_horizontal.to(x.dtype), y.reshape(B, out, -1, C))
-    assert y.shape[2] == out, f"{tuple(y.shape)} after {middle} rows, expected {out}"
-    return y.permute(0, 3, 1, 2)
+    matrices = (matrix.to(x.dtype) for matrix in (up.matrix * gain**0.5, down_vertical.matrix, down_horizontal.matrix))
+    blocks = tuple((one.blocks, one.transposed_blocks) for one in filters)
+    return _FilteredLeakyReLU.apply(x, *matrices, blocks, slope, clamp)
 
 
 def filtered_lrelu_reference(
@@ -126,7 +139,9 @@ def filtered_lrelu_reference(
 def filter_both_axes(x: Tensor, matrix: Tensor) -> Tensor:
     """The matrix along both axes of every channel; differentiable any number of times. x: [B, C, in, in] → [B, C, out, out]."""
     matrix = matrix.to(x.dtype)
-    return _along_width(matrix, _along_height(matrix, x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+    B, C, side, _ = x.shape
+    y = torch.matmul(matrix, x.permute(0, 2, 3, 1).reshape(B, side, side * C))
+    return torch.matmul(matrix, y.view(B, -1, side, C)).permute(0, 3, 1, 2)
 
 
 def _filter_valid(x: Tensor, kernel: Tensor) -> Tensor:
@@ -136,31 +151,63 @@ def _filter_valid(x: Tensor, kernel: Tensor) -> Tensor:
     return functional.conv2d(x, kernel.flip(0, 1).to(x.dtype).expand(channels, 1, -1, -1), groups=channels)
 
 
-def _along_width(matrix: Tensor, x: Tensor) -> Tensor:
-    """x: [B, H, W, C] → [B, H, W', C]."""
-    return torch.matmul(matrix, x)
+_AllBlocks = tuple[tuple[tuple[Block, ...], tuple[Block, ...]], ...]
 
 
-def _along_height(matrix: Tensor, x: Tensor) -> Tensor:
-    """x: [B, H, W, C] → [B, H', W, C]."""
-    B, H, W, C = x.shape
-    return torch.matmul(matrix, x.reshape(B, H, W * C)).view(B, -1, W, C)
+class _FilteredLeakyReLU(torch.autograd.Function):
+    """All of `filtered_lrelu` between its matrices: the backward pass runs the transposed matrices in the opposite order.
 
-
-class _LeakyClamp(torch.autograd.Function):
-    """Leaky ReLU and clamp in place, remembering one tensor for both: the sign and the size of the result say which branch was taken."""
+    One tensor is remembered, at the highest rate: its signs and sizes say which branch of the leaky ReLU and of the clamp was taken.
+    """
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, slope: float, clamp: float) -> Tensor:
-        y = functional.leaky_relu_(x, slope).clamp_(-clamp, clamp)
-        ctx.mark_dirty(x)
-        ctx.save_for_backward(y)
-        ctx.slope, ctx.clamp = slope, clamp  # type: ignore[attr-defined]
-        return y
+    def forward(
+        ctx: Any, x: Tensor, up: Tensor, down_vertical: Tensor, down_horizontal: Tensor, blocks: _AllBlocks, slope: float, clamp: float
+    ) -> Tensor:
+        (up_blocks, _), (vertical_blocks, _), (horizontal_blocks, _) = blocks
+        y = _along_width(up, x.permute(0, 2, 3, 1).contiguous(), up_blocks)
+        y = _along_height(up, y, up_blocks)
+        y = functional.leaky_relu_(y, slope).clamp_(-clamp, clamp)
+        ctx.save_for_backward(y, up, down_vertical, down_horizontal)
+        ctx.blocks, ctx.slope, ctx.clamp = blocks, slope, clamp
+        B, out, C = len(y), len(down_horizontal), y.shape[3]
+        y = _along_height(down_vertical, y, vertical_blocks)
+        # Rows are ordered by place, then term: seen as more columns, the horizontal matrix filters and adds the terms up at once.
+        y = _along_width(down_horizontal, y.view(B, out, -1, C), horizontal_blocks)
+        return y.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
-        (y,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        grad = torch.ops.aten.hardtanh_backward(grad, y, -ctx.clamp, ctx.clamp)  # type: ignore[attr-defined]
-        return torch.ops.aten.leaky_relu_backward(grad, y, ctx.slope, True), None, None  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        y, up, down_vertical, down_horizontal = ctx.saved_tensors
+        (_, up_blocks), (_, vertical_blocks), (_, horizontal_blocks) = ctx.blocks
+        B, middle, _, C = y.shape
+        grad = _along_width(down_horizontal.T, grad.permute(0, 2, 3, 1).contiguous(), horizontal_blocks)
+        grad = _along_height(down_vertical.T, grad.view(B, -1, middle, C), vertical_blocks)
+        torch.ops.aten.hardtanh_backward.grad_input(grad, y, -ctx.clamp, ctx.clamp, grad_input=grad)
+        torch.ops.aten.leaky_relu_backward.grad_input(grad, y, ctx.slope, True, grad_input=grad)
+        grad = _along_width(up.T, _along_height(up.T, grad, up_blocks), up_blocks)
+        return grad.permute(0, 3, 1, 2), None, None, None, None, None, None
+
+
+def _along_width(matrix: Tensor, x: Tensor, blocks: tuple[Block, ...]) -> Tensor:
+    """x: [B, H, W, C], contiguous → [B, H, W', C]."""
+    B, H, W, C = x.shape
+    return _multiply(matrix, x.view(B * H, W, C), blocks).view(B, H, -1, C)
+
+
+def _along_height(matrix: Tensor, x: Tensor, blocks: tuple[Block, ...]) -> Tensor:
+    """x: [B, H, W, C], contiguous → [B, H', W, C]."""
+    B, H, W, C = x.shape
+    return _multiply(matrix, x.view(B, H, W * C), blocks).view(B, -1, W, C)
+
+
+def _multiply(matrix: Tensor, x: Tensor, blocks: tuple[Block, ...]) -> Tensor:
+    """The matrix [M, K] times each of x [N, K, L], block by block: [N, M, L]. A compiler is given the whole matrix, which it can look into."""
+    if len(blocks) == 1 or torch.compiler.is_compiling():
+        return torch.matmul(matrix, x)
+    product = x.new_empty(len(x), len(matrix), x.shape[2])
+    for rows, columns in blocks:
+        part = matrix[slice(*rows), slice(*columns)].expand(len(x), -1, -1)
+        torch.bmm(part, x[:, slice(*columns)], out=product[:, slice(*rows)])
+    return product

@@ -5,6 +5,7 @@ import torch
 
 from training.stylegan3.config import StyleGAN3Config
 from training.stylegan3.discriminator import Discriminator, minibatch_deviation
+from training.stylegan3.losses import r1_penalty
 
 from .tiny import TINIEST, make_discriminator
 
@@ -102,3 +103,20 @@ def test_nothing_leaves_the_clamp():
     with torch.no_grad():
         block.skip.weight.zero_()
     assert block(None, torch.randn(1, 3, 16, 16) * 100).abs().max() <= 0.1 * 0.5**0.5 + 1e-6
+
+
+def test_low_precision_stays_close_also_under_the_gradient_penalty(monkeypatch):
+    discriminator = make_discriminator()
+    images = torch.randn(4, 3, 16, 16, requires_grad=True)
+    logits = discriminator(images)
+    penalty = r1_penalty(logits, images).detach()
+    monkeypatch.setattr(
+        "training.stylegan3.discriminator.compute_dtype", lambda precision, **_: torch.float32 if precision == "float32" else torch.float16
+    )
+    low = discriminator(images)
+    assert low.dtype is torch.float32
+    torch.testing.assert_close(low, logits, atol=0.01, rtol=0.01)
+    low_penalty = r1_penalty(low, images)
+    torch.testing.assert_close(low_penalty.detach(), penalty, rtol=0.02, atol=0)
+    low_penalty.sum().backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in discriminator.parameters())

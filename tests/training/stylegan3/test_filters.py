@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from training.stylegan3.config import StyleGAN3Config, layer_schedule
 from training.stylegan3.filters import (
+    band_blocks,
     downsample_matrix,
     filtering_matrices,
     kaiser_sinc,
@@ -104,3 +105,23 @@ def test_lengths_inside_a_layer_are_multiples_of_eight():
     matrices = filtering_matrices(kernel, kernel, in_size=38, up=2, down=2, padding=(9, 8))
     assert matrices.up.shape == (88, 38)
     assert (matrices.down_vertical.shape, matrices.down_horizontal.shape) == ((36, 88), (36, 88))
+
+
+@given(taps=st.integers(1, 24), length=st.integers(100, 400), down=st.integers(1, 4), is_transposed=st.booleans())
+def test_blocks_hold_all_of_a_matrix_but_zeros(taps, length, down, is_transposed):
+    matrix = downsample_matrix(np.ones(taps), length=length, down=down)
+    matrix = matrix.T if is_transposed else matrix
+    blocks = band_blocks(matrix)
+    rest = matrix.copy()
+    for rows, columns in blocks:
+        rest[slice(*rows), slice(*columns)] = 0
+    assert not rest.any()
+    assert [blocks[0].rows[0], *(block.rows[1] for block in blocks)] == [*(block.rows[0] for block in blocks), len(matrix)]
+
+
+def test_blocks_save_most_of_the_work_on_large_pictures_and_are_left_out_on_small_ones():
+    kernel = kaiser_sinc(12, cutoff=2, width=12, rate=32)
+    large, small = (downsample_matrix(kernel, length=length, down=2) for length in (562, 88))
+    blocks = band_blocks(large)
+    assert sum(np.diff(block.rows)[0] * np.diff(block.columns)[0] for block in blocks) < large.size / 3
+    assert len(band_blocks(small)) == 1

@@ -217,6 +217,31 @@ def test_a_saved_generator_comes_back_bit_for_bit(tmp_path):
     assert (tmp_path / "generator.safetensors").read_bytes() == first
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 0.01), (torch.bfloat16, 0.1)])
+def test_low_precision_stays_close_and_reaches_every_parameter(monkeypatch, dtype, tolerance):
+    generator = make_generator(replace(TINIEST, low_precision_res=1))
+    kinds = [layer.spec.is_low_precision for layer in generator.synthesis.layers()]
+    assert any(kinds)
+    z = torch.randn(4, TINIEST.z_dim)
+    expected = generator(z).detach()
+    # As on an accelerator, where low precision is real.
+    monkeypatch.setattr("training.stylegan3.generator.compute_dtype", lambda precision, **_: torch.float32 if precision == "float32" else dtype)
+    images = generator(z)
+    assert images.dtype is torch.float32
+    assert 0 < (images - expected).abs().max() < tolerance * expected.std()
+    images.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() and parameter.grad.any() for parameter in generator.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about what its own compiler does
+def test_the_generator_compiles_whole():
+    generator = make_generator()
+    z = torch.randn(2, TINIEST.z_dim)
+    compiled = torch.compile(generator, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(z), generator(z))
+
+
 def test_copies_share_nothing():
     generator = make_generator()
     other = copy.deepcopy(generator)

@@ -12,6 +12,7 @@ from training.stylegan3.layers import (
     filter_both_axes,
     filtered_lrelu,
     filtered_lrelu_reference,
+    layer_filters,
     modulated_convolution,
     normalise_second_moment,
 )
@@ -81,13 +82,13 @@ def test_the_fast_path_equals_the_definition(seed, up, down, up_taps, down_taps,
     expected = filtered_lrelu_reference(
         x, up_kernel=up_kernel, down_kernel=down_kernel, up=up, down=down, padding=(low, high), bias=bias, clamp=clamp
     )
-    matrices = fast_matrices(up_kernel, down_kernel, size=size, up=up, down=down, padding=(low, high))
-    torch.testing.assert_close(filtered_lrelu(x + bias[:, None, None], **matrices, clamp=clamp), expected, rtol=1e-11, atol=1e-11)
+    filters = fast_filters(up_kernel, down_kernel, size=size, up=up, down=down, padding=(low, high))
+    torch.testing.assert_close(filtered_lrelu(x + bias[:, None, None], filters, clamp=clamp), expected, rtol=1e-11, atol=1e-11)
 
 
-def fast_matrices(up_kernel, down_kernel, *, size, up, down, padding):
+def fast_filters(up_kernel, down_kernel, *, size, up, down, padding):
     matrices = filtering_matrices(up_kernel.numpy(), down_kernel.numpy(), in_size=size, up=up, down=down, padding=padding, tolerance=1e-15)
-    return {name: torch.from_numpy(matrix) for name, matrix in matrices._asdict().items()}
+    return layer_filters(matrices)
 
 
 @pytest.mark.parametrize("is_radial", [False, True])
@@ -99,8 +100,25 @@ def test_the_fast_path_equals_the_definition_with_the_filters_of_the_network(up,
     design = radial_kaiser_jinc if is_radial else kaiser_sinc
     down_kernel = torch.from_numpy(np.ascontiguousarray(design(12, cutoff=8, width=12, rate=rate)))
     x = torch.randn(2, 3, 38, 38, dtype=torch.float64, requires_grad=True)
-    fast = filtered_lrelu(x, **fast_matrices(up_kernel, down_kernel, size=38, up=up, down=2, padding=padding), clamp=1.5)
+    fast = filtered_lrelu(x, fast_filters(up_kernel, down_kernel, size=38, up=up, down=2, padding=padding), clamp=1.5)
     slow = filtered_lrelu_reference(x, up_kernel=up_kernel, down_kernel=down_kernel, up=up, down=2, padding=padding, clamp=1.5)
+    torch.testing.assert_close(fast, slow, rtol=1e-11, atol=1e-11)
+    upstream = torch.randn_like(slow)
+    ours, theirs = (torch.autograd.grad(y, x, upstream)[0] for y in (fast, slow))
+    torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("is_radial", [False, True])
+def test_filtering_in_blocks_gives_the_same_result(is_radial, monkeypatch):
+    monkeypatch.setattr("training.stylegan3.filters._BLOCK", 16)
+    torch.manual_seed(0)
+    up_kernel = torch.from_numpy(kaiser_sinc(12, cutoff=6, width=20, rate=64))
+    down_kernel = torch.from_numpy((radial_kaiser_jinc if is_radial else kaiser_sinc)(12, cutoff=8, width=12, rate=64))
+    filters = fast_filters(up_kernel, down_kernel, size=36, up=2, down=2, padding=(9, 8))
+    assert min(len(filters.up.blocks), len(filters.down_vertical.blocks), len(filters.down_vertical.transposed_blocks)) > 1
+    x = torch.randn(2, 2, 36, 36, dtype=torch.float64, requires_grad=True)
+    fast = filtered_lrelu(x, filters, clamp=1.5)
+    slow = filtered_lrelu_reference(x, up_kernel=up_kernel, down_kernel=down_kernel, up=2, down=2, padding=(9, 8), clamp=1.5)
     torch.testing.assert_close(fast, slow, rtol=1e-11, atol=1e-11)
     upstream = torch.randn_like(slow)
     ours, theirs = (torch.autograd.grad(y, x, upstream)[0] for y in (fast, slow))
@@ -110,18 +128,18 @@ def test_the_fast_path_equals_the_definition_with_the_filters_of_the_network(up,
 def test_the_gradient_of_the_fast_path_is_that_of_finite_differences():
     torch.manual_seed(0)
     kernel = torch.from_numpy(kaiser_sinc(12, cutoff=2, width=12, rate=32))
-    matrices = fast_matrices(kernel, kernel, size=8, up=2, down=2, padding=(9, 8))
+    filters = fast_filters(kernel, kernel, size=8, up=2, down=2, padding=(9, 8))
     x = torch.randn(1, 2, 8, 8, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: filtered_lrelu(x, **matrices, clamp=1.0), (x,))
+    assert torch.autograd.gradcheck(lambda x: filtered_lrelu(x, filters, clamp=1.0), (x,))
 
 
 def test_memory_layout_does_not_change_the_result():
     torch.manual_seed(0)
     kernel = torch.from_numpy(kaiser_sinc(12, cutoff=2, width=12, rate=32))
-    matrices = fast_matrices(kernel, kernel, size=12, up=2, down=2, padding=(9, 8))
+    filters = fast_filters(kernel, kernel, size=12, up=2, down=2, padding=(9, 8))
     x = torch.randn(2, 5, 12, 12, dtype=torch.float64)
     rows, channels_last = (
-        filtered_lrelu(x.contiguous(memory_format=layout), **matrices, clamp=256.0) for layout in (torch.contiguous_format, torch.channels_last)
+        filtered_lrelu(x.contiguous(memory_format=layout), filters, clamp=256.0) for layout in (torch.contiguous_format, torch.channels_last)
     )
     torch.testing.assert_close(rows, channels_last)
 
@@ -131,7 +149,7 @@ def test_the_input_of_the_fast_path_is_left_as_it_was():
     ones = torch.ones(1, dtype=torch.float64)
     x = torch.randn(1, 2, 8, 8, dtype=torch.float64)
     before = x.clone()
-    filtered_lrelu(x, **fast_matrices(ones, ones, size=8, up=1, down=1, padding=(0, 0)), clamp=0.1)
+    filtered_lrelu(x, fast_filters(ones, ones, size=8, up=1, down=1, padding=(0, 0)), clamp=0.1)
     assert torch.equal(x, before)
 
 
