@@ -54,6 +54,7 @@ strike strong sub sup tt u underline wbr xref
 """
 # Elements a plain string may carry; anything else between angle brackets (such as <x^2>) is the author's own.
 _KNOWN = BLOCKS | frozenset(_INLINE_WORDS.split())
+_LONGEST = 200_000  # characters; no title or abstract is as long, and papers sets aside what is longer than it allows
 _ORDINAL = {"st", "nd", "rd", "th", "er", "re", "e", "a", "o"}
 
 
@@ -87,6 +88,7 @@ def clean(text: str) -> str:
 
 def plain_text(text: str) -> str:
     """`clean` text of a string that may carry entities and markup, also when they were escaped more than once. Idempotent."""
+    text = text[:_LONGEST]
     for _ in range(50):  # each round peels one layer; nobody but an attacker wraps more
         plainer = clean(_without_markup(_without_entities(text)))
         if plainer == text:

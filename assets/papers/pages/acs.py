@@ -49,6 +49,7 @@ _SCRIPTS = etree.XPath(".//script")
 _WITH_DOI = etree.XPath(".//@doi | .//@data-doi | .//input/@value")
 _PAGE_DATE = etree.XPath(f"//*[@id='date' or {_has_class('coverDate')}]")
 
+_DEEPEST_ITEM = 8  # an end tag that is missing puts the next item into this one
 _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 _TITLE_CLASSES = {"issue-item_title", "art_title"}
 _ISSUE_PATH = re.compile(r"^/toc/([^/]+)/([0-9]+)/([0-9][^/]*)/?$")
@@ -92,7 +93,12 @@ def _read(page: Page, *, follow_articles: bool) -> Parsed:
     papers: dict[str, Paper] = {}
     links: list[Link] = []
     problems: list[Problem] = []
-    for item in _ITEMS(root):
+    items = _ITEMS(root)
+    everything = set(items)
+    for item in items:
+        if sum(around in everything for around in item.iterancestors()) > _DEEPEST_ITEM:
+            problems.append(Problem(page.url, f"items nested more than {_DEEPEST_ITEM} deep; expected a list of them; the inner ones are left out"))
+            break
         paper = _paper(item, page, root)
         if paper is None:
             problems.append(

@@ -5,15 +5,18 @@ and `python -m http.server`; a JSON list of names or of objects with `name` and 
 A name that ends in / is a folder, whose listing is an index page. What a listing says of a file besides its name is the link's fingerprint.
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from lxml import etree
+
 from assets.papers.items import Link, Page, PageKind, Parsed
 from assets.papers.pages.facts import fingerprint, join
 from assets.papers.pages.markup import descendants, html_tree, json_of, name_of, text_of, tolerant, xml_tree
-from assets.papers.text import decode
+from assets.papers.text import clean, decode
 
 # The files that hold papers; pictures are asked for when a paper shows them.
 KINDS: Mapping[str, PageKind] = {
@@ -54,10 +57,17 @@ def _entries(page: Page) -> Iterator[tuple[str, str]]:
         yield from _sitemap_entries(page)
     else:
         for anchor in html_tree(page).iter("a"):
-            stated = anchor.get("data-fingerprint")
-            parent = anchor.getparent()
-            beside = text_of(parent).removeprefix(text_of(anchor)).strip() if name_of(parent) == "li" else (anchor.tail or "").strip()
-            yield anchor.get("href") or "", stated or beside
+            yield anchor.get("href") or "", anchor.get("data-fingerprint") or _beside(anchor)
+
+
+def _beside(anchor: etree._Element) -> str:
+    """The text after a link up to the next one, where listings write size and time."""
+    parts = [anchor.tail or ""]
+    for element in itertools.islice(anchor.itersiblings(), 5):
+        if element.tag == "a":
+            break
+        parts += [text_of(element), element.tail or ""]
+    return clean(" ".join(parts))
 
 
 def _json_entries(value: Any) -> Iterator[tuple[str, str]]:

@@ -16,9 +16,13 @@ from assets.papers.pages.front_matter import front_matter, text_fact
 from assets.papers.pages.markup import tolerant
 from assets.papers.text import decode, plain_text
 
-_IN_MARKDOWN = re.compile(r"!\[[^\]]*\]\(\s*<?([^()\s<>]+(?:\([^()\s]*\)[^()\s<>]*)*)|<img\s[^>]*?src\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
+_IN_MARKDOWN = re.compile(
+    r"!\[[^\]\n]{0,300}\]\(\s{0,9}<?([^()\s<>]{1,500}(?:\([^()\s]{0,500}\)[^()\s<>]{0,500}){0,5})|<img\s[^>]{0,300}?src\s{0,9}=\s{0,9}[\"']?([^\"'\s>]{1,500})",
+    re.IGNORECASE,
+)
 _ASSETS = re.compile(r"^(?:https?://[^/]+)?/?(?:\{\{[^}]*\}\})?(?:/[\w.-]+)??/+(assets/.+)$")
 _PICTURE = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?|bmp)$", re.IGNORECASE)
+_MOST_CHARACTERS = 1_000_000  # of a post, searched for its picture
 _NOT_POSTS = re.compile(r"/assets/")
 
 
@@ -54,7 +58,7 @@ def parse(page: Page) -> Parsed:
 def _own_pictures(url: str, facts: dict, body: str) -> Iterator[str]:
     """Pictures under /assets/, beside the folder `_posts`, whatever base path the posts write before it."""
     root = url.partition("/_posts/")[0] + "/"
-    for address in [text_fact(facts, "image", "thumbnail"), *(match[1] or match[2] for match in _IN_MARKDOWN.finditer(body))]:
+    for address in [text_fact(facts, "image", "thumbnail"), *(match[1] or match[2] for match in _IN_MARKDOWN.finditer(body[:_MOST_CHARACTERS]))]:
         own = _ASSETS.match(address.strip())
         is_foreign = address.startswith("http") and urlsplit(address).netloc != urlsplit(url).netloc
         if own and not is_foreign and _PICTURE.search(own[1]):

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from functools import cache, wraps
+from functools import lru_cache, wraps
 from html.entities import html5
 from typing import Any
 
@@ -19,8 +19,8 @@ _NOT_TEXT = {"script", "style", "noscript", "template", "annotation", "annotatio
 _SPECIAL = _NOT_TEXT | {"math", "tex-math", "alternatives"}
 _SCRIPTS = {"sub", "sup"}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
-_DOCTYPE = re.compile(r"<!DOCTYPE\s[^\[>]*(\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
+_END_OF_SUBSET = re.compile(r"\]\s*>")
+_NOT_SPACE = re.compile(r"\S")
 _NAMED = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});")
 _XML_NAMES = {"amp", "lt", "gt", "quot", "apos", "AMP", "LT", "GT", "QUOT"}
 _TEX_BODY = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
@@ -51,7 +51,7 @@ def html_tree(page: Page) -> etree._Element:
 def xml_tree(text: str, *, recover: bool = False) -> etree._Element:
     """The root element of an XML text. A document type with its own entity declarations is dropped whole, so nothing can expand."""
     text = _NAMED.sub(lambda match: html5.get(f"{match[1]};", match[0]) if match[1] not in _XML_NAMES else match[0], text)
-    text = _DOCTYPE.sub("", _XML_DECLARATION.sub("", _CONTROL.sub(" ", text), count=1), count=1)
+    text = _without_document_type(_CONTROL.sub(" ", text))
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -68,13 +68,39 @@ def xml_tree(text: str, *, recover: bool = False) -> etree._Element:
     return root
 
 
+def _without_document_type(text: str) -> str:
+    """The text without what comes before its first element: declaration, comments, document type."""
+    place = 0
+    while True:
+        place = _after_spaces(text, place)
+        if text.startswith("<!--", place):
+            end = text.find("-->", place) + 3
+        elif text.startswith("<?", place):
+            end = text.find("?>", place) + 2
+        elif text[place : place + 9].upper() == "<!DOCTYPE":
+            end, subset = text.find(">", place) + 1, text.find("[", place)
+            if -1 < subset < end:
+                found = _END_OF_SUBSET.search(text, subset)
+                end = found.end() if found else 0
+        else:
+            return text[place:]
+        if end <= place:
+            return text[place:]  # it never ends, which the parser says better
+        place = end
+
+
+def _after_spaces(text: str, place: int) -> int:
+    found = _NOT_SPACE.search(text, place)
+    return found.start() if found else len(text)
+
+
 def name_of(element: etree._Element) -> str:
     """The element's name in lower case, without namespace."""
     tag = element.tag
     return _bare_name(tag) if isinstance(tag, str) else ""
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _bare_name(tag: str) -> str:
     return tag.rpartition("}")[2].rpartition(":")[2].lower()
 

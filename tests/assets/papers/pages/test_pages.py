@@ -184,3 +184,37 @@ def test_a_cover_meant_for_social_media_is_no_picture_of_the_paper():
     page = saved_page("acs/article")
     (paper,) = acs.parse(Page(page.url, page.body.replace(b"article_abstract-img", b"other"), "article", page.source)).papers
     assert paper.image_url == ""
+
+
+HOSTILE = {
+    "markdown pictures without end": b"---\ntitle: x\n---\n" + b"![" * 80_000,
+    "img without end": b"---\ntitle: x\n---\n" + b"<img " * 40_000,
+    "document types without end": b"<!DOCTYPE a [" * 12_000,
+    "comments": b"<!-- -->" * 20_000 + b"<x",
+    "declarations": b"<?xml ?>" * 20_000,
+    "anchors in one list item": b"<ul><li>" + b'<a href="x.html">x</a> y ' * 8_000,
+    "items in items": b'<div class="issue-item">' * 6_000,
+    "list items": b'<div class="issue-item"><p>' * 3_000 + b"x" * 50_000,
+    "quotes in scripts": b'<div class="articleBox"><script>' + b"'a" * 80_000,
+    "many tag names": b"".join(b"<t%d>" % number for number in range(20_000)),
+    "metadata": b'<meta name="citation_title" content="a &amp;amp;amp; <b <b <b">' * 3_000,
+    "one long title": b'<meta name="citation_title" content="' + b"<i>x</i>" * 20_000 + b'">',
+    "spaces": b"---\nx: y" + b" " * 60_000 + b"z\n  - : bad\n---\n",
+    "linked data": b'<script type="application/ld+json">{"@type": "Article", "name": [' + b'["x"],' * 20_000 + b'"t"]}</script>',
+    "cells": b"b'" + b"\\\\" * 80_000,
+    "records": b"<ListRecords>" + b"<record><header><identifier>a</identifier></header></record>" * 3_000 + b"</ListRecords>",
+    "fields": b"<record><header><identifier>a</identifier></header><metadata>" + b"<title>x</title>" * 10_000 + b"</metadata></record>",
+    "figures": b"<article><front><article-meta><title-group><article-title>x</article-title></title-group></article-meta></front>"
+    + b"<fig>" * 200
+    + b"</fig>" * 200
+    + b"</article>",
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_pages_take_no_more_time_than_their_length(hostile):
+    for name, parse in PAGES.items():
+        for kind in ("index", "article"):
+            begin = time.process_time()
+            parse(Page("http://a.example/_posts/x/", HOSTILE[hostile], kind, "source"))
+            assert time.process_time() - begin < 5, (name, kind)
