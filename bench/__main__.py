@@ -17,6 +17,7 @@ BENCHES = {
     "smiles_pass": "the molecules stage beside a bare RDKit loop",
     "molecule_metrics": "molecule metrics beside the reference functions of MOSES",
     "frechet": "the Frechet distance beside the matrix root of scipy",
+    "image_dataset": "the ToC image dataset beside padding to disk and a StyleGAN dataset tool",
     "sampling": "PolyGPT's sampling with its cache beside the loop without",
 }
 RESULTS = Path(__file__).with_name("results")
