@@ -229,7 +229,7 @@ class RawPages:
         if not path.is_file():
             return []
         try:
-            table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
+            table = pq.ParquetFile(path, page_checksum_verification=True).read()
         except (OSError, pa.ArrowInvalid) as error:
             raise RawPagesError(f"{path}: cannot be read ({error}); {_REMEDY}") from None
         if table.schema.names != schema.names:

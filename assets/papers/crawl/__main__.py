@@ -12,7 +12,7 @@ from pathlib import Path
 
 from assets.papers.crawl.config import JournalPagesConfig
 from assets.papers.raw_pages import RawPagesError
-from training.common.params import load_params
+from training.common.params import ParamsError, load_params
 from training.common.program import program
 from training.common.reporting import Reporter
 
@@ -33,6 +33,8 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     from assets.papers.raw_pages import RawPages
 
     config = load_params(arguments.params, "journal_pages", JournalPagesConfig, overrides=arguments.overrides)
+    if problem := config.unreachable_contact():
+        raise ParamsError(f"{arguments.params}: journal_pages.contact {problem}")
     target = arguments.data / "journal_pages"
     night = crawl(config, target, state=_STATE, reporter=reporter)
     with RawPages(target) as raw:

@@ -64,7 +64,7 @@ class SourceParams:
         if self.via and self.is_local:
             raise ValueError(f"source '{self.name}': `via` cannot go with `embedded` or `folder`, which bring their own proxy")
         if self.contact:
-            _check_contact(self.contact, where=f"source '{self.name}': contact", is_local=self.is_local)
+            _check_contact(self.contact, where=f"source '{self.name}': contact")
         for name, value in (("delay_s", self.delay_s), ("max_pages", self.max_pages)):
             if value is not None and value < 0:
                 raise ValueError(f"source '{self.name}': {name} must not be negative, found {value}")
@@ -117,7 +117,7 @@ class JournalPagesConfig:
         twice = [name for name, count in Counter(source.name for source in self.sources).items() if count > 1]
         if twice:
             raise ValueError(f"sources names '{twice[0]}' twice")
-        _check_contact(self.contact, where="contact", is_local=all(source.is_local for source in self.sources))
+        _check_contact(self.contact, where="contact")
         for name in ("max_delay_s", "target_concurrency", "concurrency_per_host", "timeout_s", "max_body_mib", "revisit_after_days"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0, found {getattr(self, name)}")
@@ -126,6 +126,17 @@ class JournalPagesConfig:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
         for source in self.sources:
             find_page_object(source.page)
+
+    def unreachable_contact(self) -> str | None:
+        """What is wrong with the contact of a source that belongs to others; None when somebody can be reached everywhere."""
+        for source in self.sources:
+            contact = source.contact or self.contact
+            host = urlsplit(contact).hostname or contact.rpartition("@")[2]
+            if not source.is_local and _NOBODY.search(host):
+                return (
+                    f"'{contact}' reaches nobody, and source '{source.name}' is not ours; set journal_pages.contact to an address that you read"
+                )
+        return None
 
     def user_agent(self, source: SourceParams | None = None) -> str:
         """What the crawl calls itself: product, version, and who to write to."""
@@ -141,10 +152,7 @@ def _covers(name: str, host: str) -> bool:
     return host.endswith(name[1:]) or host == name[2:] if name.startswith("*.") else host == name
 
 
-def _check_contact(contact: str, *, where: str, is_local: bool) -> None:
+def _check_contact(contact: str, *, where: str) -> None:
     is_page = urlsplit(contact).scheme in {"http", "https"} and bool(urlsplit(contact).hostname)
     if not contact.isascii() or not contact.isprintable() or not (is_page or _EMAIL.fullmatch(contact)):
         raise ValueError(f"{where} must be an e-mail address or a web page where publishers can reach you, found '{contact[:80]}'")
-    host = (urlsplit(contact).hostname or "") if is_page else contact.rpartition("@")[2]
-    if not is_local and _NOBODY.search(host):
-        raise ValueError(f"{where} '{contact}' reaches nobody; sites of others may be crawled only with an address that is read")

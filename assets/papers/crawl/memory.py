@@ -86,7 +86,7 @@ def store_identity(folder: Path) -> str:
 def load_memory(path: Path, identity: str) -> Memory | None:
     """The memory written for the store of that identity; None when it is missing, damaged or another store's."""
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = pq.ParquetFile(path).read()
     except (FileNotFoundError, OSError, pa.ArrowInvalid):
         return None
     if (table.schema.metadata or {}).get(b"store") != identity.encode() or table.schema.names != _SCHEMA.names:
