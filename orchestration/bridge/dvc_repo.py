@@ -6,6 +6,7 @@ process take turns at a lock of ours, because DVC keeps state per process.
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -79,7 +80,7 @@ class StageStore:
                 if not moved:
                     repo.stage_cache.save(stage)
                     stage.commit()
-                    stage.dvcfile.dump_stages([stage], update_pipeline=False)
+                    _write_lock_entry(repo, stage)
                 return moved
 
         return self._patiently(record)
@@ -142,6 +143,20 @@ def as_text(params: object) -> str:
 def differing(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
     """The keys whose values differ, in order."""
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+
+def _write_lock_entry(repo: Any, stage: Any) -> None:
+    """Enter the stage in dvc.lock. DVC writes that file in place: who reads meanwhile finds half of it, and a kill leaves half of it. So a copy is
+    written, which then takes its place.
+    """
+    lockfile = stage.dvcfile._lockfile
+    final, scratch = Path(lockfile.path), Path(repo.tmp_dir) / f"dvc.lock.{os.getpid()}"
+    scratch.unlink(missing_ok=True)
+    if final.exists():
+        shutil.copyfile(final, scratch)
+    lockfile.path = str(scratch)
+    lockfile.dump_stages([stage])
+    scratch.replace(final)
 
 
 def _stage(repo: Any, name: str) -> Any:

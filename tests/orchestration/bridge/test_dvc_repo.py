@@ -1,6 +1,8 @@
+import re
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -37,6 +39,25 @@ def test_inputs_that_differ_are_named_and_nothing_is_recorded(toy: Toy) -> None:
     assert store_of(toy).commit("rows", made_from=seen) == ["dvc.yaml", "params.yaml", "raw"]
     assert (toy.root / "dvc.lock").read_bytes() == before
     assert sorted((toy.root / ".dvc/cache/runs").rglob("*")) == runs
+
+
+def test_who_reads_the_lock_while_stages_are_recorded_always_finds_all_of_it(toy: Toy) -> None:
+    whole = set(toy.project().lock().entries)
+    is_done = threading.Event()
+    seen: list[set[str]] = []
+
+    def read() -> None:
+        while not is_done.is_set():
+            seen.append({line.strip(" :") for line in (toy.root / "dvc.lock").read_text().splitlines() if re.fullmatch(r"  \w+:", line)})
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for name in ["rows", "side", "evens", "total"]:
+        assert store_of(toy).commit(name, made_from=inputs_of(toy, name)) == []
+    is_done.set()
+    reader.join()
+    assert len(seen) > 100 and all(entries == whole for entries in seen)
+    assert not list((toy.root / ".dvc/tmp").glob("dvc.lock*"))
 
 
 def test_a_dependency_added_meanwhile_is_a_difference(toy: Toy) -> None:
