@@ -97,10 +97,9 @@ def read_article(page: Page, *, own_figure_only: bool = False) -> Paper | None:
     if not title:
         return None
     doi = _doi(data)
-    url = join(page.url, data.first("citation_abstract_html_url", "og:url")) or _canonical(data) or page.url
     return Paper(
-        key=doi or url,
-        url=url,
+        key=doi or page.url,  # not og:url, which many sites set to their front page
+        url=page.url,
         doi=doi,
         journal=plain_text(data.first("citation_journal_title", "prism.publicationname") or _journal(data) or data.first("og:site_name")),
         volume=plain_text(data.first("citation_volume", "prism.volume") or _of_whole(data, "volumeNumber")),

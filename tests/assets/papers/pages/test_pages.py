@@ -186,6 +186,12 @@ def test_a_cover_meant_for_social_media_is_no_picture_of_the_paper():
     assert paper.image_url == ""
 
 
+def test_pages_that_all_claim_the_address_of_the_front_page_stay_different_papers():
+    body = b'<meta property="og:title" content="T"><meta property="og:url" content="https://a.example/"><link rel="canonical" href="/">'
+    keys = {PAGES["article"](Page(f"https://a.example/{number}", body, "article", "source")).papers[0].key for number in range(2)}
+    assert len(keys) == 2
+
+
 HOSTILE = {
     "markdown pictures without end": b"---\ntitle: x\n---\n" + b"![" * 80_000,
     "img without end": b"---\ntitle: x\n---\n" + b"<img " * 40_000,
