@@ -5,6 +5,7 @@ probability p, independently for every picture; all randomness comes from the ge
 returned bit for bit.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from training.stylegan3.filters import upsample_matrix
-from training.stylegan3.layers import filter_both_axes
+from training.stylegan3.layers import BandedMatrix, banded, filter_both_axes
 
 Preset = Literal["text", "bgc", "bg", "none"]
 
@@ -204,11 +205,11 @@ def warp(images: Tensor, inverse: Tensor) -> Tensor:
     B, _, H, W = images.shape
     if H != W:
         raise ValueError(f"pictures must be square, found {H} x {W}")
-    up, down = (torch.as_tensor(matrix, device=images.device, dtype=images.dtype) for matrix in _resampling_matrices(H))
+    up, down = _resampling(H, images.device, images.dtype)
     fine = filter_both_axes(images, up)
     # The places that the filter on the way down will look at, in pixels of the original from the centre. The wavelet is not quite symmetric: it puts
     # what it filters a little aside, and expects it there on the way down.
-    count = down.shape[1]
+    count = down.matrix.shape[1]
     aside = _delay() / 2
     place = (torch.arange(count, device=images.device, dtype=torch.float32) + 0.5 - count / 2) / 2 - aside
     place = torch.stack([place.expand(count, count), place[:, None].expand(count, count), torch.ones(count, count, device=images.device)], dim=2)
@@ -223,6 +224,14 @@ def _delay() -> float:
     """How far the wavelet's filter moves slowly varying content, in its own samples; 0 for a symmetric one."""
     kernel = np.array(_SYM6)
     return float((np.arange(len(kernel)) * kernel).sum() / kernel.sum()) - (len(kernel) - 1) / 2
+
+
+@functools.lru_cache(maxsize=8)
+def _resampling(side: int, device: torch.device, dtype: torch.dtype) -> tuple[BandedMatrix, BandedMatrix]:
+    # Also what is first asked for in inference mode may later be needed for gradients.
+    with torch.inference_mode(mode=False):
+        up, down = (banded(matrix, torch.empty((), device=device, dtype=dtype)) for matrix in _resampling_matrices(side))
+    return up, down
 
 
 def _resampling_matrices(side: int) -> tuple[np.ndarray, np.ndarray]:

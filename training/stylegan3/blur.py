@@ -1,13 +1,12 @@
 """The blur that configuration R needs at the beginning: D sees pictures out of focus first, or it would soon judge by frequencies G cannot make yet.
 
-Source: Karras et al. 2021, sections 3.2 and 4, and appendices (StyleGAN3-R): a Gaussian of 10 pixels over the first 200 thousand pictures at batch 32.
+Source: Karras et al. 2021, section 3.2 and appendices: a Gaussian of 10 pixels over the first 200 thousand pictures at batch 32.
 """
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from training.stylegan3.layers import filter_both_axes
+from training.stylegan3.layers import banded, filter_both_axes
 
 _FIRST_SIGMA_PX = 10.0
 _FADE_KIMG_AT_32 = 200.0
@@ -25,7 +24,7 @@ def gaussian_blur(images: Tensor, sigma_px: float) -> Tensor:
     reach = round(sigma_px * _REACH_SIGMAS)
     if reach == 0:
         return images
-    return filter_both_axes(images, torch.as_tensor(_blur_matrix(images.shape[2], sigma_px, reach), dtype=images.dtype, device=images.device))
+    return filter_both_axes(images, banded(_blur_matrix(images.shape[2], sigma_px, reach), images))
 
 
 def _blur_matrix(side: int, sigma: float, reach: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Cfg = Literal["stylegan3-t", "stylegan3-r"]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
@@ -52,6 +52,9 @@ class StyleGAN3Config:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
+        for name, known in (("cfg", get_args(Cfg)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, found {getattr(self, name)!r}")
         if self.resolution < 16 or self.resolution & (self.resolution - 1):
             raise ValueError(f"resolution must be a power of two and at least 16, found {self.resolution}")
         if self.channels not in (1, 3):

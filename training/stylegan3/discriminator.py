@@ -16,7 +16,7 @@ from torch.nn import functional
 from training.stylegan3.config import StyleGAN3Config, discriminator_channels, lowest_low_precision_side
 from training.stylegan3.filters import downsample_matrix
 from training.stylegan3.generator import Mapping
-from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, Dense, compute_dtype, filter_both_axes
+from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, BandedMatrix, Dense, banded, compute_dtype, filter_both_axes
 
 _BLUR = (1.0, 3.0, 3.0, 1.0)
 _HALF_POWER = 0.5**0.5  # Two branches of equal power, each scaled by this, add up to that power.
@@ -116,13 +116,15 @@ class Convolution(nn.Module):
         blur = np.array(_BLUR) / sum(_BLUR)
         self.register_buffer("resample_filter", torch.as_tensor(np.outer(blur, blur), dtype=torch.float32))
         if halve_side is not None:
-            self.register_buffer("blur_matrix", torch.as_tensor(_halving_blur(blur, halve_side, kernel), dtype=torch.float32), persistent=False)
+            matrix = banded(_halving_blur(blur, halve_side, kernel), self.weight)
+            self.register_buffer("blur_matrix", matrix.matrix, persistent=False)
+            self._blocks = matrix.blocks, matrix.transposed_blocks
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         weight = (self.weight * self.weight[0].numel() ** -0.5).to(x.dtype)
         if self.halves:
             # A 1x1 convolution sees only the pixels that are kept, so that its blur drops the others at once.
-            x = functional.conv2d(filter_both_axes(x, self.blur_matrix), weight, stride=2 if self.kernel > 1 else 1)
+            x = functional.conv2d(filter_both_axes(x, BandedMatrix(self.blur_matrix, *self._blocks)), weight, stride=2 if self.kernel > 1 else 1)
         else:
             x = functional.conv2d(x, weight, padding=self.kernel // 2)
         if self.bias is not None:

@@ -16,8 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from training.stylegan3.config import InputSpec, LayerSpec, StyleGAN3Config, input_spec, layer_schedule
-from training.stylegan3.filters import band_blocks, filtering_matrices, kaiser_sinc, radial_kaiser_jinc
-from training.stylegan3.layers import BandedMatrix, Dense, LayerFilters, compute_dtype, filtered_lrelu, modulated_convolution, normalise_second_moment
+from training.stylegan3.filters import filtering_matrices, kaiser_sinc, radial_kaiser_jinc
+from training.stylegan3.layers import (
+    BandedMatrix,
+    Dense,
+    LayerFilters,
+    compute_dtype,
+    filtered_lrelu,
+    layer_filters,
+    modulated_convolution,
+    normalise_second_moment,
+)
 
 MODEL_TYPE = "stylegan3"
 _OUTPUT_SCALE = 0.25
@@ -170,7 +179,7 @@ class SynthesisLayer(nn.Module):
         """x: [B, C, in, in]. w: [B, w_dim]. Returns [B, C', out, out] in the precision of this layer."""
         if update_emas:
             with torch.no_grad():
-                magnitude = x.detach().to(self.magnitude_ema.dtype).square().mean()
+                magnitude = torch.linalg.vector_norm(x.detach(), dtype=self.magnitude_ema.dtype).square() / x.numel()
                 self.magnitude_ema.copy_(magnitude.lerp(self.magnitude_ema, self.magnitude_ema_beta))
         spec = self.spec
         styles = self.affine(w)
@@ -204,9 +213,10 @@ class SynthesisLayer(nn.Module):
             down=self.spec.down,
             padding=self.spec.padding,
         )
-        for name, matrix in matrices._asdict().items():
-            self.register_buffer(name, torch.as_tensor(matrix, dtype=self.weight.dtype, device=self.weight.device), persistent=False)
-        self._blocks = tuple((band_blocks(matrix), band_blocks(matrix.T)) for matrix in matrices)
+        filters = layer_filters(matrices, self.weight)
+        for name, filter_matrix in filters._asdict().items():
+            self.register_buffer(name, filter_matrix.matrix, persistent=False)
+        self._blocks = tuple((one.blocks, one.transposed_blocks) for one in filters)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         # Filters may come with the weights; the matrices are made from them.

@@ -6,6 +6,7 @@ matrix product without a copy, and convolutions find the layout that accelerator
 
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -34,9 +35,13 @@ class LayerFilters(NamedTuple):
     down_horizontal: BandedMatrix
 
 
-def layer_filters(matrices: FilteringMatrices) -> LayerFilters:
-    """Those matrices as tensors in their own precision."""
-    return LayerFilters(*(BandedMatrix(torch.from_numpy(matrix), band_blocks(matrix), band_blocks(matrix.T)) for matrix in matrices))
+def banded(matrix: np.ndarray, like: Tensor) -> BandedMatrix:
+    """The matrix as a tensor of the precision and on the device of `like`."""
+    return BandedMatrix(torch.as_tensor(matrix, dtype=like.dtype, device=like.device), band_blocks(matrix), band_blocks(matrix.T))
+
+
+def layer_filters(matrices: FilteringMatrices, like: Tensor) -> LayerFilters:
+    return LayerFilters(*(banded(matrix, like) for matrix in matrices))
 
 
 def compute_dtype(precision: Precision, *, device: torch.device, weights: torch.dtype) -> torch.dtype:
@@ -136,12 +141,14 @@ def filtered_lrelu_reference(
     return _filter_valid(y, down_kernel)[:, :, ::down, ::down]
 
 
-def filter_both_axes(x: Tensor, matrix: Tensor) -> Tensor:
+def filter_both_axes(x: Tensor, banded_matrix: BandedMatrix) -> Tensor:
     """The matrix along both axes of every channel; differentiable any number of times. x: [B, C, in, in] → [B, C, out, out]."""
+    matrix, blocks, transposed_blocks = banded_matrix
     matrix = matrix.to(x.dtype)
     B, C, side, _ = x.shape
-    y = torch.matmul(matrix, x.permute(0, 2, 3, 1).reshape(B, side, side * C))
-    return torch.matmul(matrix, y.view(B, -1, side, C)).permute(0, 3, 1, 2)
+    y = _BandedProduct.apply(matrix, x.permute(0, 2, 3, 1).reshape(B, side, side * C), blocks, transposed_blocks)
+    y = _BandedProduct.apply(matrix, y.view(B * len(matrix), side, C), blocks, transposed_blocks)
+    return y.view(B, len(matrix), len(matrix), C).permute(0, 3, 1, 2)
 
 
 def _filter_valid(x: Tensor, kernel: Tensor) -> Tensor:
@@ -188,6 +195,21 @@ class _FilteredLeakyReLU(torch.autograd.Function):
         torch.ops.aten.leaky_relu_backward.grad_input(grad, y, ctx.slope, True, grad_input=grad)
         grad = _along_width(up.T, _along_height(up.T, grad, up_blocks), up_blocks)
         return grad.permute(0, 3, 1, 2), None, None, None, None, None, None
+
+
+class _BandedProduct(torch.autograd.Function):
+    """`_multiply` with derivatives of any order in x: that of a linear map is its transpose, and that of the transpose the map itself."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, x: Tensor, blocks: tuple[Block, ...], transposed_blocks: tuple[Block, ...]) -> Tensor:
+        ctx.save_for_backward(matrix)
+        ctx.blocks, ctx.transposed_blocks = blocks, transposed_blocks
+        return _multiply(matrix, x, blocks)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None, None]:
+        (matrix,) = ctx.saved_tensors
+        return None, _BandedProduct.apply(matrix.T, grad, ctx.transposed_blocks, ctx.blocks), None, None
 
 
 def _along_width(matrix: Tensor, x: Tensor, blocks: tuple[Block, ...]) -> Tensor:

@@ -110,6 +110,8 @@ def test_every_layer_has_exactly_the_padding_that_gives_its_size(resolution, num
     [
         ({"resolution": 100}, "power of two"),
         ({"channels": 4}, "grey"),
+        ({"cfg": "stylegan2"}, "cfg must be one of stylegan3-t, stylegan3-r"),
+        ({"precision": "fp16"}, "precision must be one of"),
         ({"cbase": 0}, "cbase must be at least 1"),
         ({"num_critical": 14}, "num_critical"),
         ({"label_dim": -1}, "label_dim must not be negative"),

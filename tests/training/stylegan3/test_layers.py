@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from training.stylegan3.filters import filtering_matrices, kaiser_sinc, radial_kaiser_jinc
+from training.stylegan3.filters import downsample_matrix, filtering_matrices, kaiser_sinc, radial_kaiser_jinc
 from training.stylegan3.layers import (
     Dense,
+    banded,
     compute_dtype,
     filter_both_axes,
     filtered_lrelu,
@@ -88,7 +89,7 @@ def test_the_fast_path_equals_the_definition(seed, up, down, up_taps, down_taps,
 
 def fast_filters(up_kernel, down_kernel, *, size, up, down, padding):
     matrices = filtering_matrices(up_kernel.numpy(), down_kernel.numpy(), in_size=size, up=up, down=down, padding=padding, tolerance=1e-15)
-    return layer_filters(matrices)
+    return layer_filters(matrices, up_kernel)
 
 
 @pytest.mark.parametrize("is_radial", [False, True])
@@ -153,12 +154,15 @@ def test_the_input_of_the_fast_path_is_left_as_it_was():
     assert torch.equal(x, before)
 
 
-def test_filtering_both_axes_can_be_differentiated_twice():
+@pytest.mark.parametrize("block", [128, 8])
+def test_filtering_both_axes_can_be_differentiated_twice(block, monkeypatch):
+    monkeypatch.setattr("training.stylegan3.filters._BLOCK", block)
     torch.manual_seed(0)
-    matrix = torch.randn(3, 6, dtype=torch.float64)
-    x = torch.randn(2, 2, 6, 6, dtype=torch.float64, requires_grad=True)
-    torch.testing.assert_close(filter_both_axes(x, matrix), matrix @ x @ matrix.T)
-    assert torch.autograd.gradgradcheck(lambda x: filter_both_axes(x, matrix) ** 3, (x,))
+    x = torch.randn(2, 2, 30, 30, dtype=torch.float64, requires_grad=True)
+    matrix = banded(downsample_matrix(np.array([1.0, 2.0, 3.0]), length=30, down=2), x)
+    assert (len(matrix.blocks) > 1) == (block == 8)
+    torch.testing.assert_close(filter_both_axes(x, matrix), matrix.matrix @ x @ matrix.matrix.T)
+    assert torch.autograd.gradgradcheck(lambda x: filter_both_axes(x, matrix) ** 3, (x,), fast_mode=True)
 
 
 def test_a_dense_layer_begins_with_unit_output_whatever_its_learning_rate():
