@@ -2,8 +2,12 @@
 
 import random
 
-import numpy
 import pytest
+
+pytest.importorskip("isal", reason="isal is not installed (extra: images)")
+pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
+
+import numpy
 
 from bench import image_dataset
 from training.common.image_shards import ImageShards

@@ -6,11 +6,16 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("isal", reason="isal is not installed (extra: images)")
+pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
+pytest.importorskip("h5py", reason="h5py is not installed (extra: images)")
+
 import h5py
 import numpy
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 

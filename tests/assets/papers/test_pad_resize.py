@@ -1,8 +1,11 @@
 """Whatever the shape of the picture, the result is Pillow's resize of the whole white canvas, pixel for pixel."""
 
+import pytest
+
+pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
+
 import hypothesis.strategies as st
 import numpy
-import pytest
 from hypothesis import example, given, settings
 from PIL import Image
 

@@ -13,9 +13,13 @@ import zipfile
 from pathlib import Path
 from unittest import mock
 
+import pytest
+
+pytest.importorskip("isal", reason="isal is not installed (extra: images)")
+pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
+
 import hypothesis.strategies as st
 import numpy
-import pytest
 from hypothesis import given, settings
 from PIL import Image
 from ruamel.yaml import YAML

@@ -7,9 +7,13 @@ import pickle
 import resource
 import zipfile
 
+import pytest
+
+pytest.importorskip("isal", reason="isal is not installed (extra: images)")
+pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
+
 import hypothesis.strategies as st
 import numpy
-import pytest
 from hypothesis import given, settings
 from PIL import Image
 

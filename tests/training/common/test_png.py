@@ -4,9 +4,13 @@ import contextlib
 import io
 import zlib
 
+import pytest
+
+pytest.importorskip("isal", reason="isal is not installed (extra: images)")
+pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
+
 import hypothesis.strategies as st
 import numpy
-import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from PIL import Image

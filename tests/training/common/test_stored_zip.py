@@ -6,8 +6,11 @@ import shutil
 import subprocess
 import zipfile
 
-import hypothesis.strategies as st
 import pytest
+
+pytest.importorskip("isal", reason="isal is not installed (extra: images)")
+
+import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from training.common.stored_zip import DamagedZipError, StoredZip, StoredZipWriter
