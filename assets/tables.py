@@ -1,4 +1,4 @@
-"""The schema of every Parquet file the assets write, what each column means, and the one way to write them.
+"""The one way to write Parquet files, and the columns of the molecule tables; those of papers are in assets/papers/tables.py.
 
 Equal rows give equal bytes: codec, level, row group size and format version are pinned, no pandas metadata and no times are stored. The unit of a
 numeric column lies in the metadata of its field, under `unit`.
