@@ -94,8 +94,8 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
         print(f"{heading}: one abstract changed, one paper new, one retracted. Looking again:\n")
         is_done = (night or functools.partial(_night, root))()
     finally:
-        if not is_done:
-            # So that the same command publishes the same edition again, and the crawl goes on where it was.
+        if not is_done and _id_of(open_project(root), SOURCE) == before.ids[SOURCE]:
+            # It was not crawled, so the same command publishes the same edition again, and the crawl goes on where it was.
             write_edition(edition, state)
     if not is_done:
         return Exit.DISAGREES
@@ -131,7 +131,8 @@ def _require_made(project: Project) -> None:
     statuses = project_status(project)
     stale = [name for name in (SOURCE, *followers(project, [SOURCE])) if statuses[name].state != "fresh"]
     if stale:
-        raise CommandError(f"demo --nightly: {', '.join(stale)} must be up to date before a night can be compared with it; run `figment demo` first")
+        remedy = f"`figment materialize {' '.join(stale)}`" if _id_of(project, SOURCE) else "`figment demo`"
+        raise CommandError(f"demo --nightly: {', '.join(stale)} must be up to date before a night can be compared with it; run {remedy} first")
 
 
 def _tag(project: Project) -> bool:
@@ -144,8 +145,7 @@ def _tag(project: Project) -> bool:
 
 
 def take_snapshot(project: Project) -> Snapshot:
-    lock = project.lock()
-    ids = {name: (entry.output_id(stage) if (entry := lock.entries.get(name)) else None) for name, stage in project.graph.stages.items()}
+    ids = {name: _id_of(project, name) for name in project.graph.stages}
     files = {name: _listing(project, id) for name, id in ids.items() if id}
     images = {name: _contents(project, files[name]) for name in files if _is_one_of(name, _IMAGES)}
     return Snapshot(ids, files, _papers(project, files.get(PAPERS, {})), images)
@@ -248,6 +248,11 @@ def _title(snapshot: Snapshot, id: str) -> str:
 
 def _is_one_of(name: str, patterns: Collection[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _id_of(project: Project, name: str) -> str | None:
+    entry = project.lock().entries.get(name)
+    return entry.output_id(project.graph[name]) if entry else None
 
 
 def _listing(project: Project, id: str) -> dict[str, str]:
