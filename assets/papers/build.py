@@ -27,8 +27,9 @@ from assets.papers.page_objects import find_page_object
 from assets.papers.parsed_memo import ParsedMemo
 from assets.papers.pictures import StoredPictures, is_reserved
 from assets.papers.raw_pages import RawPages, RawPagesError
-from assets.papers.reading import UNKNOWN_LICENCE, UnknownPage, plain_text, read_pages, rejected_row
+from assets.papers.reading import UNKNOWN_LICENCE, UnknownPage, bounded, read_pages, rejected_row
 from assets.papers.tables import IMAGES, PAPERS, REJECTED_PAPERS, WITHDRAWN
+from assets.papers.text import clean
 from assets.papers.withdrawals import REASONS, Request, Requests, RetractionsError, Withdrawn, read_requests
 from assets.tables import table_from_rows, write_table
 from training.common.markdown import escape
@@ -37,7 +38,21 @@ from training.common.params import load_params
 from training.common.program import program
 from training.common.reporting import Reporter
 
-_TEXTS = ("doi", "journal", "volume", "issue", "pages", "title", "abstract", "image_url", "image_sha256", "url", "source", "language")
+_TEXTS = (
+    "doi",
+    "journal",
+    "volume",
+    "issue",
+    "pages",
+    "title",
+    "abstract",
+    "url",
+    "source",
+    "language",
+    "translation_of",
+    "image_url",
+    "image_sha256",
+)
 
 
 class BuildError(Exception):
@@ -168,7 +183,7 @@ def _sort_out(
 
 def _fault(config: PapersConfig, paper: MergedPaper) -> tuple[str, str] | None:
     """(reason, words) where the paper cannot be used."""
-    title, abstract = paper.fields.title.strip(), paper.fields.abstract
+    title, abstract = clean(paper.fields.title), clean(paper.fields.abstract)
     if not title:
         return "no_title", "no page gives it a title"
     if len(title) > config.max_title_chars:
@@ -180,12 +195,13 @@ def _fault(config: PapersConfig, paper: MergedPaper) -> tuple[str, str] | None:
 
 def _row(paper: MergedPaper, serial: int) -> dict:
     fields = paper.fields
-    texts = {name: getattr(fields, name).encode("utf-8", "replace").decode("utf-8") or None for name in (*_TEXTS, "translation_of")}
+    # Page objects give clean text; one of somebody's own may not, and no reordering or hidden sign may get further than this.
+    texts = {name: clean(getattr(fields, name)) or None for name in _TEXTS}
     return texts | {
         "id": paper.id,
         "serial": serial,
         "date": fields.date,
-        "licence": fields.licence or UNKNOWN_LICENCE,
+        "licence": clean(fields.licence) or UNKNOWN_LICENCE,
         "tdm_reserved": fields.tdm_reserved,
         "first_crawl": paper.first_crawl,
         "first_seen": paper.first_seen,
@@ -200,7 +216,7 @@ def _tombstone(paper: MergedPaper, serial: int, why: Withdrawn) -> dict:
         "serial": serial,
         "doi": plain_doi(paper.fields.doi) or None,
         "reason": why.reason,
-        "why": plain_text(why.why),
+        "why": bounded(why.why),
         "since": why.since,
         "image_sha256": paper.fields.image_sha256 or paper.last_picture or None,
     }

@@ -9,6 +9,7 @@ from assets.papers.merging import PageHistory, Version
 from assets.papers.parsed_memo import ParsedMemo, version_of
 from assets.papers.pictures import is_reserved
 from assets.papers.raw_pages import RawPages, StoredPage
+from assets.papers.text import clean
 
 UNKNOWN_LICENCE = "unknown"
 _WORDS_KEPT = 500
@@ -97,9 +98,9 @@ def _note_problems(source: str, record: StoredPage, version: Version, rejected: 
 
 def rejected_row(source: str, where: str, crawl: int, reason: str, words: str, id: str | None = None) -> dict:
     """A record of rejected.parquet."""
-    return {"source": source, "where": plain_text(where), "id": id, "crawl": crawl, "reason": reason, "words": plain_text(words)}
+    return {"source": source, "where": bounded(where), "id": id, "crawl": crawl, "reason": reason, "words": bounded(words)}
 
 
-def plain_text(text: str) -> str:
-    """Text that Parquet can hold, of bounded length."""
-    return text.encode("utf-8", "replace").decode("utf-8")[:_WORDS_KEPT]
+def bounded(text: str) -> str:
+    """Foreign words for a table: clean, and of bounded length."""
+    return clean(text[: 2 * _WORDS_KEPT])[:_WORDS_KEPT]

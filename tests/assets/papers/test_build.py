@@ -278,7 +278,8 @@ def test_hostile_titles_stay_data(tmp_path):
     titles = ["\u202eexe.gnp", "x" * 300, "../../etc/passwd", "| a | b |\n# c <script>", "=cmd()", "\ud800 lone", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢"]
     store = Store(tmp_path / "raw").page(LIST, *(paper(number, title=title) for number, title in enumerate(titles)))
     facts = build(store, tmp_path / "papers")
-    assert facts.papers == len(titles)
+    kept = {row["title"] for row in rows(tmp_path / "papers")}
+    assert facts.papers == len(titles) and {"exe.gnp", "x" * 300, "../../etc/passwd", "lone"} <= kept
     assert {path.name for path in (tmp_path / "papers").iterdir()} >= {"images.parquet", "withdrawn.parquet", "rejected.parquet"}
     shown = build_module._examples(tmp_path / "papers")
     assert "<script>" not in shown and len(shown.splitlines()) == 2 + len(rows(tmp_path / "papers")[4:])
