@@ -17,6 +17,7 @@ BAD_INPUT = (ValueError, TypeError, KeyError, IndexError, AttributeError, Overfl
 
 _NOT_TEXT = {"script", "style", "noscript", "template", "annotation", "annotation-xml", "svg", "graphic", "inline-graphic", "fn", "object-id"}
 _SPECIAL = _NOT_TEXT | {"math", "tex-math", "alternatives"}
+_MARKERS = {"fn", "aff", "corresp", "author-notes", "table-fn"}  # JATS: asterisks and numbers that lead to notes
 _SCRIPTS = {"sub", "sup"}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _END_OF_SUBSET = re.compile(r"\]\s*>")
@@ -136,6 +137,8 @@ def text_of(element: etree._Element | None) -> str:
 def _collect(element: etree._Element, parts: list[str]) -> None:
     """Append the texts of an element. The parsers bound how deep trees are, far below what recursion allows."""
     name = name_of(element)
+    if name == "xref" and element.get("ref-type") in _MARKERS:
+        return
     if name in _SPECIAL:
         formula = _formula(element, name)
         if formula is not None or name in _NOT_TEXT:
