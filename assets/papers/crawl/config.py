@@ -133,9 +133,7 @@ class JournalPagesConfig:
             contact = source.contact or self.contact
             host = urlsplit(contact).hostname or contact.rpartition("@")[2]
             if not source.is_local and _NOBODY.search(host):
-                return (
-                    f"'{contact}' reaches nobody, and source '{source.name}' is not ours; set journal_pages.contact to an address that you read"
-                )
+                return f"'{contact}' reaches nobody, and source '{source.name}' is not ours; set journal_pages.contact to an address that you read"
         return None
 
     def user_agent(self, source: SourceParams | None = None) -> str:

@@ -21,9 +21,9 @@ from assets.papers.crawl.guard import MIDDLEWARES
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS
 from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
 from assets.papers.crawl.publishing import discard, publish
-from assets.papers.crawl.spider import PASSING, JournalSpider, parse_safely
+from assets.papers.crawl.spider import JournalSpider, parse_safely
 from assets.papers.crawl.tally import Night, append_night
-from assets.papers.crawl.unfinished import Unfinished, unfinished_crawl
+from assets.papers.crawl.unfinished import PASSING, Unfinished, unfinished_crawl
 from assets.papers.items import Page, Parsed
 from assets.papers.page_objects import find_page_object
 from assets.papers.raw_pages import REDIRECTS, RawPages, StoredProblem

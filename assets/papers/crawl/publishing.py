@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from assets.papers.crawl.config import JournalPagesConfig
-from assets.papers.crawl.unfinished import Done, Unfinished
+from assets.papers.crawl.unfinished import PASSING, Done, Unfinished
 from assets.papers.raw_pages import RawPages, StoredProblem, write_index, write_problems, write_sources
 from training.common.output_folder import OutputFolder
 
@@ -19,7 +19,7 @@ def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, o
     """
     new = list(unfinished.stored())
     sources = [source.info() for source in config.sources]
-    problems = merged_problems(raw.problems(), unfinished, [source.name for source in config.sources], offsite)
+    problems = merged_problems(raw, unfinished, [source.name for source in config.sources], offsite)
     is_complete = all((raw.folder / name).is_file() for name in ("index.parquet", "sources.parquet", "problems.parquet"))
     if is_complete and not new and problems == raw.problems() and sources == list(raw.sources().values()):
         return False
@@ -34,18 +34,22 @@ def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, o
     return True
 
 
-def merged_problems(
-    old: Iterable[StoredProblem], unfinished: Unfinished, sources: Iterable[str], offsite: Iterable[StoredProblem]
-) -> list[StoredProblem]:
+def merged_problems(raw: RawPages, unfinished: Unfinished, sources: Iterable[str], offsite: Iterable[StoredProblem]) -> list[StoredProblem]:
     """What could not be had, by this crawl or by an earlier one that nothing has mended since.
 
-    A problem that goes on keeps its row as it was, so that a night without changes changes nothing here either.
+    A problem that goes on keeps its row as it was, and a passing one with a page that is stored already is none: neither makes a night without
+    changes look like another.
     """
     known = set(sources)
-    rows = {(problem.url, problem.source): problem for problem in old if problem.source in known and not _is_had(unfinished.done.get(problem.url))}
+    rows = {
+        (problem.url, problem.source): problem
+        for problem in raw.problems()
+        if problem.source in known and not _is_had(unfinished.done.get(problem.url))
+    }
     for done in unfinished.done.values():
         place = (done.url, done.source)
-        if done.problem and (place not in rows or rows[place].kind != done.problem):
+        is_passing = done.problem in PASSING and raw.history(done.url)
+        if done.problem and not is_passing and (place not in rows or rows[place].kind != done.problem):
             rows[place] = StoredProblem(done.url, done.source, unfinished.crawl, done.problem, done.words)
     told = {(problem.source, problem.words) for problem in rows.values()}
     for problem in offsite:

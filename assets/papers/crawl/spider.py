@@ -30,16 +30,13 @@ from assets.papers.crawl.memory import Memory
 from assets.papers.crawl.unfinished import Done, Outcome, Unfinished
 from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal
 from assets.papers.page_objects import find_page_object
-from assets.papers.raw_pages import REDIRECTS, RawPages, StoredPage, address, joined_headers
+from assets.papers.raw_pages import REDIRECTS, RawPages, RawPagesError, StoredPage, address, joined_headers
+from assets.papers.warc_store import WarcError
 from training.common.reporting import Reporter
 
 # Finish what was begun before opening more lists: fewer links wait, and papers are complete early.
 _PRIORITY: Mapping[str, int] = {"image": 3, "article": 2, "api": 1, "index": 0}
 _PROGRESS_EVERY_S = 5.0
-# Problems that the next night may find solved; with others a page is left alone until it changes or is due for another visit.
-PASSING = frozenset({"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable"}) | {
-    f"http_{status}" for status in (408, 429, 500, 502, 503, 504)
-}
 _TDM_META = re.compile(rb"""<meta[^>]{0,100}?name\s*=\s*["']?tdm-reservation["']?[^>]{0,100}?content\s*=\s*["']?([01])""", re.IGNORECASE)
 _HEAD_BYTES = 32_768
 
@@ -88,7 +85,7 @@ class JournalSpider(Spider):
         self.papers = PaperCounts()
         self.page_problems = 0
         self.finish_reason = ""
-        self.failure: OSError | None = None
+        self.failure: Exception | None = None
         self._pages: Counter[str] = Counter()
         self._parsed: set[str] = set()
         self._freshness = Freshness(raw, config.revisit_after_days)
@@ -98,6 +95,7 @@ class JournalSpider(Spider):
     def from_crawler(cls, crawler: Crawler, *args: Any, **named: Any) -> "JournalSpider":
         spider = super().from_crawler(crawler, *args, **named)
         crawler.signals.connect(spider.on_idle, signal=signals.spider_idle)
+        crawler.signals.connect(spider.on_defect, signal=signals.spider_error)
         return spider
 
     async def start(self) -> AsyncIterator[Request]:
@@ -209,6 +207,10 @@ class JournalSpider(Spider):
         request: Request = failure.request  # type: ignore[attr-defined]
         self._note_incomplete(self.note_failure(request, failure.value))
 
+    def on_defect(self, failure: Failure) -> None:
+        """The store cannot be read, or there is a defect of ours: a crawl that went on would say less than it should."""
+        self._stop(failure.value)
+
     def keep(self, request: Request, status: int, body: bytes) -> Done:
         """Store a response if it is new, and note it either way. body: without content encodings."""
         if served := request.meta.get("served"):
@@ -240,6 +242,8 @@ class JournalSpider(Spider):
 
     def note_failure(self, request: Request, error: BaseException) -> Done:
         """Note why an address could not be had."""
+        if isinstance(error, RawPagesError | WarcError):
+            self._stop(error)
         problem, words = _why(error)
         source = request.meta["source"]
         url = address(request.url)
@@ -274,7 +278,7 @@ class JournalSpider(Spider):
         if done.kind in {"index", "api"}:
             self.incomplete.add(done.source)
 
-    def _stop(self, error: OSError) -> None:
+    def _stop(self, error: Exception) -> None:
         if self.failure is None:
             self.failure = error
             # What waits for its turn at a host would still be asked for, and could not be kept.

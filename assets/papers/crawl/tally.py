@@ -115,6 +115,5 @@ def nights_picture(nights: Sequence[Night]) -> str:
         "changed papers": [night.papers_changed for night in shown],
         "gone or withdrawn": [night.papers_gone + night.papers_withdrawn for night in shown],
     }
-    return table(
-        ["over the nights", "oldest to newest", "most"], [[name, f"`{sparkline(values)}`", f"{max(values):,}"] for name, values in series.items()]
-    )
+    rows = [[name, f"`{sparkline(values)}`", f"{max(values, default=0):,}"] for name, values in series.items()]
+    return table(["over the nights", "oldest to newest", "most"], rows)

@@ -22,6 +22,10 @@ from assets.papers.raw_pages import StoredPage, stored_page, warc_name
 from assets.papers.warc_store import Exchange, Place, WarcWriter, cut_torn_tail, read_exchange, whole_records
 from training.common.output_folder import write_file_atomically
 
+# Problems that the next night may find solved; with others a page is left alone until it changes or is due for another visit.
+PASSING = frozenset({"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable"}) | {
+    f"http_{status}" for status in (408, 429, 500, 502, 503, 504)
+}
 Outcome = Literal["stored", "unchanged", "still_gone", "failed"]
 
 
@@ -178,17 +182,16 @@ class Unfinished:
                 done = Done.from_json(line)
             except (ValueError, TypeError, KeyError):
                 break
-            if self.origins.get(done.source) == done.origin:
-                self.done[done.url] = done
+            self.done[done.url] = done
 
     def _mend_warc(self) -> None:
-        if not self.warc.exists():
-            self.done = {url: done for url, done in self.done.items() if done.page is None}
-            return
-        size = self.warc.stat().st_size
+        size = self.warc.stat().st_size if self.warc.exists() else 0
         # After a power cut the log may know more than the file holds.
         self.done = {url: done for url, done in self.done.items() if done.page is None or sum(done.page.place) <= size}
         logged_end = max((sum(done.page.place) for done in self.done.values() if done.page), default=0)
+        self.done = {url: done for url, done in self.done.items() if self.origins.get(done.source) == done.origin}
+        if size == 0:
+            return
         cut_torn_tail(self.warc, start=logged_end)
         found = [record for record in whole_records(self.warc, start=logged_end) if record.kind == "response"]
         self._lost = {record.url: record.place for record in found if record.url not in self.done}

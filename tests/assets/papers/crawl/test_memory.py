@@ -1,0 +1,67 @@
+from datetime import date
+
+from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
+from assets.papers.raw_pages import RawPages, RawPagesWriter
+
+from .tiny_site import page, parse
+
+HOST = "http://tiny.example"
+
+
+def store(folder) -> RawPages:
+    with RawPagesWriter(folder) as writer:
+
+        def add(path, said, kind, crawl=1):
+            day = date(2026, 1, crawl)
+            writer.add(HOST + path, said, kind=kind, source="tiny", crawl=crawl, day=day, content_type="application/json")
+
+        add(
+            "/",
+            page(articles=[{"path": "/1", "fingerprint": "a"}, {"path": "/2", "fingerprint": "b"}, {"path": "/3", "fingerprint": "c"}]).body,
+            "index",
+        )
+        add("/1", page(key="one", images=["/1.png", "/2.png"]).body, "article")
+        add("/2", page(key="two").body, "article")
+        add("/1.png", b"\x89PNG", "image")
+        # The list changes: one article is stored anew, the other is answered 304, so that nothing of it is stored.
+        add("/", page(articles=[{"path": "/1", "fingerprint": "a2"}, {"path": "/2", "fingerprint": "b2"}]).body, "index", crawl=2)
+        add("/1", page(key="one", title="new", images=["/1.png", "/2.png"]).body, "article", crawl=2)
+    return RawPages(folder)
+
+
+def test_the_stored_pages_tell_what_was_remembered(tmp_path):
+    memory = memory_from_store(store(tmp_path), parse)
+    known = {url.removeprefix(HOST): (entry.fingerprints, entry.asked) for url, entry in memory.known.items()}
+    assert known == {
+        "/1": (("a2",), date(2026, 1, 2)),
+        "/2": (("b",), date(2026, 1, 1)),  # one conditional question too many, and none too few
+        "/3": ((), None),
+        "/1.png": (("",), date(2026, 1, 1)),
+        "/2.png": ((), None),
+    }
+    assert memory.papers == {"tiny": {"one", "two"}}
+
+
+def test_a_memory_is_kept_for_its_own_store_only(tmp_path):
+    raw = store(tmp_path / "store")
+    memory = Memory()
+    memory.had("http://x.example/1", "x", "article", fingerprints={"b", "a"}, asked=date(2026, 3, 1))
+    memory.failed("http://x.example/2", "x", "image", asked=date(2026, 3, 1))
+    memory.papers["x"] |= {"10.5555/b", "10.5555/a"}
+    path = tmp_path / "memory.parquet"
+    save_memory(path, memory, store_identity(raw.folder))
+    found = load_memory(path, store_identity(raw.folder))
+    assert (found.known, found.papers) == (memory.known, memory.papers)
+    assert load_memory(path, "of another store") is None
+    assert load_memory(tmp_path / "missing", "") is None
+    path.write_bytes(path.read_bytes()[:100])
+    assert load_memory(path, store_identity(raw.folder)) is None
+
+
+def test_failures_add_up_until_it_is_had(tmp_path):
+    memory = Memory()
+    for _ in range(2):
+        memory.failed("http://x.example/1", "x", "article", asked=date(2026, 3, 1))
+    assert memory.known["http://x.example/1"].failures == 2
+    memory.had("http://x.example/1", "x", "article", fingerprints=(), asked=date(2026, 3, 2))
+    assert memory.known["http://x.example/1"].failures == 0
