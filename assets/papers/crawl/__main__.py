@@ -12,6 +12,7 @@ from pathlib import Path
 
 from assets.papers.crawl.config import JournalPagesConfig
 from assets.papers.raw_pages import RawPagesError
+from assets.papers.warc_store import WarcError
 from training.common.params import ParamsError, load_params
 from training.common.program import program
 from training.common.reporting import Reporter
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Scrapy loads for a second: not for --help or wrong parameters.
     from assets.papers.crawl.crawling import CrawlError
 
-    return program(__doc__, _run, argv, expected=(CrawlError, RawPagesError))
+    return program(__doc__, _run, argv, expected=(CrawlError, RawPagesError, WarcError))
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from assets.papers.items import PageKind
 from assets.papers.raw_pages import StoredPage, stored_page, warc_name
-from assets.papers.warc_store import Exchange, Place, WarcWriter, cut_torn_tail, read_exchange, whole_records
+from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, cut_torn_tail, read_exchange, whole_records
 from training.common.output_folder import write_file_atomically
 
 # Problems that the next night may find solved; with others a page is left alone until it changes or is due for another visit.
@@ -184,11 +184,23 @@ class Unfinished:
                 break
             self.done[done.url] = done
 
+    def _is_whole(self, page: StoredPage, size: int) -> bool:
+        if sum(page.place) > size:
+            return False
+        try:
+            return read_exchange(self.warc, page.place).url == page.url
+        except WarcError:
+            return False
+
     def _mend_warc(self) -> None:
         size = self.warc.stat().st_size if self.warc.exists() else 0
-        # After a power cut the log may know more than the file holds.
-        self.done = {url: done for url, done in self.done.items() if done.page is None or sum(done.page.place) <= size}
-        logged_end = max((sum(done.page.place) for done in self.done.values() if done.page), default=0)
+        # After a power cut the log may know more than the file holds, and the end of the file may be empty blocks.
+        logged_end = 0
+        for page in sorted(self.stored(), key=lambda page: page.offset, reverse=True):
+            if self._is_whole(page, size):
+                logged_end = sum(page.place)
+                break
+            del self.done[page.url]
         self.done = {url: done for url, done in self.done.items() if self.origins.get(done.source) == done.origin}
         if size == 0:
             return

@@ -77,6 +77,21 @@ def test_whatever_is_torn_nothing_whole_is_lost_and_nothing_torn_is_taken(tmp_pa
     assert sorted(page.url for page in opened(folder).stored()) == [f"http://x.example/{n}" for n in range(COUNT)]
 
 
+def test_empty_blocks_at_the_end_are_not_taken_for_responses(tmp_path):
+    begun(tmp_path)
+    warc = tmp_path / "crawl-00003.warc.gz"
+    before = opened(tmp_path)
+    size, pages = warc.stat().st_size, sorted(before.stored(), key=lambda page: page.offset)
+    before.close()
+    with warc.open("r+b") as file:
+        file.truncate(pages[-2].offset + 40)
+        file.truncate(size)
+    again = opened(tmp_path)
+    assert {page.url for page in again.stored()} == {page.url for page in pages[:-2]}
+    assert again.take_lost(pages[-1].url) is None
+    again.close()
+
+
 def test_responses_of_another_origin_do_not_count(tmp_path):
     begun(tmp_path)
     elsewhere = opened(tmp_path, origin="http://127.0.0.1:1")
