@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import re
+import textwrap
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -243,7 +244,7 @@ def _conclusion(project: Project, before: Snapshot, after: Snapshot) -> str:
 
 
 def _title(snapshot: Snapshot, id: str) -> str:
-    return str(snapshot.papers.rows[id].get("title") or "")[:80]
+    return textwrap.shorten(str(snapshot.papers.rows[id].get("title") or ""), 80, placeholder=" …")
 
 
 def _is_one_of(name: str, patterns: Collection[str]) -> bool:
