@@ -44,7 +44,7 @@ class ToCTrainingVideoConfig:
 
     fps: of both videos. snapshot_s: how long each snapshot stays; label: write its kimg above it.
     seeds, grid: pictures of the walk, [columns, rows] of them at once. keyframes: of each place in the grid; w_frames: frames from one to the next.
-    codec, quality: see training/common/video_file.py.
+    most_width_px: wider pictures are made smaller. codec, quality: see training/common/video_file.py.
     """
 
     fps: int = 30
@@ -57,11 +57,12 @@ class ToCTrainingVideoConfig:
     psi: float = 0.8
     class_index: int | None = None
     batch_size: int = 32
+    most_width_px: int = 1920
     codec: Codec = "h264"
     quality: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("fps", "keyframes", "w_frames", "batch_size"):
+        for name in ("fps", "keyframes", "w_frames", "batch_size", "most_width_px"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.snapshot_s <= 0:
@@ -80,7 +81,7 @@ def training_frames(model: Path, config: ToCTrainingVideoConfig) -> Iterator[num
         raise StyleGAN3Error(f"{model / 'snapshots'}: no snapshot; train with a smaller snap")
     held = max(1, round(config.snapshot_s * config.fps))
     for number, row in enumerate(index.snapshots):
-        picture = enlarged(load_picture(model / "snapshots" / row["file"]))
+        picture = fitted(load_picture(model / "snapshots" / row["file"]), config.most_width_px)
         frame = labelled(picture, f"{row['images'] / 1000:g} kimg") if config.label else picture
         is_last = number == len(index.snapshots) - 1
         for _ in range(held + (round(_END_HELD_S * config.fps) if is_last else 0)):
@@ -102,7 +103,7 @@ def interpolation_frames(generator: Generator, config: ToCTrainingVideoConfig) -
         walk = closed_walk(keys, config.w_frames)
         for moment in walk:
             parts = [to_uint8(generator.synthesis(part.to(device))).cpu().numpy() for part in moment.split(config.batch_size)]
-            yield enlarged(tile(numpy.concatenate(parts), columns))
+            yield fitted(tile(numpy.concatenate(parts), columns), config.most_width_px)
 
 
 def closed_walk(keys: Tensor, frames_between: int) -> Iterator[Tensor]:
@@ -122,8 +123,13 @@ def closed_walk(keys: Tensor, frames_between: int) -> Iterator[Tensor]:
         yield torch.from_numpy(spline(frame / frames_between)).to(keys.dtype)
 
 
-def enlarged(picture: numpy.ndarray) -> numpy.ndarray:
-    """uint8 [H, W, 3], each pixel repeated until the picture is at least 640 wide or 360 high."""
+def fitted(picture: numpy.ndarray, most_width_px: int) -> numpy.ndarray:
+    """uint8 [H, W, 3]: each pixel of a small picture repeated until it is at least 640 wide or 360 high; one too wide made smaller, by areas."""
+    if picture.shape[1] > most_width_px:
+        from PIL import Image
+
+        size = most_width_px, max(1, round(picture.shape[0] * most_width_px / picture.shape[1]))
+        return numpy.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
     times = max(1, min(-(-_LEAST_WIDTH_PX // picture.shape[1]), -(-_LEAST_HEIGHT_PX // picture.shape[0])))
     return picture.repeat(times, axis=0).repeat(times, axis=1)
 

@@ -13,7 +13,7 @@ from tests.training.stylegan3.model_folder import write_model
 from training.common.params import ParamsError, build_config
 from training.common.video_file import read_video
 from training.stylegan3 import video
-from training.stylegan3.video import ToCTrainingVideoConfig, closed_walk, enlarged, labelled
+from training.stylegan3.video import ToCTrainingVideoConfig, closed_walk, fitted, labelled
 
 PARAMS = {"fps": 10, "snapshot_s": 0.3, "seeds": "0-5", "grid": [2, 1], "keyframes": 3, "w_frames": 4, "batch_size": 8}
 
@@ -69,9 +69,10 @@ def test_one_key_stands_still():
 
 def test_small_pictures_are_enlarged_by_whole_pixels_and_labelled_above():
     picture = numpy.arange(12, dtype=numpy.uint8).reshape(2, 2, 3)
-    large = enlarged(picture)
+    large = fitted(picture, 1920)
     assert large.shape[0] >= 360 and (large[:: len(large) // 2, :: len(large) // 2] == picture).all()
-    assert enlarged(numpy.zeros((500, 800, 3), numpy.uint8)).shape == (500, 800, 3)
+    assert fitted(numpy.zeros((500, 800, 3), numpy.uint8), 1920).shape == (500, 800, 3)
+    assert fitted(numpy.zeros((4096, 7680, 3), numpy.uint8), 1920).shape == (1024, 1920, 3)
     with_label = labelled(large, "40 kimg")
     strip = with_label[: len(with_label) - len(large)]
     assert (with_label[len(strip) :] == large).all() and strip.min() < 100 and strip[-1].min() == 255
