@@ -170,14 +170,15 @@ def _count(night: Night, spider: JournalSpider) -> None:
     gone = [page for page in spider.unfinished.stored() if page.is_gone and page.kind == "article"]
     papers = spider.papers
     night.papers_gone = sum(len(spider.raw.history(page.url)) > 0 and spider.raw.history(page.url)[-1].is_gone for page in gone)
-    night.papers_new, night.papers_changed, night.papers_withdrawn = len(papers.new), len(papers.changed), len(papers.withdrawn)
+    night.papers_new, night.papers_withdrawn = len(papers.new), len(papers.withdrawn)
+    night.papers_changed = len(papers.changed - papers.new - papers.withdrawn)
 
 
 def _remember(spider: JournalSpider) -> None:
     """Bring what is remembered up to this crawl."""
     memory, unfinished = spider.memory, spider.unfinished
-    for source, key in spider.papers.new:
-        memory.papers[source].add(key)
+    for source, keys in spider.papers.by_source.items():
+        memory.papers[source] |= keys
     for done in unfinished.done.values():
         if done.kind not in {"index", "article", "image"}:
             continue

@@ -43,12 +43,12 @@ _HEAD_BYTES = 32_768
 
 @dataclass
 class PaperCounts:
-    """Keys of papers that the pages of this crawl tell of, as (source, key); gone: addresses."""
+    """Keys of papers that the pages of this crawl tell of; one that several sources tell of counts once. by_source: the keys new to each source."""
 
-    new: set[tuple[str, str]] = field(default_factory=set)
-    changed: set[tuple[str, str]] = field(default_factory=set)
-    withdrawn: set[tuple[str, str]] = field(default_factory=set)
-    gone: set[tuple[str, str]] = field(default_factory=set)
+    new: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+    withdrawn: set[str] = field(default_factory=set)
+    by_source: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
 class JournalSpider(Spider):
@@ -83,6 +83,7 @@ class JournalSpider(Spider):
         self.incomplete: set[str] = set()
         self.offsite: dict[tuple[str, str, bool], str] = {}
         self.papers = PaperCounts()
+        self._known_papers = frozenset().union(*memory.papers.values())
         self.page_problems = 0
         self.finish_reason = ""
         self.failure: Exception | None = None
@@ -313,14 +314,16 @@ class JournalSpider(Spider):
         old_withdrawals = set(before.withdrawals) if before else set[Withdrawal]()
         changed = set()
         for paper in parsed.papers:
+            if paper.key not in self._known_papers:
+                self.papers.new.add(paper.key)
             if paper.key not in known:
-                self.papers.new.add((source, paper.key))
+                self.papers.by_source[source].add(paper.key)
             elif paper.key in old and old[paper.key] != paper:
                 changed.add(paper.key)
                 if _is_withdrawn_now(paper, old[paper.key]):
-                    self.papers.withdrawn.add((source, paper.key))
-        self.papers.changed.update((source, key) for key in changed)
-        self.papers.withdrawn.update((source, notice.key) for notice in parsed.withdrawals if notice not in old_withdrawals)
+                    self.papers.withdrawn.add(paper.key)
+        self.papers.changed.update(changed)
+        self.papers.withdrawn.update(notice.key for notice in parsed.withdrawals if notice not in old_withdrawals)
         return changed
 
     def _report_progress(self) -> None:
