@@ -71,11 +71,15 @@ class _Server(socketserver.ThreadingTCPServer):
         self.running = running
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
+        self._is_closing = False
         super().__init__(("127.0.0.1", 0), _Connection)
 
     def opened(self, connection: socket.socket) -> None:
         with self._lock:
             self._connections[connection] = threading.current_thread()
+            if self._is_closing:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def closed(self, connection: socket.socket) -> None:
         with self._lock:
@@ -83,6 +87,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def drop_connections(self) -> None:
         with self._lock:
+            self._is_closing = True
             connections = dict(self._connections)
         for connection in connections:
             with contextlib.suppress(OSError):
