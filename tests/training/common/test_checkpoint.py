@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.common.checkpoint import CheckpointError, Checkpoints, read_checkpoint, write_checkpoint
+from training.common.checkpoint import CheckpointError, Checkpoints, GoodStates, read_checkpoint, write_checkpoint
 from training.common.reporting import Reporter
 from training.common.seeding import global_random_state
 
@@ -124,3 +124,44 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
     write_checkpoint(path, {"trap": Trap()})
     with pytest.raises(pickle.UnpicklingError):
         read_checkpoint(path)
+
+
+def test_checkpoints_of_an_abandoned_way_are_dropped(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key", 5, Reporter())
+    for samples in (10, 20, 30):
+        checkpoints.save(samples, {})
+    checkpoints.drop_after(20)
+    assert (checkpoints.latest() or {})["samples"] == 20 and len(checkpoints.paths()) == 2
+
+
+def test_good_states_are_a_ring_that_survives_the_checkpoints(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key", 1, Reporter())
+    good = GoodStates(checkpoints.own_folder / "good", 3)
+    for samples in (10, 20, 30, 40):
+        good.add(checkpoints.save(samples, {"state": samples}))
+    assert [path.name[-5:-3] for path in good.paths()] == ["20", "30", "40"] and len(checkpoints.paths()) == 1
+    newest = good.newest()
+    assert newest is not None and newest["state"] == 40
+    good.use_up(40)
+    assert (good.newest() or {})["state"] == 30
+    good.drop_after(25)
+    assert (good.newest() or {})["state"] == 20
+    # The last one stays: there must be something to come back to.
+    good.use_up(20)
+    assert (good.newest() or {})["state"] == 20
+
+
+def test_a_damaged_good_state_gives_way_to_the_one_before(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key", 9, Reporter())
+    good = GoodStates(tmp_path / "good", 2)
+    for samples in (10, 20):
+        good.add(checkpoints.save(samples, {"state": samples}))
+    good.paths()[-1].write_bytes(b"cut")
+    assert (good.newest() or {})["state"] == 10
+
+
+def test_no_good_states_are_kept_when_none_are_wanted(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "key", 9, Reporter())
+    good = GoodStates(tmp_path / "good", 0)
+    good.add(checkpoints.save(10, {}))
+    assert good.newest() is None
