@@ -16,6 +16,7 @@ from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 from scrapy.robotstxt import ProtegoRobotParser, RobotParser
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from assets.papers.crawl.config import PRODUCT
 from assets.papers.crawl.guard import Refused, spider_of
@@ -89,9 +90,7 @@ class Patience(RetryMiddleware):
     def process_request(self, request: Request) -> None:
         wait_s = spider_of(self.crawler).closed_hosts.get(urlsplit(request.url).hostname or "")
         if wait_s is not None:
-            raise Refused(
-                "told_to_wait", f"the host asked for {wait_s:,.0f} s of patience, more than max_retry_after_s; it is asked again in the next crawl"
-            )
+            raise _told_to_wait(wait_s)
 
 
 class Throttle(AutoThrottle):
@@ -118,6 +117,8 @@ class Throttle(AutoThrottle):
     def _hold(self, key: str, slot: Slot, wait_s: float) -> None:
         if wait_s > spider_of(self.crawler).config.max_retry_after_s:
             spider_of(self.crawler).closed_hosts[key] = wait_s
+            while slot.queue:
+                slot.queue.popleft()[1].errback(Failure(_told_to_wait(wait_s)))
             return
         # The slot waits for `delay` after `lastseen` before it sends its next request; a delay of 0 would not wait at all.
         slot.delay = max(slot.delay, 0.001)
@@ -129,6 +130,10 @@ class Throttle(AutoThrottle):
     def _least_delay_s(self, host: str, request: Request) -> float:
         spider = spider_of(self.crawler)
         return max(spider.config.delay_of(spider.source_of(request)), spider.crawl_delays_s.get(host, 0.0))
+
+
+def _told_to_wait(wait_s: float) -> Refused:
+    return Refused("told_to_wait", f"the host asked to be left alone for {wait_s:,.0f} s, more than max_retry_after_s; the next crawl asks it again")
 
 
 def _wait_s(response: Response, tries: int) -> float:

@@ -120,6 +120,7 @@ def test_many_kinds_of_sites_in_one_crawl(tmp_path):
         "moved.example",
         "pictures.example",
         "zip.example",
+        "hours.example",
     )
     site = TinySite(hosts=hosts, answers=journal())
     tries = {"busy": 0}
@@ -137,6 +138,8 @@ def test_many_kinds_of_sites_in_one_crawl(tmp_path):
         "broken.example/": page(key="never"),
         "busy.example/": busy,
         "empty.example/": page(),
+        "hours.example/": page(articles=[{"path": f"/{n}"} for n in range(9)]),
+        **{f"hours.example/{n}": Response(b"", status=503, headers=(("Retry-After", "86400"),)) for n in range(9)},
         "moved.example/": Response(b"", status=301, headers=(("Location", "http://moved.example/new/"),)),
         "moved.example/new/": page(articles=[{"path": "/old-name"}]),
         "moved.example/old-name": Response(b"", status=302, headers=(("Location", "/new-name"),)),
@@ -163,6 +166,7 @@ def test_many_kinds_of_sites_in_one_crawl(tmp_path):
     assert "http://forbidden.example/secret/1" not in asked
     assert [url for url in asked if "broken.example" in url] == ["http://broken.example/robots.txt"] * 3
     assert asked.count("http://busy.example/") == 3
+    assert sum("hours.example" in url for url in asked) == 3, "a host that asks for a day of patience gets it"
     with RawPages(crawler.store) as raw:
         assert (datetime.now(UTC) - started).total_seconds() > 2, "two answers asked for a second of patience each"
         problems = {(problem.url, problem.kind) for problem in raw.problems()}
@@ -174,6 +178,7 @@ def test_many_kinds_of_sites_in_one_crawl(tmp_path):
             ("http://moved.example/round.png", "refused"),
             ("http://pictures.example/page.png", "not_an_image"),
             ("http://pictures.example/big.png", "too_large"),
+            *((f"http://hours.example/{n}", "told_to_wait") for n in range(9)),
         }
         record = raw.latest("http://forbidden.example/open/1")
         assert (record.robots_tag, record.tdm_reserved) == ("noai", True)
