@@ -98,7 +98,7 @@ def infer_config(network: Network, *, where: str) -> StyleGAN3Config:
             z_dim=tensors["mapping.fc0.weight"].shape[1] - (w_dim if label_dim else 0),
             w_dim=w_dim,
             map_depth=sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in tensors),
-            cmax=max(channel for _, _, channel in found) // width,
+            cmax=max(channel for _, _, channel in found[:-1]) // width,
             num_layers=num_layers,
             magnitude_ema_beta=_number(arguments, "magnitude_ema_beta", StyleGAN3Config.magnitude_ema_beta),
             conv_clamp=_number(arguments, "conv_clamp", StyleGAN3Config.conv_clamp),
@@ -237,8 +237,11 @@ def _storage(data: Any) -> Tensor:
     if not isinstance(data, bytes) or not data.startswith(_STORAGE_MAGIC):
         raise SnapshotError(f"a tensor's numbers are {_kind(data)} of an unknown format")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TypedStorage is deprecated", category=UserWarning)
-        storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        warnings.simplefilter("ignore", UserWarning)  # TypedStorage is deprecated, says torch of what it has to return here.
+        try:
+            storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except AssertionError as error:
+            raise SnapshotError(f"a tensor's numbers are damaged ({error})") from None
         if not isinstance(storage, torch.storage.TypedStorage):
             raise SnapshotError(f"a tensor's numbers are {_kind(storage)}, expected a storage")
         return torch.empty(0, dtype=storage.dtype).set_(storage.untyped())

@@ -201,6 +201,28 @@ def test_other_files_are_refused_in_words(tmp_path, content, words):
         read_snapshot(tmp_path / "in.pkl")
 
 
+# Python itself complains when a pickle claims a bytearray that does not fit into memory.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_snapshot_is_refused_in_words_or_read(tmp_path, nvidia_names):
+    config = replace(TINIEST, cmax=2, z_dim=2, w_dim=2)
+    good = pickle.dumps({"G_ema": Persistent(make_generator(config))})
+    path = tmp_path / "in.pkl"
+    path.write_bytes(good)
+    assert infer_config(read_snapshot(path)["G_ema"], where="whole") == config
+    random, refusals = np.random.default_rng(0), []
+    for _ in range(150):
+        damaged = bytearray(good)
+        for place in random.integers(len(good), size=3):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_snapshot(path)
+        except SnapshotError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 50
+    assert all(words.startswith(str(path)) for words in refusals)
+
+
 def test_networks_of_other_shapes_are_refused(tmp_path, nvidia_names):
     with pytest.raises(SnapshotError, match="not a StyleGAN3 generator"):
         infer_config(Network({"synthesis.b4.const": torch.zeros(1)}, {}), where="x.pkl: G")

@@ -15,6 +15,12 @@ from .tiny import TINIEST, TINIEST_R, TINY, make_discriminator, make_generator
 pytestmark = pytest.mark.gpu
 
 
+@pytest.fixture(autouse=True)
+def _whole_float32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+
+
 @pytest.mark.parametrize("block", [128, 16])
 @pytest.mark.parametrize("config", [TINY, TINIEST_R])
 def test_pictures_and_gradients_are_those_of_the_cpu(config, block, monkeypatch):
