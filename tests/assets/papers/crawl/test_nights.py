@@ -222,3 +222,24 @@ def test_no_more_pages_than_asked_for(crawler):
     for crawl, articles in ((1, 2), (2, 2), (3, 2)):
         crawler.run()
         assert sum("/paper/" in url for url in crawler.asked()) == articles, f"crawl {crawl} takes the next ones"
+
+
+@pytest.mark.slow
+def test_two_nights_of_the_embedded_journal_and_its_registry(tmp_path):
+    journal_source = {"name": "letters", "page": "acs", "start": ["http://journal.imaginary-letters.example/loi/imlett"]}
+    registry = {
+        "name": "registry",
+        "page": "crossref",
+        "start": ["http://api.imaginary-letters.example/works?rows=100&cursor=*"],
+        "start_kind": "api",
+    }
+    local = {"embedded": "imaginary_letters", "via": ""}
+    crawler = Crawler(tmp_path, None, [journal_source | local, registry | local])
+    crawler.run()
+    first, before = last_night(crawler), fingerprint(crawler.store)
+    assert first["papers_new"] == first["requests"]["article"] > 200
+    assert first["requests"]["image"] > 200 and first["requests"]["api"] > 1
+    crawler.run()
+    second = last_night(crawler)
+    assert (second["requests"]["article"], second["requests"]["image"], second["is_new"]) == (0, 0, False)
+    assert fingerprint(crawler.store) == before

@@ -74,10 +74,10 @@ def journal(papers: int = 6, host: str = "tiny.example") -> dict[str, Answer]:
 
 @dataclass
 class Crawler:
-    """The crawl as a program, in `folder`, of sources that are reached through the proxy of a running site."""
+    """The crawl as a program, in `folder`, of sources that are reached through the proxy of a running site, unless they say otherwise."""
 
     folder: Path
-    running: RunningSite
+    running: RunningSite | None
     sources: list[dict] = field(default_factory=lambda: [{}])
     params: dict = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ class Crawler:
     def start(self) -> subprocess.Popen:
         sources = [
             {"name": "tiny", "page": f"{__name__}:parse", "start": ["http://tiny.example/"], "licence": "CC0-1.0", "delay_s": 0}
-            | {"via": self.running.proxy}
+            | {"via": self.running.proxy if self.running else ""}
             | source
             for source in self.sources
         ]
