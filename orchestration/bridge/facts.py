@@ -23,12 +23,12 @@ def output_facts(project: Project, stage: Stage) -> dict[str, Any]:
 
 
 def parquet_shards(path: Path) -> list[Path]:
-    """The Parquet files that are the table: numbered shards (`name-00000.parquet`) where there are any, else all."""
+    """The Parquet files that are the table: numbered shards (`name-00000.parquet`) where there are any, else `index.parquet`, else all."""
     if path.is_file():
         return [path] if path.suffix == ".parquet" else []
     files = sorted(path.glob("*.parquet"))
     shards = [file for file in files if file.stem.rpartition("-")[2].isdigit()]
-    return shards or files
+    return shards or [file for file in files if file.name == "index.parquet"] or files
 
 
 def parquet_rows(path: Path) -> int | None:

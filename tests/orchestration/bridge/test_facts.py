@@ -1,8 +1,9 @@
 """Facts about outputs that need no word from the stage."""
 
 import json
+from pathlib import Path
 
-from orchestration.bridge.facts import output_facts
+from orchestration.bridge.facts import output_facts, parquet_shards
 from tests.orchestration.bridge.toy import Toy
 
 
@@ -15,3 +16,11 @@ def test_numbers_of_a_metric_file_are_facts_without_their_bounds_and_denominator
     project = toy.project()
 
     assert output_facts(project, project.graph["total"]) == {"validity": 0.5, "rows_n": 3}
+
+
+def test_the_table_of_a_folder_is_its_numbered_shards_else_its_index(tmp_path: Path) -> None:
+    for name in ("index", "rejected"):
+        (tmp_path / f"{name}.parquet").touch()
+    assert [path.name for path in parquet_shards(tmp_path)] == ["index.parquet"]
+    (tmp_path / "rows-00000.parquet").touch()
+    assert [path.name for path in parquet_shards(tmp_path)] == ["rows-00000.parquet"]

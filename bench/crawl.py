@@ -1,0 +1,300 @@
+"""Our crawl beside plain Scrapy with its FilesPipeline, on the same site of issue pages and images on loopback.
+
+    python -m bench.crawl                                # 20 issues, 200 images
+    python -m bench.crawl --scale std --json crawl.json  # 200 issues, 2,000 images
+
+The peer is what a Scrapy user writes: a spider that reads the issue pages with CSS selectors, items in a JSON Lines feed, images by FilesPipeline, no
+delay, no robots.txt. Ours does what it always does: WARC, index, robots.txt, problems, resume. A first run checks that both have the same titles,
+abstracts and images. Then the sides take turns, each in a fresh folder; CPU seconds are those of the whole process with its start (rusage), and
+also without it (less the CPU of a run on a site with one page). Ratios, ours over theirs, round by round; aim: at most 1.2 CPU a response.
+Counted besides: requests of our second night (unchanged: no image), of a third (one new issue: its images alone), and repeats after kill -9 at half.
+Exits 1 when contents or counts are not as they should be.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+SCALES = {"smoke": (20, 2), "std": (200, 5)}
+PER_ISSUE = 10
+IMAGE_BYTES = 15_000
+AIM = 1.2
+HOST = "letters.example"
+
+PEER = """
+import sys
+import scrapy
+from scrapy.crawler import AsyncCrawlerProcess
+
+
+class Letters(scrapy.Spider):
+    name = "letters"
+
+    async def start(self):
+        yield scrapy.Request(sys.argv[1])
+
+    def parse(self, response):
+        for item in response.css("div.issue-item"):
+            link = item.css(".issue-item_title a")
+            image = item.css("img::attr(data-src)").get()
+            yield {"doi": link.attrib["href"].partition("/doi/")[2], "title": link.xpath("string()").get(),
+                   "abstract": item.css(".hlFld-Abstract p").xpath("string()").get(), "file_urls": [response.urljoin(image)]}
+        for href in response.css("a.issue::attr(href)"):
+            yield response.follow(href)
+
+
+process = AsyncCrawlerProcess({
+    "ITEM_PIPELINES": {"scrapy.pipelines.files.FilesPipeline": 1}, "FILES_STORE": "files", "FEEDS": {"items.jsonl": {"format": "jsonlines"}},
+    "LOG_LEVEL": "ERROR", "TELNETCONSOLE_ENABLED": False, "DOWNLOAD_DELAY": 0, "CONCURRENT_REQUESTS_PER_DOMAIN": 8,
+})
+process.crawl(Letters)
+process.start()
+"""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
+class Site:
+    """Issue pages of PER_ISSUE papers with an image each; `asked` counts requests by path."""
+
+    def __init__(self, issues: int) -> None:
+        self.issues = issues
+        self.asked: Counter[str] = Counter()
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = 65_536
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                path = urlsplit(self.path).path
+                site.asked[path] += 1
+                kind, body = site.answer(path)
+                tag = f'"{hashlib.md5(body).hexdigest()}"'
+                if self.headers.get("If-None-Match") == tag:
+                    self.send_response(304)
+                    self.send_header("ETag", tag)
+                    self.end_headers()
+                    return
+                self.send_response(200 if body else 404)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("ETag", tag)
+                self.end_headers()
+                self.wfile.write(body)
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, path: str) -> tuple[str, bytes]:
+        parts = path.strip("/").split("/")
+        if parts[0] == "toc":
+            return "text/html; charset=utf-8", self._issue(int(parts[3]))
+        if parts[0] == "images":
+            return "image/png", b"\x89PNG\r\n\x1a\n" + hashlib.shake_128(path.encode()).digest(IMAGE_BYTES)
+        return "text/plain", b""
+
+    def _issue(self, number: int) -> bytes:
+        links = (
+            "".join(f'<a class="issue" href="/toc/letters/1/{other}">Issue {other}</a>' for other in range(1, self.issues + 1)) if number == 1 else ""
+        )
+        items = "".join(
+            f'<div class="issue-item clearfix"><h5 class="issue-item_title"><a href="/doi/10.5555/bench.{number}.{item}" title="t">'
+            f"Paper {item} of issue {number}</a></h5><img data-src='/images/{number}-{item}.png'><span class='hlFld-Abstract'><p>"
+            f"{f'What paper {item} of issue {number} found. ' * 25}</p></span><ul>{'<li class=nav>menu</li>' * 20}</ul></div>"
+            for item in range(PER_ISSUE)
+        )
+        return f"<!DOCTYPE html><html><body>{links}{items}</body></html>".encode()
+
+    def take_counts(self) -> dict[str, int]:
+        """Requests since the last call, by kind."""
+        counts = Counter(path.split("/")[1] for path, number in self.asked.items() for _ in range(number))
+        self.asked.clear()
+        return {"pages": counts["toc"], "images": counts["images"], "robots": counts["robots.txt"]}
+
+
+def run_peer(site: Site, folder: Path) -> float:
+    (folder / "spider.py").write_text(PEER)
+    return cpu_s([sys.executable, "spider.py", f"{site.address}/toc/letters/1/1"], folder)
+
+
+def run_ours(site: Site, folder: Path) -> float:
+    source = {
+        "name": "letters",
+        "page": "acs_lists",
+        "start": [f"http://{HOST}/toc/letters/1/1"],
+        "licence": "CC0-1.0",
+        "via": site.address,
+        "delay_s": 0,
+    }
+    pace = {"delay_s": 0, "concurrency_per_host": 8, "target_concurrency": 8.0}
+    (folder / "params.yaml").write_text(json.dumps({"journal_pages": {"contact": "bench@figment-crawl.net", "sources": [source], **pace}}))
+    return cpu_s([sys.executable, "-m", "assets.papers.crawl"], folder)
+
+
+def cpu_s(words: list[str], folder: Path) -> float:
+    process = subprocess.Popen(words, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words)}: exit {process.returncode}\n{said.decode()}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def contents_of_peer(folder: Path) -> tuple[set[tuple[str, str, str]], set[str]]:
+    items = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+    papers = {(item["doi"], item["title"], item["abstract"].strip()) for item in items}
+    return papers, {hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "files").rglob("*") if path.is_file()}
+
+
+def contents_of_ours(folder: Path) -> tuple[set[tuple[str, str, str]], set[str]]:
+    sys.path.insert(0, str(ROOT))
+    from assets.papers.pages import PAGES
+    from assets.papers.raw_pages import RawPages
+
+    with RawPages(folder / "data/journal_pages") as raw:
+        pages = [record for record in raw.records() if record.kind == "index" and record.status == 200]
+        papers = {(paper.doi, paper.title, paper.abstract) for record in pages for paper in PAGES["acs_lists"](raw.page(record)).papers}
+        return papers, {record.content_sha256 for record in raw.records() if record.kind == "image" and record.status == 200}
+
+
+def kill_at_half(site: Site, folder: Path) -> dict[str, int]:
+    """Kill our crawl when half of the images were asked for, run it again: requests in all, and how many were asked twice."""
+    process = subprocess.Popen([sys.executable, "-m", "assets.papers.crawl"], cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+    half = site.issues * PER_ISSUE // 2
+    deadline = time.monotonic() + 120
+    while sum(path.startswith("/images/") for path in list(site.asked)) < half and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    cpu_s([sys.executable, "-m", "assets.papers.crawl"], folder)
+    repeated = sum(number - 1 for path, number in site.asked.items() if number > 1 and path != "/robots.txt")
+    return {**site.take_counts(), "repeated": repeated}
+
+
+def measure(scale: str) -> dict:
+    issues, rounds = SCALES[scale]
+    responses = issues * (1 + PER_ISSUE)
+    site, one_page = Site(issues), Site(0)
+    report: dict = {"scale": scale, "responses": responses, "rounds": []}
+    try:
+        for number in range(rounds + 1):
+            cpu = {}
+            for name, run in (("ours", run_ours), ("peer", run_peer)):
+                with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as small:
+                    cpu[f"{name}_start"] = run(one_page, Path(small))
+                    cpu[name] = run(site, Path(folder))
+                    if number == 0:
+                        report[name] = contents_of_ours(Path(folder)) if name == "ours" else contents_of_peer(Path(folder))
+                        report.setdefault("requests", {})[name] = site.take_counts()
+                        if name == "ours":
+                            report["requests"] |= nights(site, Path(folder))
+            site.take_counts()
+            if number == 0:
+                check_equal(report.pop("ours"), report.pop("peer"), issues)
+            else:
+                report["rounds"].append(cpu)
+        with tempfile.TemporaryDirectory() as folder:
+            run_ours(one_page, Path(folder))
+            params = json.loads((Path(folder) / "params.yaml").read_text())
+            params["journal_pages"]["sources"][0]["via"] = site.address
+            killed = Path(folder) / "killed"
+            killed.mkdir()
+            (killed / "params.yaml").write_text(json.dumps(params))
+            site.take_counts()
+            report["requests"]["killed_at_half"] = kill_at_half(site, killed)
+    finally:
+        site.close()
+        one_page.close()
+    return report
+
+
+def nights(site: Site, folder: Path) -> dict[str, dict[str, int]]:
+    """Requests of a second night on the unchanged site, and of a third with one more issue."""
+    run_ours(site, folder)
+    counts = {"second_night": site.take_counts()}
+    site.issues += 1
+    run_ours(site, folder)
+    counts["third_night"] = site.take_counts()
+    site.issues -= 1
+    return counts
+
+
+def check_equal(ours: tuple, peer: tuple, issues: int) -> None:
+    wanted = issues * PER_ISSUE
+    if ours != peer or len(ours[0]) != wanted or len(ours[1]) != wanted:
+        raise SystemExit(
+            f"crawl: contents differ: ours {len(ours[0])} papers, {len(ours[1])} images; peer {len(peer[0])}, {len(peer[1])}; {wanted} wanted"
+        )
+
+
+def check_counts(requests: dict[str, dict[str, int]]) -> list[str]:
+    """What is wrong with the counts of requests."""
+    wrong = []
+    if requests["second_night"]["images"]:
+        wrong.append(f"the second night asked for {requests['second_night']['images']} images, expected none")
+    if requests["third_night"]["images"] != PER_ISSUE:
+        wrong.append(f"the third night asked for {requests['third_night']['images']} images, expected those of the new issue, {PER_ISSUE}")
+    if requests["killed_at_half"]["repeated"] > 8:
+        wrong.append(f"after a kill {requests['killed_at_half']['repeated']} addresses were asked twice, expected those in flight at most (8)")
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.crawl", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=SCALES, default="smoke")
+    parser.add_argument("--json", type=Path, default=None, metavar="PATH")
+    arguments = parser.parse_args()
+    report = measure(arguments.scale)
+    ratios = {
+        "whole process": [cpu["ours"] / cpu["peer"] for cpu in report["rounds"]],
+        "without the start": [(cpu["ours"] - cpu["ours_start"]) / (cpu["peer"] - cpu["peer_start"]) for cpu in report["rounds"]],
+    }
+    report["ratios"] = {name: {"median": statistics.median(values), "min": min(values), "max": max(values)} for name, values in ratios.items()}
+    for side in ("ours", "peer"):
+        each = [1000 * cpu[side] / report["responses"] for cpu in report["rounds"]]
+        print(f"{side:<5} {statistics.median(each):6.2f} ms CPU a response ({min(each):.2f}-{max(each):.2f}), {report['responses']:,} responses")
+    for name, found in report["ratios"].items():
+        print(f"CPU, {name}: {found['median']:.2f} ({found['min']:.2f}-{found['max']:.2f}); aim {AIM}")
+    for name, counts in report["requests"].items():
+        print(f"requests, {name}: {', '.join(f'{number:,} {kind}' for kind, number in counts.items())}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    wrong = check_counts(report["requests"])
+    for line in wrong:
+        print(f"crawl: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
