@@ -8,6 +8,7 @@ Reads data/toc_dataset@SIZE, SIZE being `dataset_size`; writes data/stylegan3_to
 interrupted, to the same bits; with a larger `kimg` it trains a finished model on.
 """
 
+import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -128,6 +129,9 @@ def train_stylegan3(arguments: Namespace, options: StyleGAN3Options, reporter: R
         STAGE, run_key=key, config=asdict(options), inputs=inputs, state_dir=arguments.state, resume_step=resume_images, reporter=reporter
     )
     work = arguments.state / "snapshots" / STAGE / key
+    if resume_from is None and devices.is_main:
+        # Of a training that was forgotten.
+        shutil.rmtree(work, ignore_errors=True)
     event_folder = arguments.state / "tensorboard" / STAGE / key if devices.is_main else None
     with tracker, EventFiles(event_folder, resume_images=resume_images) as events:
         snapshots = Snapshots(

@@ -159,6 +159,10 @@ def test_more_kimg_trains_the_finished_model_on_and_numbering_goes_on(prepared, 
     assert "this training has gone on for 0.08 kimg" in capsys.readouterr().err
     assert run_here(folder, "kimg=0.04", more=("--from-scratch",)) == 0
     assert output(folder) == first
+    # Nor does anything of the forgotten training come back when other snapshots are asked for.
+    assert run_here(folder, "kimg=0.04", "snap=0.03", "metrics=[]", more=("--from-scratch",)) == 0
+    names = sorted(path.name for path in (folder / "data/stylegan3_toc/snapshots").glob("*.png"))
+    assert names == ["fakes000000.png", "fakes000000_030.png", "fakes000000_040.png"]
 
 
 def test_an_end_between_two_snapshots_has_a_number_of_its_own(prepared, tmp_path):
