@@ -38,12 +38,12 @@ class Freshness:
         return newest is not None and (known.is_listed or newest.is_gone or self._is_due(known, today))
 
     def _is_missing(self, known: Known, today: date) -> bool:
-        """Never had, or gone for one crawl and perhaps for good."""
+        """Never had, or gone for one crawl and perhaps for good, or gone for good and listed again."""
         newest = self.raw.latest(known.url)
         if newest is None:
             return known.failures < MOST_FAILURES or self._is_due(known, today)
         # A missing image tells nothing of its paper: once is enough.
-        return newest.is_gone and known.kind != "image" and not self.raw.is_gone(known.url)
+        return newest.is_gone and known.kind != "image" and not (known.is_listed and self.raw.is_gone(known.url))
 
     def _is_due(self, known: Known, today: date) -> bool:
         return known.asked is not None and (today - known.asked).days >= self.revisit_after_days

@@ -51,6 +51,12 @@ def test_a_missing_article_is_asked_for_once_more(tmp_path, statuses, expected):
     assert wanted(freshness(tmp_path, *statuses)) is expected
 
 
+def test_an_article_that_is_gone_and_listed_again_is_asked_for(tmp_path):
+    gone = freshness(tmp_path, 200, 404, 404)
+    assert wanted(gone, is_listed=False)
+    assert not wanted(gone, is_listed=True), "a list that never stopped naming it is only careless"
+
+
 def test_an_image_is_asked_for_when_missing_or_its_paper_changed(tmp_path):
     assert wanted(freshness(tmp_path / "a", kind="image"), "image")
     had = freshness(tmp_path / "b", 200, kind="image")

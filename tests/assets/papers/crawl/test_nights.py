@@ -84,6 +84,15 @@ def test_six_nights_of_a_journal(crawler, site):
         assert raw.is_gone("http://tiny.example/paper/1")
         assert not raw.is_gone("http://tiny.example/paper/3")
 
+    # It comes back, and its list says of it what it always said.
+    listed = [{"path": f"/paper/{n}", "fingerprint": f"v1 of {n}"} for n in (1, 4, 5)]
+    site.answers["tiny.example/list/2"] = page(articles=listed)
+    site.answers["tiny.example/paper/1"] = page(key="paper-1", title="On the number 1", images=["/image/1.png"])
+    crawler.run()
+    assert crawler.asked()[3:] == ["http://tiny.example/paper/1"]
+    with RawPages(crawler.store) as raw:
+        assert not raw.is_gone("http://tiny.example/paper/1")
+
     # What is remembered outside the output is lost: the stored pages tell it again, and the night costs what it cost before.
     before = fingerprint(crawler.store)
     for path in crawler.folder.rglob("memory.parquet"):
