@@ -1,6 +1,5 @@
 """The product in small: make everything, then show what came out, with ids and numbers, and where to look next."""
 
-import argparse
 import json
 import os
 import shutil
@@ -19,14 +18,23 @@ from orchestration.cli.terminal import human_bytes, paint, plural, short_id, tab
 from orchestration.history import Making, makings
 
 # The numbers a reader asks for first; the report has all of them, with intervals and denominators.
-_HEADLINE = ("validity", "uniqueness_at_*", "novelty", "internal_diversity_1", "nearest_similarity", "fcd*", "_r2")
+_HEADLINE = (
+    "validity",
+    "uniqueness_at_*",
+    "novelty",
+    "internal_diversity_1",
+    "nearest_similarity",
+    "fcd*",
+    "_r2",
+    "swd_x1000",
+    "_recall_*",
+    "_precision_*",
+)
 _NO_HEADLINE = ("*pearson*", "*shuffled*", "*_low", "*_high", "*_n")
 
 
-def run_demo(root: Path, argv: list[str]) -> int:
+def run_demo(root: Path) -> int:
     """Materialize every artifact of the project at `root` and print the summary; the exit code of `figment materialize --all`."""
-    parser = argparse.ArgumentParser(prog="figment demo", description=__doc__)
-    parser.parse_args(argv)
     from orchestration.cli.main import main as figment
 
     started = time.monotonic()
@@ -79,7 +87,7 @@ def _number(value: float) -> str:
 
 
 def _next_steps(root: Path) -> list[tuple[str, str]]:
-    report = root / "data/polygpt_report"
+    reports = [root / f"data/{name}/report.md" for name in ("toc_report", "polygpt_report")]
     # `make demo` runs in an environment that the user's shell has not activated.
     here = "" if shutil.which("figment") else f"{os.path.relpath(Path(sys.executable).parent)}/"
     steps = [
@@ -88,6 +96,8 @@ def _next_steps(root: Path) -> list[tuple[str, str]]:
         (f"{here}dvc status", "DVC agrees: up to date"),
         (f"{here}figment doctor", "every id recomputed from bytes"),
     ]
-    if report.is_dir():
-        steps.insert(1, (f"open {(report / 'report.md').relative_to(root)}", "the report, with drawn molecules beside it"))
+    steps[1:1] = [(f"open {path.relative_to(root)}", "a report, with pictures beside it") for path in reports if path.is_file()]
+    if (root / "data/toc_training_video/training.mp4").is_file():
+        steps.insert(1, ("open data/toc_training_video/training.mp4", "the same latents at every snapshot"))
+    steps.append((f"{here}figment demo --nightly", "the journal changes; only what is made from it moves"))
     return steps

@@ -1,11 +1,14 @@
 """Do the main job from end to end and show what came out.
 
-The arguments, and what is made, are those of orchestration/demo.py: `figment demo` alone needs none.
+Everything comes from sources that need no network: molecules inside the rdkit wheel, and a journal that the project makes up and serves to itself
+on loopback. --nightly is what happens the night after: the journal changes one paper, adds one and retracts one, and only what is made from
+them moves.
 
 Examples:
   figment demo
+  figment demo --nightly
 
-exit codes: 0 all of it worked · 1 something failed · 2 wrong usage or configuration
+exit codes: 0 all of it worked · 1 something failed, or a night moved what it should not · 2 wrong usage or configuration
 """
 
 import argparse
@@ -13,10 +16,14 @@ from pathlib import Path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("arguments", nargs="*", metavar="…", help="handed over to the demo")
+    parser.add_argument("--nightly", action="store_true", help="one night of the embedded journal, after the demo")
 
 
-def run(root: Path, arguments: list[str]) -> int:
+def run(root: Path, arguments: argparse.Namespace) -> int:
+    if arguments.nightly:
+        from orchestration.nightly_demo import run_nightly_demo
+
+        return run_nightly_demo(root)
     from orchestration.demo import run_demo
 
-    return run_demo(root, arguments)
+    return run_demo(root)

@@ -31,8 +31,6 @@ VERBS = {
     "demo": "do the main job from end to end and show what came out",
 }
 _MODULES = {"id": "identify"}
-# What a verb hands over as it stands, because the module behind it reads its own arguments.
-_FORWARDED = ("demo",)
 _EPILOG = """\
 exit codes: 0 all well · 1 something is stale, failed or disagrees · 2 wrong usage or configuration
 
@@ -66,8 +64,6 @@ def _run(argv: list[str]) -> int:
     if given.verb not in VERBS:
         _refuse(given.verb)
     module = verb_module(given.verb)
-    if given.verb in _FORWARDED and not {"-h", "--help"}.intersection(given.rest):
-        return int(module.run(find_root(given.root), given.rest))
     arguments = verb_parser(given.verb, module).parse_args(given.rest)
     root = arguments.root or given.root
     # A verb that looks at bytes alone works anywhere.
