@@ -14,21 +14,26 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Library -> the only files and folders of the project that may import it.
 ONLY_IN = {
+    "av": ("training/common/video_file.py",),
     "dagster": ("orchestration/",),
     "dagster_graphql": ("orchestration/",),
     "dagster_pipes": ("training/common/reporting.py",),
     "dvc": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
     "dvc_data": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
+    "h5py": ("orchestration/export_images.py",),
     "internetarchive": ("assets/books/",),
     "mlflow": ("training/common/tracking", "orchestration/mlflow_runs.py"),
     "pdf2image": ("assets/books/",),
+    "playwright": ("assets/papers/crawl/rendering.py",),
     "rdkit": ("assets/molecules/", "training/common/smiles.py", "training/common/descriptors.py", "training/metrics/molecules", "training/polymers/"),
-    "scrapy": ("assets/papers/",),
+    "scrapy": ("assets/papers/crawl/",),
+    "tensorboard": ("training/common/stats_files.py",),
+    "warcio": ("assets/papers/warc_store.py",),
 }
 # Package -> the packages that its files must not import.
 NEVER = {"assets": ("orchestration",), "training": ("orchestration", "assets"), "orchestration/bridge": ("assets", "training")}
 # Slow to import: never when a module is loaded whose import opens the graph, the definitions or `figment status`.
-HEAVY = ("matplotlib", "mlflow", "pandas", "rdkit", "scipy", "sklearn", "torch", "transformers")
+HEAVY = ("PIL", "av", "h5py", "lxml", "matplotlib", "mlflow", "pandas", "rdkit", "scipy", "scrapy", "sklearn", "torch", "transformers", "twisted")
 # Model folders may share their family's folder, and ldm decodes with vae.
 FAMILIES = {"training/polymers"}
 ALLOWED_BETWEEN_MODELS = {("training/polymers/ldm", "training/polymers/vae")}
