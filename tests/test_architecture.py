@@ -28,7 +28,6 @@ ONLY_IN = {
     "rdkit": ("assets/molecules/", "training/common/smiles.py", "training/common/descriptors.py", "training/metrics/molecules", "training/polymers/"),
     "scrapy": ("assets/papers/crawl/",),
     "tensorboard": ("training/common/stats_files.py",),
-    "warcio": ("assets/papers/warc_store.py",),
 }
 # Package -> the packages that its files must not import.
 NEVER = {"assets": ("orchestration",), "training": ("orchestration", "assets"), "orchestration/bridge": ("assets", "training")}

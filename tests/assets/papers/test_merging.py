@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-pytest.importorskip("warcio", reason="warcio is not installed (extra: scrape)")
+pytest.importorskip("lxml", reason="lxml is not installed (extra: scrape)")
 
 from assets.papers.items import Paper, Parsed, Withdrawal
 from assets.papers.merging import MergedPaper, PageHistory, Picture, Version, merge

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("warcio", reason="warcio is not installed (extra: scrape)")
+pytest.importorskip("lxml", reason="lxml is not installed (extra: scrape)")
 pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
 
 import hypothesis.strategies as st

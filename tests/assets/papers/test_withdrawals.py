@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 
-pytest.importorskip("warcio", reason="warcio is not installed (extra: scrape)")
+pytest.importorskip("lxml", reason="lxml is not installed (extra: scrape)")
 pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
 
 import hashlib
