@@ -56,6 +56,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
         papers_withdrawn=night.papers_withdrawn,
         problems=night.problems,
         problems_open=len(problems),
+        page_problems=night.page_problems,
         seconds=night.seconds,
     )
     nights = read_nights(_STATE / "nights.jsonl", str(target))

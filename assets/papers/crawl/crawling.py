@@ -166,6 +166,7 @@ def _run_spider(
 def _count(night: Night, spider: JournalSpider) -> None:
     night.count(spider.unfinished.done.values())
     night.day = max(spider.unfinished.day_of(source.name) for source in spider.config.sources).isoformat()
+    night.page_problems = spider.page_problems
     night.stored_bytes = sum(page.length for page in spider.unfinished.stored())
     gone = [page for page in spider.unfinished.stored() if page.is_gone and page.kind == "article"]
     papers = spider.papers

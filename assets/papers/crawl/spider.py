@@ -30,13 +30,13 @@ from assets.papers.crawl.memory import Memory
 from assets.papers.crawl.unfinished import Done, Outcome, Unfinished
 from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal
 from assets.papers.page_objects import find_page_object
-from assets.papers.raw_pages import REDIRECTS, RawPages, RawPagesError, StoredPage, address, joined_headers
+from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, RawPagesError, StoredPage, address, joined_headers
 from assets.papers.warc_store import WarcError
 from training.common.reporting import Reporter
 
 # Finish what was begun before opening more lists: fewer links wait, and papers are complete early.
 _PRIORITY: Mapping[str, int] = {"image": 3, "article": 2, "api": 1, "index": 0}
-_PROGRESS_EVERY_S = 5.0
+_PROGRESS_EVERY_S = 10.0
 _TDM_META = re.compile(rb"""<meta[^>]{0,100}?name\s*=\s*["']?tdm-reservation["']?[^>]{0,100}?content\s*=\s*["']?([01])""", re.IGNORECASE)
 _HEAD_BYTES = 32_768
 
@@ -87,6 +87,7 @@ class JournalSpider(Spider):
         self.page_problems = 0
         self.finish_reason = ""
         self.failure: Exception | None = None
+        self._progress = LoopingCall(self._report_progress)
         self._pages: Counter[str] = Counter()
         self._parsed: set[str] = set()
         self._freshness = Freshness(raw, config.revisit_after_days)
@@ -101,9 +102,7 @@ class JournalSpider(Spider):
 
     async def start(self) -> AsyncIterator[Request]:
         """The start addresses."""
-        progress = LoopingCall(self._report_progress)
-        progress.start(_PROGRESS_EVERY_S, now=False)
-        self._progress = progress
+        self._progress.start(_PROGRESS_EVERY_S, now=False)
         for source in self.config.sources:
             for url in dict.fromkeys(map(address, source.start)):
                 self.seen[url].add("")
@@ -113,7 +112,8 @@ class JournalSpider(Spider):
     def closed(self, reason: str) -> None:
         """Scrapy's hook."""
         self.finish_reason = reason
-        self._progress.stop()
+        if self._progress.running:
+            self._progress.stop()
 
     def source_of(self, request: Request) -> SourceParams:
         """The source that a request belongs to."""
@@ -222,7 +222,7 @@ class JournalSpider(Spider):
         digest = ""
         if request.meta.get("is_not_modified"):
             outcome = "unchanged"
-        elif status == 200 or status in REDIRECTS or status in {404, 410}:
+        elif status == 200 or status in GONE or (status in REDIRECTS and "location" in joined_headers(exchange.headers)):
             digest = hashlib.sha256(body).hexdigest()
             outcome = self._outcome(previous, status, digest, exchange.headers)
         else:
@@ -264,7 +264,7 @@ class JournalSpider(Spider):
         return done
 
     def _outcome(self, previous: StoredPage | None, status: int, digest: str, headers: Iterable[tuple[str, str]]) -> Outcome:
-        if previous is None or (previous.status != status and not (previous.is_gone and status in {404, 410})):
+        if previous is None or (previous.status != status and not (previous.is_gone and status in GONE)):
             return "stored"
         if previous.is_gone:
             # A page that is missing twice in a row is gone for good; a third time tells nothing new, nor does a second one of an image or robots.txt.

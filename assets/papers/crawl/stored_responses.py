@@ -62,7 +62,10 @@ class StoredResponses:
         request.meta["exchange"] = exchange
         if response.status in REDIRECTS and b"Location" in response.headers:
             # Scrapy's middleware turns it into another request, and nobody else sees it.
-            body = decode_body(exchange.body, exchange.headers, max_bytes=self._crawler.settings.getint("DOWNLOAD_MAXSIZE"))
+            try:
+                body = decode_body(exchange.body, exchange.headers, max_bytes=self._crawler.settings.getint("DOWNLOAD_MAXSIZE"))
+            except WarcError as error:
+                raise Refused("bad_encoding", f"of a redirect, {error}") from None
             spider_of(self._crawler).keep(request, response.status, body)
         return response
 

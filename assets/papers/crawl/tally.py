@@ -18,6 +18,7 @@ class Night:
     """What one crawl did. day: of its sources, the last. requests: made, by kind, retries included. papers_*: as far as the pages tell.
 
     papers_gone: pages of papers found missing for the second time. papers_withdrawn: newly marked as retracted or deleted by their source.
+    problems: addresses that could not be had. page_problems: places in pages that their page objects could not use.
     is_new: whether the crawl changed the raw store.
     """
 
@@ -32,6 +33,7 @@ class Night:
     stored_bytes: int = 0
     unchanged: int = 0
     problems: int = 0
+    page_problems: int = 0
     papers_new: int = 0
     papers_changed: int = 0
     papers_gone: int = 0
