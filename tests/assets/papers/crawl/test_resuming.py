@@ -14,7 +14,7 @@ from assets.papers.raw_pages import RawPages
 from assets.papers.sites.exchange import Response
 from assets.papers.warc_store import whole_records
 
-from .tiny_site import Crawler, TinySite, fingerprint, journal, running
+from .tiny_site import Crawler, TinySite, fingerprint, journal, page, picture, running
 
 PAPERS = 30
 REQUESTS = 1 + 2 + 2 * PAPERS
@@ -52,6 +52,43 @@ def test_killed_at_30_and_70_per_cent_it_asks_for_nothing_twice(site, tmp_path, 
     assert sum(asked.values()) - len(asked) <= 2
     assert rows(crawler) == uninterrupted
     assert not list(tmp_path.glob(".figment/crawls/journal_pages/*/unfinished"))
+
+
+def edited() -> dict:
+    """The journal after a day: every third paper is corrected and has another picture, every fifth is gone."""
+    answers, listed = journal(PAPERS), [n for n in range(PAPERS) if n % 5]
+    half = len(listed) // 2
+    entries = [{"path": f"/paper/{n}", "fingerprint": f"v{2 if n % 3 == 0 else 1} of {n}"} for n in listed]
+    answers["tiny.example/"] = page(articles=entries[:half], lists=["/list/2"])
+    answers["tiny.example/list/2"] = page(articles=entries[half:])
+    for n in range(PAPERS):
+        if n % 5 == 0:
+            del answers[f"tiny.example/paper/{n}"]
+        elif n % 3 == 0:
+            answers[f"tiny.example/paper/{n}"] = page(key=f"paper-{n}", title="Corrected", images=[f"/image/{n}.png"])
+            answers[f"tiny.example/image/{n}.png"] = picture(f"another {n}")
+    return answers
+
+
+@pytest.mark.slow
+def test_a_night_of_changes_is_resumed_like_the_first(tmp_path):
+    stores = {}
+    for name, kills in (("uninterrupted", ()), ("killed", (0.3, 0.7))):
+        site = TinySite(answers=journal(PAPERS))
+        with running(site) as server:
+            crawler = Crawler(tmp_path / name, server)
+            crawler.run()
+            crawler.asked()
+            site.answers = edited()
+            for share in kills:
+                crawler.run_and_kill(after=round(share * stores["uninterrupted"][1]))
+            crawler.run()
+            asked = Counter(crawler.asked())
+            stores[name] = rows(crawler), asked.total(), set(asked)
+    expected, found = stores["uninterrupted"], stores["killed"]
+    assert expected[1] == len(expected[2]) == 1 + 2 + 6 + 8 + 8, "lists, missing papers, corrected papers and their pictures"
+    assert found[0] == expected[0] and found[2] == expected[2]
+    assert found[1] - expected[1] <= 2
 
 
 @pytest.mark.slow
