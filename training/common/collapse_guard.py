@@ -1,7 +1,7 @@
 """Notice that the training of a generator has collapsed: a discriminator that has won, images all alike, a distance that grows.
 
 The loop rolls back to a good state when `CollapseGuard.judge` names a reason; `GradientWatch` keeps single wild steps from the weights.
-Both know numbers only, no model. Source of the rules: reference/MODELS.md, section 5.
+Both know numbers only, no model.
 """
 
 import math
