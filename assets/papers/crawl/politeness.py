@@ -18,8 +18,10 @@ from scrapy.robotstxt import ProtegoRobotParser, RobotParser
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from assets.papers.crawl.config import PRODUCT
+from assets.papers.crawl.config import PRODUCT, SourceParams
 from assets.papers.crawl.guard import Refused, spider_of
+from assets.papers.crawl.reservations import WELL_KNOWN, read_reservations
+from assets.papers.crawl.unfinished import Done
 
 # A server that says it has too much to do is asked again after so many seconds, doubled at every try, where it does not say when.
 _BACKOFF_S = 1.0
@@ -43,7 +45,7 @@ class NothingAllowed(RobotParser):
 
 class Robots(RobotsTxtMiddleware):
     """Scrapy's own middleware, with three differences: robots.txt is stored like any response; where it answers 429 or 5xx, or not at all, nothing
-    is asked of the host in this crawl; and its Crawl-delay is kept.
+    is asked of the host in this crawl; and its Crawl-delay is kept. Beside it the host's reservations of text and data mining are read.
     """
 
     def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
@@ -60,28 +62,40 @@ class Robots(RobotsTxtMiddleware):
             return await super().robot_parser(request)
         waiting: Deferred[RobotParser | None] = Deferred()
         self._parsers[url.netloc] = waiting
-        rules = await self._fetch_rules(f"{url.scheme}://{url.netloc}/robots.txt", request)
+        root, source = f"{url.scheme}://{url.netloc}", spider_of(self.crawler).source_of(request)
+        rules = await self._fetch_rules(f"{root}/robots.txt", source)
+        if request.meta["kind"] != "image" and not source.is_local and rules.allowed(f"{root}{WELL_KNOWN}", PRODUCT):
+            await self._fetch_reservations(f"{root}{WELL_KNOWN}", source)
         self._parsers[url.netloc] = rules
         waiting.callback(rules)
         return rules
 
-    async def _fetch_rules(self, url: str, request: Request) -> RobotParser:
-        spider = spider_of(self.crawler)
-        asking = spider.request_for(url, spider.source_of(request), kind="robots")
-        asking = asking.replace(callback=NO_CALLBACK, priority=self.DOWNLOAD_PRIORITY, errback=None)
-        asking.meta["dont_obey_robotstxt"] = True
-        try:
-            response = await self.crawler.engine.download_async(asking)
-        except Exception as error:  # noqa: BLE001 (whatever it was, there are no rules to go by)
-            done = spider.note_failure(asking, error)
-            return NothingAllowed(f"robots.txt could not be had: {done.words}")
+    async def _fetch_rules(self, url: str, source: SourceParams) -> RobotParser:
+        response = await self._fetch(url, source)
+        if isinstance(response, Done):
+            return NothingAllowed(f"robots.txt could not be had: {response.words}")
         if response.status == 429 or response.status >= 500:
             return NothingAllowed(f"robots.txt answered {response.status}")
         parser = ProtegoRobotParser.from_crawler(self.crawler, response.body if response.status == 200 else b"")
         delay_s = parser.rp.crawl_delay(PRODUCT)
         if delay_s:
-            spider.crawl_delays_s[urlsplit(url).hostname or ""] = min(float(delay_s), _LONGEST_CRAWL_DELAY_S)
+            spider_of(self.crawler).crawl_delays_s[urlsplit(url).hostname or ""] = min(float(delay_s), _LONGEST_CRAWL_DELAY_S)
         return parser
+
+    async def _fetch_reservations(self, url: str, source: SourceParams) -> None:
+        response = await self._fetch(url, source)
+        if isinstance(response, Response) and response.status == 200:
+            spider_of(self.crawler).reservations[urlsplit(url).netloc] = read_reservations(response.body)
+
+    async def _fetch(self, url: str, source: SourceParams) -> Response | Done:
+        """The response, stored as any other, or why there is none."""
+        asking = spider_of(self.crawler).request_for(url, source, kind="robots")
+        asking = asking.replace(callback=NO_CALLBACK, priority=self.DOWNLOAD_PRIORITY, errback=None)
+        asking.meta["dont_obey_robotstxt"] = True
+        try:
+            return await self.crawler.engine.download_async(asking)
+        except Exception as error:  # noqa: BLE001 (whatever it was, there is nothing to go by)
+            return spider_of(self.crawler).note_failure(asking, error)
 
 
 class Patience(RetryMiddleware):

@@ -1,7 +1,6 @@
 """The spider: from the start addresses along the links that page objects find, asking for what is wanted and keeping what is new."""
 
 import hashlib
-import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from assets.papers.crawl.config import JournalPagesConfig, SourceParams
 from assets.papers.crawl.freshness import Freshness
 from assets.papers.crawl.guard import Refused
 from assets.papers.crawl.memory import Memory
+from assets.papers.crawl.reservations import Reservation, is_reserved
 from assets.papers.crawl.unfinished import Done, Outcome, Unfinished
 from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal
 from assets.papers.page_objects import find_page_object
@@ -37,8 +37,6 @@ from training.common.reporting import Reporter
 # Finish what was begun before opening more lists: fewer links wait, and papers are complete early.
 _PRIORITY: Mapping[str, int] = {"image": 3, "article": 2, "api": 1, "index": 0}
 _PROGRESS_EVERY_S = 10.0
-_TDM_META = re.compile(rb"""<meta[^>]{0,100}?name\s*=\s*["']?tdm-reservation["']?[^>]{0,100}?content\s*=\s*["']?([01])""", re.IGNORECASE)
-_HEAD_BYTES = 32_768
 
 
 @dataclass
@@ -77,6 +75,7 @@ class JournalSpider(Spider):
         self.sources = {source.name: source for source in config.sources}
         self.crawl_delays_s: dict[str, float] = {}
         self.closed_hosts: dict[str, float] = {}
+        self.reservations: dict[str, tuple[Reservation, ...]] = {}
         self.seen: dict[str, set[str]] = defaultdict(set)
         self.asked: set[str] = set()
         self.sent: Counter[str] = Counter()
@@ -234,7 +233,8 @@ class JournalSpider(Spider):
                     words=words)  # fmt: skip
         try:
             if outcome == "stored":
-                return self.unfinished.keep(exchange, done, content_sha256=digest, tdm_reserved=_tdm_reserved(exchange.headers, body))
+                reserved = is_reserved(exchange.url, joined_headers(exchange.headers), body, self.reservations.get(urlsplit(exchange.url).netloc, ()))
+                return self.unfinished.keep(exchange, done, content_sha256=digest, tdm_reserved=reserved)
             self.unfinished.note(done)
         except OSError as error:
             self._stop(error)
@@ -355,16 +355,6 @@ def _joined(response: Response) -> dict[str, str]:
 
 def _is_html(body: bytes) -> bool:
     return body[:512].lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
-
-
-def _tdm_reserved(headers: Iterable[tuple[str, str]], body: bytes) -> bool | None:
-    """Whether text and data mining is reserved, by the TDM Reservation Protocol's header or meta element; None where neither is there."""
-    said = joined_headers(headers)
-    if (header := said.get("tdm-reservation", "").strip()) in {"0", "1"}:
-        return header == "1"
-    if "html" in said.get("content-type", "") and (meta := _TDM_META.search(body[:_HEAD_BYTES])):
-        return meta[1] == b"1"
-    return None
 
 
 def _why(error: BaseException) -> tuple[str, str]:

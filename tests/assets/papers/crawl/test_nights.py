@@ -38,9 +38,9 @@ def test_six_nights_of_a_journal(crawler, site):
     crawler.run()
     assert {entry.user_agent for entry in crawler.running.log} == {"figment/0.1 (research crawler; mailto:tests@figment.internal)"}
     asked = crawler.asked()
-    assert len(asked) == len(set(asked)) == 1 + 2 + 6 + 6
-    assert last_night(crawler)["requests"] == {"robots": 1, "index": 2, "api": 0, "article": 6, "image": 6}
-    assert (last_night(crawler)["papers_new"], last_night(crawler)["stored"]) == (6, 15)
+    assert len(asked) == len(set(asked)) == 2 + 2 + 6 + 6
+    assert last_night(crawler)["requests"] == {"robots": 2, "index": 2, "api": 0, "article": 6, "image": 6}
+    assert (last_night(crawler)["papers_new"], last_night(crawler)["stored"]) == (6, 16)
     with RawPages(crawler.store) as raw:
         assert {record.day for record in raw.records()} == {date(2026, 3, 4)}, "the day is what the site's own clock says"
         assert raw.body(raw.latest("http://tiny.example/image/3.png")) == picture("3").body
@@ -50,7 +50,7 @@ def test_six_nights_of_a_journal(crawler, site):
     before = fingerprint(crawler.store)
     site.day = datetime(2026, 3, 5, 5, tzinfo=UTC)
     crawler.run()
-    assert crawler.asked() == ["http://tiny.example/robots.txt", "http://tiny.example/", "http://tiny.example/list/2"]
+    assert crawler.asked() == [f"http://tiny.example{path}" for path in ("/robots.txt", "/.well-known/tdmrep.json", "/", "/list/2")]
     assert fingerprint(crawler.store) == before
     assert last_night(crawler)["is_new"] is False
 
@@ -68,7 +68,18 @@ def test_six_nights_of_a_journal(crawler, site):
     site.day = datetime(2026, 3, 6, 5, tzinfo=UTC)
     crawler.run()
     asked = [url.removeprefix("http://tiny.example") for url in crawler.asked()]
-    assert sorted(asked) == ["/", "/image/0.png", "/image/6.png", "/list/2", "/paper/0", "/paper/1", "/paper/3", "/paper/6", "/robots.txt"]
+    assert sorted(asked) == [
+        "/",
+        "/.well-known/tdmrep.json",
+        "/image/0.png",
+        "/image/6.png",
+        "/list/2",
+        "/paper/0",
+        "/paper/1",
+        "/paper/3",
+        "/paper/6",
+        "/robots.txt",
+    ]
     changes = {("/", 200), ("/list/2", 200), ("/paper/0", 200), ("/image/0.png", 200), ("/paper/6", 200), ("/image/6.png", 200), ("/paper/1", 404)}
     assert stored(crawler, 2) == changes
     night = last_night(crawler)
@@ -77,7 +88,7 @@ def test_six_nights_of_a_journal(crawler, site):
     # The missing paper is missing for the second time, and then never asked for again; the one that merely lost its link is left alone.
     for crawl, expected, gone in ((3, {("/paper/1", 404)}, 1), (4, set(), 0)):
         crawler.run()
-        assert crawler.asked()[3:] == [f"http://tiny.example{path}" for path, _ in expected]
+        assert crawler.asked()[4:] == [f"http://tiny.example{path}" for path, _ in expected]
         assert stored(crawler, crawl) == expected
         assert last_night(crawler)["papers_gone"] == gone
     with RawPages(crawler.store) as raw:
@@ -89,7 +100,7 @@ def test_six_nights_of_a_journal(crawler, site):
     site.answers["tiny.example/list/2"] = page(articles=listed)
     site.answers["tiny.example/paper/1"] = page(key="paper-1", title="On the number 1", images=["/image/1.png"])
     crawler.run()
-    assert crawler.asked()[3:] == ["http://tiny.example/paper/1"]
+    assert crawler.asked()[4:] == ["http://tiny.example/paper/1"]
     with RawPages(crawler.store) as raw:
         assert not raw.is_gone("http://tiny.example/paper/1")
 
@@ -99,7 +110,7 @@ def test_six_nights_of_a_journal(crawler, site):
         path.unlink()
     words = crawler.run()
     assert "reading them again" in words
-    assert crawler.asked()[3:] == ["http://tiny.example/paper/3"], "that nothing links to it is the one thing that the stored pages do not tell"
+    assert crawler.asked()[4:] == ["http://tiny.example/paper/3"], "that nothing links to it is the one thing that the stored pages do not tell"
     assert fingerprint(crawler.store) == before
 
 
@@ -159,6 +170,7 @@ def test_many_kinds_of_sites_in_one_crawl(tmp_path):
         "pictures.example/": page(images=["/page.png", "/big.png"]),
         "pictures.example/page.png": Response(b"<!DOCTYPE html><html>please log in</html>"),
         "pictures.example/big.png": Response(b"\x89PNG" + bytes(3 << 20), "image/png"),
+        "zip.example/.well-known/tdmrep.json": Response(b'[{"location": "/", "tdm-reservation": 1}]', "application/json"),
         "zip.example/": replace(page(key="zipped", title="z" * 1000), headers=(("Content-Encoding", "gzip"),)),
     }
     site.answers["zip.example/"] = replace(site.answers["zip.example/"], body=gzip.compress(site.answers["zip.example/"].body, mtime=0))
@@ -177,7 +189,7 @@ def test_many_kinds_of_sites_in_one_crawl(tmp_path):
     assert "http://forbidden.example/secret/1" not in asked
     assert [url for url in asked if "broken.example" in url] == ["http://broken.example/robots.txt"] * 3
     assert asked.count("http://busy.example/") == 3
-    assert sum("hours.example" in url for url in asked) == 3, "a host that asks for a day of patience gets it"
+    assert sum("hours.example" in url for url in asked) == 4, "a host that asks for a day of patience gets it"
     with RawPages(crawler.store) as raw:
         assert (datetime.now(UTC) - started).total_seconds() > 2, "two answers asked for a second of patience each"
         problems = {(problem.url, problem.kind) for problem in raw.problems()}
@@ -199,6 +211,7 @@ def test_many_kinds_of_sites_in_one_crawl(tmp_path):
         # A redirect is stored as such, and leads to the page.
         assert raw.latest("http://moved.example/old-name").url == "http://moved.example/new-name"
         assert [record.status for record in raw.history("http://moved.example/")] == [301]
+        assert raw.latest("http://zip.example/").tdm_reserved is True, "the host says so for all that it serves"
         # Bodies are kept as they came and read back plain.
         zipped = raw.latest("http://zip.example/")
         assert json.loads(raw.body(zipped))["key"] == "zipped"
@@ -214,7 +227,8 @@ def test_a_site_without_anything_gives_an_empty_store_and_a_warning(crawler, sit
     words = crawler.run()
     assert "check sources_answered failed (WARN): sources=['tiny']" in words
     with RawPages(crawler.store) as raw:
-        assert {(record.url, record.status) for record in raw.records()} == {("http://tiny.example/", 404), ("http://tiny.example/robots.txt", 404)}
+        paths = ("/", "/.well-known/tdmrep.json", "/robots.txt")
+        assert [(record.url, record.status) for record in raw.records()] == [(f"http://tiny.example{path}", 404) for path in paths]
 
 
 @pytest.mark.slow
