@@ -69,11 +69,10 @@ class ImageOrder:
 def batch_of(data: TrainingImages, order: ImageOrder, start: int, count: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Images float32 [count, C, R, R] in [-1, 1], with their labels, for the places from `start` on."""
     indices, mirrored = order.take(start, count)
-    indices = indices.to(data.images.device)
-    images = data.images[indices].to(device, non_blocking=True).float() / 127.5 - 1
+    images = data.images[indices.to(data.images.device)].to(device, non_blocking=True).float() / 127.5 - 1
     if mirrored.any():
         images = torch.where(mirrored.to(device)[:, None, None, None], images.flip(3), images)
-    labels = None if data.labels is None else data.labels[indices].to(device)
+    labels = None if data.labels is None else data.labels[indices.to(data.labels.device)].to(device)
     return images, labels
 
 

@@ -95,15 +95,17 @@ def interpolation_frames(generator: Generator, config: ToCTrainingVideoConfig) -
     seeds = parse_seeds(config.seeds)[: places * config.keyframes]
     device = generator.mapping.w_avg.device
     label = class_label(generator, config.class_index)
-    with torch.inference_mode():
-        z = latents(seeds, generator.config.z_dim).to(device)
-        c = None if label is None else label.to(device).expand(len(z), -1)
-        # Place p of the grid passes the keyframes p, p + places, … [keyframes, places, num_ws, w_dim]
-        keys = generator.mapping(z, c, truncation_psi=config.psi).cpu().unflatten(0, (config.keyframes, places))
-        walk = closed_walk(keys, config.w_frames)
-        for moment in walk:
-            parts = [to_uint8(generator.synthesis(part.to(device))).cpu().numpy() for part in moment.split(config.batch_size)]
-            yield fitted(tile(numpy.concatenate(parts), columns), config.most_width_px)
+    z = latents(seeds, generator.config.z_dim).to(device)
+    c = None if label is None else label.to(device).expand(len(z), -1)
+    # Place p of the grid passes the keyframes p, p + places, … [keyframes, places, num_ws, w_dim]
+    keys = generator.mapping(z, c, truncation_psi=config.psi).cpu().unflatten(0, (config.keyframes, places))
+    for moment in closed_walk(keys, config.w_frames):
+        yield fitted(tile(_pictures(generator, moment.to(device), config.batch_size), columns), config.most_width_px)
+
+
+@torch.inference_mode()
+def _pictures(generator: Generator, ws: Tensor, batch: int) -> numpy.ndarray:
+    return numpy.concatenate([to_uint8(generator.synthesis(part)).cpu().numpy() for part in ws.split(batch)])
 
 
 def closed_walk(keys: Tensor, frames_between: int) -> Iterator[Tensor]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.stylegan3.toy_gan import assert_equal_states, toy_trainer
+from training.common.devices import Devices
 from training.stylegan3.gan import AugmentController, GanTrainer
 
 
@@ -240,3 +241,14 @@ def test_the_averaged_generator_is_a_copy():
     before = copy.deepcopy(averaged.state_dict())
     trainer.step()
     assert all(torch.equal(before[name], tensor) for name, tensor in averaged.state_dict().items()) and not averaged.training
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_takes_steps_and_goes_on_from_a_file():
+    devices = Devices(torch.device("cuda"))
+    changes = {"labels": torch.eye(2)[torch.arange(24) % 2], "cond": True, "aug": "fixed", "p": 0.5, "mirror": True, "devices": devices}
+    trainer = toy_trainer(**changes)
+    values = [trainer.step().values for _ in range(3)]
+    other = resumed(trainer, **changes)
+    values.append(other.step().values)
+    assert other.samples_seen == 16 and all(math.isfinite(value) for row in values for value in row.values())
