@@ -5,15 +5,12 @@ version, and the code of the modules that apply them, without comments and docst
 the output never depends on how it was made; without it, or with a damaged one, everything is parsed again and the same bytes come out.
 """
 
-import ast
 import dataclasses
 import hashlib
-import inspect
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import numpy
 import pyarrow as pa
@@ -22,6 +19,7 @@ import rdkit
 from assets.molecules import standardize
 from assets.molecules.standardize import Rules, Standardized
 from training.common import descriptors
+from training.common.code_text import code_of
 from training.common.output_folder import write_file_atomically
 
 _KEY_BYTES = 16
@@ -35,7 +33,7 @@ def row_key(form: str, text: str) -> bytes:
 
 def recipe_of(rules: Rules) -> str:
     """Names everything that decides what a row is parsed into."""
-    facts = [rdkit.__version__, json.dumps(dataclasses.asdict(rules), sort_keys=True), *map(_code_of, (standardize, descriptors))]
+    facts = [rdkit.__version__, json.dumps(dataclasses.asdict(rules), sort_keys=True), *map(code_of, (standardize, descriptors))]
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
 
@@ -160,22 +158,3 @@ def _decode(batch: pa.RecordBatch) -> list[Standardized | str]:
         reason if reason is not None else Standardized(one, scaffold, tuple(values))
         for reason, one, scaffold, values in zip(reasons, smiles, scaffolds, rows, strict=True)
     ]
-
-
-def _code_of(module: ModuleType) -> str:
-    """The syntax tree of a module as text, without docstrings; the same on every supported Python."""
-    return _describe(ast.parse(inspect.getsource(module)))
-
-
-def _describe(node: object) -> str:
-    if isinstance(node, list):
-        return "[" + ",".join(_describe(item) for item in node if not _is_docstring(item)) + "]"
-    if isinstance(node, ast.AST):
-        # Empty fields are left out: newer Pythons add some, such as `type_params`.
-        fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
-        return f"{type(node).__name__}({','.join(f'{name}={_describe(value)}' for name, value in fields)})"
-    return repr(node)
-
-
-def _is_docstring(node: object) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

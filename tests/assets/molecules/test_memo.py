@@ -1,7 +1,5 @@
 """The memo of parsed rows, and what decides that it may be used."""
 
-import types
-
 import pytest
 
 pytest.importorskip("rdkit", reason="rdkit is not installed (extra: chem)")
@@ -57,19 +55,3 @@ def test_a_discarded_memo_leaves_the_old_one(tmp_path):
 
 def test_the_same_text_in_another_form_is_another_row():
     assert row_key("smiles", "C") != row_key("xyz", "C")
-
-
-@pytest.mark.parametrize(
-    ("code", "is_same"),
-    [
-        ('"""Other words."""\ndef f(x):\n    """More."""\n    # why\n    return x + 1\n', True),
-        ("def f(x):\n    return (x\n            + 1)\n", True),
-        ("def f(x):\n    return x + 2\n", False),
-        ("def f(x, y=1):\n    return x + 1\n", False),
-    ],
-)
-def test_comments_and_layout_of_the_code_do_not_matter_and_the_rest_does(monkeypatch, code, is_same):
-    sources = {"a": "def f(x):\n    return x + 1\n", "b": code}
-    monkeypatch.setattr(memo_module.inspect, "getsource", lambda module: sources[module.__name__])
-    described = [memo_module._code_of(types.ModuleType(name)) for name in ("a", "b")]
-    assert (described[0] == described[1]) is is_same
