@@ -104,7 +104,7 @@ def progress_line(done: int, total: int | None, seconds: float, what: str) -> st
     rate = done / seconds if seconds > 0 else 0.0
     if not total:
         return f"{what}: {done:,}, {rate:,.0f}/s"
-    left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+    left = f", {max(0.0, total - done) / rate:,.0f} s left" if rate else ""
     return f"{what}: {done:,} of {total:,} ({100 * done / total:.0f} %), {rate:,.0f}/s{left}"
 
 
