@@ -123,7 +123,7 @@ def crawled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crawled]:
     folder = tmp_path_factory.mktemp("hostile")
     common = {"page": "acs_lists", "licence": "CC0-1.0", "via": sites.proxy, "delay_s": 0}
     sources = [{"name": host.partition(".")[0], "start": [f"http://{host}/toc/1/1"], **common} for host in sites.answers]
-    patience = {"timeout_s": 4, "max_body_mib": 8, "retries": 1, "max_redirects": 4}
+    patience = {"timeout_s": 7, "max_body_mib": 8, "retries": 1, "max_redirects": 4}
     pace = {"delay_s": 0, "concurrency_per_host": 8, "target_concurrency": 8.0}
     params = {"contact": "crawl@imaginary-letters.org", "sources": sources, **patience, **pace}
     (folder / "params.yaml").write_text(json.dumps({"journal_pages": params}))
@@ -150,7 +150,7 @@ def image_url(name: str) -> str:
 
 
 def test_the_night_ends_well_and_in_time(crawled: Crawled) -> None:
-    assert crawled.seconds < 60
+    assert crawled.seconds < 90
     assert "Traceback" not in crawled.output
 
 
