@@ -19,7 +19,7 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import DownloadTimeoutError, NotConfigured
 from scrapy.http import HtmlResponse, Response
 
-from assets.papers.crawl.guard import Refused
+from assets.papers.crawl.guard import Refused, spider_of
 from assets.papers.crawl.guard.public_addresses import PublicAddresses
 
 MARK = "X-Rendered-By"
@@ -45,7 +45,7 @@ class Rendering:
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
         """Raises NotConfigured, which switches it off, where no source asks for it."""
-        if not any(source.render for source in crawler.spider.config.sources):  # type: ignore[union-attr]
+        if not any(source.render for source in spider_of(crawler).config.sources):
             raise NotConfigured
         middleware = cls(crawler)
         crawler.signals.connect(middleware.close, signal=signals.spider_closed)
@@ -61,7 +61,7 @@ class Rendering:
             try:
                 return await self._draw(request)
             finally:
-                spider: Any = self._crawler.spider
+                spider = spider_of(self._crawler)
                 pause_s = max(spider.config.delay_of(spider.source_of(request)), spider.crawl_delays_s.get(host, 0.0))
                 self._next[host] = monotonic() + pause_s
 
@@ -109,7 +109,7 @@ class Rendering:
 
     async def _load_or_not(self, route: Any, request: Request) -> None:
         """Let the page load what belongs to its source, and nothing else."""
-        spider: Any = self._crawler.spider
+        spider = spider_of(self._crawler)
         wanted = route.request
         parts = urlsplit(wanted.url)
         is_ours = parts.scheme in {"http", "https"} and spider.source_of(request).allows(parts.hostname or "")
@@ -122,7 +122,7 @@ class Rendering:
         await (route.continue_() if is_ours and wanted.resource_type not in _NOT_LOADED else route.abort())
 
     async def _context(self, request: Request) -> Any:
-        spider: Any = self._crawler.spider
+        spider = spider_of(self._crawler)
         source = spider.source_of(request)
         async with self._starting:
             if self._browser is None:
