@@ -59,7 +59,10 @@ def build_schedules(project: Project) -> list[dg.ScheduleDefinition]:
 
 
 def _schedule(job: Any, cron: str, timezone: str) -> dg.ScheduleDefinition:
-    @dg.schedule(job=job, cron_schedule=cron, execution_timezone=timezone, name=f"{job.name}_schedule")
+    # Whoever writes a schedule into dvc.yaml wants it kept; the automation page can switch it off.
+    running = dg.DefaultScheduleStatus.RUNNING
+
+    @dg.schedule(job=job, cron_schedule=cron, execution_timezone=timezone, name=f"{job.name}_schedule", default_status=running)
     def scheduled(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Starts the stage unless a run of it is still under way."""
         busy = context.instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=_RUNNING), limit=1)

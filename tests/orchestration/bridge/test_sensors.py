@@ -59,6 +59,7 @@ def scheduled(toy: Toy) -> Toy:
 def test_a_schedule_starts_its_stage_forced_and_skips_while_a_run_is_under_way(scheduled: Toy, instance: dg.DagsterInstance) -> None:
     (schedule,) = build_schedules(scheduled.project())
     assert (schedule.cron_schedule, schedule.execution_timezone, schedule.job_name) == ("0 3 * * *", "Europe/Berlin", "refresh_side")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
     def evaluate() -> object:
         time = datetime.datetime(2030, 1, 1, 3, tzinfo=datetime.UTC)

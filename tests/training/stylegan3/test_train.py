@@ -69,7 +69,15 @@ def run_here(folder: Path, *settings: str, more: tuple[str, ...] = ()) -> int:
 
 
 def start(folder: Path, *settings: str, die_at_step: int = -1, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "tests.training.stylegan3.run_and_die", str(die_at_step), str(int(number)), *arguments(folder, *settings)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.training.run_and_die",
+        "training.stylegan3.train",
+        str(die_at_step),
+        str(int(number)),
+        *arguments(folder, *settings),
+    ]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "jsonl"})
 
 

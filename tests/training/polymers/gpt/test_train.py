@@ -79,7 +79,15 @@ def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def start(folder: Path, *more: str, die_at_step: int = -1, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "tests.training.polymers.gpt.run_and_die", str(die_at_step), str(int(number)), *arguments(folder, *more)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.training.run_and_die",
+        "training.polymers.gpt.train",
+        str(die_at_step),
+        str(int(number)),
+        *arguments(folder, *more),
+    ]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "jsonl"})
 
 
