@@ -33,17 +33,6 @@ def parse_seeds(text: str) -> list[int]:
     return sorted(seeds)
 
 
-def format_seeds(seeds: Sequence[int]) -> str:
-    """The shortest text that `parse_seeds` reads as `seeds`."""
-    parts: list[list[int]] = []
-    for seed in sorted(set(seeds)):
-        if parts and parts[-1][-1] == seed - 1:
-            parts[-1] = [parts[-1][0], seed]
-        else:
-            parts.append([seed])
-    return ",".join("-".join(map(str, part)) for part in parts)
-
-
 def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
     """Z [B, z_dim] float32: for each seed the one NumPy's RandomState gives, as StyleGAN users expect, so a seed is one picture at any batch size."""
     rows = [numpy.random.RandomState(seed).randn(1, z_dim) for seed in seeds]

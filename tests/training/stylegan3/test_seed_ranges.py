@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.stylegan3.seed_ranges import SeedRangeError, format_seeds, latents, parse_seeds
+from training.stylegan3.seed_ranges import SeedRangeError, latents, parse_seeds
 
 
 @pytest.mark.parametrize(
@@ -20,9 +20,10 @@ def test_the_seed_range_of_the_first_archive_has_its_fifty_thousand_and_one():
     assert len(parse_seeds("0-50000")) == 50_001
 
 
-@given(st.sets(st.integers(0, 10_000), min_size=1, max_size=60))
-def test_what_is_formatted_is_read_back(seeds):
-    assert parse_seeds(format_seeds(list(seeds))) == sorted(seeds)
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 40)), min_size=1, max_size=20))
+def test_any_ranges_give_each_of_their_seeds_once_and_rising(spans):
+    text = ",".join(f"{first}-{first + more}" if more else str(first) for first, more in spans)
+    assert parse_seeds(text) == sorted({seed for first, more in spans for seed in range(first, first + more + 1)})
 
 
 @pytest.mark.parametrize(
