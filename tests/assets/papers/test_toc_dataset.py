@@ -212,12 +212,13 @@ def _built_in_its_own_process(root, size, answers):
 
 def test_three_sizes_at_once_decode_each_picture_once(tmp_path):
     start(tmp_path, [Picture(serial) for serial in range(400)])
-    context = multiprocessing.get_context("fork")
+    # Not forked: this process has threads, whose locks a fork would copy as they happen to be held.
+    context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     programs = [context.Process(target=_built_in_its_own_process, args=(str(tmp_path), size, answers)) for size in SMALL.sizes]
     for one in programs:
         one.start()
-    found = [answers.get(timeout=60) for _ in programs]
+    found = [answers.get(timeout=120) for _ in programs]
     for one in programs:
         one.join(timeout=60)
         assert one.exitcode == 0

@@ -1,6 +1,5 @@
 """What we write, zipfile and unzip read; what others write, we read; damage is named."""
 
-import multiprocessing
 import pickle
 import shutil
 import subprocess
@@ -14,6 +13,8 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from training.common.stored_zip import DamagedZipError, StoredZip, StoredZipWriter
+
+from .forking import right_in_all_forks
 
 _NAMES = st.lists(st.text("abcü/0", min_size=1, max_size=6).filter(lambda name: all(name.split("/"))), unique=True, max_size=8)
 
@@ -109,19 +110,20 @@ def test_a_cut_zip_is_named(tmp_path, keep):
         StoredZip(path)
 
 
-def _read_many(archive, times):
-    return all(archive.read(f"{index}") == f"{index}".encode() * 1000 for _ in range(times) for index in range(20))
+_MANY = """
+from training.common.stored_zip import StoredZip
+opened = StoredZip(__import__("pathlib").Path(sys.argv[1]))
+def is_right(archive):
+    return all(archive.read(f"{index}") == f"{index}".encode() * int(sys.argv[2]) for _ in range(30) for index in range(20))
+assert opened.read("3") == b"3" * 1000
+"""
 
 
 def test_processes_may_share_an_open_zip(tmp_path):
-    archive = StoredZip(_write(tmp_path / "a.zip", {f"{index}": f"{index}".encode() * 1000 for index in range(20)}))
-    assert _read_many(archive, 1)
-    context = multiprocessing.get_context("fork")
-    with context.Pool(2) as pool:
-        answers = [pool.apply_async(_read_many, (archive, 30)) for _ in range(4)]
-        assert _read_many(archive, 30)
-        assert all(answer.get(timeout=60) for answer in answers)
-    assert _read_many(pickle.loads(pickle.dumps(archive)), 1)
+    path = _write(tmp_path / "a.zip", {f"{index}": f"{index}".encode() * 1000 for index in range(20)})
+    assert right_in_all_forks(_MANY, path, 1000)
+    assert not right_in_all_forks(_MANY, path, 999), "a wrong answer is noticed"
+    assert pickle.loads(pickle.dumps(StoredZip(path))).read("7") == b"7" * 1000
 
 
 def test_an_open_zip_stays_the_same_when_another_takes_its_path(tmp_path):
