@@ -13,7 +13,7 @@ from typing import Any
 from orchestration.bridge.identity import Content
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared
 from orchestration.cli.terminal import human_bytes, paint, plural, short_id, table
 from orchestration.history import Making, makings
 
@@ -39,7 +39,7 @@ def run_demo(root: Path) -> int:
 
     started = time.monotonic()
     status = figment(["--root", str(root), "materialize", "--all"])
-    project = open_project(root)
+    project = open_prepared(root)
     statuses, made = project_status(project), makings(project, project.lock())
     print_summary(project, statuses, made)
     seconds = time.monotonic() - started

@@ -18,8 +18,8 @@ import rdkit
 
 from assets.molecules import standardize
 from assets.molecules.standardize import Rules, Standardized
+from stages.source_code import code_of
 from training.common import descriptors
-from training.common.code_text import code_of
 from training.common.output_folder import write_file_atomically
 
 _KEY_BYTES = 16

@@ -19,8 +19,8 @@ from assets.papers.decoding import MOST_PIXELS, DecodeLimits, Undecodable, decod
 from assets.papers.handover import PICTURES_PER_CHUNK, Failure, Handover, Made
 from assets.papers.pad_resize import Resample, pad_and_resize
 from assets.papers.shard_memory import remembered_contents
+from stages.source_code import code_of
 from training.common import image_shards, png, stored_zip
-from training.common.code_text import code_of
 from training.common.png import encode_png
 from training.common.stored_zip import StoredZip
 

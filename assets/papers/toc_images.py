@@ -30,15 +30,14 @@ from assets.papers.pictures import StoredPictures
 from assets.papers.raw_pages import RawPages, RawPagesError, StoredPage
 from assets.papers.tables import IMAGES, PAPERS, REJECTED_IMAGES, TOC_IMAGES
 from assets.tables import table_from_rows, write_table
+from stages.source_code import program_fingerprint
 from training.common.markdown import escape
 from training.common.output_folder import OutputFolder, write_file_atomically
 from training.common.params import load_params
 from training.common.program import program
 from training.common.reporting import Reporter
-from training.common.run_key import code_fingerprint
 from training.common.stored_zip import StoredZipWriter
 
-_ASSETS = Path(__file__).resolve().parent.parent
 _KEPT_BYTES = 256 * 2**20
 _SHEET_COLUMNS, _SHEET_ROWS, _CELL_PX = 8, 3, 96
 
@@ -161,7 +160,7 @@ def _shards(images: Sequence[dict], images_per_shard: int) -> dict[int, list[dic
 
 def _recipe(limits: DecodeLimits) -> str:
     """Names everything that decides what a picture is found to be."""
-    facts = [code_fingerprint("assets.papers.decoding", package=_ASSETS), repr(limits), PIL.__version__, numpy.__version__]
+    facts = [program_fingerprint("assets.papers.decoding"), repr(limits), PIL.__version__, numpy.__version__]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared
 from orchestration.cli.errors import CommandError, Exit
 from orchestration.cli.selection import Plan, plan_everything, plan_names
 from orchestration.cli.terminal import Colour, paint, plural, short_id, table
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _HOW: dict[str, tuple[str, Colour]] = {
     "ran": ("made", "green"),
     "restored": ("restored", "green"),
-    "recorded": ("recorded", "green"),
     "fresh": ("unchanged", "dim"),
     "failed": ("failed", "red"),
     "cancelled": ("cancelled", "yellow"),
@@ -52,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
     _check_usage(arguments)
-    project = open_project(root)
+    project = open_prepared(root)
     statuses = project_status(project)
     plan = _plan(project, statuses, arguments)
     if not plan.names:
@@ -86,7 +85,7 @@ def _check_usage(arguments: argparse.Namespace) -> None:
 def _plan(project: Project, statuses: Mapping[str, StageStatus], arguments: argparse.Namespace) -> Plan:
     if not arguments.names:
         return plan_everything(project.graph, statuses, force=arguments.force, only_stale=arguments.stale)
-    names = dict.fromkeys(project.graph[name].name for name in arguments.names)
+    names = dict.fromkeys(project.graph.artifact(name).name for name in arguments.names)
     return plan_names(project.graph, statuses, names, force=arguments.force, with_upstream=arguments.upstream)
 
 

@@ -20,7 +20,7 @@ from orchestration.bridge.lockfile import Lock, LockEntry
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
 from orchestration.bridge.versions import asset_name
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared
 from orchestration.cli.errors import Exit
 from orchestration.cli.terminal import local_time, paint, plural, print_json, short_id, utc_time
 from orchestration.dagster_records import DagsterRecords, DagsterUnreadableError
@@ -35,8 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
-    project = open_project(root)
-    _ = project.graph[arguments.name]
+    project = open_prepared(root)
+    _ = project.graph.artifact(arguments.name)
     answer = explain(project, arguments.name)
     if arguments.json:
         print_json(answer)
