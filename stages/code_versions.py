@@ -124,12 +124,13 @@ def _programs(root: Path, memory: CodeMemory) -> dict[str, list[str]]:
     graph = path.read_bytes()
     programs = memory.programs(graph)
     if programs is None:
-        programs = stage_programs(_parse(graph))
+        programs = stage_programs(parse_graph(graph))
         memory.remember_programs(graph, programs)
     return programs
 
 
-def _parse(graph: bytes) -> Any:
+def parse_graph(graph: bytes) -> Any:
+    """The plain data of a dvc.yaml of these bytes. Raises CodeVersionsError where it is no YAML."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 

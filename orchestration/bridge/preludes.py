@@ -79,10 +79,10 @@ def _bring_up_to_date(project: Project, name: str, log: Log, patience: _Patience
         causes = prelude_causes(project, name)
         if not causes:
             return
-        before = surroundings(project.root)
+        before = surroundings(project)
         stage = project.graph[name]
         trouble = _blocked(project.root, stage, log, patience) or _run(project, stage, patience)
-        remember(project, name, before=before, trouble=trouble)
+        remember(project.again(), stage, before=before, trouble=trouble)
         log(f"{name}: {trouble}" if trouble else f"{name}: wrote {', '.join(stage.writes)} because {causes[0].text}")
 
 

@@ -91,8 +91,8 @@ class _Reader:
         """Why the prelude `name` has to run."""
         if name not in self._preludes:
             causes = list(self._own_causes(self._graph[name]))
-            if have_moved(self._project, name):
-                causes.append(Cause("prelude", name, "dvc.yaml or the installed libraries changed since it last ran here"))
+            if have_moved(self._project, self._graph[name]):
+                causes.append(Cause("prelude", name, "dvc.yaml, the installed libraries or what it wrote changed since it last ran here"))
             self._preludes[name] = causes
         return self._preludes[name]
 

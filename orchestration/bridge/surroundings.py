@@ -1,27 +1,27 @@
 """What a prelude may read that DVC cannot list among its dependencies: which distributions are installed, and dvc.yaml itself.
 
-A prelude is run again when they moved since it last ran. So a library that is bumped, or a stage that is added, is seen without an edit of any file
-that the prelude depends on.
+A prelude is run again when they moved since it last ran here, or when something else than what it wrote is there (a `git pull` brought what it
+wrote on another machine). So a library that is bumped, or a stage that is added, is seen without an edit of any file that the prelude depends on.
 """
 
 import functools
 import hashlib
 import os
 import sys
-from pathlib import Path
 
+from orchestration.bridge.graph import Stage
 from orchestration.bridge.project import Project
 
 
-def surroundings(root: Path) -> str:
+def surroundings(project: Project) -> str:
     """A hash of the distributions that this Python finds, by name and release, and of the bytes of dvc.yaml."""
-    return hashlib.sha256(_installed().encode() + (root / "dvc.yaml").read_bytes()).hexdigest()
+    return hashlib.sha256(_installed().encode() + (project.root / "dvc.yaml").read_bytes()).hexdigest()
 
 
-def have_moved(project: Project, prelude: str) -> bool:
-    """Whether the surroundings are others than those in which the prelude last ran well, or it never did here."""
-    row = project.store.connection().execute("SELECT surroundings FROM preludes WHERE stage = ?", (prelude,)).fetchone()
-    return row is None or row[0] != surroundings(project.root)
+def have_moved(project: Project, prelude: Stage) -> bool:
+    """Whether the prelude never ran well here, or its surroundings or what it wrote are others than then."""
+    row = project.store.connection().execute("SELECT surroundings, written FROM preludes WHERE stage = ?", (prelude.name,)).fetchone()
+    return row is None or tuple(row) != (surroundings(project), _written(project, prelude))
 
 
 def trouble_of(project: Project, prelude: str) -> str:
@@ -30,10 +30,15 @@ def trouble_of(project: Project, prelude: str) -> str:
     return row[0] if row else ""
 
 
-def remember(project: Project, prelude: str, *, before: str, trouble: str) -> None:
-    """Keep how the prelude fared, and the surroundings from before its run when it fared well (`trouble` is empty)."""
+def remember(project: Project, prelude: Stage, *, before: str, trouble: str) -> None:
+    """Keep how the prelude fared. before: its surroundings before it ran; kept, with what is written now, when it fared well (no `trouble`)."""
+    row = (prelude.name, "", "", trouble) if trouble else (prelude.name, before, _written(project, prelude), "")
     with project.store.connection() as connection:
-        connection.execute("INSERT OR REPLACE INTO preludes VALUES (?, ?, ?)", (prelude, "" if trouble else before, trouble))
+        connection.execute("INSERT OR REPLACE INTO preludes VALUES (?, ?, ?, ?)", row)
+
+
+def _written(project: Project, prelude: Stage) -> str:
+    return " ".join(content.id if (content := project.content(path)) else "absent" for path in prelude.writes)
 
 
 def _installed() -> str:

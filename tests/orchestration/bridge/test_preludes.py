@@ -318,7 +318,7 @@ def test_a_single_stage_is_forced_without_the_prelude(toy: Toy) -> None:
     assert toy.dvc_stale() == {"versions"}
 
 
-def test_a_new_stage_without_its_value_is_an_error_of_dvcs_until_the_prelude_ran(toy: Toy) -> None:
+def test_a_new_stage_gets_its_value_at_the_next_look(toy: Toy) -> None:
     toy.replace("dvc.yaml", "  side:\n", "  more:\n    cmd: mkdir data/more\n    params: [versions.yaml: [more]]\n    outs: [data/more]\n  side:\n")
     toy.replace("code/versions.py", '"evens", "side"', '"evens", "side", "more"')
     toy.write("code/more.py", "")
