@@ -46,13 +46,13 @@ class CodeMemory:
             self._is_saved = False
         return source
 
-    def programs(self, graph: bytes) -> dict[str, list[str]] | None:
-        """What `remember_programs` was told of a dvc.yaml of these bytes."""
-        return self._graph.get("programs") if self._graph.get("sha256") == hashlib.sha256(graph).hexdigest() else None
+    def graph(self, content: bytes) -> dict[str, Any] | None:
+        """What `remember_graph` was told of a dvc.yaml of these bytes."""
+        return self._graph.get("says") if self._graph.get("sha256") == hashlib.sha256(content).hexdigest() else None
 
-    def remember_programs(self, graph: bytes, programs: Mapping[str, list[str]]) -> None:
+    def remember_graph(self, content: bytes, says: Mapping[str, Any]) -> None:
         """Keep what the dvc.yaml of these bytes says, whose YAML takes longer to parse than all code to look at."""
-        self._graph = {"sha256": hashlib.sha256(graph).hexdigest(), "programs": dict(programs)}
+        self._graph = {"sha256": hashlib.sha256(content).hexdigest(), "says": dict(says)}
         self._is_saved = False
 
     def manifest(self, version: str) -> dict[str, str] | None:

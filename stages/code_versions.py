@@ -65,12 +65,13 @@ def main() -> int:
 def write_code_versions(root: Path) -> Written:
     """Bring `root`/code.yaml up to date with the code and the installed libraries; it is not touched when it is. Raises CodeVersionsError."""
     memory = CodeMemory(root)
-    programs = _programs(root, memory)
+    graph = _read_graph(root, memory)
     path = root / FILE_NAME
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    closures = _closures(root, programs, memory)
-    recorded = {library: version for items in read_lines(before).values() for library, version in items.items()}
-    text = _HEADING + "".join(f"{name}: {{{_line(closure, recorded)}}}  # {_count(closure)}\n" for name, closure in closures.items())
+    closures = _closures(root, graph["programs"], memory)
+    _check_watched(graph["watched"], closures)
+    releases = _releases(closures, before)
+    text = _HEADING + "".join(_line(name, closure, releases) for name, closure in closures.items())
     if text != before:
         write_replacing(path, text)
     for closure in closures.values():
@@ -100,33 +101,55 @@ def _closures(root: Path, programs: Mapping[str, Sequence[str]], memory: CodeMem
     return found
 
 
-def _line(closure: Mapping[str, Source], recorded: Mapping[str, str]) -> str:
-    imported = {library for source in closure.values() for library in source.libraries}
-    libraries = sorted(BYTE_DECIDING[name] for name in imported if name in BYTE_DECIDING)
+def _check_watched(watched: Sequence[str] | None, closures: Mapping[str, Mapping[str, Source]]) -> None:
+    """An edit must be an edit of what the stage `code` depends on, or `dvc repro` would not look."""
+    if watched is None:
+        return
+    for name, closure in closures.items():
+        unseen = [file for file in closure if not any(file == folder or file.startswith(f"{folder}/") for folder in watched)]
+        if unseen:
+            folder = unseen[0].partition("/")[0]
+            raise CodeVersionsError(f"dvc.yaml: {name} uses {unseen[0]}, but `{folder}` is no dependency of the stage `code`; add it")
+
+
+def _releases(closures: Mapping[str, Mapping[str, Source]], before: str) -> dict[str, str]:
+    """The release of every byte-deciding library in use: the one installed here, else the one on record in any line of the code.yaml `before`."""
+    recorded = {library: release for items in read_lines(before).values() for library, release in items.items()}
+    used = {library for closure in closures.values() for library in _libraries(closure)}
+    return {library: installed_version(library) or recorded.get(library, ABSENT) for library in used}
+
+
+def _libraries(closure: Mapping[str, Source]) -> list[str]:
+    imported = {name for source in closure.values() for name in source.libraries}
+    return sorted(BYTE_DECIDING[name] for name in imported if name in BYTE_DECIDING)
+
+
+def _line(name: str, closure: Mapping[str, Source], releases: Mapping[str, str]) -> str:
     items = {FILES_KEY: fingerprint((file, source.meaning) for file, source in closure.items())}
-    items |= {library: installed_version(library) or recorded.get(library, ABSENT) for library in libraries}
+    items |= {library: releases[library] for library in _libraries(closure)}
+    count = "1 file" if len(closure) == 1 else f"{len(closure)} files"
     # Quoted, because a bare 2.10 would be a number.
-    return ", ".join(f"{key}: '{value}'" for key, value in items.items())
-
-
-def _count(closure: Mapping[str, Source]) -> str:
-    return "1 file" if len(closure) == 1 else f"{len(closure)} files"
+    values = ", ".join(f"{key}: '{value}'" for key, value in items.items())
+    return f"{name}: {{{values}}}  # {count}\n"
 
 
 # ---- dvc.yaml ------------------------------------------------------------------------------------------------------------------------
 
 
-def _programs(root: Path, memory: CodeMemory) -> dict[str, list[str]]:
-    """The modules that each stage runs, by the stage's name, or the name of its group for `foreach` and `matrix`."""
+def _read_graph(root: Path, memory: CodeMemory) -> dict[str, Any]:
+    """`programs`: the modules that each stage runs, by the stage's name, or the name of its group for `foreach` and `matrix`. `watched`: the folders
+    that the stage of this program depends on, or None when dvc.yaml has no such stage.
+    """
     path = root / "dvc.yaml"
     if not path.is_file():
         raise CodeVersionsError(f"{path}: no such file; run from the project root")
-    graph = path.read_bytes()
-    programs = memory.programs(graph)
-    if programs is None:
-        programs = stage_programs(parse_graph(graph))
-        memory.remember_programs(graph, programs)
-    return programs
+    content = path.read_bytes()
+    says = memory.graph(content)
+    if says is None:
+        graph = parse_graph(content)
+        says = {"programs": stage_programs(graph), "watched": _watched_folders(graph)}
+        memory.remember_graph(content, says)
+    return says
 
 
 def parse_graph(graph: bytes) -> Any:
@@ -147,10 +170,8 @@ def stage_programs(graph: Any) -> dict[str, list[str]]:
 
     Raises CodeVersionsError when such a stage does not list its line of code.yaml, or a source lists one.
     """
-    stages = graph.get("stages") if isinstance(graph, Mapping) else None
     found: dict[str, list[str]] = {}
-    for name, stage in (stages or {}).items():
-        body = stage.get("do", stage) if isinstance(stage, Mapping) else {}
+    for name, body in _bodies(graph):
         modules = [module for module in stage_modules(name, body.get("cmd") or []) if module.partition(".")[0] in PROJECT_PACKAGES]
         if _OWN_MODULE in modules:
             continue
@@ -165,6 +186,17 @@ def stage_programs(graph: Any) -> dict[str, list[str]]:
                 )
             found[name] = modules
     return found
+
+
+def _watched_folders(graph: Any) -> list[str] | None:
+    own = [stage for name, stage in _bodies(graph) if _OWN_MODULE in stage_modules(name, stage.get("cmd") or [])]
+    return [str(dep).rstrip("/") for stage in own for dep in stage.get("deps") or []] if own else None
+
+
+def _bodies(graph: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """The stages with their cmd, params and the like; those of a `foreach` group once."""
+    stages = graph.get("stages") if isinstance(graph, Mapping) else None
+    return [(name, stage.get("do", stage)) for name, stage in (stages or {}).items() if isinstance(stage, Mapping)]
 
 
 def stage_modules(name: str, cmd: str | Sequence[str]) -> list[str]:

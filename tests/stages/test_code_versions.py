@@ -224,6 +224,11 @@ def test_what_a_version_stood_for_is_remembered_by_its_hash(project):
         ("[rows, code.yaml: [rows]]", "[rows]", r"dvc.yaml: rows runs assets.build and would not be made again .* add `- code.yaml: \[rows\]`"),
         ("    meta: {source", "    params: [code.yaml: [fetch]]\n    meta: {source", r"dvc.yaml: fetch is a source and lists its line"),
         ("wc -l data/rows", "wc 'x", r"dvc.yaml: shell: the command \"wc 'x\" cannot be split into words"),
+        (
+            "deps: [assets, training]",
+            "deps: [assets]",
+            r"dvc.yaml: train uses training/gpt/nets.py, but `training` is no dependency",
+        ),
         ("stages:", "stages: [", r"dvc.yaml, line \d+: not valid YAML"),
     ],
 )
@@ -272,6 +277,13 @@ def test_the_program_says_what_moved_and_ends_with_an_error_on_one_line(tmp_path
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("code: dvc.yaml: rows: no module assets.build below")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_python_leaves_nothing_in_the_folders_that_code_depends_on_but_what_dvc_ignores(project_root):
+    folders = YAML(typ="safe").load(project_root / "dvc.yaml")["stages"]["code"]["deps"]
+    patterns = (project_root / ".dvcignore").read_text().splitlines()
+    assert folders
+    assert [folder for folder in folders if f"/{folder}/**/__pycache__" not in patterns] == []
 
 
 def test_it_loads_neither_the_libraries_it_versions_nor_the_project(project_root):
