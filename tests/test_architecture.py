@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("assets", "orchestration", "training")
+PACKAGES = ("assets", "orchestration", "stages", "training")
 ROOT = Path(__file__).resolve().parent.parent
 
 # Library -> the only files and folders of the project that may import it.
@@ -30,7 +30,12 @@ ONLY_IN = {
     "tensorboard": ("training/common/stats_files.py",),
 }
 # Package -> the packages that its files must not import.
-NEVER = {"assets": ("orchestration",), "training": ("orchestration", "assets"), "orchestration/bridge": ("assets", "training")}
+NEVER = {
+    "assets": ("orchestration",),
+    "training": ("orchestration", "assets"),
+    "stages": ("orchestration", "assets", "training"),
+    "orchestration/bridge": ("assets", "stages", "training"),
+}
 # Slow to import: never when a module is loaded whose import opens the graph, the definitions or `figment status`.
 HEAVY = ("PIL", "av", "h5py", "lxml", "matplotlib", "mlflow", "pandas", "rdkit", "scipy", "scrapy", "sklearn", "torch", "transformers", "twisted")
 # Model folders may share their family's folder, and ldm decodes with vae.
