@@ -13,8 +13,8 @@ from orchestration.bridge.meta import StageMeta
 from orchestration.bridge.process import Outcome
 from orchestration.bridge.project import Project
 from orchestration.checkout import open_project
-from orchestration.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
-from orchestration.withdrawal_sensor import build_withdrawal_sensor
+from orchestration.launch.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
+from orchestration.nights.withdrawal_sensor import build_withdrawal_sensor
 
 # What Dagster knows of a run, under the names the stages know.
 _RENAMED = {"DAGSTER_RUN_ID": "FIGMENT_DAGSTER_RUN_ID", "DAGSTER_RUN_URL": "FIGMENT_RUN_URL"}

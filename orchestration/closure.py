@@ -20,7 +20,7 @@ from typing import Any
 from orchestration.dvc_yaml_edit import StageText, replace_items, stages_in
 from orchestration.libraries import FILE_NAME, Change, distributions_of
 
-PROJECT_PACKAGES = ("assets", "orchestration", "training")
+PROJECT_PACKAGES = ("assets", "formats", "orchestration", "stages", "training")
 
 
 class ClosureError(Exception):

@@ -21,8 +21,8 @@ import pyarrow as pa
 
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
-from training.common.output_folder import sync, write_file_atomically
-from training.common.run_key import code_fingerprint
+from stages.output_folder import sync, write_file_atomically
+from stages.run_key import code_fingerprint
 
 _ASSETS = Path(__file__).resolve().parent.parent
 _LIBRARIES = ("lxml", "w3lib", "parsel", "pyyaml", "brotli")

@@ -13,7 +13,7 @@ exit codes: 0 written, or nothing to write · 1 --check found something to write
 import argparse
 from pathlib import Path
 
-from orchestration.cli.errors import CommandError, Exit
+from orchestration.errors import CommandError, Exit
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

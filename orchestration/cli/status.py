@@ -19,9 +19,9 @@ from orchestration.bridge.materialize import running_stages
 from orchestration.bridge.stage_lock import Holder
 from orchestration.bridge.status import StageStatus, project_status
 from orchestration.checkout import open_project
-from orchestration.cli.errors import Exit
-from orchestration.cli.terminal import Colour, local_time, paint, print_json, short_id, utc_time
-from orchestration.history import Making, makings
+from orchestration.errors import Exit
+from orchestration.records.history import Making, makings
+from orchestration.terminal import Colour, local_time, paint, print_json, short_id, utc_time
 
 _COLOURS: dict[str, Colour] = {"fresh": "green", "stale": "yellow", "missing": "red", "running": "blue"}
 

@@ -10,7 +10,7 @@ from orchestration.bridge.project import Project
 from orchestration.bridge.stage_lock import StageBusy, stage_lock
 from orchestration.doctor.evidence import CacheReader, OutputEvidence, Reader
 from orchestration.doctor.findings import CannotMendError, Finding, dvc_trouble_told
-from orchestration.history import makings
+from orchestration.records.history import makings
 
 _MOST_NAMED = 5
 

@@ -29,13 +29,13 @@ def project(tmp_path):
         {
             "assets/__init__.py": "",
             "assets/molecules/__init__.py": "",
-            "assets/molecules/build.py": "import numpy\nfrom assets.molecules import rows\nfrom training.common.params import load\n",
+            "assets/molecules/build.py": "import numpy\nfrom assets.molecules import rows\nfrom stages.params import load\n",
             "assets/molecules/rows.py": "from rdkit import Chem\nfrom . import columns\n",
             "assets/molecules/columns.py": "def width():\n    import training.common.lazy\n    return 3\n",
             "assets/molecules/unrelated.py": "import torch\n",
             "training/__init__.py": "",
             "training/common/__init__.py": "",
-            "training/common/params.py": "load = 1\n",
+            "stages/params.py": "load = 1\n",
             "training/common/lazy.py": "from PIL import Image\n",
         },
     )
@@ -54,7 +54,7 @@ def test_the_closure_follows_absolute_relative_and_lazy_imports_and_takes_every_
         "training/__init__.py",
         "training/common/__init__.py",
         "training/common/lazy.py",
-        "training/common/params.py",
+        "stages/params.py",
     ]
 
 
@@ -246,7 +246,9 @@ def test_every_supported_python_computes_the_same_hash(tmp_path, project_root):
     pythons = other_pythons()
     if not pythons:
         pytest.skip("no other supported Python on this machine")
-    files = [path for package in ("assets", "orchestration", "training") for path in sorted((project_root / package).rglob("*.py"))]
+    files = [
+        path for package in ("assets", "formats", "orchestration", "stages", "training") for path in sorted((project_root / package).rglob("*.py"))
+    ]
     for number, source in enumerate(SYNTAX):
         files.append(tmp_path / f"{number}.txt")
         files[-1].write_bytes(source)

@@ -28,7 +28,7 @@ def test_colours_are_left_out_where_nobody_looks(known_toy: Toy):
 
 
 def test_no_color_is_respected_on_a_terminal(monkeypatch):
-    from orchestration.cli.terminal import paint
+    from orchestration.terminal import paint
 
     class Terminal:
         def isatty(self):

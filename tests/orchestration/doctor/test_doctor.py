@@ -15,7 +15,7 @@ import pytest
 
 from orchestration.bridge.cache import object_path
 from orchestration.bridge.stage_lock import stage_lock
-from orchestration.dagster_records import DagsterRecords
+from orchestration.records.dagster_records import DagsterRecords
 from tests.orchestration.bridge.toy import STAGES, Toy
 from tests.orchestration.cli.figment import figment
 
@@ -298,7 +298,7 @@ def test_what_dagster_was_not_told_is_judged_as_the_mirror_judges_it(known_toy: 
     import dagster as dg
 
     from orchestration.bridge.mirror import outside_changes
-    from orchestration.dagster_records import untold_stages
+    from orchestration.records.dagster_records import untold_stages
 
     records = DagsterRecords(known_toy.root / ".figment/dagster")
     with dg.DagsterInstance.from_config(str(known_toy.root / ".figment/dagster")) as instance:
@@ -351,8 +351,8 @@ with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
 
 def test_mlflow_ids_that_nobody_has_are_named(known_toy: Toy):
     pytest.importorskip("mlflow")
-    from training.common.reporting import Reporter
-    from training.common.tracking import InputArtifact, open_tracker
+    from stages.reporting import Reporter
+    from training.tracking.tracker import InputArtifact, open_tracker
 
     def train(stage: str, id: str, output_id: str) -> None:
         inputs = [InputArtifact("rows", Path("data/rows"), id)]

@@ -1,0 +1,5 @@
+"""What every stage's program is made of: its command line, parameters, output folder, reports, ids and seeds.
+
+Plain Python for programs that run with neither an orchestrator nor a GPU. Nothing here knows what a stage makes, and nothing here imports another
+package of the project but `formats`.
+"""
