@@ -404,7 +404,7 @@ def test_two_materializations_at_once_are_one_run(toy: Toy) -> None:
 
     assert (first.result().how, second.how) == ("ran", "fresh")
     assert toy.runs("rows") == before + 1
-    assert told == [f"rows: already being materialized by process {os.getpid()} through figment; waiting for it"]
+    assert told == [f"rows is being materialized by process {os.getpid()} (figment); waiting for it"]
 
 
 _MAKE = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.bridge.stage_lock import Holder, StageBusy, holder_of, stage_lock
+from orchestration.bridge.stage_lock import StageBusy, holder_of, stage_lock
 
 _HOLD = """
 import sys, time
@@ -46,11 +46,11 @@ def test_who_does_not_want_to_wait_is_told_who_works(tmp_path: Path, project_roo
 
 
 def test_who_waits_is_told_once_and_gets_the_lock_when_its_holder_dies(tmp_path: Path, project_root: Path) -> None:
-    told: list[Holder | None] = []
+    told: list[str] = []
     with hold_in_another_process(tmp_path, "a", project_root) as process:
         threading.Timer(0.5, process.kill).start()
-        with stage_lock(tmp_path, "a", door="next", on_wait=told.append):
-            assert [holder and holder.pid for holder in told] == [process.pid]
+        with stage_lock(tmp_path, "a", door="next", tell=told.append):
+            assert told == [f"a is being materialized by process {process.pid} (elsewhere); waiting for it"]
             assert holder_of(tmp_path, "a").door == "next"
 
 
@@ -98,10 +98,10 @@ def test_asking_who_holds_a_lock_never_makes_a_taker_wait(tmp_path: Path) -> Non
 
     thread = threading.Thread(target=ask)
     thread.start()
-    told: list[Holder | None] = []
+    told: list[str] = []
     try:
         for _ in range(50):
-            with stage_lock(tmp_path, "a", door="x", on_wait=told.append):
+            with stage_lock(tmp_path, "a", door="x", tell=told.append):
                 pass
     finally:
         stop.set()

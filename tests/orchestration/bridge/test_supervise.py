@@ -11,19 +11,20 @@ from pathlib import Path
 import pytest
 
 from orchestration.bridge import supervise
+from orchestration.bridge.process import BEGIN
 from tests.orchestration.bridge.test_process import is_running, wait_until
 
 # Asks for a command, says the numbers of its processes, and would wait for ever.
 ASKING_PROGRAM = """
 import os, sys
 from pathlib import Path
-from orchestration.bridge.process import run_command
-hold_fds = [os.open(name, os.O_RDWR) for name in sys.argv[2:]]
-for fd in hold_fds:
+from orchestration.bridge.process import Hold, run_command
+locks = tuple(os.open(name, os.O_RDWR) for name in sys.argv[2:])
+for fd in locks:
     import fcntl
     fcntl.flock(fd, fcntl.LOCK_EX)
 run_command(sys.argv[1], cwd=Path.cwd(), env=os.environ, on_output=lambda _, line: print(line, flush=True),
-            cancelled=lambda: False, grace_s=1.0, hold_fds=hold_fds)
+            cancelled=lambda: False, grace_s=1.0, hold=Hold(locks))
 """
 ROOT = Path(__file__).parents[3]
 
@@ -141,6 +142,7 @@ def open_supervisor(command: str, **environment: str) -> Iterator[subprocess.Pop
     arguments = [sys.executable, "-I", "-S", supervise.__file__, str(read_fd), "1.0", command]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, pass_fds=[read_fd], env={**os.environ, **environment}) as process:
         os.close(read_fd)
+        os.write(write_fd, BEGIN)
         try:
             yield process
         finally:
