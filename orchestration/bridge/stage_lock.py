@@ -108,7 +108,7 @@ def stage_lock(
         # A holder that ended in order has taken its text away.
         before = _read_holder(path)
         if before and before.mark and (ended := end_marked(before.mark)):
-            tell(f"{name}: ended {ended} processes that a killed run had left behind")
+            tell(f"{name}: ended what a killed run had left behind (processes: {ended})")
         stream.truncate(0)
         lock = StageLock(stream, Holder(os.getpid(), door, time.time(), mark=uuid.uuid4().hex))
         try:

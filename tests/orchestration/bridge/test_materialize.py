@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -294,6 +295,14 @@ def test_a_failing_command_speaks_first_and_records_nothing(toy: Toy) -> None:
     assert str(raised.value).splitlines()[0] == "figment: the moon is full"
     assert "evens ended with status 1" in str(raised.value) and "nothing was recorded" in str(raised.value)
     assert lock_entry(toy, "evens") == recorded and "evens" in toy.stale()
+
+
+def test_after_a_failure_dvc_may_write_the_output_again(toy: Toy) -> None:
+    toy.replace("code/evens.py", "modulo = int", 'raise SystemExit("no")\nmodulo = int')
+    with pytest.raises(StageFailed):
+        toy.make("evens")
+
+    assert json.loads((toy.root / ".dvc/tmp/rwlock").read_text()) == {"write": {}, "read": {}}
 
 
 def test_a_command_that_a_signal_ends_says_so(toy: Toy) -> None:

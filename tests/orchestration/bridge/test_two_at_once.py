@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestration.bridge.materialize import Materialized, Request, materialize
+from orchestration.bridge.materialize import Materialized, Request, materialize, running_stages
 from tests.orchestration.bridge.test_process import wait_until
 from tests.orchestration.bridge.toy import Background, Toy, build, copy_of
 
@@ -154,9 +154,13 @@ class Processes:
         return process
 
     def end(self) -> None:
+        go(self._toy)
         for process in self._started:
             process.kill()
-            process.communicate()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe and not pipe.closed:
+                    pipe.close()
 
 
 @pytest.fixture
@@ -238,10 +242,9 @@ def test_after_a_kill_at_any_moment_a_second_run_waits_for_the_command_of_the_fi
         first.kill()
         told: list[str] = []
 
-        done = make(slow, tell=told.append)
+        make(slow, tell=told.append)
 
         waited += any("which died; its command" in line for line in told)
-        assert done.how in ("ran", "fresh"), (turn, moment)
         assert_one_after_the_other_and_recorded(slow)
     assert waited > 0 and rwlock(slow) == {}
     assert "slow" not in slow.dvc_stale()
@@ -282,3 +285,59 @@ def test_a_dvc_repro_and_a_materialization_at_once_are_one_run(slow: Toy, proces
         assert_one_after_the_other_and_recorded(slow)
         assert rwlock(slow) == {}
     assert "slow" not in slow.dvc_stale()
+
+
+def test_while_a_command_runs_dvc_status_looks_and_what_writes_the_output_is_refused_with_words(slow: Toy, processes: Processes) -> None:
+    settings(slow, 1, waits=True)
+    ours = Background(lambda: make(slow))
+    wait_until(lambda: starts(slow) == 1, timeout_s=60.0)
+
+    looks = [processes.dvc(*words) for words in (["status"], ["repro", "after"], ["remove", "slow"])]
+    answers = []
+    for process in looks:
+        begin(process)
+        answers.append(process.communicate(timeout=60.0)[0])
+
+    assert [process.returncode for process in looks] == [0, 255, 1], answers
+    assert all(f"(PID {os.getpid()}): materialization of slow\n" in words for words in answers[1:]), answers
+    assert all("): command of slow, run by a materialization\n" in words for words in answers[1:]), answers
+    go(slow)
+    assert ours.result().how == "ran"
+    assert_one_after_the_other_and_recorded(slow)
+
+
+def test_a_dvc_repro_is_refused_as_long_as_the_command_of_a_killed_run_is_still_ending(slow: Toy, processes: Processes) -> None:
+    settings(slow, 1, waits=True)
+    first, refused, second = processes.make(), processes.dvc("repro", "slow"), processes.dvc("repro", "slow")
+    begin(first)
+    wait_until(lambda: starts(slow) == 1, timeout_s=60.0)
+    first.kill()
+    first.wait()
+    begin(refused)
+    words, _ = refused.communicate(timeout=60.0)
+    wait_until(lambda: marks(slow)[-1][0] == "stop")
+    wait_until(lambda: "slow" not in running_stages(slow.project()))
+
+    go(slow)
+    begin(second)
+    said, _ = second.communicate(timeout=60.0)
+
+    assert refused.returncode == 255 and "command of slow, run by a materialization" in words, words
+    assert second.returncode == 0, said
+    assert_one_after_the_other_and_recorded(slow)
+
+
+def test_waiting_for_a_dvc_repro_ends_when_it_is_cancelled(slow: Toy, processes: Processes) -> None:
+    settings(slow, 1, waits=True)
+    repro, told = processes.dvc("repro", "slow"), []
+    begin(repro)
+    wait_until(lambda: starts(slow) == 1, timeout_s=60.0)
+
+    with pytest.raises(InterruptedError, match=rf"cancelled while waiting for another DVC command: .*\(PID {repro.pid}\)"):
+        make(slow, tell=told.append, is_cancelled=lambda: bool(told))
+
+    assert len(told) == 1 and "data/slow" in told[0]
+    go(slow)
+    words, _ = repro.communicate(timeout=60.0)
+    assert repro.returncode == 0, words
+    assert_one_after_the_other_and_recorded(slow)
