@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -82,13 +84,18 @@ def test_who_waits_is_told_once_and_gets_the_lock_when_its_holder_dies(tmp_path:
 
 
 def test_the_lock_is_that_of_the_command_when_its_taker_is_killed(tmp_path: Path, project_root: Path) -> None:
-    taker, command = run_and_kill(tmp_path, project_root, "a", "keep", "sleep", "0.7")
+    taker, command = run_and_kill(tmp_path, project_root, "a", "keep", "sleep", "60")
     words = f"a was being materialized by process {taker} (elsewhere), which died; its command (process {command}) is still ending"
 
     holder = holder_of(tmp_path, "a")
     assert holder is not None and holder.is_gone and f"a {holder}" == words
     told: list[str] = []
-    with stage_lock(tmp_path, "a", door="next", tell=told.append):
+
+    def tell(message: str) -> None:
+        told.append(message)
+        os.kill(command, signal.SIGKILL)
+
+    with stage_lock(tmp_path, "a", door="next", tell=tell):
         assert told == [f"{words}; waiting for it"] and not is_running(command)
 
 

@@ -179,7 +179,7 @@ def begin(process: "subprocess.Popen[str]") -> None:
 def settings(toy: Toy, turn: int, *, waits: bool = False) -> None:
     """Parameters that were never there before. waits: the command goes on once `.runs/go` exists."""
     (toy.root / ".runs/go").unlink(missing_ok=True)
-    toy.write("params.yaml", f"slow:\n  turn: {turn}\n  files: 10\n  late: 10\n  waits: {waits}\n")
+    toy.write("params.yaml", f"slow:\n  turn: {turn}\n  files: 10\n  late: 40\n  waits: {waits}\n")
 
 
 def go(toy: Toy) -> None:
@@ -315,8 +315,7 @@ def test_a_dvc_repro_is_refused_as_long_as_the_command_of_a_killed_run_is_still_
     first.wait()
     begin(refused)
     words, _ = refused.communicate(timeout=60.0)
-    wait_until(lambda: marks(slow)[-1][0] == "stop")
-    wait_until(lambda: "slow" not in running_stages(slow.project()))
+    wait_until(lambda: "slow" not in running_stages(slow.project()), timeout_s=60.0)
 
     go(slow)
     begin(second)
