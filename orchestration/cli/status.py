@@ -68,7 +68,7 @@ def _print_table(shown: list[StageStatus], made: Mapping[str, Making], running: 
 def _notes(status: StageStatus, running: Mapping[str, Holder]) -> list[str]:
     notes = [cause.text for cause in status.causes if cause.kind != "never_made"]
     if holder := running.get(status.name):
-        notes.append(f"process {holder.pid} makes it through {holder.door} since {local_time(holder.since)}")
+        notes.append(f"{holder}, since {local_time(holder.since)}")
     if status.waits_for:
         notes.append(f"waits for {', '.join(status.waits_for)}")
     return notes

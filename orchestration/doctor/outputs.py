@@ -70,7 +70,9 @@ def _mend(project: Project, cache: CacheReader, one: OutputEvidence) -> Callable
 
     def mend() -> str:
         try:
-            with stage_lock(project.paths.locks, one.stage, door="doctor", wait=False):
+            # A `dvc repro` that is writing the output at this moment is left alone too.
+            store = StageStore(project.root, patience_s=0.0)
+            with stage_lock(project.paths.locks, one.stage, door="doctor", wait=False), dvc_trouble_told(), store.claim(project.graph[one.stage]):
                 return _restore(project, one)
         except StageBusy as error:
             raise CannotMendError(str(error)) from error
@@ -81,8 +83,7 @@ def _mend(project: Project, cache: CacheReader, one: OutputEvidence) -> Callable
 def _restore(project: Project, one: OutputEvidence) -> str:
     path = project.root / one.out.path
     aside = set_aside(project, path, one.stage) if path.exists() or path.is_symlink() else None
-    with dvc_trouble_told():
-        StageStore(project.root).checkout(one.out.path)
+    StageStore(project.root).checkout(one.out.path)
     evidence = OutputEvidence(one.stage, one.out, one.recorded, Reader().tree(path), None)
     if not evidence.agrees:
         raise CannotMendError(f"{one.out.path}: restored from the cache as {evidence.present_id}, not as {one.recorded}")

@@ -14,11 +14,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from orchestration.bridge.process import Outcome, run_command
+from orchestration.bridge.process import Hold, Outcome, run_command
 from stages.params import ParamsError, build_config, read_yaml
 
 COMPUTE_FILE = "compute.yaml"
@@ -88,13 +88,14 @@ class Compute:
 
 @dataclass(frozen=True)
 class Job:
-    """A stage's command, where and in what environment it runs. `pool` is its Dagster pool."""
+    """A stage's command, where and in what environment it runs. `pool` is its Dagster pool; `hold` must not be let go before its last process."""
 
     stage: str
     cmd: Sequence[str]
     cwd: Path
     env: Mapping[str, str]
     pool: str | None = None
+    hold: Hold = field(default_factory=Hold)
 
 
 class Launcher(Protocol):
@@ -199,12 +200,13 @@ class LocalLauncher:
 
     def __call__(self, job: Job, *, on_output: Callable[[str, str], None], is_cancelled: Callable[[], bool]) -> Outcome:
         wanted = self._compute.of(job.stage)
-        with self._gpus(job, wanted, on_output, is_cancelled) as (devices, hold_fds):
+        with self._gpus(job, wanted, on_output, is_cancelled) as (devices, locks):
             cmd = list(job.cmd)
             if wanted.launcher == "torchrun":
                 cmd = [torchrun_command(line, wanted.processes or max(1, len(devices))) for line in cmd]
                 on_output("stderr", f"launching: {shlex.join(['sh', '-c', cmd[0]]) if len(cmd) > 1 else cmd[0]}")
             # The supervisor holds the locks as well: a GPU is free only when the last process on it has ended, whoever was killed.
+            hold = replace(job.hold, descriptors=(*job.hold.descriptors, *locks))
             return run_command(
                 cmd,
                 cwd=job.cwd,
@@ -212,7 +214,7 @@ class LocalLauncher:
                 on_output=on_output,
                 cancelled=is_cancelled,
                 grace_s=wanted.grace_s,
-                hold_fds=hold_fds,
+                hold=hold,
             )
 
     def _variables(self, wanted: StageCompute, devices: Sequence[str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.process import supervised
+from orchestration.bridge.process import BEGIN, supervised
 from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
 
 HOST = "127.0.0.1"
@@ -210,6 +210,7 @@ class _Running:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+        self.alive.send(BEGIN)
 
     def log_tail(self) -> str:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()

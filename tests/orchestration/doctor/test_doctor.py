@@ -5,6 +5,7 @@ Where outputs are hard links into the cache, a byte flipped in place is flipped 
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -424,6 +425,15 @@ def test_locks_of_ended_processes_are_named_and_removed_and_those_of_living_ones
     assert kinds(document["findings"]) == {("stale_lock", ".dvc/tmp/rwlock")}
     assert json.loads(path.read_text()) == {"write": {}, "read": {"raw": [living]}}
     assert document["remaining"] == []
+
+
+def test_an_output_that_a_dvc_command_is_writing_is_not_restored_under_it(known_toy: Toy):
+    shutil.rmtree(known_toy.root / "data/side")
+    written = {str(known_toy.root / "data/side"): {"pid": os.getpid(), "cmd": "dvc repro side"}}
+    (known_toy.root / ".dvc/tmp/rwlock").write_text(json.dumps({"write": written, "read": {}}))
+    repairs = doctor(known_toy, "--repair")["repairs"]
+    assert [repair["did"] for repair in repairs] == [None] and "dvc repro side" in repairs[0]["refused"]
+    assert not (known_toy.root / "data/side").exists()
 
 
 def test_a_lock_file_that_is_garbage_is_removed_and_dvc_works_again(known_toy: Toy):
