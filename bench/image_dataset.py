@@ -41,10 +41,10 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from assets.papers.tables import TOC_IMAGES
 from assets.papers.toc_dataset import BuildFacts, TocDatasetConfig, build_dataset
-from assets.tables import table_from_rows, write_table
-from training.common.image_shards import ImageShards
-from training.common.reporting import Reporter
-from training.common.stored_zip import StoredZipWriter
+from formats.image_shards import ImageShards
+from formats.stored_zip import StoredZipWriter
+from formats.tables import table_from_rows, write_table
+from stages.reporting import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent
 SCALES = {"smoke": {"pictures": 150, "rounds": 2, "delta_pictures": 600}, "std": {"pictures": 2_000, "rounds": 5, "delta_pictures": 8_000}}

@@ -65,7 +65,7 @@ def make_project(root: Path, *, stages: int, files: int) -> None:
 def tell_dagster(root: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from orchestration.checkout import open_project; "
-        "from orchestration.cli.dagster_run import tell_outside_changes; print(len(tell_outside_changes(open_project(Path(sys.argv[1])))))"
+        "from orchestration.runs.dagster_run import tell_outside_changes; print(len(tell_outside_changes(open_project(Path(sys.argv[1])))))"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(root)], check=True, capture_output=True)
 

@@ -25,8 +25,8 @@ from rdkit import Chem, rdBase
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from training.common.smiles import split_smiles  # noqa: E402 (the project need not be installed)
 from training.metrics.molecules import novelty, read_generated, uniqueness, validity  # noqa: E402
+from training.polymers.smiles import split_smiles  # noqa: E402 (the project need not be installed)
 
 MINIMUM_VALID = {1.0: 0.65, 0.8: 0.78}
 MINIMUM_UNIQUE = 0.97

@@ -29,9 +29,9 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from assets.molecules.build import BuildFacts, DatasetConfig, build_dataset
 from assets.molecules.reading import SourceFile
 from assets.molecules.rows import ReadOptions
-from training.common.descriptors import descriptors_named
-from training.common.params import load_params
-from training.common.reporting import Reporter
+from formats.descriptors import descriptors_named
+from stages.params import load_params
+from stages.reporting import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent
 SCALES = {"smoke": {"rows": 2_000, "rounds": 3}, "std": {"rows": 100_000, "rounds": 5}}

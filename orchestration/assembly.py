@@ -10,11 +10,11 @@ from orchestration.bridge.assets import StageRunner
 from orchestration.bridge.definitions import build_definitions as build_bridge_definitions
 from orchestration.bridge.graph import Stage
 from orchestration.bridge.meta import StageMeta
-from orchestration.bridge.process import Outcome
+from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
 from orchestration.checkout import open_project
-from orchestration.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
-from orchestration.withdrawal_sensor import build_withdrawal_sensor
+from orchestration.launch.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
+from orchestration.nights.withdrawal_sensor import build_withdrawal_sensor
 
 # What Dagster knows of a run, under the names the stages know.
 _RENAMED = {"DAGSTER_RUN_ID": "FIGMENT_DAGSTER_RUN_ID", "DAGSTER_RUN_URL": "FIGMENT_RUN_URL"}
@@ -35,10 +35,10 @@ def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Def
 
 def _runner(project: Project, launcher: Launcher) -> StageRunner:
     def run(
-        stage: Stage, meta: StageMeta, environment: Mapping[str, str], hear: Callable[[str, str], None], is_cancelled: Callable[[], bool]
+        stage: Stage, meta: StageMeta, environment: Mapping[str, str], hear: Callable[[str, str], None], is_cancelled: Callable[[], bool], hold: Hold
     ) -> Outcome:
         variables = {**environment, **_links(project.root, stage, environment)}
-        job = Job(stage.name, stage.cmd, project.root / stage.wdir, variables, meta.pool)
+        job = Job(stage.name, stage.cmd, project.root / stage.wdir, variables, meta.pool, hold)
         return launcher(job, on_output=hear, is_cancelled=is_cancelled)
 
     return run

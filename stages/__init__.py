@@ -1,4 +1,5 @@
-"""What every stage's program is made of, whatever it makes: how its code is read and versioned.
+"""What every stage's program is made of: its command line, parameters, output folder, reports, ids, seeds, and the versions of its code.
 
-What belongs here: plain Python that data stages and trainings share. What does not: how bytes lie on disk (formats), anything of one subject.
+Plain Python for programs that run with neither an orchestrator nor a GPU. Nothing here knows what a stage makes, and nothing here imports another
+package of the project but `formats`.
 """

@@ -9,37 +9,34 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("assets", "orchestration", "stages", "training")
+# The floors, lowest first: a package imports those of lower floors and itself. Two on one floor know nothing of each other.
+FLOORS = (("formats",), ("stages",), ("assets", "training"), ("orchestration",), ("app",))
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = tuple(package for floor in FLOORS for package in floor if (ROOT / package).is_dir())
 
 # Library -> the only files and folders of the project that may import it.
 ONLY_IN = {
-    "av": ("training/common/video_file.py",),
+    "av": ("formats/video.py",),
     "dagster": ("orchestration/",),
     "dagster_graphql": ("orchestration/",),
-    "dagster_pipes": ("training/common/reporting.py",),
+    "dagster_pipes": ("stages/reporting.py",),
     "dvc": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
     "dvc_data": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
-    "h5py": ("orchestration/export_images.py",),
+    "h5py": ("orchestration/export/images.py",),
     "internetarchive": ("assets/books/",),
-    "mlflow": ("training/common/tracking", "orchestration/mlflow_runs.py"),
+    "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py"),
     "pdf2image": ("assets/books/",),
     "playwright": ("assets/papers/crawl/rendering.py",),
-    "rdkit": ("assets/molecules/", "training/common/smiles.py", "training/common/descriptors.py", "training/metrics/molecules", "training/polymers/"),
+    "rdkit": ("assets/molecules/", "formats/descriptors.py", "training/metrics/molecules", "training/polymers/"),
     "scrapy": ("assets/papers/crawl/",),
-    "tensorboard": ("training/common/stats_files.py",),
-}
-# Package -> the packages that its files must not import.
-NEVER = {
-    "assets": ("orchestration",),
-    "training": ("orchestration", "assets"),
-    "stages": ("orchestration", "assets", "training"),
-    "orchestration/bridge": ("assets", "stages", "training"),
+    "tensorboard": ("training/loop/stats_files.py",),
 }
 # Slow to import: never when a module is loaded whose import opens the graph, the definitions or `figment status`.
 HEAVY = ("PIL", "av", "h5py", "lxml", "matplotlib", "mlflow", "pandas", "rdkit", "scipy", "scrapy", "sklearn", "torch", "transformers", "twisted")
-# Model folders may share their family's folder, and ldm decodes with vae.
-FAMILIES = {"training/polymers"}
+# Rooms that others on their floor may use. Every other folder of assets and training is a subject that no other subject imports.
+SHARED_ROOMS = {"assets": {"images", "downloads", "demo_sites"}, "training": {"loop", "tracking", "metrics", "gans"}}
+# Model folders share their family's own files, and ldm decodes with vae.
+FAMILIES = {"training/polymers", "training/words"}
 ALLOWED_BETWEEN_MODELS = {("training/polymers/ldm", "training/polymers/vae")}
 
 
@@ -83,28 +80,74 @@ def test_a_library_with_a_home_is_imported_nowhere_else(library):
     assert offences(lambda file, name: name.partition(".")[0] == library and not file.startswith(homes)) == []
 
 
-def test_orchestration_reads_assets_and_training_and_never_the_reverse():
+def test_each_floor_knows_only_those_below_it():
+    """The bridge is a house of its own: it imports nothing of the project but itself."""
+    floor_of = {package: level for level, floor in enumerate(FLOORS) for package in floor}
+
     def is_upward(file: str, name: str) -> bool:
-        return any(file.startswith(f"{folder}/") and name.partition(".")[0] in banned for folder, banned in NEVER.items())
+        ours, theirs = file.partition("/")[0], name.partition(".")[0]
+        if file.startswith("orchestration/bridge/") and theirs in floor_of:
+            return not name.startswith("orchestration.bridge")
+        return theirs in floor_of and theirs != ours and floor_of[theirs] >= floor_of[ours]
 
     assert offences(is_upward) == []
 
 
-def test_no_model_imports_another_model():
-    def model_of(name: str) -> str | None:
-        parts = name.split("/")
-        depth = 3 if "/".join(parts[:2]) in FAMILIES else 2
-        folder = "/".join(parts[:depth])
-        return folder if (ROOT / folder).is_dir() and len(parts) >= depth and parts[0] == "training" else None
+def test_no_subject_imports_another_and_no_model_another_model():
+    def subject_of(path: str) -> str | None:
+        """The subject (`assets/papers`) or model (`training/polymers/gpt`) that a file or module belongs to; None for shared rooms."""
+        parts = path.split("/")
+        if parts[0] not in SHARED_ROOMS or len(parts) < 2 or parts[1] in SHARED_ROOMS[parts[0]] or not (ROOT / parts[0] / parts[1]).is_dir():
+            return None
+        family = "/".join(parts[:2])
+        return "/".join(parts[:3]) if family in FAMILIES and len(parts) > 2 and (ROOT / "/".join(parts[:3])).is_dir() else family
 
     def is_sideways(file: str, name: str) -> bool:
-        ours, theirs = model_of(file.rpartition("/")[0]), model_of(name.replace(".", "/"))
-        shared = {"training/common", "training/metrics", *FAMILIES}
-        if None in (ours, theirs) or ours == theirs or ours in shared or theirs in shared:
+        ours, theirs = subject_of(file.rpartition("/")[0]), subject_of(name.replace(".", "/"))
+        if ours is None or theirs is None or ours == theirs or (ours, theirs) in ALLOWED_BETWEEN_MODELS:
             return False
-        return (ours, theirs) not in ALLOWED_BETWEEN_MODELS
+        return theirs not in FAMILIES or not ours.startswith(f"{theirs}/")
 
     assert offences(is_sideways) == []
+
+
+def test_what_subjects_share_knows_no_subject():
+    """A shared room that imported one of those who use it would drag it into every other."""
+
+    def is_downward(file: str, name: str) -> bool:
+        parts, other = file.split("/"), name.split(".")
+        shared = SHARED_ROOMS.get(parts[0], set())
+        is_room = parts[1] in shared and other[0] == parts[0] and len(other) > 1 and (ROOT / parts[0] / other[1]).is_dir()
+        return is_room and other[1] not in shared
+
+    assert offences(is_downward) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    modules = {relative(path)[:-3].replace("/", ".").removesuffix(".__init__") for path in ALL_FILES}
+    edges: dict[str, set[str]] = {}
+    for path in ALL_FILES:
+        name = relative(path)[:-3].replace("/", ".").removesuffix(".__init__")
+        found = (imported if imported in modules else imported.rpartition(".")[0] for _, imported in imports(path))
+        edges[name] = {imported for imported in found if imported in modules and imported != name}
+    assert _circle(edges) == []
+
+
+def _circle(edges: dict[str, set[str]]) -> list[str]:
+    """The names of one circle, its first name again at the end; empty when there is none."""
+    done: set[str] = set()
+    for start in sorted(edges):
+        trail, pending = [], [(start, False)]
+        while pending:
+            name, leaving = pending.pop()
+            if leaving:
+                done.add(trail.pop())
+            elif name in trail:
+                return [*trail[trail.index(name) :], name]
+            elif name not in done:
+                trail.append(name)
+                pending += [(name, True), *((before, False) for before in sorted(edges[name]))]
+    return []
 
 
 def test_mlflow_is_never_imported_when_a_module_loads():

@@ -33,12 +33,12 @@ from assets.molecules.rows import SourceError
 from assets.molecules.source_index import read_sources
 from assets.molecules.splits import SplitRule
 from assets.molecules.standardize import Rules
-from assets.tables import REJECTED_ROWS, ROWS_PER_ROW_GROUP, molecule_schema, open_writer, table_from_rows, write_table
-from training.common.descriptors import UnknownDescriptorError, descriptors_named
-from training.common.output_folder import OutputFolder
-from training.common.params import ParamsError, load_params
-from training.common.program import program
-from training.common.reporting import Reporter
+from formats.descriptors import UnknownDescriptorError, descriptors_named
+from formats.tables import REJECTED_ROWS, ROWS_PER_ROW_GROUP, molecule_schema, open_writer, table_from_rows, write_table
+from stages.output_folder import OutputFolder
+from stages.params import ParamsError, load_params
+from stages.program import program
+from stages.reporting import Reporter
 
 _STARS = {"molecules": 0, "polymers": 2}
 
@@ -51,7 +51,7 @@ class BuildError(Exception):
 class DatasetConfig:
     """The sections `molecules` and `polymers` of params.yaml.
 
-    descriptors:      columns to compute; names from training/common/descriptors.py.
+    descriptors:      columns to compute; names from formats/descriptors.py.
     salts:            strip keeps the largest organic fragment, keep leaves mixtures, reject sets them aside.
     elements:         symbols allowed besides hydrogen and `*`; empty allows all.
     min_heavy_atoms, max_heavy_atoms, max_smiles_chars: size limits, included.

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.molecules.standardize import valid_fraction
-from training.common.reporting import Reporter
+from stages.reporting import Reporter
 
 SAMPLED_PER_SHARD = 200
 

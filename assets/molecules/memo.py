@@ -18,9 +18,9 @@ import rdkit
 
 from assets.molecules import standardize
 from assets.molecules.standardize import Rules, Standardized
+from formats import descriptors
+from stages.output_folder import write_file_atomically
 from stages.source_code import code_of
-from training.common import descriptors
-from training.common.output_folder import write_file_atomically
 
 _KEY_BYTES = 16
 _BATCHES_IN_MEMORY = 16

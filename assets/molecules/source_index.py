@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from assets.molecules.layouts import Property
 from assets.molecules.reading import SourceFile
 from assets.molecules.rows import ReadOptions, SourceError
-from assets.tables import SOURCE_INDEX
+from formats.tables import SOURCE_INDEX
 
 
 def options_to_json(options: ReadOptions) -> str:

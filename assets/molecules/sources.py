@@ -17,16 +17,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from assets.molecules.download import DownloadError, DownloadRules, download
+from assets.downloads.download import DownloadError, DownloadRules, download
 from assets.molecules.reading import SourceFile, read_rows, source_properties
 from assets.molecules.repeat_units import make_repeat_units
 from assets.molecules.rows import ReadOptions, Row, SourceError
 from assets.molecules.source_index import options_to_json, read_index, sha256_of
-from assets.tables import SOURCE_INDEX, table_from_rows, write_table
-from training.common.output_folder import OutputFolder
-from training.common.params import load_params
-from training.common.program import program
-from training.common.reporting import Reporter
+from formats.tables import SOURCE_INDEX, table_from_rows, write_table
+from stages.output_folder import OutputFolder
+from stages.params import load_params
+from stages.program import program
+from stages.reporting import Reporter
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

@@ -12,7 +12,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
-from training.common.descriptors import descriptors_named
+from formats.descriptors import descriptors_named
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Rules:
     elements:         symbols allowed besides hydrogen; empty allows all.
     min_heavy_atoms, max_heavy_atoms: bounds, both included; `*` does not count.
     max_smiles_chars: longer texts are rejected before they are parsed.
-    descriptors:      names from training/common/descriptors.py.
+    descriptors:      names from formats/descriptors.py.
     """
 
     stars: int

@@ -31,12 +31,12 @@ from assets.papers.reading import UNKNOWN_LICENCE, UnknownPage, bounded, read_pa
 from assets.papers.tables import IMAGES, PAPERS, REJECTED_PAPERS, WITHDRAWN
 from assets.papers.text import clean
 from assets.papers.withdrawals import REASONS, Request, Requests, RetractionsError, Withdrawn, read_requests
-from assets.tables import table_from_rows, write_table
-from training.common.markdown import escape
-from training.common.output_folder import OutputFolder
-from training.common.params import load_params
-from training.common.program import program
-from training.common.reporting import Reporter
+from formats.tables import table_from_rows, write_table
+from stages.markdown import escape
+from stages.output_folder import OutputFolder
+from stages.params import load_params
+from stages.program import program
+from stages.reporting import Reporter
 
 _TEXTS = (
     "doi",

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from assets.papers.raw_pages import RawPages
 from assets.papers.tables import PAPERS
-from training.common.reporting import Reporter
+from stages.reporting import Reporter
 
 UNKNOWN_LICENCE = "unknown"
 SAMPLED_PER_SHARD = 16

@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
+from stages.output_folder import sync, write_file_atomically
 from stages.source_code import code_of, program_fingerprint
-from training.common.output_folder import sync, write_file_atomically
 
 _LIBRARIES = ("lxml", "w3lib", "parsel", "pyyaml", "brotli")
 _SCHEMA = pa.schema([("key", pa.string()), ("parsed", pa.string())])

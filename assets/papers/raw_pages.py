@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from assets.papers.items import Page, PageKind
 from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, decode_body, read_exchange
-from assets.tables import table_from_rows, write_table
+from formats.tables import table_from_rows, write_table
 
 INDEX = pa.schema(
     [

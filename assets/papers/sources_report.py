@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from assets.papers.raw_pages import RawPages, RawPagesError
-from training.common.markdown import escape, table
+from stages.markdown import escape, table
 
 _NO_PAGE = ("robots", "image")
 

@@ -21,19 +21,19 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.papers.contact_sheet import write_contact_sheet
-from assets.papers.dataset_card import CardFacts, card
-from assets.papers.handover import Failure
-from assets.papers.image_maker import ImageMaker, WorkCounts
-from assets.papers.shard_memory import ShardMemory
-from assets.tables import table_from_rows, write_table
-from training.common.image_shards import member_name, shard_name, write_shard
-from training.common.markdown import escape, png_data_uri, table
-from training.common.output_folder import OutputFolder
-from training.common.params import ParamsError, load_params
-from training.common.program import program
-from training.common.reporting import Reporter
-from training.common.stored_zip import DamagedZipError
+from assets.images.contact_sheet import write_contact_sheet
+from assets.images.dataset_card import CardFacts, card
+from assets.images.handover import Failure
+from assets.images.maker import ImageMaker, WorkCounts
+from assets.images.shard_memory import ShardMemory
+from formats.image_shards import member_name, shard_name, write_shard
+from formats.stored_zip import DamagedZipError
+from formats.tables import table_from_rows, write_table
+from stages.markdown import escape, png_data_uri, table
+from stages.output_folder import OutputFolder
+from stages.params import ParamsError, load_params
+from stages.program import program
+from stages.reporting import Reporter
 
 Labels = Literal["journal", "year", "source", "licence"]
 

@@ -24,19 +24,19 @@ import PIL
 import pyarrow.parquet as pq
 from PIL import Image
 
+from assets.images.decoding import FORMATS, MOST_PIXELS, DecodeLimits, Undecodable, decode, extension_of
 from assets.papers.checks import report_image_checks
-from assets.papers.decoding import FORMATS, MOST_PIXELS, DecodeLimits, Undecodable, decode, extension_of
 from assets.papers.pictures import StoredPictures
 from assets.papers.raw_pages import RawPages, RawPagesError, StoredPage
 from assets.papers.tables import IMAGES, PAPERS, REJECTED_IMAGES, TOC_IMAGES
-from assets.tables import table_from_rows, write_table
+from formats.stored_zip import StoredZipWriter
+from formats.tables import table_from_rows, write_table
+from stages.markdown import escape
+from stages.output_folder import OutputFolder, write_file_atomically
+from stages.params import load_params
+from stages.program import program
+from stages.reporting import Reporter
 from stages.source_code import program_fingerprint
-from training.common.markdown import escape
-from training.common.output_folder import OutputFolder, write_file_atomically
-from training.common.params import load_params
-from training.common.program import program
-from training.common.reporting import Reporter
-from training.common.stored_zip import StoredZipWriter
 
 _KEPT_BYTES = 256 * 2**20
 _SHEET_COLUMNS, _SHEET_ROWS, _CELL_PX = 8, 3, 96
@@ -52,7 +52,7 @@ class TocImagesConfig:
 
     images_per_shard: serials of a zip file.
     max_mib, max_pixels, max_frames, min_side_px: limits of a picture; others are set aside before they are decoded.
-    formats:          what may be opened; names from assets/papers/decoding.py.
+    formats:          what may be opened; names from assets/images/decoding.py.
     """
 
     images_per_shard: int = 1_000
@@ -160,7 +160,7 @@ def _shards(images: Sequence[dict], images_per_shard: int) -> dict[int, list[dic
 
 def _recipe(limits: DecodeLimits) -> str:
     """Names everything that decides what a picture is found to be."""
-    facts = [program_fingerprint("assets.papers.decoding"), repr(limits), PIL.__version__, numpy.__version__]
+    facts = [program_fingerprint("assets.images.decoding"), repr(limits), PIL.__version__, numpy.__version__]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 

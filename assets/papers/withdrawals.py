@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from assets.papers.identities import plain_doi
-from training.common.params import read_yaml
+from stages.params import read_yaml
 
 Reason = Literal["on_request", "retracted", "deleted", "gone"]
 # Where several hold, the first is told.

@@ -17,9 +17,9 @@ from orchestration.bridge.identity import Content
 from orchestration.bridge.inputs import command_environment, inputs_of
 from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.preludes import prepared
-from orchestration.bridge.process import Outcome
+from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
-from orchestration.bridge.stage_lock import Holder, holder_of, stage_lock
+from orchestration.bridge.stage_lock import Holder, StageLock, holder_of, stage_lock
 from orchestration.bridge.status import Cause, StageStatus, project_status, unwritten_parameters
 from orchestration.bridge.trespass import differences, look_around
 
@@ -55,7 +55,7 @@ class Request:
 class Surroundings:
     """How the engine reaches the world: a runner for the command, and someone to talk to."""
 
-    run: Callable[[Stage, Mapping[str, str]], Outcome]
+    run: Callable[[Stage, Mapping[str, str], Hold], Outcome]
     log: Callable[[str], None] = lambda message: None
     is_cancelled: Callable[[], bool] = lambda: False
 
@@ -79,14 +79,9 @@ def materialize(project: Project, request: Request, surroundings: Surroundings) 
 
     Raises StageFailed (or InputsMoved, StageCancelled) with a message for the user; whatever was recorded before stays recorded.
     """
-
-    def on_wait(holder: Holder | None) -> None:
-        who = f"process {holder.pid} through {holder.door}" if holder else "another process"
-        surroundings.log(f"{request.name}: already being materialized by {who}; waiting for it")
-
     # The project is read again once the lock is held: whoever held it before may have made the artifact meanwhile.
-    with stage_lock(project.paths.locks, request.name, door=request.door, on_wait=on_wait, is_cancelled=surroundings.is_cancelled):
-        return _materialize_locked(project.again(), request, surroundings)
+    with stage_lock(project.paths.locks, request.name, door=request.door, tell=surroundings.log, is_cancelled=surroundings.is_cancelled) as lock:
+        return _materialize_unless_fresh(project.again(), request, surroundings, lock)
 
 
 def running_stages(project: Project) -> dict[str, Holder]:
@@ -95,13 +90,23 @@ def running_stages(project: Project) -> dict[str, Holder]:
     return {name: holder for name, holder in holders if holder}
 
 
-def _materialize_locked(project: Project, request: Request, surroundings: Surroundings) -> Materialized:
+def _materialize_unless_fresh(project: Project, request: Request, surroundings: Surroundings, lock: StageLock) -> Materialized:
+    project = _prepared(project, request.name, surroundings)
+    stage = project.graph.artifact(request.name)
+    if not request.force and project_status(project, [stage.name])[stage.name].state == "fresh":
+        return _result(project, stage, "fresh")
+    store = StageStore(project.root, on_wait=surroundings.log, is_cancelled=surroundings.is_cancelled)
+    with store.claim(stage) as extend_claim:
+        # Judged once more, now that DVC's own commands keep off: the one that this waited for may have made the artifact.
+        return _materialize_locked(project.again(), request, surroundings, store, lock.hold(extend_claim))
+
+
+def _materialize_locked(project: Project, request: Request, surroundings: Surroundings, store: StageStore, hold: Hold) -> Materialized:
     project = _prepared(project, request.name, surroundings)
     stage = project.graph.artifact(request.name)
     # Before anything is judged: an edit from here on is either seen by the judgement, or found when the stage is recorded.
     inputs = inputs_of(project, stage)
     status = project_status(project, [stage.name])[stage.name]
-    store = StageStore(project.root, on_wait=surroundings.log)
     if status.state == "fresh" and not request.force:
         return _result(project, stage, "fresh")
     _require_preludes(stage, status)
@@ -112,7 +117,7 @@ def _materialize_locked(project: Project, request: Request, surroundings: Surrou
             _commit(project, stage, store, inputs)
             return _finish(project, request, stage, "restored", status)
     _require_inputs(project, stage)
-    return _run(project, request, stage, status, store, surroundings)
+    return _run(project, request, stage, status, store, surroundings, hold)
 
 
 def _is_withheld(status: StageStatus) -> bool:
@@ -128,13 +133,15 @@ def _is_sound(project: Project, id: str, surroundings: Surroundings) -> bool:
     return not damaged
 
 
-def _run(project: Project, request: Request, stage: Stage, status: StageStatus, store: StageStore, surroundings: Surroundings) -> Materialized:
+def _run(
+    project: Project, request: Request, stage: Stage, status: StageStatus, store: StageStore, surroundings: Surroundings, hold: Hold
+) -> Materialized:
     started, started_at = time.monotonic(), time.time()
     inputs = inputs_of(project, stage)
     store.prepare_outputs(stage.name, keep_links=stage_meta(stage).replaces_files)
     spared = _spared(project, stage, since=started_at)
     watched = look_around(project.root, but=spared)
-    outcome = surroundings.run(stage, command_environment(project, stage))
+    outcome = surroundings.run(stage, command_environment(project, stage), hold)
     spared |= _spared(project, stage, since=started_at)
     trespasses = differences(watched, look_around(project.root, but=spared), but=spared)
     if outcome.cancelled:

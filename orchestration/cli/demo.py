@@ -21,9 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
     if arguments.nightly:
-        from orchestration.nightly_demo import run_nightly_demo
+        from orchestration.demo.night import run_nightly_demo
 
         return run_nightly_demo(root)
-    from orchestration.demo import run_demo
+    from orchestration.cli.main import main as figment
+    from orchestration.demo.day import run_demo
 
-    return run_demo(root)
+    return run_demo(root, lambda: figment(["--root", str(root), "materialize", "--all"]))

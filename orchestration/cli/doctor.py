@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.checkout import open_project
-from orchestration.cli.errors import Exit
-from orchestration.cli.terminal import MovingLine, human_bytes, paint, plural, print_json
 from orchestration.doctor.examine import Examination, Mended, examine, mend
+from orchestration.errors import Exit
+from orchestration.terminal import MovingLine, human_bytes, paint, plural, print_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from orchestration.bridge.status import project_status
 from orchestration.checkout import open_prepared
-from orchestration.cli.errors import CommandError, Exit
-from orchestration.export_images import is_image_set
+from orchestration.errors import CommandError, Exit
+from orchestration.export.images import is_image_set
 
 FORMATS = ("folder", "csv", "smi", "parquet", "zip", "stylegan", "png", "webdataset", "hdf5", "huggingface")
 _BY_ENDING = {".csv": "csv", ".smi": "smi", ".parquet": "parquet", ".zip": "zip", ".h5": "hdf5", ".hdf5": "hdf5"}
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
-    from orchestration.export import ExportError, export, recorded_files
+    from orchestration.export.copying import ExportError, export, recorded_files
 
     project = open_prepared(root)
     status = project_status(project, [project.graph.artifact(arguments.name).name])[arguments.name]

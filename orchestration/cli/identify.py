@@ -12,7 +12,7 @@ exit codes: 0 printed · 2 there is no such path
 import argparse
 from pathlib import Path
 
-from orchestration.cli.errors import CommandError, Exit
+from orchestration.errors import CommandError, Exit
 
 # `figment id` needs no project.
 NEEDS_PROJECT = False
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(root: Path, arguments: argparse.Namespace) -> int:  # noqa: ARG001 - every verb is called the same way
-    from training.common.identity import content_id
+    from stages.artifact_id import content_id
 
     for path in arguments.paths:
         if not path.exists():

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from orchestration.bridge.graph import GraphError
-from orchestration.cli.errors import CommandError, Exit
+from orchestration.errors import CommandError, Exit
 
 # Verb -> what it does in a line. The module of a verb has its name, but for the few listed in _MODULES.
 VERBS = {

@@ -16,27 +16,15 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
 from orchestration.checkout import open_prepared
-from orchestration.cli.errors import CommandError, Exit
-from orchestration.cli.selection import Plan, plan_everything, plan_names
-from orchestration.cli.terminal import Colour, paint, plural, short_id, table
-from orchestration.dagster_records import DagsterRecords, DagsterUnreadableError, untold_stages
-
-if TYPE_CHECKING:
-    from orchestration.cli.dagster_run import RunResult
-
-_HOW: dict[str, tuple[str, Colour]] = {
-    "ran": ("made", "green"),
-    "restored": ("restored", "green"),
-    "fresh": ("unchanged", "dim"),
-    "failed": ("failed", "red"),
-    "cancelled": ("cancelled", "yellow"),
-    "not run": ("not run", "yellow"),
-}
+from orchestration.errors import CommandError, Exit
+from orchestration.records.dagster_records import DagsterRecords, DagsterUnreadableError, untold_stages
+from orchestration.runs.outcome import report_run, say
+from orchestration.runs.selection import Plan, plan_everything, plan_names
+from orchestration.terminal import paint, plural
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +48,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
         _tell_dagster(project)
         return Exit.WELL
     _announce(plan, statuses)
-    from orchestration.cli.dagster_run import run_plan
+    from orchestration.runs.dagster_run import run_plan
 
     result = run_plan(project, plan, jobs=arguments.jobs, say=say)
     report_run(result)
@@ -97,7 +85,7 @@ def _tell_dagster(project: Project) -> None:
             return
     except DagsterUnreadableError as error:
         raise CommandError(str(error), Exit.DISAGREES) from error
-    from orchestration.cli.dagster_run import tell_outside_changes
+    from orchestration.runs.dagster_run import tell_outside_changes
 
     for name in tell_outside_changes(project):
         say(f"{name}: dvc.lock has a version that Dagster did not know; reported")
@@ -109,33 +97,4 @@ def _announce(plan: Plan, statuses: Mapping[str, StageStatus]) -> None:
         print(f"{paint(name, 'bold')}: {causes}")
     if plan.following:
         print(f"{paint('then, if their inputs change', 'dim')}: {', '.join(plan.following)}")
-    sys.stdout.flush()
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
-
-
-def report_run(result: "RunResult") -> None:
-    """Errors on standard error, in the stages' own words; then one row per artifact."""
-    for stage in result.stages.values():
-        if stage.how == "failed":
-            first, _, rest = stage.error.partition("\n")
-            print(f"\n{paint(f'figment: {stage.name} failed: {first}', 'red', sys.stderr)}\n{rest.strip()}", file=sys.stderr)
-    for check in result.failed_checks:
-        print(paint(f"figment: check failed: {check}", "red", sys.stderr), file=sys.stderr)
-    if result.error and not any(stage.error for stage in result.stages.values()) and not result.is_interrupted:
-        print(f"figment: {result.error}", file=sys.stderr)
-    if result.is_interrupted:
-        print("\nfigment: interrupted; what was finished stays, the rest was not recorded", file=sys.stderr)
-    print(f"\nDagster run {result.run_id}")
-    rows = [
-        (stage.name, _HOW[stage.how][0], short_id(stage.id), f"{stage.seconds:,.1f}" if stage.seconds is not None else "-")
-        for stage in result.stages.values()
-    ]
-    heading, *lines = table(rows, ("artifact", "outcome", "id", "seconds"))
-    print(paint(heading, "dim"))
-    for stage, line in zip(result.stages.values(), lines, strict=True):
-        word, colour = _HOW[stage.how]
-        print(line.replace(f"  {word}", f"  {paint(word, colour)}", 1))
     sys.stdout.flush()

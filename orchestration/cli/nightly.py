@@ -13,7 +13,7 @@ exit codes: 0 up to date · 1 something failed, a check did not pass, or models 
 import argparse
 from pathlib import Path
 
-from orchestration.cli.errors import CommandError, Exit
+from orchestration.errors import CommandError, Exit
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
     from orchestration.checkout import open_project
-    from orchestration.cli.materialize import report_run, say
-    from orchestration.mlflow_runs import MlflowUnreachableError
-    from orchestration.nightly import run_night, scheduled_sources, tag_models
+    from orchestration.nights.nightly import run_night, scheduled_sources, tag_models
+    from orchestration.records.mlflow_runs import MlflowUnreachableError
+    from orchestration.runs.outcome import report_run, say
 
     project = open_project(root)
     names = [project.graph.artifact(name).name for name in arguments.names] or scheduled_sources(project)

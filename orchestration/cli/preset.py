@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestration.cli.errors import CommandError, Exit
+from orchestration.errors import CommandError, Exit
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.cli.errors import CommandError, Exit
+from orchestration.errors import CommandError, Exit
 
 if TYPE_CHECKING:
     from orchestration.bridge.project import Project
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
     from orchestration.checkout import open_project
-    from orchestration.retractions import RetractionError
+    from orchestration.nights.retractions import RetractionError
 
     if bool(arguments.ids) == arguments.sync:
         raise CommandError("retract: name papers, or give --sync (one of the two)")
@@ -43,7 +43,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
     except RetractionError as error:
         raise CommandError(str(error)) from error
     if arguments.materialize:
-        from orchestration.nightly import follow_papers
+        from orchestration.nights.nightly import follow_papers
 
         return max(status, follow_papers(root))
     if arguments.ids:
@@ -53,7 +53,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
 
 def _enter(root: Path, arguments: argparse.Namespace) -> dict[str, str] | None:
     """Write the entries; paper id → picture, or None for all that is withdrawn already. Nothing is written when one of the ids is unknown."""
-    from orchestration.retractions import find_item, near_misses, retract
+    from orchestration.nights.retractions import find_item, near_misses, retract
 
     if arguments.sync:
         return None
@@ -72,8 +72,8 @@ def _enter(root: Path, arguments: argparse.Namespace) -> dict[str, str] | None:
 
 
 def _flag(project: "Project", items: dict[str, str] | None) -> int:
-    from orchestration.mlflow_runs import MlflowUnreachableError
-    from orchestration.retractions import flag_withdrawn
+    from orchestration.nights.retractions import flag_withdrawn
+    from orchestration.records.mlflow_runs import MlflowUnreachableError
 
     try:
         flagged = flag_withdrawn(project, items)

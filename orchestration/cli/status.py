@@ -20,9 +20,9 @@ from orchestration.bridge.materialize import running_stages
 from orchestration.bridge.stage_lock import Holder
 from orchestration.bridge.status import StageStatus, project_status
 from orchestration.checkout import open_prepared
-from orchestration.cli.errors import Exit
-from orchestration.cli.terminal import Colour, local_time, paint, print_json, short_id, utc_time
-from orchestration.history import Making, makings
+from orchestration.errors import Exit
+from orchestration.records.history import Making, makings
+from orchestration.terminal import Colour, local_time, paint, print_json, short_id, utc_time
 
 _COLOURS: dict[str, Colour] = {"fresh": "green", "stale": "yellow", "missing": "red", "running": "blue"}
 
@@ -69,7 +69,7 @@ def _print_table(shown: list[StageStatus], made: Mapping[str, Making], running: 
 def _notes(status: StageStatus, running: Mapping[str, Holder]) -> list[str]:
     notes = [cause.text for cause in status.causes if cause.kind != "never_made"]
     if holder := running.get(status.name):
-        notes.append(f"process {holder.pid} makes it through {holder.door} since {local_time(holder.since)}")
+        notes.append(f"{holder}, since {local_time(holder.since)}")
     if status.waits_for:
         notes.append(f"waits for {', '.join(status.waits_for)}")
     return notes

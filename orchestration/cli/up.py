@@ -13,7 +13,7 @@ exit codes: 0 stopped · 1 a server did not start, or ended by itself · 2 a por
 import argparse
 from pathlib import Path
 
-from orchestration.cli.errors import CommandError
+from orchestration.errors import CommandError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
-    from orchestration.up import serve
-    from training.common.params import ParamsError
+    from orchestration.runs.up import serve
+    from stages.params import ParamsError
 
     try:
         return serve(root, dagster_port=arguments.port, mlflow_port=arguments.mlflow_port, open_browser=arguments.open)

@@ -21,11 +21,11 @@ from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
 from orchestration.bridge.versions import asset_name
 from orchestration.checkout import open_prepared
-from orchestration.cli.errors import Exit
-from orchestration.cli.terminal import local_time, paint, plural, print_json, short_id, utc_time
-from orchestration.dagster_records import DagsterRecords, DagsterUnreadableError
-from orchestration.history import Making, makings, past
+from orchestration.errors import Exit
 from orchestration.records.code_changes import RecordedCode, recorded_code
+from orchestration.records.dagster_records import DagsterRecords, DagsterUnreadableError
+from orchestration.records.history import Making, makings, past
+from orchestration.terminal import local_time, paint, plural, print_json, short_id, utc_time
 from stages.code_versions import FILE_NAME, FILES_KEY
 
 
@@ -126,7 +126,7 @@ def _mlflow(root: Path, name: str, id: str | None) -> dict[str, Any] | None:
     """Runs that read this very version of the artifact, and model versions that it is or that were made from it; None without a store."""
     if not _has_mlflow_store(root):
         return None
-    from orchestration import mlflow_runs
+    from orchestration.records import mlflow_runs
 
     try:
         readers = [use for use in mlflow_runs.dataset_digests_in_use(root) if use.digest == id]
@@ -148,7 +148,7 @@ def _has_mlflow_store(root: Path) -> bool:
 
 def _link(root: Path, run_id: str | None) -> str | None:
     """The run's page, where a web interface is known."""
-    from orchestration.mlflow_runs import run_summary
+    from orchestration.records.mlflow_runs import run_summary
 
     summary = run_summary(root, run_id) if run_id else None
     return summary.link if summary else None

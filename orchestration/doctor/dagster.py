@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from orchestration.bridge.lockfile import Lock
 from orchestration.bridge.project import Project
 from orchestration.bridge.versions import CODE_VERSION, DATA_VERSION, INPUT_VERSION, asset_name, provenance_tags
-from orchestration.dagster_records import DagsterRecords, Materialization, untold_stages
 from orchestration.doctor.findings import Finding
+from orchestration.records.dagster_records import DagsterRecords, Materialization, untold_stages
 
 _WORKER_TAG = "bridge/worker"
 
@@ -59,7 +59,7 @@ def _differences(project: Project, lock: Lock, name: str, known: Materialization
 
 def _report(project: Project, name: str) -> str:
     from orchestration.bridge.mirror import report_outside_changes
-    from orchestration.cli.dagster_run import open_instance
+    from orchestration.runs.dagster_run import open_instance
 
     with open_instance(project.root) as instance:
         report_outside_changes(instance, project.again(), [name])
@@ -83,7 +83,7 @@ def _dead_runs(project: Project, records: DagsterRecords) -> Iterator[Finding]:
 
 def _reap(project: Project) -> str:
     from orchestration.bridge.dead_runs import reap_dead_runs
-    from orchestration.cli.dagster_run import open_instance
+    from orchestration.runs.dagster_run import open_instance
 
     with open_instance(project.root) as instance:
         reaped = reap_dead_runs(instance)

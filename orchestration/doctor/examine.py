@@ -7,7 +7,6 @@ from pathlib import Path
 from orchestration.bridge.graph import GraphError
 from orchestration.bridge.materialize import running_stages
 from orchestration.bridge.project import Project
-from orchestration.dagster_records import DagsterRecords, DagsterUnreadableError
 from orchestration.doctor.dagster import examine_dagster
 from orchestration.doctor.evidence import CacheReader, OutputEvidence, Reader, gather
 from orchestration.doctor.findings import CannotMendError, Finding
@@ -17,6 +16,7 @@ from orchestration.doctor.mlflow import examine_mlflow, examine_withdrawals
 from orchestration.doctor.objects import examine_objects
 from orchestration.doctor.outputs import examine_outputs
 from orchestration.doctor.records import known_ids, remembered_ids
+from orchestration.records.dagster_records import DagsterRecords, DagsterUnreadableError
 
 # Locks first, or DVC cannot be called; leftovers before outputs, which may hold them; the cache before what is restored from it.
 _MENDING_ORDER = ("stale_lock", "leftover", "cache_object", "lock", "output", "dagster", "mlflow")

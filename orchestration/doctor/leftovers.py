@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.bridge.project import Project
+from orchestration.bridge.survivors import is_running
 from orchestration.doctor.evidence import OutputEvidence
 from orchestration.doctor.findings import CannotMendError, Finding
 
@@ -148,13 +149,7 @@ def _infos(content: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
 
 
 def _is_alive(info: Mapping[str, Any]) -> bool:
-    try:
-        os.kill(int(info["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return is_running(int(info["pid"]))
 
 
 def _edit_rwlock(path: Path) -> str:

@@ -13,7 +13,7 @@ def examine_mlflow(root: Path, known_ids: Collection[str]) -> Iterator[Finding]:
     """Datasets and model versions that name an id nobody has, dead runs, journals not sent. Nothing is imported where nothing was trained."""
     if not (root / ".figment/mlflow").is_dir() and not (root / ".figment/tracking").is_dir() and not os.environ.get("MLFLOW_TRACKING_URI"):
         return
-    from orchestration.mlflow_runs import open_findings
+    from orchestration.records.mlflow_runs import open_findings
 
     for found in open_findings(root, known_ids):
         mend = _MENDS.get(found.kind)
@@ -22,11 +22,11 @@ def examine_mlflow(root: Path, known_ids: Collection[str]) -> Iterator[Finding]:
 
 def examine_withdrawals(project: Project) -> Iterator[Finding]:
     """Models made from papers that were withdrawn since, and do not say so."""
-    from orchestration.retractions import flag_withdrawn, untagged_models, withdrawn_items
+    from orchestration.nights.retractions import flag_withdrawn, untagged_models, withdrawn_items
 
     if not withdrawn_items(project.root):
         return
-    from orchestration.mlflow_runs import MlflowUnreachableError
+    from orchestration.records.mlflow_runs import MlflowUnreachableError
 
     def mend() -> str:
         try:
@@ -43,7 +43,7 @@ def examine_withdrawals(project: Project) -> Iterator[Finding]:
 
 
 def _reap(root: Path) -> str:
-    from orchestration.mlflow_runs import MlflowUnreachableError, reap_dead_runs
+    from orchestration.records.mlflow_runs import MlflowUnreachableError, reap_dead_runs
 
     try:
         reaped = reap_dead_runs(root)
@@ -53,7 +53,7 @@ def _reap(root: Path) -> str:
 
 
 def _replay(root: Path) -> str:
-    from orchestration.mlflow_runs import replay_missed
+    from orchestration.records.mlflow_runs import replay_missed
 
     return f"sent MLflow what it missed: {replay_missed(root)}"
 

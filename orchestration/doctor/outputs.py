@@ -12,7 +12,7 @@ from orchestration.bridge.stage_lock import StageBusy, stage_lock
 from orchestration.bridge.status import prelude_causes
 from orchestration.doctor.evidence import CacheReader, OutputEvidence, Reader
 from orchestration.doctor.findings import CannotMendError, Finding, dvc_trouble_told
-from orchestration.history import makings
+from orchestration.records.history import makings
 
 _MOST_NAMED = 5
 
@@ -76,7 +76,9 @@ def _mend(project: Project, cache: CacheReader, one: OutputEvidence) -> Callable
 
     def mend() -> str:
         try:
-            with stage_lock(project.paths.locks, one.stage, door="doctor", wait=False):
+            # A `dvc repro` that is writing the output at this moment is left alone too.
+            store = StageStore(project.root, patience_s=0.0)
+            with stage_lock(project.paths.locks, one.stage, door="doctor", wait=False), dvc_trouble_told(), store.claim(project.graph[one.stage]):
                 return _restore(project, one)
         except StageBusy as error:
             raise CannotMendError(str(error)) from error
@@ -95,8 +97,7 @@ def _write_anew(project: Project, one: OutputEvidence) -> str:
 def _restore(project: Project, one: OutputEvidence) -> str:
     path = project.root / one.out.path
     aside = set_aside(project, path, one.stage) if path.exists() or path.is_symlink() else None
-    with dvc_trouble_told():
-        StageStore(project.root).checkout(one.out.path)
+    StageStore(project.root).checkout(one.out.path)
     evidence = OutputEvidence(one.stage, one.out, one.recorded, Reader().tree(path), None)
     if not evidence.agrees:
         raise CannotMendError(f"{one.out.path}: restored from the cache as {evidence.present_id}, not as {one.recorded}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from orchestration.bridge.lockfile import Lock
 from orchestration.bridge.project import Project
-from orchestration.dagster_records import DagsterRecords
-from orchestration.history import logged_ids
+from orchestration.records.dagster_records import DagsterRecords
+from orchestration.records.history import logged_ids
 
 _MD5_LINE = re.compile(rb"^[+-]?\s*md5: ['\"]?([0-9a-f]{32}(?:\.dir)?)['\"]?\s*$", re.MULTILINE)
 

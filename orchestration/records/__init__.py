@@ -1,4 +1,3 @@
-"""What is on record of artifacts, read and compared: by the code versions here, by git, Dagster, DVC and MLflow.
-
-What belongs here: questions about what was made when, from what and by whom. What does not: what changes any of it.
+"""What Dagster, MLflow, the bridge and git remember of artifacts and of the code that made them, read without starting any; and links from a run to
+an artifact.
 """

@@ -10,7 +10,7 @@ pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
 import numpy
 
 from bench import image_dataset
-from training.common.image_shards import ImageShards
+from formats.image_shards import ImageShards
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.bridge.mirror import report_outside_changes
-from orchestration.cli.dagster_run import open_instance
+from orchestration.runs.dagster_run import open_instance
 from tests.orchestration.bridge.toy import Toy, copy_of
 from tests.orchestration.cli.figment import figment
 from tests.orchestration.code_toy import STAGES, build_code_toy, find_the_stage_code

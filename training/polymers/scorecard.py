@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from training.common.descriptors import DESCRIPTORS
-from training.common.markdown import escape, table
+from formats.descriptors import DESCRIPTORS
+from stages.markdown import escape, table
 from training.metrics import fcd
 from training.metrics.distribution import DistributionScores
 from training.metrics.intervals import Estimate, Rate

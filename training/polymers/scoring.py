@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy
 
-from training.common.descriptors import DESCRIPTORS
-from training.common.molecule_tables import property_columns, read_molecules
+from formats.descriptors import DESCRIPTORS
+from formats.molecule_tables import property_columns, read_molecules
 from training.metrics.distribution import DistributionScores, Reference, prepare_reference, score_distribution
 from training.metrics.intervals import Rate
 from training.metrics.molecules import Reading, ValidityRule, morgan_counts, read_generated

@@ -20,12 +20,12 @@ from typing import Any, Literal
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, processors, trainers
 
-from training.common.molecule_tables import MoleculeTableError, read_molecules
-from training.common.output_folder import OutputFolder
-from training.common.params import load_params
-from training.common.program import program
-from training.common.reporting import Reporter
-from training.common.smiles import TOKENS_BEYOND_ONE_CHARACTER, split_smiles
+from formats.molecule_tables import MoleculeTableError, read_molecules
+from stages.output_folder import OutputFolder
+from stages.params import load_params
+from stages.program import program
+from stages.reporting import Reporter
+from training.polymers.smiles import TOKENS_BEYOND_ONE_CHARACTER, split_smiles
 
 SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "mask_token": "<mask>"}
 PAD, BOS, EOS, UNK, MASK = range(5)

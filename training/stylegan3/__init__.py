@@ -4,8 +4,8 @@
     generator = load_generator("data/stylegan3_toc")
     images = generator(torch.randn(4, generator.config.z_dim), truncation_psi=0.8)    # [4, C, H, W], about [-1, 1]
 
-What only this family of models needs belongs here; what other image models need too (image shards, video files, collapse guard) belongs in
-training/common. PROVENANCE.md says which equation each piece comes from.
+What only this family of models needs belongs here; what other image models need too (players, augmentation, grids, snapshots) belongs in
+training/gans. PROVENANCE.md says which equation each piece comes from.
 """
 
 from training.stylegan3.config import StyleGAN3Config

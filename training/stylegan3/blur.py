@@ -6,7 +6,7 @@ Source: Karras et al. 2021, section 3.2 and appendices: a Gaussian of 10 pixels 
 import numpy as np
 from torch import Tensor
 
-from training.stylegan3.layers import banded, filter_both_axes
+from training.gans.banded import banded, filter_both_axes
 
 _FIRST_SIGMA_PX = 10.0
 _FADE_KIMG_AT_32 = 200.0

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.gans.banded import BandedMatrix, banded, downsample_matrix, filter_both_axes
 from training.stylegan3.config import StyleGAN3Config, discriminator_channels, lowest_low_precision_side
-from training.stylegan3.filters import downsample_matrix
 from training.stylegan3.generator import Mapping
-from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, BandedMatrix, Dense, banded, compute_dtype, filter_both_axes
+from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, Dense, compute_dtype
 
 _BLUR = (1.0, 3.0, 3.0, 1.0)
 _HALF_POWER = 0.5**0.5  # Two branches of equal power, each scaled by this, add up to that power.

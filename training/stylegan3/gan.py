@@ -13,16 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.common.collapse_guard import GradientWatch, gradient_norm
-from training.common.devices import Devices
-from training.common.ema import Ema
-from training.common.loop import StepOutcome
-from training.stylegan3.augment import Augment
-from training.stylegan3.blur import blur_sigma_px, gaussian_blur
-from training.stylegan3.discriminator import Discriminator
-from training.stylegan3.generator import Generator
-from training.stylegan3.image_stream import ImageOrder, TrainingImages, batch_of, device_generator, random_latents
-from training.stylegan3.losses import (
+from training.gans.augment import Augment
+from training.gans.image_stream import ImageOrder, TrainingImages, batch_of, device_generator, random_latents
+from training.gans.losses import (
     non_saturating_d,
     non_saturating_g,
     r1_penalty,
@@ -30,6 +23,13 @@ from training.stylegan3.losses import (
     relativistic_d,
     relativistic_g,
 )
+from training.loop.collapse_guard import GradientWatch, gradient_norm
+from training.loop.devices import Devices
+from training.loop.ema import Ema
+from training.loop.loop import StepOutcome
+from training.stylegan3.blur import blur_sigma_px, gaussian_blur
+from training.stylegan3.discriminator import Discriminator
+from training.stylegan3.generator import Generator
 from training.stylegan3.options import StyleGAN3Options
 
 _BETAS, _EPSILON = (0.0, 0.99), 1e-8

@@ -6,25 +6,17 @@ matrix product without a copy, and convolutions find the layout that accelerator
 
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from training.gans.banded import BandedMatrix, Block, along_height, along_width, banded
 from training.stylegan3.config import Precision
-from training.stylegan3.filters import Block, FilteringMatrices, band_blocks
+from training.stylegan3.filters import FilteringMatrices
 
 LRELU_SLOPE = 0.2
 LRELU_GAIN = 2**0.5
-
-
-class BandedMatrix(NamedTuple):
-    """A matrix and what of it, and of its transpose, is worth multiplying."""
-
-    matrix: Tensor
-    blocks: tuple[Block, ...]
-    transposed_blocks: tuple[Block, ...]
 
 
 class LayerFilters(NamedTuple):
@@ -33,11 +25,6 @@ class LayerFilters(NamedTuple):
     up: BandedMatrix
     down_vertical: BandedMatrix
     down_horizontal: BandedMatrix
-
-
-def banded(matrix: np.ndarray, like: Tensor) -> BandedMatrix:
-    """The matrix as a tensor of the precision and on the device of `like`."""
-    return BandedMatrix(torch.as_tensor(matrix, dtype=like.dtype, device=like.device), band_blocks(matrix), band_blocks(matrix.T))
 
 
 def layer_filters(matrices: FilteringMatrices, like: Tensor) -> LayerFilters:
@@ -141,16 +128,6 @@ def filtered_lrelu_reference(
     return _filter_valid(y, down_kernel)[:, :, ::down, ::down]
 
 
-def filter_both_axes(x: Tensor, banded_matrix: BandedMatrix) -> Tensor:
-    """The matrix along both axes of every channel; differentiable any number of times. x: [B, C, in, in] → [B, C, out, out]."""
-    matrix, blocks, transposed_blocks = banded_matrix
-    matrix = matrix.to(x.dtype)
-    B, C, side, _ = x.shape
-    y = _BandedProduct.apply(matrix, x.permute(0, 2, 3, 1).reshape(B, side, side * C), blocks, transposed_blocks)
-    y = _BandedProduct.apply(matrix, y.view(B * len(matrix), side, C), blocks, transposed_blocks)
-    return y.view(B, len(matrix), len(matrix), C).permute(0, 3, 1, 2)
-
-
 def _filter_valid(x: Tensor, kernel: Tensor) -> Tensor:
     kernel = torch.outer(kernel, kernel) if kernel.ndim == 1 else kernel
     channels = x.shape[1]
@@ -172,15 +149,15 @@ class _FilteredLeakyReLU(torch.autograd.Function):
         ctx: Any, x: Tensor, up: Tensor, down_vertical: Tensor, down_horizontal: Tensor, blocks: _AllBlocks, slope: float, clamp: float
     ) -> Tensor:
         (up_blocks, _), (vertical_blocks, _), (horizontal_blocks, _) = blocks
-        y = _along_width(up, x.permute(0, 2, 3, 1).contiguous(), up_blocks)
-        y = _along_height(up, y, up_blocks)
+        y = along_width(up, x.permute(0, 2, 3, 1).contiguous(), up_blocks)
+        y = along_height(up, y, up_blocks)
         y = functional.leaky_relu_(y, slope).clamp_(-clamp, clamp)
         ctx.save_for_backward(y, up, down_vertical, down_horizontal)
         ctx.blocks, ctx.slope, ctx.clamp = blocks, slope, clamp
         B, out, C = len(y), len(down_horizontal), y.shape[3]
-        y = _along_height(down_vertical, y, vertical_blocks)
+        y = along_height(down_vertical, y, vertical_blocks)
         # Rows are ordered by place, then term: seen as more columns, the horizontal matrix filters and adds the terms up at once.
-        y = _along_width(down_horizontal, y.view(B, out, -1, C), horizontal_blocks)
+        y = along_width(down_horizontal, y.view(B, out, -1, C), horizontal_blocks)
         return y.permute(0, 3, 1, 2)
 
     @staticmethod
@@ -189,47 +166,9 @@ class _FilteredLeakyReLU(torch.autograd.Function):
         y, up, down_vertical, down_horizontal = ctx.saved_tensors
         (_, up_blocks), (_, vertical_blocks), (_, horizontal_blocks) = ctx.blocks
         B, middle, _, C = y.shape
-        grad = _along_width(down_horizontal.T, grad.permute(0, 2, 3, 1).contiguous(), horizontal_blocks)
-        grad = _along_height(down_vertical.T, grad.view(B, -1, middle, C), vertical_blocks)
+        grad = along_width(down_horizontal.T, grad.permute(0, 2, 3, 1).contiguous(), horizontal_blocks)
+        grad = along_height(down_vertical.T, grad.view(B, -1, middle, C), vertical_blocks)
         torch.ops.aten.hardtanh_backward.grad_input(grad, y, -ctx.clamp, ctx.clamp, grad_input=grad)
         torch.ops.aten.leaky_relu_backward.grad_input(grad, y, ctx.slope, True, grad_input=grad)
-        grad = _along_width(up.T, _along_height(up.T, grad, up_blocks), up_blocks)
+        grad = along_width(up.T, along_height(up.T, grad, up_blocks), up_blocks)
         return grad.permute(0, 3, 1, 2), None, None, None, None, None, None
-
-
-class _BandedProduct(torch.autograd.Function):
-    """`_multiply` with derivatives of any order in x: that of a linear map is its transpose, and that of the transpose the map itself."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, x: Tensor, blocks: tuple[Block, ...], transposed_blocks: tuple[Block, ...]) -> Tensor:
-        ctx.save_for_backward(matrix)
-        ctx.blocks, ctx.transposed_blocks = blocks, transposed_blocks
-        return _multiply(matrix, x, blocks)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None, None]:
-        (matrix,) = ctx.saved_tensors
-        return None, _BandedProduct.apply(matrix.T, grad, ctx.transposed_blocks, ctx.blocks), None, None
-
-
-def _along_width(matrix: Tensor, x: Tensor, blocks: tuple[Block, ...]) -> Tensor:
-    """x: [B, H, W, C], contiguous → [B, H, W', C]."""
-    B, H, W, C = x.shape
-    return _multiply(matrix, x.view(B * H, W, C), blocks).view(B, H, -1, C)
-
-
-def _along_height(matrix: Tensor, x: Tensor, blocks: tuple[Block, ...]) -> Tensor:
-    """x: [B, H, W, C], contiguous → [B, H', W, C]."""
-    B, H, W, C = x.shape
-    return _multiply(matrix, x.view(B, H, W * C), blocks).view(B, -1, W, C)
-
-
-def _multiply(matrix: Tensor, x: Tensor, blocks: tuple[Block, ...]) -> Tensor:
-    """The matrix [M, K] times each of x [N, K, L], block by block: [N, M, L]. A compiler is given the whole matrix, which it can look into."""
-    if len(blocks) == 1 or torch.compiler.is_compiling():
-        return torch.matmul(matrix, x)
-    product = x.new_empty(len(x), len(matrix), x.shape[2])
-    for rows, columns in blocks:
-        part = matrix[slice(*rows), slice(*columns)].expand(len(x), -1, -1)
-        torch.bmm(part, x[:, slice(*columns)], out=product[:, slice(*rows)])
-    return product

@@ -21,7 +21,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from training.common.output_folder import OutputBusyError, OutputFolder
+from stages.output_folder import OutputBusyError, OutputFolder
 from training.stylegan3.config import StyleGAN3Config, layer_schedule
 from training.stylegan3.discriminator import Discriminator
 from training.stylegan3.generator import Generator, save_generator, write_weights

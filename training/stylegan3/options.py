@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from training.common.collapse_guard import GuardLimits
-from training.stylegan3.augment import Preset
+from training.gans.augment import Preset
+from training.loop.collapse_guard import GuardLimits
 from training.stylegan3.gamma import default_gamma
 
 # These change how long a training goes on and what is written about it, never the weights at a given number of images: a training continues

@@ -17,15 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.common.devices import open_devices
-from training.common.identity import content_id
-from training.common.image_shards import DamagedImageError, ImageSetError, ImageShards
-from training.common.markdown import escape, png_data_uri
-from training.common.output_folder import OutputFolder
-from training.common.params import load_params
-from training.common.program import program
-from training.common.reporting import Reporter
-from training.common.tracking import PromotionRule, TrackingError, attach_metrics
+from formats.image_shards import DamagedImageError, ImageSetError, ImageShards
+from stages.artifact_id import content_id
+from stages.markdown import escape, png_data_uri
+from stages.output_folder import OutputFolder
+from stages.params import load_params
+from stages.program import program
+from stages.reporting import Reporter
+from training.loop.devices import open_devices
 from training.metrics.images.comparison import Comparison, TooFewImagesError, compare_sets
 from training.metrics.images.feature_cache import FeatureCache
 from training.metrics.images.features import (
@@ -42,6 +41,7 @@ from training.metrics.images.sources import ImageSource, choose
 from training.stylegan3.generator import StyleGAN3Error, read_config
 from training.stylegan3.report_pictures import draw_pairs, draw_rows, draw_sweep
 from training.stylegan3.scorecard import FLOOR, flat_metrics, report_markdown
+from training.tracking.tracker import PromotionRule, TrackingError, attach_metrics
 
 STAGE = "toc_report"
 MODEL = "stylegan3_toc"
@@ -243,7 +243,7 @@ def _body(arguments: Namespace, reporter: Reporter) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `toc_report`; see training/common/program.py for flags and exit codes."""
+    """The stage `toc_report`; see stages/program.py for flags and exit codes."""
     expected: tuple[type[Exception], ...] = (
         FakesError,
         StyleGAN3Error,

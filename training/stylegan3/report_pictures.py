@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from training.stylegan3.grids import tile
+from training.gans.grids import tile
 
 # Sides of the small images in pixels: larger ones are made smaller, much smaller ones (32 px) are shown in whole multiples.
 _LARGEST_CELL_PX = 128

@@ -23,18 +23,18 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from training.common.devices import open_devices
-from training.common.identity import content_id
-from training.common.image_shards import ImageSetError, ImageShards, member_name, shard_name, write_shard
-from training.common.output_folder import OutputFolder
-from training.common.params import ParamsError, load_params
-from training.common.png import encode_png
-from training.common.program import program
-from training.common.reporting import Reporter
-from training.common.run_key import run_key
+from formats.image_shards import ImageSetError, ImageShards, member_name, shard_name, write_shard
+from formats.png import encode_png
+from stages.artifact_id import content_id
+from stages.output_folder import OutputFolder
+from stages.params import ParamsError, load_params
+from stages.program import program
+from stages.reporting import Reporter
+from stages.run_key import run_key
+from training.gans.grids import save_picture, tile, to_uint8
+from training.gans.seed_ranges import SeedRangeError, latents, parse_seeds
+from training.loop.devices import open_devices
 from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
-from training.stylegan3.grids import save_picture, tile, to_uint8
-from training.stylegan3.seed_ranges import SeedRangeError, latents, parse_seeds
 
 STAGE = "toc_fakes"
 MODEL = "stylegan3_toc"
@@ -236,7 +236,7 @@ def _pair(text: str) -> tuple[float, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `toc_fakes`; see training/common/program.py for flags and exit codes."""
+    """The stage `toc_fakes`; see stages/program.py for flags and exit codes."""
     return program(__doc__, _run, argv, expected=(StyleGAN3Error, SeedRangeError, ImageSetError), configure=_configure)
 
 

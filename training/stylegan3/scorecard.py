@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from training.common.markdown import escape, table
+from stages.markdown import escape, table
 from training.metrics.images.comparison import Comparison, SetScores
 from training.metrics.images.features import FeatureExtractor, frechet_title, is_reference_inception, kernel_title, metric_name
 from training.metrics.images.memorisation import PERCENTILES

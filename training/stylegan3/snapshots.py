@@ -13,14 +13,14 @@ import numpy
 import torch
 from torch import Tensor
 
-from training.common.collapse_guard import CollapseGuard, feature_spread
-from training.common.output_folder import OutputFolder, write_file_atomically
-from training.common.seeding import generator
+from stages.output_folder import OutputFolder, write_file_atomically
+from training.gans.grids import default_grid, save_picture, tile, to_uint8
+from training.gans.image_stream import TrainingImages, uint8_images
+from training.loop.collapse_guard import CollapseGuard, feature_spread
+from training.loop.seeding import generator
 from training.metrics.images import FeatureExtractor, open_extractor, score_images
 from training.stylegan3.gan import GanTrainer
 from training.stylegan3.generator import Generator
-from training.stylegan3.grids import default_grid, save_picture, tile, to_uint8
-from training.stylegan3.image_stream import TrainingImages, uint8_images
 
 SPREAD = "spread"
 

@@ -19,28 +19,28 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from training.common.checkpoint import CheckpointError, Checkpoints
-from training.common.devices import Devices, open_devices
-from training.common.identity import content_id
-from training.common.image_shards import ImageSetError, ImageShards
-from training.common.loop import Hook, Outcome, Plan, TrainingError, train
-from training.common.output_folder import OutputFolder
-from training.common.params import load_params
-from training.common.program import program
-from training.common.reporting import Reporter, SilentReporter
-from training.common.run_key import run_key
-from training.common.seeding import seed_everything
-from training.common.stats_files import EventFiles, Sinks, StatsFile
-from training.common.tracking import InputArtifact, Tracker, TrackingError, open_tracker
+from formats.image_shards import ImageSetError, ImageShards
+from stages.artifact_id import content_id
+from stages.output_folder import OutputFolder
+from stages.params import load_params
+from stages.program import program
+from stages.reporting import Reporter, SilentReporter
+from stages.run_key import run_key
+from training.gans.augment import Augment, augment_preset
+from training.gans.image_stream import TrainingImages
+from training.loop.checkpoint import CheckpointError, Checkpoints
+from training.loop.devices import Devices, open_devices
+from training.loop.loop import Hook, Outcome, Plan, TrainingError, train
+from training.loop.seeding import seed_everything
+from training.loop.stats_files import EventFiles, Sinks, StatsFile
 from training.metrics.images import FeatureExtractorError
-from training.stylegan3.augment import Augment, augment_preset
 from training.stylegan3.config import StyleGAN3Config, magnitude_ema_beta
 from training.stylegan3.discriminator import Discriminator
 from training.stylegan3.gan import GanTrainer
 from training.stylegan3.generator import Generator, StyleGAN3Error, read_config, read_weights, save_generator, write_weights
-from training.stylegan3.image_stream import TrainingImages
 from training.stylegan3.options import StyleGAN3Options
 from training.stylegan3.snapshots import Snapshots
+from training.tracking.tracker import InputArtifact, Tracker, TrackingError, open_tracker
 
 STAGE = "stylegan3_toc"
 # More of a GPU's memory than this is left to the networks; larger sets stay in the computer's own.
@@ -277,7 +277,7 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `stylegan3_toc`; see training/common/program.py for flags and exit codes."""
+    """The stage `stylegan3_toc`; see stages/program.py for flags and exit codes."""
     expected: tuple[type[Exception], ...] = (StyleGAN3Error, ImageSetError, FeatureExtractorError, CheckpointError, TrainingError, TrackingError)
     return program(__doc__, _run, argv, expected=expected, configure=_configure)
 

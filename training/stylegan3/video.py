@@ -17,16 +17,16 @@ import numpy
 import torch
 from torch import Tensor
 
-from training.common.devices import open_devices
-from training.common.output_folder import OutputFolder
-from training.common.params import load_params
-from training.common.program import program
-from training.common.reporting import Reporter
-from training.common.video_file import Codec, VideoError, write_video
+from formats.video import Codec, VideoError, write_video
+from stages.output_folder import OutputFolder
+from stages.params import load_params
+from stages.program import program
+from stages.reporting import Reporter
+from training.gans.grids import load_picture, save_picture, tile, to_uint8
+from training.gans.seed_ranges import latents, parse_seeds
+from training.loop.devices import open_devices
 from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
-from training.stylegan3.grids import load_picture, save_picture, tile, to_uint8
 from training.stylegan3.sample import class_label
-from training.stylegan3.seed_ranges import latents, parse_seeds
 from training.stylegan3.snapshots import SnapshotIndex
 
 STAGE = "toc_training_video"
@@ -44,7 +44,7 @@ class ToCTrainingVideoConfig:
 
     fps: of both videos. snapshot_s: how long each snapshot stays; label: write its kimg above it.
     seeds, grid: pictures of the walk, [columns, rows] of them at once. keyframes: of each place in the grid; w_frames: frames from one to the next.
-    most_width_px: wider pictures are made smaller. codec, quality: see training/common/video_file.py.
+    most_width_px: wider pictures are made smaller. codec, quality: see formats/video.py.
     """
 
     fps: int = 30
@@ -170,7 +170,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `toc_training_video`; see training/common/program.py for flags and exit codes."""
+    """The stage `toc_training_video`; see stages/program.py for flags and exit codes."""
     return program(__doc__, _run, argv, expected=(StyleGAN3Error, VideoError))
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from assets.papers.crawl.config import JournalPagesConfig
 from assets.papers.raw_pages import RawPagesError
 from assets.papers.warc_store import WarcError
-from training.common.params import ParamsError, load_params
-from training.common.program import program
-from training.common.reporting import Reporter
+from stages.params import ParamsError, load_params
+from stages.program import program
+from stages.reporting import Reporter
 
 _STATE = Path(".figment") / "crawls" / "journal_pages"
 

@@ -32,7 +32,7 @@ class SourceParams:
     max_pages:     in place of journal_pages.max_pages.
     render:        draw pages in a browser before reading them, for sites that make them with scripts and allow it.
     via:           an HTTP proxy to reach it through.
-    embedded:      a site of ours in assets/papers/sites, served on loopback for the length of the crawl.
+    embedded:      a site of ours in assets/demo_sites, served on loopback for the length of the crawl.
     folder:        a folder of files to serve as that site.
     """
 

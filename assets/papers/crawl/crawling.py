@@ -27,8 +27,8 @@ from assets.papers.crawl.unfinished import PASSING, Unfinished, unfinished_crawl
 from assets.papers.items import Page, Parsed
 from assets.papers.page_objects import find_page_object
 from assets.papers.raw_pages import REDIRECTS, RawPages, StoredProblem
-from training.common.output_folder import OutputBusyError, sync
-from training.common.reporting import Reporter
+from stages.output_folder import OutputBusyError, sync
+from stages.reporting import Reporter
 
 
 class CrawlError(Exception):
@@ -244,7 +244,7 @@ def _open_sites(config: JournalPagesConfig, open_things: contextlib.ExitStack) -
     proxies = {source.name: source.via for source in config.sources if source.via}
     for source in config.sources:
         if source.is_local:
-            from assets.papers.sites import open_site
+            from assets.demo_sites import open_site
 
             hosts = [*source.start_hosts, *(name for name in (*source.allowed_hosts, *source.image_hosts) if "*" not in name)]
             try:

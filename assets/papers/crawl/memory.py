@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from assets.papers.items import Page, PageKind, Parsed
 from assets.papers.raw_pages import RawPages, StoredPage, address
-from assets.tables import table_from_rows, write_table
+from formats.tables import table_from_rows, write_table
 
 _SCHEMA = pa.schema(
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 from assets.papers.crawl.config import JournalPagesConfig
 from assets.papers.crawl.unfinished import PASSING, Done, Unfinished
 from assets.papers.raw_pages import RawPages, StoredProblem, write_index, write_problems, write_sources
-from training.common.output_folder import OutputFolder
+from stages.output_folder import OutputFolder
 
 
 def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, offsite: Iterable[StoredProblem]) -> bool:

@@ -32,7 +32,7 @@ from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal
 from assets.papers.page_objects import find_page_object
 from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, RawPagesError, StoredPage, address, joined_headers
 from assets.papers.warc_store import WarcError
-from training.common.reporting import Reporter
+from stages.reporting import Reporter
 
 # Finish what was begun before opening more lists: fewer links wait, and papers are complete early.
 _PRIORITY: Mapping[str, int] = {"image": 3, "article": 2, "api": 1, "index": 0}

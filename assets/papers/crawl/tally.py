@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from assets.papers.crawl.unfinished import Done
-from training.common.markdown import escape, table
+from stages.markdown import escape, table
 
 _NIGHTS_SHOWN = 14
 _KINDS = ("robots", "index", "api", "article", "image")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from assets.molecules.build import BuildFacts, DatasetConfig, build_dataset
 from assets.molecules.reading import SourceFile
 from assets.molecules.rows import ReadOptions
-from training.common.reporting import Reporter
+from stages.reporting import Reporter
 
 SMALL = DatasetConfig(descriptors=["mol_wt", "tpsa"], rows_per_shard=8)
 

@@ -12,9 +12,9 @@ pytest.importorskip("rdkit", reason="rdkit is not installed (extra: chem)")
 from assets.molecules.build import BuildError, DatasetConfig, main
 from assets.molecules.checks import report_checks, split_leaks
 from assets.molecules.rows import SourceError
+from stages.params import ParamsError, build_config
+from stages.reporting import Reporter
 from tests.assets.molecules.building import SMALL, build, bytes_of, rejected_of, rows_of, source
-from training.common.params import ParamsError, build_config
-from training.common.reporting import Reporter
 
 _TEN = "OCC a1\nCCO a2\nc1ccccc1O ph\nnonsense x\nCC(=O)[O-].[Na+] salt\nC1CC bad\nCN(C)(C)(C)C val\n*CC* star\n[U] u\nOc1ccccc1 ph2\n"
 

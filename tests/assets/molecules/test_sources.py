@@ -14,8 +14,8 @@ import yaml
 from assets.molecules.rows import SourceError
 from assets.molecules.source_index import read_index, read_sources
 from assets.molecules.sources import MoleculeSourcesConfig, main
-from training.common.identity import content_id
-from training.common.params import ParamsError, build_config, load_params
+from stages.artifact_id import content_id
+from stages.params import ParamsError, build_config, load_params
 
 _FILE = {"name": "mine", "kind": "file", "path": "mine.csv", "licence": "MIT"}
 

@@ -13,8 +13,8 @@ import pytest
 
 pytest.importorskip("rdkit", reason="rdkit is not installed (extra: chem)")
 
+from stages.artifact_id import content_id
 from tests.assets.molecules.building import bytes_of, rows_of
-from training.common.identity import content_id
 
 _PARAMS = """
 molecule_sources:

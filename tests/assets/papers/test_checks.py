@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from assets.papers.checks import report_checks, report_image_checks
 from assets.papers.raw_pages import RawPages
 from assets.papers.toc_images import TocImagesConfig, gather_images
-from assets.tables import table_from_rows
+from formats.tables import table_from_rows
+from stages.reporting import Reporter
 from tests.assets.papers.stores import Store, build, paper, picture
-from training.common.reporting import Reporter
 
 
 class Failed(Reporter):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from training.common.identity import content_id
+from stages.artifact_id import content_id
 
 pytest.importorskip("scrapy", reason="scrapy is not installed (extra: scrape)")
 

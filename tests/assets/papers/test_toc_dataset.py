@@ -25,8 +25,8 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from assets.papers.toc_dataset import DatasetError, TocDatasetConfig
+from formats.image_shards import ImageShards
 from tests.assets.papers.toc_images_folder import SMALL, Picture, build, bytes_of, drawing, plainly, rows_of, write_toc_images
-from training.common.image_shards import ImageShards
 
 
 def start(root, pictures):
@@ -297,7 +297,7 @@ def test_any_sequence_of_changes_gives_the_bytes_of_a_build_from_nothing(states,
         return done
 
     # Waiting for the disk after each of hundreds of builds would prove nothing here.
-    with tempfile.TemporaryDirectory() as folder, mock.patch("training.common.output_folder.sync"):
+    with tempfile.TemporaryDirectory() as folder, mock.patch("stages.output_folder.sync"):
         root = Path(folder)
         for state in states:
             done = attempt(root / "kept", state, data.draw(st.permutations([64, 32, 16])))

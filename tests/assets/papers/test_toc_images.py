@@ -20,8 +20,8 @@ from assets.papers import toc_images
 from assets.papers.raw_pages import RawPages
 from assets.papers.toc_images import ImageFacts, ImagesError, TocImagesConfig, contact_sheet, gather_images, main
 from assets.papers.withdrawals import Request
+from stages.reporting import Reporter
 from tests.assets.papers.stores import Store, build, contents, day, paper, picture, table
-from training.common.reporting import Reporter
 
 LIST = "http://letters.example/toc"
 SMALL = TocImagesConfig(images_per_shard=4)

@@ -10,8 +10,8 @@ pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
 import hashlib
 
 from assets.papers.withdrawals import Request, RetractionsError, read_requests
+from stages.params import ParamsError
 from tests.assets.papers.stores import Store, build, day, paper, picture, rows, table
-from training.common.params import ParamsError
 
 LIST = "http://letters.example/toc"
 WORKS = "http://registry.example/works"

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 
 from assets.papers.tables import TOC_IMAGES
 from assets.papers.toc_dataset import TocDatasetConfig, build_dataset
-from training.common.reporting import Reporter
-from training.common.stored_zip import StoredZipWriter
+from formats.stored_zip import StoredZipWriter
+from stages.reporting import Reporter
 
 SMALL = TocDatasetConfig(sizes=[64, 32, 16], canvas_px=64, images_per_shard=4)
 

@@ -7,7 +7,7 @@ from orchestration.bridge.assets import reported_metadata
 from orchestration.bridge.mirror import asset_key, report_outside_changes
 from tests.orchestration.bridge.toy import STAGES, Toy
 
-# A stage that talks to whoever runs it, as training.common.reporting does.
+# A stage that talks to whoever runs it, as stages.reporting does.
 TALKER = """
 import os, pathlib, sys
 from dagster_pipes import open_dagster_pipes

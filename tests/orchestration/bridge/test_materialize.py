@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -249,6 +250,14 @@ def test_a_failing_command_speaks_first_and_records_nothing(toy: Toy) -> None:
     assert lock_entry(toy, "evens") == recorded and "evens" in toy.stale()
 
 
+def test_after_a_failure_dvc_may_write_the_output_again(toy: Toy) -> None:
+    toy.replace("code/evens.py", "modulo = int", 'raise SystemExit("no")\nmodulo = int')
+    with pytest.raises(StageFailed):
+        toy.make("evens")
+
+    assert json.loads((toy.root / ".dvc/tmp/rwlock").read_text()) == {"write": {}, "read": {}}
+
+
 def test_a_command_that_a_signal_ends_says_so(toy: Toy) -> None:
     toy.replace("code/evens.py", "modulo = int", "import os; os.kill(os.getpid(), 9)\nmodulo = int")
 
@@ -357,7 +366,7 @@ def test_two_materializations_at_once_are_one_run(toy: Toy) -> None:
 
     assert (first.result().how, second.how) == ("ran", "fresh")
     assert toy.runs("rows") == before + 1
-    assert told == [f"rows: already being materialized by process {os.getpid()} through figment; waiting for it"]
+    assert told == [f"rows is being materialized by process {os.getpid()} (figment); waiting for it"]
 
 
 _MAKE = """

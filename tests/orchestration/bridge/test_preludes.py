@@ -191,7 +191,7 @@ def test_what_a_dvc_command_is_reading_is_not_changed_under_its_hands(toy: Toy) 
 
     statuses = project_status(prepared(toy.project(), patience_s=0.0))
 
-    assert f"another DVC command is at work with it: process {repro.pid}" in statuses["side"].causes[0].text
+    assert f"(PID {repro.pid})" in statuses["side"].causes[0].text
     assert value(toy, "evens") == recorded
     go(toy)
     assert repro.wait(60) == 0

@@ -26,7 +26,7 @@ from orchestration.bridge.graph import Stage
 from orchestration.bridge.materialize import Materialized, Request, Surroundings, materialize
 from orchestration.bridge.mirror import asset_key, stage_name
 from orchestration.bridge.preludes import prepared
-from orchestration.bridge.process import Outcome, run_command
+from orchestration.bridge.process import Hold, Outcome, run_command
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
 
@@ -237,9 +237,15 @@ class Toy:
         is_cancelled: Callable[[], bool] = lambda: False,
         heard: Callable[[str], None] = lambda line: None,
     ) -> Surroundings:
-        def run(stage: Stage, environment: Mapping[str, str]) -> Outcome:
+        def run(stage: Stage, environment: Mapping[str, str], hold: Hold) -> Outcome:
             return run_command(
-                stage.cmd, cwd=self.root / stage.wdir, env=environment, on_output=lambda _, line: heard(line), cancelled=is_cancelled, grace_s=1
+                stage.cmd,
+                cwd=self.root / stage.wdir,
+                env=environment,
+                on_output=lambda _, line: heard(line),
+                cancelled=is_cancelled,
+                grace_s=1,
+                hold=hold,
             )
 
         return Surroundings(run, log=log, is_cancelled=is_cancelled)

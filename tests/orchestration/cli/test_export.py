@@ -10,7 +10,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration.export import export
+from orchestration.export.copying import export
 from tests.orchestration.bridge.toy import Toy
 from tests.orchestration.cli.figment import figment
 

@@ -32,7 +32,7 @@ def test_the_documentation_knows_every_verb_and_option(verb: str, project_root: 
 
 def test_the_documentation_names_every_finding(project_root: Path):
     text = (project_root / "docs/commands.md").read_text()
-    sources = [*(project_root / "orchestration/doctor").glob("*.py"), project_root / "orchestration/mlflow_runs.py"]
+    sources = [*(project_root / "orchestration/doctor").glob("*.py"), project_root / "orchestration/records/mlflow_runs.py"]
     kinds = {
         kind
         for source in sources

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from orchestration.bridge.status import StageStatus
-from orchestration.cli.selection import plan_everything, plan_names
+from orchestration.runs.selection import plan_everything, plan_names
 from tests.orchestration.bridge.toy import STAGES, Toy
 from tests.orchestration.cli.figment import figment
 

@@ -1,11 +1,15 @@
 """`figment status` and `figment why` on a real project."""
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from orchestration.bridge.stage_lock import stage_lock
+from tests.orchestration.bridge.test_stage_lock import run_and_kill
 from tests.orchestration.bridge.toy import STAGES, Toy, build
 from tests.orchestration.cli.figment import figment
 
@@ -28,7 +32,7 @@ def test_colours_are_left_out_where_nobody_looks(known_toy: Toy):
 
 
 def test_no_color_is_respected_on_a_terminal(monkeypatch):
-    from orchestration.cli.terminal import paint
+    from orchestration.terminal import paint
 
     class Terminal:
         def isatty(self):
@@ -74,6 +78,15 @@ def test_a_stage_that_is_being_made_is_running(known_toy: Toy):
         document = figment(known_toy.root, "status", "side", "--json").json
     assert document["artifacts"][0]["state"] == "running"
     assert document["artifacts"][0]["running"]["door"] == "dagster"
+
+
+def test_a_command_that_outlives_who_ran_it_is_named_while_it_ends(known_toy: Toy, project_root: Path):
+    taker, command = run_and_kill(known_toy.project().paths.locks, project_root, "side", "keep", "sleep", "60")
+    try:
+        answer = figment(known_toy.root, "status", "side")
+    finally:
+        os.kill(command, signal.SIGKILL)
+    assert f"was being materialized by process {taker} (elsewhere), which died; its command (process {command}) is still ending, since" in answer.out
 
 
 def test_a_project_where_nothing_was_made_is_missing_everything(tmp_path):

@@ -5,6 +5,7 @@ Where outputs are hard links into the cache, a byte flipped in place is flipped 
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from orchestration.bridge.cache import object_path
 from orchestration.bridge.stage_lock import stage_lock
-from orchestration.dagster_records import DagsterRecords
+from orchestration.records.dagster_records import DagsterRecords
 from tests.orchestration.bridge.toy import STAGES, Toy
 from tests.orchestration.cli.figment import figment
 
@@ -325,7 +326,7 @@ def test_what_dagster_was_not_told_is_judged_as_the_mirror_judges_it(known_toy: 
     import dagster as dg
 
     from orchestration.bridge.mirror import outside_changes
-    from orchestration.dagster_records import untold_stages
+    from orchestration.records.dagster_records import untold_stages
 
     records = DagsterRecords(known_toy.root / ".figment/dagster")
     with dg.DagsterInstance.from_config(str(known_toy.root / ".figment/dagster")) as instance:
@@ -378,8 +379,8 @@ with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
 
 def test_mlflow_ids_that_nobody_has_are_named(known_toy: Toy):
     pytest.importorskip("mlflow")
-    from training.common.reporting import Reporter
-    from training.common.tracking import InputArtifact, open_tracker
+    from stages.reporting import Reporter
+    from training.tracking.tracker import InputArtifact, open_tracker
 
     def train(stage: str, id: str, output_id: str) -> None:
         inputs = [InputArtifact("rows", Path("data/rows"), id)]
@@ -458,6 +459,15 @@ def test_locks_of_ended_processes_are_named_and_removed_and_those_of_living_ones
     assert kinds(document["findings"]) == {("stale_lock", ".dvc/tmp/rwlock")}
     assert json.loads(path.read_text()) == {"write": {}, "read": {"raw": [living]}}
     assert document["remaining"] == []
+
+
+def test_an_output_that_a_dvc_command_is_writing_is_not_restored_under_it(known_toy: Toy):
+    shutil.rmtree(known_toy.root / "data/side")
+    written = {str(known_toy.root / "data/side"): {"pid": os.getpid(), "cmd": "dvc repro side"}}
+    (known_toy.root / ".dvc/tmp/rwlock").write_text(json.dumps({"write": written, "read": {}}))
+    repairs = doctor(known_toy, "--repair")["repairs"]
+    assert [repair["did"] for repair in repairs] == [None] and "dvc repro side" in repairs[0]["refused"]
+    assert not (known_toy.root / "data/side").exists()
 
 
 def test_a_lock_file_that_is_garbage_is_removed_and_dvc_works_again(known_toy: Toy):

@@ -11,10 +11,10 @@ Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: 
 pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: chem)")
 
-from training.common.descriptors import DESCRIPTORS
-from training.common.identity import content_id
-from training.common.params import load_params, read_yaml
-from training.common.reporting import Reporter
+from formats.descriptors import DESCRIPTORS
+from stages.artifact_id import content_id
+from stages.params import load_params, read_yaml
+from stages.reporting import Reporter
 from training.polymers.gpt import report
 from training.polymers.gpt.config import PolyGPTConfig
 

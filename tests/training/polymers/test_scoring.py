@@ -11,7 +11,7 @@ import pytest
 
 Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
 
-from training.common import descriptors
+from formats import descriptors
 from training.metrics.distribution import prepare_reference
 from training.metrics.molecules import read_generated
 from training.polymers import scoring

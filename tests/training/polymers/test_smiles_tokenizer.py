@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
-from training.common.smiles import split_smiles
+from training.polymers.smiles import split_smiles
 from training.polymers.smiles_tokenizer import (
     BOS,
     EOS,

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy
 import torch
 
+from training.gans.grids import save_picture
 from training.stylegan3 import Generator, StyleGAN3Config, save_generator
-from training.stylegan3.grids import save_picture
 
 
 def write_model(data: Path, *, label_dim: int = 0, snapshots: int = 3) -> Path:

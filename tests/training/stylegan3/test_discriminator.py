@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from training.gans.losses import r1_penalty
 from training.stylegan3.config import StyleGAN3Config
 from training.stylegan3.discriminator import Discriminator, minibatch_deviation
-from training.stylegan3.losses import r1_penalty
 
 from .tiny import TINIEST, make_discriminator
 

@@ -3,15 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.gans.banded import band_blocks, downsample_matrix
 from training.stylegan3.config import StyleGAN3Config, layer_schedule
 from training.stylegan3.filters import (
-    band_blocks,
-    downsample_matrix,
     filtering_matrices,
     kaiser_sinc,
     radial_kaiser_jinc,
     separable_terms,
-    upsample_matrix,
 )
 
 signal = pytest.importorskip("scipy.signal")
@@ -65,34 +63,6 @@ def test_a_cutoff_beyond_half_the_rate_is_refused(cutoff):
             design(12, cutoff=cutoff, width=1, rate=32)
 
 
-def naive_upsample(kernel, x, up, padding):
-    sparse = np.zeros(len(x) * up)
-    sparse[::up] = x
-    low, high = padding
-    sparse = np.pad(sparse, (max(low, 0), max(high, 0)))[max(-low, 0) :]
-    sparse = sparse[: len(sparse) - max(-high, 0)]
-    return up * np.convolve(sparse, kernel, mode="valid")
-
-
-@given(taps=st.integers(1, 24), length=st.integers(12, 30), up=st.integers(1, 4), low=st.integers(-9, 12), high=st.integers(-9, 12))
-def test_upsampling_as_a_matrix_equals_zeros_padding_and_convolution(taps, length, up, low, high):
-    random = np.random.default_rng(taps + length)
-    kernel, x = random.normal(size=taps), random.normal(size=length)
-    if length * up + low + high < taps:
-        with pytest.raises(ValueError, match="nothing is left"):
-            upsample_matrix(kernel, length=length, up=up, padding=(low, high))
-        return
-    matrix = upsample_matrix(kernel, length=length, up=up, padding=(low, high))
-    np.testing.assert_allclose(matrix @ x, naive_upsample(kernel, x, up, (low, high)), atol=1e-12)
-
-
-@given(taps=st.integers(1, 24), length=st.integers(24, 60), down=st.integers(1, 4))
-def test_downsampling_as_a_matrix_equals_convolution_and_every_nth_sample(taps, length, down):
-    random = np.random.default_rng(taps + length)
-    kernel, x = random.normal(size=taps), random.normal(size=length)
-    np.testing.assert_allclose(downsample_matrix(kernel, length=length, down=down) @ x, np.convolve(x, kernel, mode="valid")[::down], atol=1e-12)
-
-
 @given(taps=st.integers(2, 12), seed=st.integers(0, 99))
 def test_any_filter_is_a_sum_of_outer_products(taps, seed):
     kernel = np.random.default_rng(seed).normal(size=(taps, taps))
@@ -105,18 +75,6 @@ def test_lengths_inside_a_layer_are_multiples_of_eight():
     matrices = filtering_matrices(kernel, kernel, in_size=38, up=2, down=2, padding=(9, 8))
     assert matrices.up.shape == (88, 38)
     assert (matrices.down_vertical.shape, matrices.down_horizontal.shape) == ((36, 88), (36, 88))
-
-
-@given(taps=st.integers(1, 24), length=st.integers(100, 400), down=st.integers(1, 4), is_transposed=st.booleans())
-def test_blocks_hold_all_of_a_matrix_but_zeros(taps, length, down, is_transposed):
-    matrix = downsample_matrix(np.ones(taps), length=length, down=down)
-    matrix = matrix.T if is_transposed else matrix
-    blocks = band_blocks(matrix)
-    rest = matrix.copy()
-    for rows, columns in blocks:
-        rest[slice(*rows), slice(*columns)] = 0
-    assert not rest.any()
-    assert [blocks[0].rows[0], *(block.rows[1] for block in blocks)] == [*(block.rows[0] for block in blocks), len(matrix)]
 
 
 def test_blocks_save_most_of_the_work_on_large_pictures_and_are_left_out_on_small_ones():

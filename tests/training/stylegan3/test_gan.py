@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.stylegan3.toy_gan import assert_equal_states, toy_trainer
-from training.common.devices import Devices
+from training.loop.devices import Devices
 from training.stylegan3.gan import AugmentController, GanTrainer
 
 

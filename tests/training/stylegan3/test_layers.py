@@ -5,12 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from training.stylegan3.filters import downsample_matrix, filtering_matrices, kaiser_sinc, radial_kaiser_jinc
+from training.stylegan3.filters import filtering_matrices, kaiser_sinc, radial_kaiser_jinc
 from training.stylegan3.layers import (
     Dense,
-    banded,
     compute_dtype,
-    filter_both_axes,
     filtered_lrelu,
     filtered_lrelu_reference,
     layer_filters,
@@ -111,7 +109,7 @@ def test_the_fast_path_equals_the_definition_with_the_filters_of_the_network(up,
 
 @pytest.mark.parametrize("is_radial", [False, True])
 def test_filtering_in_blocks_gives_the_same_result(is_radial, monkeypatch):
-    monkeypatch.setattr("training.stylegan3.filters._BLOCK", 16)
+    monkeypatch.setattr("training.gans.banded._BLOCK", 16)
     torch.manual_seed(0)
     up_kernel = torch.from_numpy(kaiser_sinc(12, cutoff=6, width=20, rate=64))
     down_kernel = torch.from_numpy((radial_kaiser_jinc if is_radial else kaiser_sinc)(12, cutoff=8, width=12, rate=64))
@@ -152,17 +150,6 @@ def test_the_input_of_the_fast_path_is_left_as_it_was():
     before = x.clone()
     filtered_lrelu(x, fast_filters(ones, ones, size=8, up=1, down=1, padding=(0, 0)), clamp=0.1)
     assert torch.equal(x, before)
-
-
-@pytest.mark.parametrize("block", [128, 8])
-def test_filtering_both_axes_can_be_differentiated_twice(block, monkeypatch):
-    monkeypatch.setattr("training.stylegan3.filters._BLOCK", block)
-    torch.manual_seed(0)
-    x = torch.randn(2, 2, 30, 30, dtype=torch.float64, requires_grad=True)
-    matrix = banded(downsample_matrix(np.array([1.0, 2.0, 3.0]), length=30, down=2), x)
-    assert (len(matrix.blocks) > 1) == (block == 8)
-    torch.testing.assert_close(filter_both_axes(x, matrix), matrix.matrix @ x @ matrix.matrix.T)
-    assert torch.autograd.gradgradcheck(lambda x: filter_both_axes(x, matrix) ** 3, (x,), fast_mode=True)
 
 
 def test_a_dense_layer_begins_with_unit_output_whatever_its_learning_rate():

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.stylegan3.augment import PRESETS, Augment
+from training.gans.augment import PRESETS, Augment
+from training.gans.losses import r1_penalty
 from training.stylegan3.equivariance import measure_eq_t
-from training.stylegan3.losses import r1_penalty
 
 from .tiny import TINIEST, TINIEST_R, TINY, make_discriminator, make_generator
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.common.params import ParamsError, build_config
+from stages.params import ParamsError, build_config
 from training.stylegan3.options import OPERATIONAL, StyleGAN3Options
 
 

@@ -17,16 +17,16 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra: mode
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: gan)")
 Image = pytest.importorskip("PIL.Image", reason="pillow is not installed (extra: images)")
 
-from training.common import tracking
-from training.common.identity import content_id
-from training.common.image_shards import write_shard
-from training.common.params import load_params
-from training.common.reporting import Reporter
+from formats.image_shards import write_shard
+from stages.artifact_id import content_id
+from stages.params import load_params
+from stages.reporting import Reporter
 from training.metrics.images import features, scoring
 from training.stylegan3 import report
 from training.stylegan3.config import StyleGAN3Config
 from training.stylegan3.generator import write_config
 from training.stylegan3.report import ToCReportConfig
+from training.tracking import tracker as tracking
 
 FILES = ["fakes.png", "metrics.json", "nearest.png", "psi_sweep.png", "report.md"]
 

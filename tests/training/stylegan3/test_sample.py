@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from formats.image_shards import ImageShards
+from stages.params import ParamsError, build_config
 from tests.training.stylegan3.model_folder import write_model
-from training.common.image_shards import ImageShards
-from training.common.params import ParamsError, build_config
+from training.gans.grids import load_picture
 from training.stylegan3 import load_generator, sample
-from training.stylegan3.grids import load_picture
 from training.stylegan3.sample import DrawingSettings, ToCFakesConfig, draw, placement
 
 PARAMS = {"seeds": "0-6,10", "psi": [0.2, 1.1], "images_per_shard": 3, "gallery": [4, 2], "batch_size": 2}

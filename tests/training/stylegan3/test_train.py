@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from tests.training.stylegan3.toy_gan import TINY
 from tests.training.stylegan3.toy_images import write_toy_dataset
-from training.common.tracking import tracked_series
+from training.gans.grids import load_picture
 from training.stylegan3 import load_generator, train
-from training.stylegan3.grids import load_picture
+from training.tracking.tracker import tracked_series
 
 ROOT = Path(__file__).resolve().parents[3]
 # Twenty iterations of four images, with a snapshot every five.

@@ -9,9 +9,9 @@ import torch
 
 pytest.importorskip("av", reason="PyAV is not installed (the `gan` extra)")
 
+from formats.video import read_video
+from stages.params import ParamsError, build_config
 from tests.training.stylegan3.model_folder import write_model
-from training.common.params import ParamsError, build_config
-from training.common.video_file import read_video
 from training.stylegan3 import video
 from training.stylegan3.video import ToCTrainingVideoConfig, closed_walk, fitted, labelled
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
+from stages.reporting import Reporter
 from tests.training.stylegan3.toy_images import disc_images
-from training.common.devices import Devices
-from training.common.reporting import Reporter
+from training.loop.devices import Devices
 from training.stylegan3.gan import GanTrainer
 from training.stylegan3.options import StyleGAN3Options
 from training.stylegan3.train import open_trainer

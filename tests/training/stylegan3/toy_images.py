@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy
 
-from training.common.image_shards import shard_name, write_shard
-from training.common.png import encode_png
+from formats.image_shards import shard_name, write_shard
+from formats.png import encode_png
 
 
 def disc_images(number: int, side: int = 32, seed: int = 0) -> numpy.ndarray:

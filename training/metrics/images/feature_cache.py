@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy
 
-from training.common.output_folder import sync
+from stages.output_folder import sync
 from training.metrics.frechet import GaussianStatistics, gaussian_statistics
 from training.metrics.images.features import FeatureExtractor
 

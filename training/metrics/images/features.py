@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.common.derived_seed import derive_seed
+from stages.derived_seed import derive_seed
 
 # TorchScript files of the TensorFlow network "inception-2015-12-05", on which FID is defined. Source: Heusel et al. 2017, arXiv:1706.08500; the
 # checksum is the one k-diffusion pins.

@@ -9,7 +9,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from training.common.derived_seed import derive_seed
+from stages.derived_seed import derive_seed
 from training.metrics import frechet
 from training.metrics.images import kid
 from training.metrics.images.feature_cache import FeatureCache, ImageFeatures

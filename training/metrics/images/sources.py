@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy
 from torch import Tensor
 
-from training.common.derived_seed import derive_seed
+from stages.derived_seed import derive_seed
 
 
 class ImageSource(Protocol):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.common.derived_seed import derive_seed
+from stages.derived_seed import derive_seed
 from training.metrics.images.sources import ImageSource, batches
 
 PATCH_PX, PATCHES_PER_IMAGE = 7, 128

@@ -12,10 +12,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from training.common.derived_seed import derive_seed
-from training.common.molecule_tables import MoleculeTable
-from training.common.seeding import generator
-from training.common.smiles import spell_all
+from formats.molecule_tables import MoleculeTable
+from stages.derived_seed import derive_seed
+from training.loop.seeding import generator
+from training.polymers.smiles import spell_all
 from training.polymers.smiles_tokenizer import BOS, PAD, UNK
 
 # Batches are cut from windows of this many batches, sorted by length: little padding, and still a different batch each epoch.

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import numpy
 
-from training.common.identity import content_id
-from training.common.markdown import png_data_uri
-from training.common.molecule_tables import MoleculeTableError
-from training.common.output_folder import OutputFolder
-from training.common.params import load_params
-from training.common.program import program
-from training.common.reporting import Reporter
-from training.common.tracking import PromotionRule, TrackingError, attach_metrics
+from formats.molecule_tables import MoleculeTableError
+from stages.artifact_id import content_id
+from stages.markdown import png_data_uri
+from stages.output_folder import OutputFolder
+from stages.params import load_params
+from stages.program import program
+from stages.reporting import Reporter
 from training.metrics import fcd
 from training.metrics.distribution import DistributionScores
 from training.polymers.drawings import draw_molecules, draw_requested_and_obtained
@@ -40,6 +39,7 @@ from training.polymers.scoring import (
     score_group,
     score_real_sample,
 )
+from training.tracking.tracker import PromotionRule, TrackingError, attach_metrics
 
 STAGE = "polygpt_report"
 MODEL = "polygpt"
@@ -181,7 +181,7 @@ def _body(arguments: Namespace, reporter: Reporter) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `polygpt_report`; see training/common/program.py for flags and exit codes."""
+    """The stage `polygpt_report`; see stages/program.py for flags and exit codes."""
     expected: tuple[type[Exception], ...] = (SampleTableError, MoleculeTableError, EmptySamplesError, TrackingError)
     return program(__doc__, _body, argv, expected=expected)
 

@@ -20,13 +20,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from training.common.devices import open_devices
-from training.common.molecule_tables import MoleculeTableError, read_molecules
-from training.common.output_folder import OutputFolder
-from training.common.params import ParamsError, load_params
-from training.common.program import program
-from training.common.reporting import Reporter
-from training.common.seeding import generator
+from formats.molecule_tables import MoleculeTableError, read_molecules
+from stages.output_folder import OutputFolder
+from stages.params import ParamsError, load_params
+from stages.program import program
+from stages.reporting import Reporter
+from training.loop.devices import open_devices
+from training.loop.seeding import generator
 from training.polymers.gpt.networks import KeyValueCache, PolyGPT, PolyGPTError
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, SmilesTokenizerError
 

@@ -19,26 +19,26 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from training.common.checkpoint import CheckpointError, Checkpoints
-from training.common.derived_seed import derive_seed
-from training.common.devices import Devices, open_devices
-from training.common.ema import Ema
-from training.common.identity import content_id
-from training.common.loop import Hook, Outcome, Plan, StepOutcome, TrainingError, backward_and_step, linear_schedule, train
-from training.common.molecule_tables import MoleculeTable, MoleculeTableError, property_columns, read_molecules
-from training.common.output_folder import OutputFolder
-from training.common.params import load_params
-from training.common.program import program
-from training.common.reporting import Reporter, SilentReporter
-from training.common.run_key import run_key
-from training.common.seeding import seed_everything
-from training.common.smiles import SpellingError
-from training.common.tracking import InputArtifact, TrackingError, open_tracker
+from formats.molecule_tables import MoleculeTable, MoleculeTableError, property_columns, read_molecules
+from stages.artifact_id import content_id
+from stages.derived_seed import derive_seed
+from stages.output_folder import OutputFolder
+from stages.params import load_params
+from stages.program import program
+from stages.reporting import Reporter, SilentReporter
+from stages.run_key import run_key
+from training.loop.checkpoint import CheckpointError, Checkpoints
+from training.loop.devices import Devices, open_devices
+from training.loop.ema import Ema
+from training.loop.loop import Hook, Outcome, Plan, StepOutcome, TrainingError, backward_and_step, linear_schedule, train
+from training.loop.seeding import seed_everything
 from training.polymers.gpt.batches import BatchStream, TrainingSet, build_training_set, property_scale
 from training.polymers.gpt.config import PolyGPTConfig, PolyGPTShape
 from training.polymers.gpt.losses import LossWeights, polygpt_losses
 from training.polymers.gpt.networks import PolyGPT, PolyGPTError
+from training.polymers.smiles import SpellingError
 from training.polymers.smiles_tokenizer import SmilesTokenizerError, load_smiles_tokenizer, save_smiles_tokenizer
+from training.tracking.tracker import InputArtifact, TrackingError, open_tracker
 
 STAGE = "polygpt"
 _VALIDATION_MOLECULES = 1024

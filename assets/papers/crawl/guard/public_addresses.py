@@ -10,8 +10,8 @@ from scrapy.exceptions import CannotResolveHostError
 from scrapy.resolver import CachingThreadedResolver
 from twisted.internet.base import ReactorBase
 
-from assets.addresses import is_public
 from assets.papers.crawl.guard import Refused
+from stages.addresses import is_public
 
 # Hosts of the crawl's own proxies: chosen by a person, not by a page.
 TRUSTED_HOSTS = "FIGMENT_TRUSTED_HOSTS"

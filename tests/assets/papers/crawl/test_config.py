@@ -1,7 +1,7 @@
 import pytest
 
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
-from training.common.params import ParamsError, build_config
+from stages.params import ParamsError, build_config
 
 SOURCE = {"name": "letters", "page": "acs", "start": ["https://Letters.Example.net/loi"], "licence": "CC-BY-4.0"}
 

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from assets.demo_sites.exchange import Response
 from assets.papers.raw_pages import RawPages
-from assets.papers.sites.exchange import Response
 
 from .tiny_site import Crawler, TinySite, fingerprint, journal, page, picture, running
 

@@ -10,8 +10,8 @@ from collections import Counter
 
 import pytest
 
+from assets.demo_sites.exchange import Response
 from assets.papers.raw_pages import RawPages
-from assets.papers.sites.exchange import Response
 from assets.papers.warc_store import whole_records
 
 from .tiny_site import Crawler, TinySite, fingerprint, journal, page, picture, running

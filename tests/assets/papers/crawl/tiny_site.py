@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urljoin
 
+from assets.demo_sites.exchange import Request, Response
+from assets.demo_sites.server import RunningSite, serve
 from assets.papers.items import Link, Page, Paper, Parsed
-from assets.papers.sites.exchange import Request, Response
-from assets.papers.sites.server import RunningSite, serve
 
 ROOT = Path(__file__).resolve().parents[4]
 Answer = Response | Callable[[Request], Response]

@@ -7,11 +7,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
+from assets.demo_sites.exchange import Request, Site
+from assets.demo_sites.folder import FolderSite
+from assets.demo_sites.journal import ImaginaryLetters
 from assets.papers.items import Page, PageKind, Paper
 from assets.papers.pages import PAGES
-from assets.papers.sites.exchange import Request, Site
-from assets.papers.sites.folder import FolderSite
-from assets.papers.sites.journal import ImaginaryLetters
 from tests.assets.papers.pages.cases import saved_page
 
 

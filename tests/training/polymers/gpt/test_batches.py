@@ -4,8 +4,8 @@ import numpy
 import pytest
 import torch
 
+from formats.molecule_tables import MoleculeTable
 from tests.training.polymers.toy_molecules import enumerated_molecules
-from training.common.molecule_tables import MoleculeTable
 from training.polymers.gpt.batches import BatchStream, build_training_set, property_scale
 from training.polymers.smiles_tokenizer import PAD, SmilesTokenizerConfig, train_smiles_tokenizer
 

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from training.common.params import load_params, read_yaml
+from stages.params import load_params, read_yaml
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.sample import PolyGPTSamplesConfig
 from training.polymers.smiles_tokenizer import SmilesTokenizerConfig

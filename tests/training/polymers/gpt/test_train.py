@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from stages.params import ParamsError, build_config
+from stages.reporting import Reporter
 from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
-from training.common.devices import Devices
-from training.common.params import ParamsError, build_config
-from training.common.reporting import Reporter
-from training.common.tracking import tracked_series
+from training.loop.devices import Devices
 from training.polymers import smiles_tokenizer
 from training.polymers.gpt import PolyGPT
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.train import PolyGPTTrainer, main, read_data
 from training.polymers.smiles_tokenizer import PAD
+from training.tracking.tracker import tracked_series
 
 ROOT = Path(__file__).resolve().parents[4]
 PARAMS = """

@@ -7,9 +7,9 @@ from scrapy import Request
 from scrapy.settings import Settings
 from twisted.internet import defer
 
-from assets.addresses import is_public
 from assets.papers.crawl.guard import Refused
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS, PrivateAddressError, PublicAddresses, PublicResolver
+from stages.addresses import is_public
 
 
 def crawler(**settings: object) -> SimpleNamespace:

@@ -1,0 +1,116 @@
+"""The dataset card: what a folder of pictures is, where it comes from, and under which licences; Markdown with the header Hugging Face reads."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stages.markdown import escape, table
+
+# Identifiers that the header may name; everything else is `other`, and the table below it says which.
+_KNOWN_LICENCES = {
+    "apache-2.0": "apache-2.0",
+    "bsd-2-clause": "bsd-2-clause",
+    "bsd-3-clause": "bsd-3-clause",
+    "cc0-1.0": "cc0-1.0",
+    "cc-by-2.0": "cc-by-2.0",
+    "cc-by-3.0": "cc-by-3.0",
+    "cc-by-4.0": "cc-by-4.0",
+    "cc-by-nc-4.0": "cc-by-nc-4.0",
+    "cc-by-nc-nd-4.0": "cc-by-nc-nd-4.0",
+    "cc-by-nc-sa-4.0": "cc-by-nc-sa-4.0",
+    "cc-by-nd-4.0": "cc-by-nd-4.0",
+    "cc-by-sa-3.0": "cc-by-sa-3.0",
+    "cc-by-sa-4.0": "cc-by-sa-4.0",
+    "mit": "mit",
+}
+_SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_LONGEST_CLASS_TABLE = 200
+_FILES = """\
+- `shard-*.zip`: pictures `NNNNN/imgNNNNNNNN.png`, numbered by first appearance, and `dataset.json` with the labels, or null. A number never moves;
+  a picture that was left out leaves a gap.
+- `index.parquet`: for each picture its number, SHA-256 of the original, shard, member, class, label, licence, source and papers.
+- `excluded.parquet`: what was left out, and why.
+"""
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card says. licences, sources: of each picture. excluded: pictures by reason. classes: names by number, [] without labels."""
+
+    size_px: int
+    canvas_px: int
+    resample: str
+    shards: int
+    licences: Sequence[str]
+    sources: Sequence[str]
+    excluded: Mapping[str, int]
+    labels: str | None
+    classes: Sequence[str]
+    class_counts: Sequence[int]
+
+
+def card(facts: CardFacts) -> str:
+    """The text of README.md. Equal facts give equal text; foreign text in it is escaped."""
+    count = len(facts.licences)
+    left_out = [[escape(reason), f"{number:,}"] for reason, number in sorted(facts.excluded.items())]
+    sections = {
+        "How it was made": _how_it_was_made(facts),
+        "Files": _FILES,
+        "Licences": _counts("licence", facts.licences)
+        + "\nEach row of `index.parquet` names licence, source and papers; rights stay with their owners.\n",
+        "Sources": _counts("source", facts.sources),
+        "Left out": table(["reason", "pictures"], left_out) if left_out else "Nothing.\n",
+        "Labels": _labels(facts),
+    }
+    opening = (
+        f"# Table-of-contents images at {facts.size_px} px\n\n{count:,} graphical abstracts of scientific papers as RGB pictures of "
+        f"{facts.size_px} x {facts.size_px} px, in {facts.shards:,} StyleGAN dataset zips.\n\n![The first pictures](contact_sheet.png)\n"
+    )
+    return "\n".join([_header(facts, count), opening, *(f"## {title}\n\n{text}" for title, text in sections.items())])
+
+
+def _header(facts: CardFacts, count: int) -> str:
+    licences = sorted({_KNOWN_LICENCES.get(licence.lower(), "other") for licence in facts.licences})
+    size = next((words for limit, words in _SIZE_CATEGORIES if count < limit), "n>1M")
+    lines = [
+        "---",
+        f"pretty_name: Table-of-contents images at {facts.size_px} px",
+        "license:",
+        *(f"- {licence}" for licence in licences or ["other"]),
+        "task_categories:",
+        "- unconditional-image-generation",
+        "size_categories:",
+        f"- {size}",
+        "tags:",
+        "- chemistry",
+        "- graphical-abstracts",
+        "- stylegan",
+        "---",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _how_it_was_made(facts: CardFacts) -> str:
+    means = {"lanczos": "Pillow's LANCZOS filter", "box": "the mean of each pixel's area"}[facts.resample]
+    return (
+        "Each picture was decoded (first frame of an animation, transparency on white, every colour mode to RGB), put in the middle of a white "
+        f"square of {facts.canvas_px} px, or of its longer side where that is more, and brought to {facts.size_px} px with {means}. Nothing was "
+        "stretched or cropped. The PNGs are lossless.\n"
+    )
+
+
+def _counts(what: str, values: Sequence[str]) -> str:
+    counted = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+    return table([what, "pictures"], [[escape(value), f"{number:,}"] for value, number in counted])
+
+
+def _labels(facts: CardFacts) -> str:
+    if facts.labels is None:
+        return "None.\n"
+    rows = [
+        [escape(name), str(number), f"{count:,}"] for number, (name, count) in enumerate(zip(facts.classes, facts.class_counts, strict=True)) if count
+    ]
+    more = f"\n{len(rows) - _LONGEST_CLASS_TABLE:,} more in `index.parquet`.\n" if len(rows) > _LONGEST_CLASS_TABLE else ""
+    head = f"The class of a picture is its {facts.labels}; classes are numbered by first appearance.\n\n"
+    return head + table([facts.labels, "class", "pictures"], rows[:_LONGEST_CLASS_TABLE]) + more

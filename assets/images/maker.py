@@ -1,0 +1,183 @@
+"""Make the PNG of one size from originals, decoding each picture once for all sizes: with siblings' help, and helping them."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import isal
+import PIL
+from PIL import Image
+
+from assets.images import decoding, pad_resize
+from assets.images.decoding import MOST_PIXELS, DecodeLimits, Undecodable, decode
+from assets.images.handover import PICTURES_PER_CHUNK, Failure, Handover, Made
+from assets.images.pad_resize import Resample, pad_and_resize
+from assets.images.shard_memory import remembered_contents
+from formats import image_shards, png, stored_zip
+from formats.png import encode_png
+from formats.stored_zip import StoredZip
+from stages.source_code import code_of
+
+# What `toc_images` let in is decoded again with no narrower limits: they are a matter of that stage.
+_LIMITS = DecodeLimits(max_bytes=1 << 31, max_pixels=MOST_PIXELS, max_frames=1 << 31, min_side_px=1)
+
+
+class MakerConfig(Protocol):
+    """What of the stage's configuration decides pictures, and how they are shared out."""
+
+    @property
+    def sizes(self) -> list[int]: ...
+
+    @property
+    def canvas_px(self) -> int: ...
+
+    @property
+    def resample(self) -> Resample: ...
+
+    @property
+    def images_per_shard(self) -> int: ...
+
+    @property
+    def handover_mib(self) -> int: ...
+
+
+@dataclass
+class WorkCounts:
+    """Work done: pictures decoded, resized (each size counts), encoded (each size counts), taken from and given to other sizes, and reused."""
+
+    decodes: int = 0
+    resizes: int = 0
+    encodes: int = 0
+    taken: int = 0
+    given: int = 0
+    reused: int = 0
+
+
+def recipe_of(config: MakerConfig) -> str:
+    """Names everything that decides a picture's bytes, whatever its size: settings, code and libraries."""
+    modules = (decoding, pad_resize, png, image_shards, stored_zip)
+    settings = {"canvas_px": config.canvas_px, "resample": config.resample}
+    facts = [json.dumps(settings, sort_keys=True), PIL.__version__, isal.__version__, *map(code_of, modules)]
+    return hashlib.sha256("\0".join(facts).encode()).hexdigest()
+
+
+class ImageMaker:
+    """A context manager that makes pictures of `size` px.
+
+    images: output folder of `toc_images`. data: where the other sizes' outputs lie, to see whether they still need anything.
+    """
+
+    def __init__(self, size: int, config: MakerConfig, images: Path, data: Path, *, figment: Path, workers: int) -> None:
+        self.size, self.recipe, self.counts = size, recipe_of(config), WorkCounts()
+        self._config, self._images = config, images
+        # Chunks never reach over the end of a shard, so that a chunk is asked for once by each size.
+        self._chunks_per_shard = -(-config.images_per_shard // PICTURES_PER_CHUNK)
+        key = hashlib.sha256(f"{self.recipe} {config.images_per_shard}".encode()).hexdigest()
+        self._handover = Handover(figment / "handover" / "toc_dataset", recipe=key, limit_bytes=config.handover_mib << 20)
+        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        self._zips: dict[str, StoredZip] = {}
+        # A sibling that has a picture, or will never ask because there is no such size, needs none.
+        self._siblings_have = {
+            other: remembered_contents(figment / "reuse" / f"toc_dataset@{other}.json", self.recipe)
+            if (data / f"toc_dataset@{other}").is_dir()
+            else set()
+            for other in config.sizes
+            if other != size
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+        self._handover.close()
+
+    def make(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Made]:
+        """PNG bytes, or why there are none, by sha256 of the original. rows: serial, sha256, shard, member of `toc_images`' index.
+
+        Raises DamagedZipError when an original is not what it was when `toc_images` was made.
+        """
+        chunks: dict[int, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            shard, place = divmod(row["serial"], self._config.images_per_shard)
+            chunks.setdefault(shard * self._chunks_per_shard + place // PICTURES_PER_CHUNK, []).append(row)
+        made: dict[str, Made] = {}
+        busy = []
+        for number, members in chunks.items():
+            with self._handover.chunk(number, wait=False) as is_ours:
+                if is_ours:
+                    made |= self._make_chunk(number, members)
+                else:
+                    busy.append(number)
+        # What siblings were making a moment ago is likely done now.
+        for number in busy:
+            with self._handover.chunk(number, wait=True):
+                made |= self._make_chunk(number, chunks[number])
+        return made
+
+    def finish(self) -> None:
+        """Forget what siblings left for this size; call it when the output is complete."""
+        self._handover.clear(self.size)
+
+    def _make_chunk(self, number: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Made]:
+        wanted = {row["sha256"] for row in rows}
+        taken = {key: value for key, value in self._handover.take(self.size, number).items() if key in wanted}
+        self.counts.taken += len(taken)
+        todo = [row for row in rows if row["sha256"] not in taken]
+        if not todo:
+            return taken
+        lacking = self._sizes_lacking(number, {row["sha256"] for row in todo})
+        jobs = [(self._original(row), [self.size, *lacking[row["sha256"]]]) for row in todo]
+        each = self._pool.map if self._pool else map
+        made = each(lambda job: _make_sizes(job[0], job[1], self._config), jobs)
+        results = dict(zip((row["sha256"] for row in todo), made, strict=True))
+        gifts: dict[int, dict[str, Made]] = {}
+        work: Counter = Counter()
+        for key, (by_size, done) in results.items():
+            work.update(done)
+            for other, value in by_size.items():
+                if other != self.size:
+                    gifts.setdefault(other, {})[key] = value
+        for other, values in gifts.items():
+            self._handover.give(other, number, values)
+            self.counts.given += len(values)
+        self.counts.decodes += work["decodes"]
+        self.counts.resizes += work["resizes"]
+        self.counts.encodes += work["encodes"]
+        return taken | {key: by_size[self.size] for key, (by_size, _) in results.items()}
+
+    def _sizes_lacking(self, number: int, contents: set[str]) -> dict[str, list[int]]:
+        """Which other sizes each picture should be made at."""
+        lacking: dict[str, list[int]] = {content: [] for content in contents}
+        if not self._handover.has_room():
+            return lacking
+        for other, have in self._siblings_have.items():
+            there = self._handover.keys(other, number)
+            for content in contents:
+                if content not in have and content not in there:
+                    lacking[content].append(other)
+        return lacking
+
+    def _original(self, row: Mapping[str, Any]) -> bytes:
+        shard = row["shard"]
+        if shard not in self._zips:
+            self._zips.clear()
+            self._zips[shard] = StoredZip(self._images / shard)
+        return self._zips[shard].read(row["member"])
+
+
+def _make_sizes(original: bytes, sizes: Sequence[int], config: MakerConfig) -> tuple[dict[int, Made], dict[str, int]]:
+    """(PNG or failure by size, work done)."""
+    try:
+        decoded = decode(original, limits=_LIMITS)
+    except Undecodable as error:
+        return dict.fromkeys(sizes, Failure(error.reason, error.words)), {"decodes": 1}
+    pictures = pad_and_resize(Image.fromarray(decoded.pixels), sizes, canvas_px=config.canvas_px, resample=config.resample)
+    return {size: encode_png(pixels) for size, pixels in pictures.items()}, {"decodes": 1, "resizes": len(sizes), "encodes": len(sizes)}

@@ -1,0 +1,285 @@
+"""One night of the demo: the embedded journal publishes its next edition, the nightly re-scrape runs, and what moved is compared with what should.
+
+An edition changes one abstract, adds one paper and retracts one. So one new crawl file, one changed, one new and one withdrawn paper, and one or two
+shards of every image dataset are expected to move, and nothing else: trainings wait for a person, and what is not made from papers stays.
+"""
+
+import dataclasses
+import functools
+import json
+import re
+import textwrap
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from assets.demo_sites.opening import STATE, read_edition, write_edition
+from orchestration.bridge.cache import object_path
+from orchestration.bridge.meta import stage_meta
+from orchestration.bridge.project import Project
+from orchestration.bridge.status import StageStatus, project_status
+from orchestration.checkout import open_prepared, open_project
+from orchestration.errors import CommandError, Exit
+from orchestration.nights.nightly import followers, run_night, tag_models
+from orchestration.records.mlflow_runs import MlflowUnreachableError
+from orchestration.runs.outcome import report_run, say
+from orchestration.terminal import paint, plural, short_id, table
+from stages.params import ParamsError, read_yaml
+
+SOURCE, PAPERS = "journal_pages", "papers"
+EMBEDDED = "imaginary_letters"
+# What an edition cannot leave as it was; other descendants may, for instance a dataset that the three papers are not in.
+_MUST_MOVE = (SOURCE, PAPERS, "toc_images", "toc_dataset@*")
+_IMAGES = ("toc_images", "toc_dataset@*")
+_SHARD = re.compile(r"-\d{5}\.(zip|parquet|warc\.gz)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Papers:
+    """What `papers` holds. rows: by id; withdrawn: id → reason."""
+
+    rows: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    withdrawn: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """The project at one moment, as dvc.lock and the cache have it.
+
+    ids: of every artifact, None where it was never made. files: artifact → path inside it → md5. images: artifact → the contents it lists.
+    """
+
+    ids: Mapping[str, str | None]
+    files: Mapping[str, Mapping[str, str]]
+    papers: Papers
+    images: Mapping[str, frozenset[str]]
+
+    def shards(self, name: str) -> dict[str, str]:
+        return {path: md5 for path, md5 in self.files.get(name, {}).items() if _SHARD.search(path)}
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardCounts:
+    """What became of the shards of one artifact."""
+
+    kept: int
+    rewritten: int
+    added: int
+    gone: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperCounts:
+    """What became of the papers, by id. withdrawn: id → reason."""
+
+    changed: tuple[str, ...]
+    new: tuple[str, ...]
+    withdrawn: Mapping[str, str]
+
+
+def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> int:
+    """Publish the next edition, crawl it, let the data follow, and print what moved; 0 only if exactly the expected things moved.
+
+    night: does the night's work and says whether all of it went well; the real thing when None.
+    """
+    project = open_prepared(root)
+    _require_made(project)
+    state = root / STATE
+    edition = read_edition(state)
+    before = take_snapshot(project)
+    write_edition(edition + 1, state)
+    is_done = False
+    try:
+        heading = paint(f"Edition {edition + 1} of Imaginary Letters", "bold")
+        print(f"{heading}: one abstract changed, one paper new, one retracted. Looking again:\n")
+        is_done = (night or functools.partial(_night, root))()
+    finally:
+        if not is_done and _id_of(open_project(root), SOURCE) == before.ids[SOURCE]:
+            # It was not crawled, so the same command publishes the same edition again, and the crawl goes on where it was.
+            write_edition(edition, state)
+    if not is_done:
+        return Exit.DISAGREES
+    project = open_prepared(root)
+    after, statuses = take_snapshot(project), project_status(project)
+    print_night(project, before, after, statuses)
+    flagged = _tag(project)
+    problems = [*unexpected(project, before, after, statuses), *([] if flagged else ["models could not be tagged; see above"])]
+    for problem in problems:
+        print(paint(f"figment: {problem}", "red"))
+    if not problems:
+        print(f"\nExactly what was expected moved, and nothing else: {_conclusion(project, before, after)}")
+    return Exit.DISAGREES if problems else Exit.WELL
+
+
+def _night(root: Path) -> bool:
+    result = run_night(root, [SOURCE], say=say)
+    report_run(result)
+    return result.is_success and not result.failed_checks and not result.is_interrupted
+
+
+def _require_made(project: Project) -> None:
+    """Raises CommandError where there is nothing to compare with, or no journal that has editions."""
+    missing = [name for name in (SOURCE, PAPERS) if name not in project.graph.stages]
+    if missing:
+        raise CommandError(f"demo --nightly: dvc.yaml has no stage {missing[0]}")
+    try:
+        section = (read_yaml(project.root / "params.yaml") or {}).get(SOURCE) or {}
+    except ParamsError as error:
+        raise CommandError(str(error)) from error
+    if not any(isinstance(source, dict) and source.get("embedded") == EMBEDDED for source in section.get("sources") or ()):
+        raise CommandError(f"demo --nightly: no source of {SOURCE} has `embedded: {EMBEDDED}`, the journal that has editions; `figment preset demo`")
+    statuses = project_status(project)
+    stale = [name for name in (SOURCE, *followers(project, [SOURCE])) if statuses[name].state != "fresh"]
+    if stale:
+        remedy = f"`figment materialize {' '.join(stale)}`" if _id_of(project, SOURCE) else "`figment demo`"
+        raise CommandError(f"demo --nightly: {', '.join(stale)} must be up to date before a night can be compared with it; run {remedy} first")
+
+
+def _tag(project: Project) -> bool:
+    try:
+        tag_models(project, say=say)
+    except MlflowUnreachableError as error:
+        say(f"figment: models could not be tagged: {error}; run `figment retract --sync` when MLflow is back")
+        return False
+    return True
+
+
+def take_snapshot(project: Project) -> Snapshot:
+    ids = {name: _id_of(project, name) for name in project.graph.stages}
+    files = {name: _listing(project, id) for name, id in ids.items() if id}
+    images = {name: _contents(project, files[name]) for name in files if _is_one_of(name, _IMAGES)}
+    return Snapshot(ids, files, _papers(project, files.get(PAPERS, {})), images)
+
+
+def paper_counts(before: Papers, after: Papers) -> PaperCounts:
+    changed = sorted(id for id, row in after.rows.items() if id in before.rows and before.rows[id] != row)
+    new = sorted(id for id in after.rows if id not in before.rows)
+    withdrawn = {id: reason for id, reason in sorted(after.withdrawn.items()) if id not in before.withdrawn}
+    return PaperCounts(tuple(changed), tuple(new), withdrawn)
+
+
+def shard_counts(before: Mapping[str, str], after: Mapping[str, str]) -> ShardCounts:
+    both = before.keys() & after.keys()
+    kept = sum(before[path] == after[path] for path in both)
+    return ShardCounts(kept, len(both) - kept, len(after.keys() - before.keys()), len(before.keys() - after.keys()))
+
+
+def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Mapping[str, StageStatus]) -> list[str]:
+    """What an edition should not have done, and what it should have done but did not; in sentences."""
+    allowed = {SOURCE, *followers(project, [SOURCE])}
+    moved = [name for name in after.ids if before.ids.get(name) != after.ids[name]]
+    found = [f"{name} moved, but it is not made from {SOURCE} or waits for a person" for name in moved if name not in allowed]
+    found += [
+        f"{name} did not move, but it holds papers" for name in after.ids if name in allowed and _is_one_of(name, _MUST_MOVE) and name not in moved
+    ]
+    found += [f"{name} is {statuses[name].state} after the night, expected fresh" for name in allowed if statuses[name].state != "fresh"]
+    found += _unexpected_papers(paper_counts(before.papers, after.papers))
+    for name in after.files:
+        counts = shard_counts(before.shards(name), after.shards(name))
+        if name == SOURCE and (counts.rewritten or counts.gone or counts.added != 1):
+            found.append(f"{name}: expected one new crawl file and the others untouched, found {_words(counts)}")
+        if _is_one_of(name, _IMAGES):
+            touched = len(before.images.get(name, frozenset()) ^ after.images[name])
+            if counts.gone or counts.rewritten + counts.added > touched or (touched and not counts.rewritten):
+                found.append(f"{name}: {plural(touched, 'picture')} came or went, but its shards are: {_words(counts)}")
+    return found
+
+
+def _unexpected_papers(counts: PaperCounts) -> list[str]:
+    reasons = sorted(counts.withdrawn.values())
+    if (len(counts.changed), len(counts.new), reasons) == (1, 1, ["retracted"]):
+        return []
+    found = f"{len(counts.changed)} changed, {len(counts.new)} new, {len(reasons)} withdrawn ({', '.join(reasons) or 'none'})"
+    return [f"{PAPERS}: expected 1 changed, 1 new and 1 retracted paper, found {found}"]
+
+
+def print_night(project: Project, before: Snapshot, after: Snapshot, statuses: Mapping[str, StageStatus]) -> None:
+    """Every artifact before and after; the papers; the shards; and what waits for a person."""
+    reach = {SOURCE, *followers(project, [SOURCE])}
+    rows = []
+    for name, id in after.ids.items():
+        is_moved = before.ids.get(name) != id
+        rows.append(
+            (name, short_id(before.ids.get(name)), short_id(id) if is_moved else "same", _shards_of(before, after, name), _role(project, name, reach))
+        )
+    print()
+    print("\n".join(table(rows, ("artifact", "before", "after", "shards", ""))))
+    counts = paper_counts(before.papers, after.papers)
+    print()
+    told = [("changed", id, _title(after, id)) for id in counts.changed] + [("new", id, _title(after, id)) for id in counts.new]
+    # What is withdrawn is not named by its title any more.
+    told += [(reason, id, "") for id, reason in counts.withdrawn.items()]
+    print("\n".join(table(told or [("none", "", "")], ("papers", "id", "title"))))
+    waiting = [
+        (name, status.state, "; ".join(cause.text for cause in status.causes)[:120]) for name, status in statuses.items() if status.state == "stale"
+    ]
+    if waiting:
+        print()
+        print("\n".join(table(waiting, ("waits for you", "state", "because"))))
+    print()
+
+
+def _role(project: Project, name: str, reach: Collection[str]) -> str:
+    if name in reach:
+        return "source" if name == SOURCE else "follows"
+    return "waits for a person" if stage_meta(project.graph[name]).automation == "manual" else ""
+
+
+def _shards_of(before: Snapshot, after: Snapshot, name: str) -> str:
+    shards = after.shards(name)
+    if not shards or before.ids.get(name) == after.ids[name]:
+        return "-"
+    return _words(shard_counts(before.shards(name), shards))
+
+
+def _words(counts: ShardCounts) -> str:
+    named = [(counts.rewritten, "rewritten"), (counts.added, "new"), (counts.gone, "gone"), (counts.kept, "kept")]
+    return ", ".join(f"{count} {word}" for count, word in named if count) or "none"
+
+
+def _conclusion(project: Project, before: Snapshot, after: Snapshot) -> str:
+    moved = [name for name in after.ids if before.ids.get(name) != after.ids[name]]
+    return f"{plural(len(moved), 'artifact')} of {len(project.graph.stages)}."
+
+
+def _title(snapshot: Snapshot, id: str) -> str:
+    return textwrap.shorten(str(snapshot.papers.rows[id].get("title") or ""), 80, placeholder=" …")
+
+
+def _is_one_of(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _id_of(project: Project, name: str) -> str | None:
+    entry = project.lock().entries.get(name)
+    return entry.output_id(project.graph[name]) if entry else None
+
+
+def _listing(project: Project, id: str) -> dict[str, str]:
+    """Path inside the artifact → md5, from DVC's cache; empty for an artifact that is one file, or one that the cache does not have."""
+    try:
+        members = json.loads(object_path(project.cache_dir, id).read_text(encoding="utf-8")) if id.endswith(".dir") else []
+    except (OSError, ValueError):
+        return {}
+    return {member["relpath"]: member["md5"] for member in members}
+
+
+def _papers(project: Project, files: Mapping[str, str]) -> Papers:
+    rows: dict[str, Mapping[str, Any]] = {}
+    for path, md5 in sorted(files.items()):
+        if fnmatch(path, "papers-*.parquet"):
+            rows |= {row["id"]: row for row in _rows(project, md5)}
+    withdrawn = {row["id"]: str(row.get("reason") or "") for row in _rows(project, files.get("withdrawn.parquet", ""))}
+    return Papers(rows, withdrawn)
+
+
+def _contents(project: Project, files: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(row["sha256"] for row in _rows(project, files.get("index.parquet", "")))
+
+
+def _rows(project: Project, md5: str) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    path = object_path(project.cache_dir, md5) if md5 else None
+    return pq.read_table(path).to_pylist() if path is not None and path.is_file() else []

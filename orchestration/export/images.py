@@ -1,0 +1,322 @@
+"""The pictures of an artifact in the forms other people's programs read; every form carries the dataset card. The same id gives the same bytes.
+
+An artifact is a set of pictures when it has `shard-*.zip` files, each a StyleGAN dataset zip. Facts about the pictures come from its index.parquet,
+where there is one.
+"""
+
+import io
+import json
+import re
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+_SHARD = re.compile(r"(?:^|/)shard-(\d+)\.zip$")
+_PICTURE = re.compile(r"\.(png|jpe?g|webp|bmp)$", re.IGNORECASE)
+_LABELS = "dataset.json"
+_CARD = "README.md"
+_INDEX = "index.parquet"
+# What the index repeats of the zips themselves, and the label, which goes where each form keeps labels.
+_NOT_FACTS = {"shard", "member", "class", "label"}
+_PICTURES_AT_ONCE = 64
+
+
+class ImageExportError(Exception):
+    """The pictures cannot be given in that form; nothing was written."""
+
+
+def is_image_set(files: Mapping[str, Path]) -> bool:
+    """Whether these files of an artifact are a set of pictures."""
+    return any(_SHARD.search(relative) for relative in files)
+
+
+def write_images(files: Mapping[str, Path], target: Path, format: str) -> None:
+    """Write the pictures in `files` (relative path -> file) to the new file or folder `target`. Raises ImageExportError."""
+    from formats.image_shards import ImageSetError
+    from formats.stored_zip import DamagedZipError
+
+    if not is_image_set(files):
+        found = ", ".join(sorted(files)[:5])
+        raise ImageExportError(f"no pictures in this artifact (its files: {found}); export it as folder or zip")
+    try:
+        FORMATS[format](_ImageSet(files), target)
+    except (DamagedZipError, ImageSetError) as error:
+        raise ImageExportError(f"{error}; `figment doctor` says more") from error
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """label: the class or vector of its dataset.json; None without. facts: its row of the index."""
+
+    name: str
+    content: bytes
+    label: Any
+    facts: Mapping[str, Any]
+
+    @property
+    def stem(self) -> str:
+        return self.name.rpartition("/")[2].rpartition(".")[0]
+
+
+class _ImageSet:
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+        self.shards = sorted((relative for relative in files if _SHARD.search(relative)), key=lambda relative: (relative.count("/"), relative))
+
+    def pictures(self, shard: str) -> Iterator[_Picture]:
+        """The pictures of one shard, in the order of their names."""
+        from formats.stored_zip import StoredZip
+
+        archive = StoredZip(self._files[shard])
+        labels = dict(json.loads(archive.read(_LABELS))["labels"] or []) if _LABELS in archive else {}
+        for name in sorted(name for name in archive.names if _PICTURE.search(name)):
+            label = labels.get(name) if self.has_labels else None
+            yield _Picture(name, archive.read(name), label, self._facts.get((shard.rpartition("/")[2], name), {}))
+
+    @cached_property
+    def has_labels(self) -> bool:
+        """Whether every shard has them; a set in which some are missing has none."""
+        from formats.stored_zip import StoredZip
+
+        archives = [StoredZip(self._files[shard]) for shard in self.shards]
+        return all(_LABELS in archive and json.loads(archive.read(_LABELS))["labels"] is not None for archive in archives)
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """By class number, from the index; empty where labels are none or vectors."""
+        rows = self._rows if self.has_labels and "class" in self.columns else []
+        names = {row["class"]: row.get("label") for row in rows if row["class"] is not None}
+        return [str(names.get(number) or f"class {number}") for number in range(max(names, default=-1) + 1)]
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """Name -> Arrow type of the index."""
+        import pyarrow.parquet as pq
+
+        if _INDEX not in self._files:
+            return {}
+        with pq.ParquetFile(self._files[_INDEX]) as file:
+            return {field.name: field.type for field in file.schema_arrow}
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        import pyarrow.parquet as pq
+
+        if not {"shard", "member"} <= self.columns.keys():
+            return []
+        with pq.ParquetFile(self._files[_INDEX]) as file:
+            return file.read().to_pylist()
+
+    @cached_property
+    def _facts(self) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(row["shard"], row["member"]): {key: value for key, value in row.items() if key not in _NOT_FACTS} for row in self._rows}
+
+    def card(self, files_words: str, *, header: str = "") -> str | None:
+        """The artifact's card, with what it says of its files replaced, and lines added to its header."""
+        if _CARD not in self._files:
+            return None
+        text = self._files[_CARD].read_text(encoding="utf-8")
+        text = re.sub(r"^!\[[^\]]*\]\([\w.]+\)\n\n?", "", text, flags=re.MULTILINE)
+        text = re.sub(r"(?<=^## Files\n\n).*?(?=^## )", lambda _: f"{files_words}\n\n", text, flags=re.MULTILINE | re.DOTALL)
+        if header and text.startswith("---\n"):
+            text = text.replace("\n---\n", f"\n{header}---\n", 1)
+        return text
+
+    def copy_index(self, target: Path) -> None:
+        if _INDEX in self._files:
+            shutil.copyfile(self._files[_INDEX], target / _INDEX)
+
+
+def _write_stylegan(images: _ImageSet, target: Path) -> None:
+    """One StyleGAN dataset zip; pictures keep their numbers, so gaps stay gaps, as dataset tools leave them."""
+    from formats.image_shards import labels_json
+    from formats.stored_zip import StoredZipWriter
+
+    labels = []
+    with StoredZipWriter(target) as archive:
+        for shard in images.shards:
+            for picture in images.pictures(shard):
+                archive.add(picture.name, picture.content)
+                labels.append((picture.name, picture.label))
+        card = images.card("One StyleGAN dataset zip: pictures `NNNNN/imgNNNNNNNN.png`, this card, and `dataset.json` with the labels, or null.")
+        if card is not None:
+            archive.add(_CARD, card.encode())
+        archive.add(_LABELS, labels_json(labels))
+
+
+def _write_png(images: _ImageSet, target: Path) -> None:
+    """A folder of PNGs, with dataset.json: what NVIDIA's trainers take in place of a zip."""
+    from formats.image_shards import labels_json
+
+    target.mkdir()
+    labels = []
+    for shard in images.shards:
+        for picture in images.pictures(shard):
+            place = target / picture.name
+            if not place.resolve().is_relative_to(target.resolve()):
+                raise ImageExportError(f"{shard}: the member {picture.name!r} would lie outside the folder")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(picture.content)
+            labels.append((picture.name, picture.label))
+    (target / _LABELS).write_bytes(labels_json(labels))
+    words = "Pictures `NNNNN/imgNNNNNNNN.png`, `dataset.json` with the labels, or null, and `index.parquet` with what is known of each."
+    _write_card(images.card(words), target)
+    images.copy_index(target)
+
+
+def _write_webdataset(images: _ImageSet, target: Path) -> None:
+    """A folder of tar files for WebDataset: for each picture `.png`, `.json` with what is known of it, and `.cls` with its class where it has one."""
+    target.mkdir()
+    for shard in images.shards:
+        name = shard.rpartition("/")[2].replace(".zip", ".tar")
+        with tarfile.open(target / name, "w", format=tarfile.USTAR_FORMAT) as archive:
+            for picture in images.pictures(shard):
+                facts = {**picture.facts, **({} if picture.label is None else {"label": picture.label})}
+                parts = {"png": picture.content, "json": json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()}
+                if isinstance(picture.label, int):
+                    parts["cls"] = str(picture.label).encode()
+                for ending, content in parts.items():
+                    member = tarfile.TarInfo(f"{picture.stem}.{ending}")
+                    member.size, member.mode = len(content), 0o644
+                    archive.addfile(member, io.BytesIO(content))
+    words = (
+        "`shard-*.tar` for WebDataset: each picture as `.png`, what is known of it as `.json`, and its class as `.cls` where there are labels: "
+        f"`{json.dumps(images.class_names, ensure_ascii=False)}`."
+        if images.class_names
+        else "`shard-*.tar` for WebDataset: each picture as `.png`, and what is known of it as `.json`."
+    )
+    _write_card(images.card(words), target)
+
+
+def _write_hdf5(images: _ImageSet, target: Path) -> None:
+    """Progressive GAN's HDF5: `data256x256` … `data1x1`, uint8 [N, C, H, W], each the 2 x 2 mean of the one before; labels in a file beside it."""
+    import h5py
+    import numpy
+
+    from formats.png import decode_png
+
+    count, side, channels = 0, 0, 0
+    labels: list[Any] = []
+    with h5py.File(target, "w", libver=("earliest", "v110")) as file:
+        for shard in images.shards:
+            block: list[Any] = []
+            for picture in images.pictures(shard):
+                pixels = decode_png(picture.content).transpose(2, 0, 1)
+                if not side:
+                    channels, side = pixels.shape[0], pixels.shape[1]
+                    _create_levels(file, channels, side)
+                if pixels.shape != (channels, side, side):
+                    raise ImageExportError(f"{shard}: {picture.name} is not {side} x {side} px with {channels} channels as the first picture is")
+                block.append(pixels)
+                labels.append(picture.label)
+                if len(block) == _PICTURES_AT_ONCE:
+                    count = _append_levels(file, numpy.stack(block), count)
+                    block = []
+            if block:
+                count = _append_levels(file, numpy.stack(block), count)
+        card = images.card("Progressive GAN's HDF5: `data{r}x{r}` for each resolution, uint8 [N, C, H, W]; labels in `*-labels.npy`.")
+        if card is not None:
+            file.attrs["card"] = card
+    if images.has_labels:
+        numpy.save(_labels_beside(target), _label_rows(labels))
+
+
+def _create_levels(file: Any, channels: int, side: int) -> None:
+    resolution = side
+    while resolution:
+        # About 128 KiB a chunk, as the format's own tool makes them.
+        chunk = max(1, (128 << 10) // (channels * resolution * resolution))
+        shape = (0, channels, resolution, resolution)
+        options = {"maxshape": (None, *shape[1:]), "chunks": (chunk, *shape[1:]), "compression": "gzip", "compression_opts": 4, "track_times": False}
+        file.create_dataset(f"data{resolution}x{resolution}", shape=shape, dtype="uint8", **options)
+        resolution //= 2
+
+
+def _append_levels(file: Any, pixels: Any, start: int) -> int:
+    import numpy
+
+    level = pixels.astype(numpy.float32)
+    while True:
+        resolution = level.shape[-1]
+        dataset = file[f"data{resolution}x{resolution}"]
+        dataset.resize(start + len(pixels), axis=0)
+        dataset[start:] = numpy.rint(level).clip(0, 255).astype(numpy.uint8)
+        if resolution == 1:
+            return int(start + len(pixels))
+        level = level.reshape(*level.shape[:2], resolution // 2, 2, resolution // 2, 2).mean(axis=(3, 5))
+
+
+def _label_rows(labels: list[Any]) -> Any:
+    import numpy
+
+    if all(isinstance(label, int) for label in labels):
+        return numpy.eye(max(labels) + 1, dtype=numpy.float32)[labels]
+    return numpy.array(labels, numpy.float32)
+
+
+def _labels_beside(target: Path) -> Path:
+    return target.with_name(f"{target.stem}-labels.npy")
+
+
+def _write_huggingface(images: _ImageSet, target: Path) -> None:
+    """A dataset folder for Hugging Face `datasets`: Parquet with the pictures inside, their features declared, and the card."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    facts = {name: kind for name, kind in images.columns.items() if name not in _NOT_FACTS}
+    fields = [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), *(pa.field(name, kind) for name, kind in facts.items())]
+    features: dict[str, Any] = {"image": {"_type": "Image"}, **{name: _feature(kind) for name, kind in facts.items()}}
+    if images.has_labels:
+        is_class = bool(images.class_names)
+        fields.append(pa.field("label", pa.int64() if is_class else pa.list_(pa.float32())))
+        features["label"] = {"names": images.class_names, "_type": "ClassLabel"} if is_class else _feature(pa.list_(pa.float32()))
+    schema = pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+    (target / "data").mkdir(parents=True)
+    count = 0
+    for number, shard in enumerate(images.shards):
+        path = target / "data" / f"train-{number:05d}-of-{len(images.shards):05d}.parquet"
+        with pq.ParquetWriter(path, schema, compression="none", store_schema=True) as writer:
+            block: list[dict[str, Any]] = []
+            for picture in images.pictures(shard):
+                label = {"label": picture.label} if images.has_labels else {}
+                block.append({"image": {"bytes": picture.content, "path": f"{picture.stem}.png"}, **picture.facts, **label})
+                if len(block) == _PICTURES_AT_ONCE:
+                    writer.write_table(pa.Table.from_pylist(block, schema))
+                    count, block = count + len(block), []
+            if block:
+                writer.write_table(pa.Table.from_pylist(block, schema))
+                count += len(block)
+    header = "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*\n"
+    words = f"`data/train-*.parquet`: {count:,} rows with the picture (PNG bytes) and what is known of it, for `datasets.load_dataset`."
+    _write_card(images.card(words, header=header), target)
+
+
+def _feature(kind: Any) -> dict[str, Any]:
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "Sequence"}
+    return {"dtype": {"double": "float64", "float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+def _write_card(card: str | None, target: Path) -> None:
+    if card is not None:
+        (target / _CARD).write_text(card, encoding="utf-8")
+
+
+FORMATS: dict[str, Callable[[_ImageSet, Path], None]] = {
+    "stylegan": _write_stylegan,
+    "png": _write_png,
+    "webdataset": _write_webdataset,
+    "hdf5": _write_hdf5,
+    "huggingface": _write_huggingface,
+}
+
+
+def companion(destination: Path, format: str) -> Path | None:
+    """The second file that a form may write beside its first; it exists when the pictures have labels."""
+    return _labels_beside(destination) if format == "hdf5" else None

@@ -1,0 +1,1 @@
+"""Nights and withdrawals: looking at the sources again, letting the data follow, and taking back what was withdrawn."""

@@ -1,0 +1,226 @@
+"""Papers that must not be used any more: those named in retractions.yaml, and those that their source has withdrawn.
+
+The data follow by themselves: retractions.yaml is an input of `papers`, and everything made from it follows. Models do not, because nobody
+wants a training to start for it; they are tagged in the registry instead and lose the title of champion.
+"""
+
+import dataclasses
+import datetime
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestration.bridge.cache import object_path
+from orchestration.bridge.project import Project
+from orchestration.records.mlflow_runs import ModelVersion, flag_models_trained_on, model_versions, models_made_from
+from stages.output_folder import write_file_atomically
+from training.tracking.store import safe_key
+
+RETRACTIONS_FILE = "retractions.yaml"
+PAPERS_FOLDER = "data/papers"
+# Columns that name papers in the tables of an artifact, and columns that name contents.
+_PAPER_COLUMNS = ("paper_ids", "paper_id")
+_CONTENT_COLUMNS = ("sha256", "image_sha256")
+_DOI_PREFIX = re.compile(r"^(doi:|https?://(dx\.)?doi\.org/)", re.IGNORECASE)
+
+
+class RetractionError(Exception):
+    """retractions.yaml cannot be read, or a paper to be withdrawn cannot be found."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """A paper in data/papers, or one that was there. image: the sha256 of its picture, or ""."""
+
+    id: str
+    doi: str
+    url: str
+    title: str
+    image: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Flagged:
+    """What became of the models. certain: made from a withdrawn item for sure; the others may have been: what they were made from is gone."""
+
+    certain: tuple[ModelVersion, ...] = ()
+    possible: tuple[ModelVersion, ...] = ()
+
+    @property
+    def all(self) -> tuple[ModelVersion, ...]:
+        """Both kinds."""
+        return self.certain + self.possible
+
+    def lines(self) -> list[str]:
+        """One sentence for each version."""
+        told = [(version, "was made from withdrawn papers") for version in self.certain]
+        told += [
+            (version, "may have been made from withdrawn papers: the version of the data it read is no longer in the cache")
+            for version in self.possible
+        ]
+        ending = {True: "; tagged, and no longer champion", False: "; tagged"}
+        return [f"{version.model} version {version.version} {words}{ending[version.is_champion]}" for version, words in told]
+
+
+def find_item(root: Path, wanted: str) -> Item | None:
+    """The paper with this id, DOI (also as an address) or address; None when data/papers has none."""
+    plain = _plain(wanted)
+    return next((item for item in _papers(root) if plain in (_plain(item.id), _plain(item.doi), _plain(item.url))), None)
+
+
+def near_misses(root: Path, wanted: str, most: int = 3) -> list[str]:
+    """Ids in data/papers that look like `wanted`."""
+    import difflib
+
+    return difflib.get_close_matches(wanted, [item.id for item in _papers(root)], n=most, cutoff=0.75)
+
+
+def retract(root: Path, id: str, reason: str, day: datetime.date) -> bool:
+    """Enter the paper in retractions.yaml; False when it is there already. Raises RetractionError when the file cannot be read."""
+    path = root / RETRACTIONS_FILE
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if any(_plain(entry["id"]) == _plain(id) for entry in _entries(path, text)):
+        return False
+    # An entry is appended as text, so that comments stay.
+    body = re.sub(r"^\[\]\s*$", "", text, flags=re.MULTILINE).rstrip("\n")
+    entry = f"- id: {json.dumps(id, ensure_ascii=False)}\n  reason: {json.dumps(reason, ensure_ascii=False)}\n  day: {day.isoformat()}\n"
+    write_file_atomically(path, (f"{body}\n{entry}" if body else entry).encode())
+    return True
+
+
+def withdrawn_items(root: Path) -> dict[str, str]:
+    """Paper id → sha256 of its picture (or "") for everything that data/papers lists as withdrawn."""
+    path = root / PAPERS_FOLDER / "withdrawn.parquet"
+    if not path.is_file():
+        return {}
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path, columns=["id", "image_sha256"]).to_pylist()
+    return {row["id"]: row["image_sha256"] or "" for row in rows}
+
+
+def flag_withdrawn(project: Project, items: Mapping[str, str] | None = None) -> Flagged:
+    """Tag every model version made from an artifact that held one of `items` (paper id → picture), and take `champion` from it.
+
+    items: what data/papers lists as withdrawn when None. Whether an artifact held an item is read from that very version of it, in the
+    workspace or DVC's cache. Raises MlflowUnreachableError.
+    """
+    wanted = withdrawn_items(project.root) if items is None else dict(items)
+    held, unknown = _inputs_with(project, wanted)
+    certain = flag_models_trained_on(project.root, held, _reason(wanted, "trained on")) if held else []
+    possible = flag_models_trained_on(project.root, unknown, _reason(wanted, "perhaps trained on")) if unknown else []
+    return Flagged(tuple(certain), tuple(possible))
+
+
+def untagged_models(project: Project) -> list[ModelVersion]:
+    """The versions that `flag_withdrawn` would tag. Raises MlflowUnreachableError."""
+    held, unknown = _inputs_with(project, withdrawn_items(project.root))
+    return models_made_from(project.root, held | unknown)
+
+
+def _inputs_with(project: Project, wanted: Mapping[str, str]) -> tuple[set[str], set[str]]:
+    """Of the ids that untagged model versions were made from: those that held one of `wanted`, and those of which nobody can tell any more."""
+    held: set[str] = set()
+    unknown: set[str] = set()
+    if not wanted:
+        return held, unknown
+    papers, pictures = set(wanted), _only_theirs(project.root, wanted)
+    for name, id in sorted({used for version in model_versions(project.root) if not version.is_retracted for used in version.inputs.items()}):
+        tables = _tables(project, id)
+        if tables is None:
+            # Only what is made from papers can have held one.
+            unknown |= {id} if _is_made_from_papers(project, name) else set()
+        elif any(_holds(table, papers, pictures) for table in tables):
+            held.add(id)
+    return held, unknown
+
+
+def _reason(wanted: Collection[str], how: str) -> str:
+    shown = ", ".join(sorted(wanted)[:5])
+    return f"{how} withdrawn items, among {shown}{f' and {len(wanted) - 5:,} more' if len(wanted) > 5 else ''}"
+
+
+def _only_theirs(root: Path, wanted: Mapping[str, str]) -> set[str]:
+    """Pictures that no paper which is still there shows."""
+    live = {item.image for item in _papers(root) if item.id not in wanted}
+    return {picture for picture in wanted.values() if picture} - live
+
+
+def _tables(project: Project, id: str) -> list[Path] | None:
+    """The Parquet files of the version `id` of an artifact; None when its bytes are nowhere."""
+    if not id.endswith(".dir"):
+        return []
+    listing = object_path(project.cache_dir, id)
+    try:
+        members = json.loads(listing.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = []
+    for member in members:
+        if member["relpath"].endswith(".parquet"):
+            path = object_path(project.cache_dir, member["md5"])
+            if not path.is_file():
+                return None
+            found.append(path)
+    return found
+
+
+def _holds(table: Path, papers: Collection[str], pictures: Collection[str]) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        names = pq.read_schema(table).names
+        columns = [name for name in (*_PAPER_COLUMNS, *_CONTENT_COLUMNS) if name in names]
+        content = pq.read_table(table, columns=columns) if columns else None
+    except (OSError, pa.ArrowInvalid):
+        return True  # A damaged table cannot clear anybody.
+    if content is None or ("reason" in names):
+        return False  # Tables of set-aside items say why they are not in.
+    for column in content.column_names:
+        looked_for = papers if column in _PAPER_COLUMNS else pictures
+        if any(value in looked_for for value in _flat(content[column].to_pylist())):
+            return True
+    return False
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from value
+        else:
+            yield value
+
+
+def _is_made_from_papers(project: Project, name: str) -> bool:
+    if "papers" not in project.graph.stages:
+        return False
+    # MLflow has no `@` in the names of tags.
+    return name in {safe_key(stage) for stage in ("papers", *project.graph.downstream(["papers"]))}
+
+
+def _papers(root: Path) -> Iterator[Item]:
+    import pyarrow.parquet as pq
+
+    for path in sorted((root / PAPERS_FOLDER).glob("papers-*.parquet")):
+        for row in pq.read_table(path, columns=["id", "doi", "url", "title", "image_sha256"]).to_pylist():
+            yield Item(row["id"], row["doi"] or "", row["url"] or "", row["title"] or "", row["image_sha256"] or "")
+
+
+def _plain(text: str) -> str:
+    return _DOI_PREFIX.sub("", text.strip()).lower()
+
+
+def _entries(path: Path, text: str) -> list[dict[str, Any]]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        entries = YAML(typ="safe", pure=True).load(text) or []
+    except YAMLError as error:
+        raise RetractionError(f"{path.name} is not YAML: {' '.join(str(error).split())}; mend it by hand") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in entries):
+        raise RetractionError(f"{path.name}: expected a list of entries with `id`, `reason` and `day`, found something else; mend it by hand")
+    return entries

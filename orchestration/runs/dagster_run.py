@@ -1,0 +1,207 @@
+"""One Dagster run in this process, shown on the terminal while it goes on. Importing this module imports dagster."""
+
+import dataclasses
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.api import execute_run
+
+from orchestration.bridge.assets import DOOR_TAG, op_name
+from orchestration.bridge.mirror import asset_key, report_outside_changes
+from orchestration.bridge.project import Project
+from orchestration.errors import CommandError
+from orchestration.runs.selection import Plan
+from stages.params import ParamsError
+
+DOOR = "figment"
+# What Dagster says at length and the table says in a word: a stage that reports nothing, a step whose input failed, an unchanged one without checks.
+_CHATTER = ("[pipes]", "Dependencies for step", "op '")
+
+
+@dataclasses.dataclass
+class StageResult:
+    """How one artifact fared. how: `ran`, `restored`, `fresh`, `failed`, `cancelled` or `not run`."""
+
+    name: str
+    how: str = "not run"
+    id: str = ""
+    seconds: float | None = None
+    error: str = ""
+
+
+@dataclasses.dataclass
+class RunResult:
+    """How the run fared. failed_checks: `artifact: check` for checks of severity ERROR that did not pass; error: of the run itself."""
+
+    run_id: str
+    stages: dict[str, StageResult]
+    failed_checks: list[str] = dataclasses.field(default_factory=list)
+    is_interrupted: bool = False
+    is_success: bool = False
+    error: str = ""
+
+
+@contextmanager
+def open_instance(root: Path) -> Iterator[dg.DagsterInstance]:
+    """The project's own Dagster instance, under `.figment/dagster`."""
+    from orchestration.runs.up import prepare_dagster_home
+
+    try:
+        home = prepare_dagster_home(root)
+    except ParamsError as error:
+        raise CommandError(str(error)) from error
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+def tell_outside_changes(project: Project) -> list[str]:
+    """Report what DVC did without Dagster; the names of the stages reported."""
+    with open_instance(project.root) as instance:
+        return report_outside_changes(instance, project)
+
+
+def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[str], None]) -> RunResult:
+    """Materialize the plan in one run with steps as threads; independent artifacts go on when one fails.
+
+    jobs: steps at once, the number of processors when None. say: gets one line at a time.
+    """
+    job = _job(project.root)
+    with open_instance(project.root) as instance:
+        for name in report_outside_changes(instance, project):
+            say(f"{name}: dvc.lock has a version that Dagster did not know; reported")
+        run = instance.create_run_for_job(
+            job_def=job,
+            run_config=_run_config(plan, jobs),
+            tags={DOOR_TAG: DOOR},
+            asset_selection=frozenset(asset_key(name) for name in plan.names),
+        )
+        # Ctrl-C is a cancellation; Dagster takes one that nobody announced for a crash.
+        watcher = _Watcher(run.run_id, plan, say, on_interrupt=lambda: instance.report_run_canceling(run))
+        instance.add_event_listener(run.run_id, watcher.hear)
+        with _terminations_as_interrupts(), warnings.catch_warnings():
+            # Dagster announces each of its preview and beta parts on first use.
+            warnings.simplefilter("ignore", dg.PreviewWarning)
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            try:
+                result = execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+                watcher.result.is_success = result.success
+            except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+                watcher.result.is_interrupted = True
+        ended = instance.get_run_by_id(run.run_id)
+        if ended is not None and ended.status == dg.DagsterRunStatus.CANCELED:
+            watcher.result.is_interrupted = True
+    return watcher.result
+
+
+def _job(root: Path) -> dg.JobDefinition:
+    """The job of all assets. Raises CommandError when compute.yaml cannot be used."""
+    from orchestration.assembly import build_definitions
+
+    try:
+        return build_definitions(root).resolve_implicit_global_asset_job_def()
+    except ParamsError as error:
+        raise CommandError(str(error)) from error
+
+
+def _run_config(plan: Plan, jobs: int | None) -> dict[str, Any]:
+    config: dict[str, Any] = {"ops": {op_name(name): {"config": {"force": True}} for name in plan.names if name in plan.forced}}
+    # Dagster's own log lines go to its event log; the terminal shows what the stages say.
+    config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
+    if jobs is not None:
+        config["execution"] = {"config": {"max_concurrent": jobs}}
+    return config
+
+
+class _Watcher:
+    """Hears every event of the run, from any thread, and keeps what a person wants to know."""
+
+    def __init__(self, run_id: str, plan: Plan, say: Callable[[str], None], *, on_interrupt: Callable[[], object]) -> None:
+        self._on_interrupt = on_interrupt
+        self.result = RunResult(run_id, {name: StageResult(name) for name in plan.names})
+        self._say = say
+        # Reporting the interruption is an event, too.
+        self._lock = threading.RLock()
+        self._by_step = {op_name(name): name for name in plan.names}
+        self._by_key = {asset_key(name): name for name in plan.names}
+
+    def hear(self, entry: EventLogEntry) -> None:
+        with self._lock:
+            if entry.dagster_event is not None:
+                self._hear_event(entry.dagster_event)
+            elif self._level(entry) >= logging.INFO and entry.step_key in self._by_step and not entry.user_message.startswith(_CHATTER):
+                self._say(_prefixed(self._by_step[entry.step_key], entry.user_message))
+
+    def _hear_event(self, event: DagsterEvent) -> None:
+        kind = event.event_type
+        if kind == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key in self._by_key:
+            self._hear_materialization(event, self._by_key[event.asset_key])
+        elif kind == DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._hear_check(event)
+        elif kind == DagsterEventType.STEP_FAILURE:
+            self._hear_failure(event)
+        elif kind == DagsterEventType.ENGINE_EVENT and "steps_interrupted" in event.engine_event_data.metadata and not self.result.is_interrupted:
+            self.result.is_interrupted = True
+            self._on_interrupt()
+        elif kind == DagsterEventType.RUN_FAILURE and event.job_failure_data.error:
+            self.result.error = event.job_failure_data.error.message.strip()
+
+    def _hear_materialization(self, event: DagsterEvent, name: str) -> None:
+        materialization = event.step_materialization_data.materialization
+        metadata = {key: value.value for key, value in materialization.metadata.items()}
+        seconds = metadata.get("seconds")
+        how = str(metadata.get("how", "ran"))
+        self.result.stages[name] = StageResult(name, how, str(metadata.get("id", "")), float(seconds) if isinstance(seconds, int | float) else None)
+        if how == "fresh":
+            self._say(_prefixed(name, "unchanged: its inputs came out with the same bytes, nothing was run"))
+
+    def _hear_check(self, event: DagsterEvent) -> None:
+        evaluation = event.asset_check_evaluation_data
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            details = "; ".join(f"{key}: {value.value}" for key, value in evaluation.metadata.items())
+            self.result.failed_checks.append(
+                f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}" + (f" ({details})" if details else "")
+            )
+
+    def _hear_failure(self, event: DagsterEvent) -> None:
+        data = event.step_failure_data
+        name = self._by_step.get(event.step_key or "")
+        # A stage says in its own words why it failed; anything else is a defect, and its traceback stays.
+        words = data.user_failure_data.description if data.user_failure_data else None
+        text = (words or (data.error.to_string() if data.error else "failed without a word")).strip()
+        if name is None:
+            self.result.failed_checks.append(f"step {event.step_key}: {text}")
+        elif "was cancelled" in text.partition("\n")[0] or "cancelled while waiting" in text.partition("\n")[0]:
+            self.result.stages[name] = StageResult(name, "cancelled", error=text)
+        else:
+            self.result.stages[name] = StageResult(name, "failed", error=text)
+
+    def _level(self, entry: EventLogEntry) -> int:
+        return entry.level if isinstance(entry.level, int) else logging.getLevelNamesMapping().get(entry.level, 0)
+
+
+def _prefixed(name: str, text: str) -> str:
+    return text if text.startswith(f"{name}:") else f"{name}: {text}"
+
+
+@contextmanager
+def _terminations_as_interrupts() -> Iterator[None]:
+    """Within the block, SIGTERM ends the run as Ctrl-C does: every stage's process tree is ended too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,369 @@
+"""Open Dagster (webserver and daemon) and MLflow on this machine, until Ctrl-C; then leave nothing behind.
+
+Every service runs under the bridge's supervisor, so that its whole process tree ends with this one, even when this one is killed.
+"""
+
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestration.bridge.process import BEGIN, supervised
+from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
+
+HOST = "127.0.0.1"
+DAGSTER_PORT = 3000
+MLFLOW_PORT = 5000
+DEFINITIONS = "orchestration.definitions"
+_START_TIMEOUT_S = 180.0
+_STOP_GRACE_S = 20.0
+_POLL_S = 0.2
+_LOG_TAIL_LINES = 20
+_LOCATIONS_QUERY = (
+    "{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { ... on PythonError { message causes { message } } } } } } }"
+)
+
+
+class UpError(Exception):
+    """The services cannot be opened: a port is taken, or they are open already."""
+
+
+class _StopAskedError(Exception):
+    """Somebody asked to stop before everything was up."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One server. `health`: an address that answers 200 once it works; None where living is enough. `complaint`: asked once all is up."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    health: str | None = None
+    complaint: Callable[[], str | None] = lambda: None
+
+
+def prepare_dagster_home(root: Path) -> Path:
+    """The folder `.figment/dagster` under `root` with a dagster.yaml, written anew when the settings differ; for DAGSTER_HOME.
+
+    Raises ParamsError when compute.yaml cannot be used.
+    """
+    home = root / ".figment" / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    text = _DAGSTER_YAML.format(gpu_limit=gpu_limit(load_compute(root / COMPUTE_FILE)))
+    path = home / "dagster.yaml"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        # Another process may be reading it this moment: it sees the old file or the new one.
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    return home
+
+
+_DAGSTER_YAML = """\
+# Written by Figment at every start; edits are lost. Storage is SQLite in this folder.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+concurrency:
+  pools:
+    # Places in a pool that has no limit of its own yet: as many as there are GPUs, or `gpu.limit` of compute.yaml.
+    default_limit: {gpu_limit}
+    granularity: op
+  runs:
+    max_concurrent_runs: 10
+run_retries:
+  enabled: true
+  max_retries: 0
+  retry_on_asset_or_op_failure: false
+"""
+
+
+def serve(
+    root: Path,
+    *,
+    dagster_port: int | None,
+    mlflow_port: int | None,
+    open_browser: bool = False,
+    definitions: str = DEFINITIONS,
+    say: Callable[[str], None] = lambda line: print(line, flush=True),
+) -> int:
+    """Run the services of the project at `root` until Ctrl-C, SIGTERM or SIGHUP; the exit code.
+
+    dagster_port, mlflow_port: None takes 3000 and 5000, or any free port when these are taken. definitions: a module, or a path that ends in .py.
+    Returns 0 when stopped, 1 when a service did not start or ended by itself, 2 when a given port is taken or the services are open already.
+    """
+    root = root.resolve()
+    try:
+        with _only_one(root) as announce, _asked_to_stop() as is_asked:
+            services = _services(root, _choose_ports(dagster_port, mlflow_port), definitions)
+            if len(services) < 3:
+                say("MLflow is not installed, so only Dagster is opened; to have it: pip install 'figment[track]'")
+            announce({service.name: service.health or "" for service in services})
+            return _Fleet(root / ".figment" / "logs", is_asked, say).run(services, open_browser=open_browser)
+    except UpError as error:
+        print(f"figment: {error}", file=sys.stderr)
+        return 2
+
+
+def _choose_ports(dagster_port: int | None, mlflow_port: int | None) -> tuple[int, int]:
+    if dagster_port is not None and dagster_port == mlflow_port:
+        raise UpError(f"Dagster and MLflow cannot both have port {dagster_port}; give two different ports")
+    dagster = _port(dagster_port, "dagster", DAGSTER_PORT, taken=mlflow_port)
+    return dagster, _port(mlflow_port, "mlflow", MLFLOW_PORT, taken=dagster)
+
+
+def _port(given: int | None, name: str, usual: int, *, taken: int | None) -> int:
+    if given is None:
+        return usual if usual != taken and _is_free(usual) else _any_free_port()
+    if not 0 < given < 65_536:
+        raise UpError(f"port {given} for {name}: a port is a number from 1 to 65535")
+    if not _is_free(given):
+        raise UpError(f"port {given} for {name}: something else listens on {HOST}:{given}; stop it, or give another port (or none, for any free one)")
+    return given
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # Connections of a server that has just ended do not count as taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _any_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _services(root: Path, ports: tuple[int, int], definitions: str) -> list[Service]:
+    """In starting order: the daemon last, because two processes that create Dagster's tables at once get into each other's way."""
+    dagster_url, mlflow_url = (f"http://{HOST}:{port}" for port in ports)
+    has_mlflow = importlib.util.find_spec("mlflow") is not None
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(prepare_dagster_home(root)),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DAGSTER_WEBSERVER_URL": dagster_url,
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # MLflow's runner of background jobs: four more processes that nothing here uses.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONUNBUFFERED": "1",
+        "SHELL": "/bin/sh",
+    }
+    if has_mlflow:
+        environment["FIGMENT_MLFLOW_URL"] = mlflow_url
+    code = ["-f" if definitions.endswith(".py") else "-m", definitions]
+    web = [sys.executable, "-m", "dagster_webserver", "-h", HOST, "-p", str(ports[0]), *code]
+    daemon = [sys.executable, "-m", "dagster._daemon", "run", *code]
+    services = [Service("dagster", web, environment, f"{dagster_url}/server_info", lambda: _broken_definitions(dagster_url))]
+    if has_mlflow:
+        services.append(Service("mlflow", _mlflow_command(root, ports[1]), environment, f"{mlflow_url}/health"))
+    return [*services, Service("dagster-daemon", daemon, environment)]
+
+
+def _mlflow_command(root: Path, port: int) -> list[str]:
+    folder = root / ".figment" / "mlflow"
+    artifacts = folder / "artifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    storage = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", artifacts.as_uri()]
+    return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *storage]
+
+
+class _Running:
+    """A service under the supervisor, which ends its tree when `alive` is shut."""
+
+    def __init__(self, service: Service, log: Path, root: Path) -> None:
+        self.service = service
+        self.log = log
+        self.alive, theirs = socket.socketpair()
+        with theirs, open(log, "wb") as output:
+            arguments = supervised(f"exec {shlex.join(service.command)}", keep_fds=[theirs.fileno()], grace_s=_STOP_GRACE_S)
+            self.process = subprocess.Popen(
+                arguments,
+                cwd=root,
+                env=dict(service.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self.alive.send(BEGIN)
+
+    def log_tail(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])
+
+
+class _Fleet:
+    """Starts the services, watches them, and ends them all."""
+
+    def __init__(self, logs: Path, is_asked: Callable[[], bool], say: Callable[[str], None]) -> None:
+        self._logs = logs
+        self._is_asked = is_asked
+        self._say = say
+        self._running: list[_Running] = []
+
+    def run(self, services: Sequence[Service], *, open_browser: bool) -> int:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            self._bring_up(services)
+            if open_browser:
+                webbrowser.open(_address(services[0]))
+            while not self._is_asked():
+                if self._has_lost_one():
+                    return 1
+                time.sleep(_POLL_S)
+            self._say("stopping …")
+        except _StopAskedError:
+            self._say("stopping before all was up …")
+        except TimeoutError as error:
+            self._say(str(error))
+            return 1
+        finally:
+            self._end()
+        return 0
+
+    def _bring_up(self, services: Sequence[Service]) -> None:
+        started = time.monotonic()
+        for service in services:
+            if service.health is None:
+                self._wait_until_healthy(started)
+            self._running.append(_Running(service, self._logs / f"{service.name}.log", self._logs.parent.parent))
+            self._say(f"starting {service.name} (log: {self._logs / service.name}.log)")
+        self._wait_until_healthy(started)
+        for service in services:
+            if complaint := service.complaint():
+                self._say(complaint)
+        for service in services:
+            if service.health:
+                self._say(f"{service.name:8} {_address(service)}")
+        self._say(f"up after {time.monotonic() - started:.0f} s; stop with Ctrl-C")
+
+    def _wait_until_healthy(self, started: float) -> None:
+        waiting = [running for running in self._running if running.service.health]
+        while waiting:
+            if self._is_asked():
+                raise _StopAskedError
+            if self._has_lost_one():
+                raise TimeoutError("not everything could be started")
+            if time.monotonic() - started > _START_TIMEOUT_S:
+                names = ", ".join(f"{running.service.name} (log: {running.log})" for running in waiting)
+                raise TimeoutError(f"no answer within {_START_TIMEOUT_S:.0f} s from {names}")
+            waiting = [running for running in waiting if not _answers(running.service.health or "")]
+            time.sleep(_POLL_S)
+
+    def _has_lost_one(self) -> bool:
+        lost = [running for running in self._running if running.process.poll() is not None]
+        for running in lost:
+            name, status = running.service.name, running.process.returncode
+            self._say(f"{name} has ended by itself with status {status}; the end of {running.log}:\n{running.log_tail()}")
+        return bool(lost)
+
+    def _end(self) -> None:
+        """End every tree; each supervisor uses SIGKILL after the grace period, so this takes little longer."""
+        for running in self._running:
+            with contextlib.suppress(OSError):
+                running.alive.shutdown(socket.SHUT_WR)
+        for running in self._running:
+            try:
+                running.process.wait(_STOP_GRACE_S + 10)
+            except subprocess.TimeoutExpired:
+                self._say(f"{running.service.name} does not end; killing process {running.process.pid}")
+                running.process.kill()
+                running.process.wait()
+            running.alive.close()
+
+
+def _broken_definitions(address: str) -> str | None:
+    """What Dagster says of definitions that it could not load."""
+    body = json.dumps({"query": _LOCATIONS_QUERY}).encode()
+    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310 (an address of our own)
+    try:
+        with _open(request, timeout_s=30.0) as answer:
+            entries = json.load(answer)["data"]["workspaceOrError"]["locationEntries"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"Dagster does not say whether its definitions are sound ({error})"
+    errors = [entry["locationOrLoadError"] for entry in entries if (entry["locationOrLoadError"] or {}).get("message")]
+    # The last cause is the user's own error; what stands before it tells how Dagster came there.
+    return "\n".join(f"Dagster could not load the definitions: {[error, *error['causes']][-1]['message'].strip()}" for error in errors) or None
+
+
+def _address(service: Service) -> str:
+    return (service.health or "").rpartition("/")[0]
+
+
+def _answers(address: str) -> bool:
+    try:
+        with _open(address, timeout_s=2.0) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _open(request: str | urllib.request.Request, *, timeout_s: float) -> Any:
+    """Without any proxy of the surroundings: it is this machine that is asked."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout_s)
+
+
+@contextlib.contextmanager
+def _only_one(root: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
+    """A lock on the project's services; what writes their addresses into it. Raises UpError while another process has it."""
+    path = root / ".figment" / "up.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UpError(
+                f"the services of {root} are open already ({file.read().strip() or 'just starting'}); use them, or stop them first"
+            ) from None
+
+        def announce(addresses: Mapping[str, str]) -> None:
+            file.truncate(0)
+            told = [f"{name} {address.rpartition('/')[0]}" for name, address in addresses.items() if address]
+            file.write(f"process {os.getpid()}, {', '.join(told)}\n")
+            file.flush()
+
+        try:
+            yield announce
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Whether a signal asked to stop. Outside the main thread, where signals cannot be heard: never."""
+    heard: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield lambda: bool(heard)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

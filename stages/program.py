@@ -1,0 +1,59 @@
+"""The command line every stage shares: `python -m MODULE [ARG] [--params PATH] [--data DIR] [--set key=value]…`.
+
+Exit codes: 0 all well, 1 the stage failed, 2 the parameters or the usage are wrong. An expected failure is one line on standard error.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stages.output_folder import OutputBusyError
+from stages.params import ParamsError
+from stages.reporting import Reporter, open_reporter
+
+
+def program(
+    description: str | None,
+    body: Callable[[Namespace, Reporter], None],
+    argv: Sequence[str] | None = None,
+    *,
+    expected: tuple[type[Exception], ...],
+    configure: Callable[[ArgumentParser], None] | None = None,
+) -> int:
+    """Parse the shared flags, run `body`, and give the exit code.
+
+    description: usually the module's docstring; its first line is shown by --help.
+    expected:    the module's own error classes, whose message says all there is to say. ParamsError (exit 2) and OSError (a full disk, a file
+                 that cannot be read) and OutputBusyError are always expected; anything else is a defect of ours and keeps its traceback.
+    configure:   adds the module's own arguments to the parser.
+    """
+    arguments = _parser(description, configure).parse_args(argv)
+    failures: tuple[type[Exception], ...] = (*expected, OutputBusyError, OSError)
+    try:
+        with open_reporter() as reporter:
+            body(arguments, reporter)
+    except ParamsError as error:
+        return _fail(error, code=2)
+    except failures as error:
+        return _fail(error, code=1)
+    return 0
+
+
+def _parser(description: str | None, configure: Callable[[ArgumentParser], None] | None) -> ArgumentParser:
+    summary = (description or "").strip().partition("\n")[0]
+    parser = ArgumentParser(description=summary, allow_abbrev=False)
+    if configure is not None:
+        configure(parser)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="PATH", help="parameter file (default: %(default)s)")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="folder of inputs and outputs (default: %(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="override one parameter of the stage; may be repeated"
+    )
+    return parser
+
+
+def _fail(error: Exception, *, code: int) -> int:
+    # One line whatever the message holds: the orchestrator shows the last line of standard error at the top of the failure.
+    print(f"figment: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    return code

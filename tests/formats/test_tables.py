@@ -1,0 +1,34 @@
+"""The Parquet files: equal rows, equal bytes; every column has a meaning and every number a unit."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from formats.tables import COLUMN_DOCS, MOLECULE_COLUMNS, REJECTED_ROWS, SOURCE_INDEX, molecule_schema, table_from_rows, write_table
+
+
+def test_equal_rows_give_equal_bytes_however_they_are_chunked(tmp_path):
+    rows = [{"source": "a", "row": index, "id": "", "text": f"C{index}", "reason": "x"} for index in range(1_000)]
+    whole = table_from_rows(REJECTED_ROWS, rows)
+    pieces = pa.concat_tables([table_from_rows(REJECTED_ROWS, rows[:7]), table_from_rows(REJECTED_ROWS, rows[7:])])
+    write_table(tmp_path / "a", whole)
+    write_table(tmp_path / "b", pieces)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_unit_comes_back_with_its_column(tmp_path):
+    schema = molecule_schema({"mol_wt": "Da"}, {"band_gap": "hartree"})
+    write_table(tmp_path / "t", table_from_rows(schema, [{"id": "x", "mol_wt": 1.0}]))
+    read = pq.read_schema(tmp_path / "t")
+    assert {name: read.field(name).metadata[b"unit"] for name in ("mol_wt", "band_gap")} == {"mol_wt": b"Da", "band_gap": b"hartree"}
+    assert read.field("band_gap").nullable
+    assert b"pandas" not in (read.metadata or {})
+
+
+def test_the_fixed_columns_come_first_then_descriptors_then_properties():
+    names = molecule_schema({"tpsa": "angstrom2"}, {"density": "g/cm3"}).names
+    assert names == [*(name for name, _ in MOLECULE_COLUMNS), "tpsa", "density"]
+
+
+def test_every_column_is_explained():
+    names = {*SOURCE_INDEX.names, *REJECTED_ROWS.names, *(name for name, _ in MOLECULE_COLUMNS)}
+    assert names <= set(COLUMN_DOCS)

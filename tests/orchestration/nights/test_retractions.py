@@ -1,0 +1,129 @@
+import datetime
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestration.bridge.cache import object_path
+from orchestration.checkout import open_project
+from orchestration.nights.retractions import RetractionError, flag_withdrawn, retract, untagged_models
+from orchestration.records.mlflow_runs import model_versions
+from stages.reporting import Reporter
+from tests.orchestration.cli.figment import figment
+from tests.orchestration.journal_toy import make_journal_project, paper, publish
+from training.tracking.tracker import InputArtifact, PromotionRule, attach_metrics, open_tracker
+
+pytest.importorskip("mlflow", reason="mlflow is not installed (the `track` extra)")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with everything made, and a champion that read its dataset."""
+    root = make_journal_project(tmp_path_factory.mktemp("journal") / "project")
+    assert figment(root, "materialize", "--all").code == 0
+    register(root, "gan")
+    return root
+
+
+def register(root: Path, model: str) -> None:
+    id = open_project(root).lock().entries["toc_dataset@64"].output_id(open_project(root).graph["toc_dataset@64"])
+    assert id is not None
+    output_id = f"{len(model_versions(root)):032x}.dir"
+    inputs = [InputArtifact("toc_dataset@64", Path("data/toc_dataset@64"), id)]
+    with open_tracker(
+        model, run_key=output_id[20:32], config={}, inputs=inputs, state_dir=root / ".figment", resume_step=None, reporter=Reporter()
+    ) as tracker:
+        tracker.register_model(model, Path("data/gan"), output_id=output_id)
+    rule = PromotionRule("quality", at_least=0.5)
+    attach_metrics(model, output_id=output_id, metrics={"quality": 0.9}, artifacts=[], promote=rule, reporter=Reporter(), state_dir=root / ".figment")
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "project"))
+
+
+def test_a_retracted_paper_leaves_the_data_and_takes_the_title_from_the_model(project: Path) -> None:
+    assert [version.is_champion for version in model_versions(project)] == [True]
+
+    answer = figment(project, "retract", "https://doi.org/10.5555/TOY.2", "--reason", "the author asked", "--materialize")
+
+    assert answer.code == 0, answer.err
+    assert "gan version 1 was made from withdrawn papers; tagged, and no longer champion" in answer.out
+    (version,) = model_versions(project)
+    assert version.is_retracted and not version.is_champion
+    text = (project / "retractions.yaml").read_text()
+    assert text.startswith("# Withdrawn on request.\n- id: ") and "the author asked" in text
+    import pyarrow.parquet as pq
+
+    ids = [id for (id,) in pq.read_table(project / "data/toc_dataset@64/index.parquet")["paper_ids"].to_pylist()]
+    assert ids == [f"doi:10.5555/toy.{number}" for number in (0, 1, 3)]
+    status = {row["name"]: row["state"] for row in figment(project, "status", "--json").json["artifacts"]}
+    assert status["gan"] == "stale", "a training waits for a person"
+
+
+def test_an_unknown_paper_is_refused_and_nothing_is_written(project: Path) -> None:
+    before = (project / "retractions.yaml").read_bytes()
+
+    answer = figment(project, "retract", "10.5555/toy.1", "doi:10.5555/toy.77")
+
+    assert answer.code == 2 and "no paper 'doi:10.5555/toy.77' (did you mean" in answer.err
+    assert (project / "retractions.yaml").read_bytes() == before
+    assert figment(project, "retract", "doi:10.5555/toy.77", "--unseen").code == 0
+    assert "toy.77" in (project / "retractions.yaml").read_text()
+
+
+def test_a_second_retraction_of_the_same_paper_changes_nothing(project: Path) -> None:
+    assert figment(project, "retract", "doi:10.5555/toy.1").code == 0
+    once = (project / "retractions.yaml").read_bytes()
+
+    answer = figment(project, "retract", "10.5555/toy.1")
+
+    assert answer.code == 0 and "already" in answer.out
+    assert (project / "retractions.yaml").read_bytes() == once
+
+
+def test_what_its_source_withdrew_is_found_by_sync_and_by_the_doctor(project: Path) -> None:
+    publish(project, [paper(0), paper(1, gone=True), paper(2), paper(3)])
+    from orchestration.nights.nightly import run_night
+
+    assert run_night(project, ["journal_pages"], say=lambda line: None).is_success
+    assert [version.model for version in untagged_models(open_project(project))] == ["gan"]
+    assert "mlflow_model_withdrawn" in [finding["kind"] for finding in figment(project, "doctor", "--json").json["findings"]]
+
+    assert "no longer champion" in figment(project, "retract", "--sync").out
+    assert model_versions(project)[0].is_retracted
+    assert "no model" in figment(project, "retract", "--sync").out
+
+
+def test_a_model_of_data_without_the_paper_keeps_its_title(project: Path) -> None:
+    retract(project, "doi:10.5555/toy.9", "never seen", datetime.date(2026, 1, 5))
+
+    assert flag_withdrawn(open_project(project), {"doi:10.5555/toy.9": ""}).all == ()
+    assert model_versions(project)[0].is_champion
+
+
+def test_a_picture_that_another_paper_shows_too_condemns_nothing(project: Path) -> None:
+    shared = f"{1:064x}"
+
+    flagged = flag_withdrawn(open_project(project), {"doi:10.5555/gone.before": shared})
+
+    assert flagged.all == ()
+
+
+def test_where_the_bytes_are_gone_the_model_is_tagged_with_a_perhaps(project: Path) -> None:
+    opened = open_project(project)
+    id = opened.lock().entries["toc_dataset@64"].output_id(opened.graph["toc_dataset@64"])
+    assert id is not None
+    object_path(opened.cache_dir, id).unlink()
+
+    flagged = flag_withdrawn(opened, {"doi:10.5555/toy.9": ""})
+
+    assert [version.model for version in flagged.possible] == ["gan"] and flagged.certain == ()
+    assert "may have been made" in flagged.lines()[0]
+
+
+def test_a_file_of_retractions_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    (tmp_path / "retractions.yaml").write_text("id: one\n")
+    with pytest.raises(RetractionError, match="expected a list of entries"):
+        retract(tmp_path, "doi:10.5555/a", "x", datetime.date(2026, 1, 5))

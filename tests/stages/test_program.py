@@ -1,0 +1,70 @@
+"""The command line that every stage shares."""
+
+import pytest
+
+from stages.params import ParamsError
+from stages.program import program
+
+
+class _OwnError(Exception):
+    pass
+
+
+def _run(body, argv=(), **options):
+    return program("Do a thing.\n\nAt length.", body, list(argv), expected=(_OwnError,), **options)
+
+
+def _raise(error):
+    def body(arguments, reporter):
+        raise error
+
+    return body
+
+
+def test_the_shared_flags_reach_the_body():
+    seen = []
+    code = _run(lambda arguments, _: seen.append(arguments), ["--params", "p.yaml", "--data", "d", "--set", "a=1", "--set", "b=2"])
+    assert code == 0
+    assert (str(seen[0].params), str(seen[0].data), seen[0].overrides) == ("p.yaml", "d", ["a=1", "b=2"])
+
+
+def test_without_flags_the_project_root_is_meant():
+    seen = []
+    _run(lambda arguments, _: seen.append(arguments))
+    assert (str(seen[0].params), str(seen[0].data), seen[0].overrides) == ("params.yaml", "data", [])
+
+
+def test_a_module_adds_its_own_arguments():
+    seen = []
+    _run(lambda arguments, _: seen.append(arguments.which), ["left"], configure=lambda parser: parser.add_argument("which", choices=["left"]))
+    assert seen == ["left"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ParamsError("key x"), 2), (_OwnError("no rows"), 1), (OSError(28, "No space left on device", "data/x"), 1)]
+)
+def test_an_expected_failure_is_one_line_without_traceback(capsys, error, code):
+    assert _run(_raise(error)) == code
+    assert capsys.readouterr().err == f"figment: {error}\n"
+
+
+def test_a_message_of_several_lines_becomes_one(capsys):
+    _run(_raise(_OwnError("first\n  second")))
+    assert capsys.readouterr().err == "figment: first second\n"
+
+
+def test_a_defect_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        _run(_raise(ZeroDivisionError()))
+
+
+def test_wrong_usage_ends_with_code_two():
+    with pytest.raises(SystemExit) as ended:
+        _run(_raise(AssertionError("not reached")), ["--prams", "x"])
+    assert ended.value.code == 2
+
+
+def test_help_shows_the_first_line_of_the_description(capsys):
+    with pytest.raises(SystemExit):
+        _run(_raise(AssertionError("not reached")), ["--help"])
+    assert "Do a thing." in capsys.readouterr().out

@@ -1,0 +1,61 @@
+"""A project folder with an MLflow store in it, and what the tests of tracking ask of both."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.reporting import Reporter
+
+
+class RecordingReporter(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.facts: dict[str, Any] = {}
+        self.links: dict[str, str] = {}
+
+    def log(self, message: str) -> None:
+        self.lines.append(message)
+
+    def metadata(self, **values: Any) -> None:
+        self.facts.update(values)
+
+    def url(self, name: str, address: str) -> None:
+        self.links[name] = address
+
+
+@pytest.fixture
+def reporter() -> RecordingReporter:
+    return RecordingReporter()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite store without runs; making one takes seconds, copying it none."""
+    pytest.importorskip("mlflow", reason="mlflow is not installed (the `track` extra)")
+    from training.tracking.store import open_client
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    open_client(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path, empty_store: Path) -> Path:
+    """The `.figment` folder of a project whose MLflow store exists and is empty."""
+    folder = tmp_path / ".figment"
+    (folder / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_store, folder / "mlflow" / "mlflow.db")
+    return folder
+
+
+@pytest.fixture
+def client_of() -> Callable[[Path], Any]:
+    """The MLflow client of a `.figment` folder."""
+    from training.tracking.store import open_client, tracking_uri
+
+    return lambda state_dir: open_client(tracking_uri(state_dir))

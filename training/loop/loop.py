@@ -1,0 +1,433 @@
+"""The training loop every model shares: steps until a budget of samples is spent, with metrics, checkpoints, exact resume and a collapse guard.
+
+The loop knows no model. A model brings a `Trainable`; what it trains on, how many optimizers it has and what its losses are stays with it. Started
+again after being killed at any moment, the loop continues from the newest whole checkpoint, and on a CPU ends with the same bits.
+"""
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from stages.reporting import Reporter, progress_line
+from training.loop.checkpoint import Checkpoints, GoodStates
+from training.loop.devices import Devices
+from training.loop.seeding import global_random_state, set_global_random_state
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+class TrainingError(Exception):
+    """A training cannot go on: its loss is not finite even after rolling back."""
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """values: scalars to average and report (tensors may stay on their device). samples: shown in this step, over all processes.
+
+    skipped: loss or gradient was not finite and the weights were left alone.
+    """
+
+    values: Mapping[str, Tensor | float]
+    samples: int
+    skipped: bool = False
+
+
+class Trainable(Protocol):
+    """What the loop trains. State must be tensors and plain values (`torch.load(weights_only=True)` reads it back)."""
+
+    samples_seen: int
+
+    def step(self) -> StepOutcome:
+        """One optimisation step; adds to `samples_seen`."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the next step, save global random generators: weights, averages, optimizers, place in the data."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def reseed(self, rollback: int) -> None:
+        """Take the data in another order from here: called after roll-back number `rollback` (1, 2, …)."""
+        ...
+
+
+class MetricSink(Protocol):
+    """Where metrics go, such as a tracker. step: samples seen."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Hook:
+    """Something to do every so many samples and at the end, such as validation; what it returns is reported.
+
+    It cannot disturb the global random generators. at_start: also before the first step of a training that begins.
+    """
+
+    every_samples: int
+    run: Callable[[], Mapping[str, float]]
+    at_start: bool = False
+
+
+class Guard(Protocol):
+    """Judges a training by what is reported of it. Its state must be plain values: it is saved and comes back with the training's."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing at all was amiss at the last judgement, so that a state saved now is one to come back to."""
+        ...
+
+    def judge(self, values: Mapping[str, float]) -> str | None:
+        """Why the training has collapsed, in words, or None. values: what was just reported; a guard knows the names it needs."""
+        ...
+
+    def forget_windows(self) -> None:
+        """After a roll-back: what was amiss before does not count any more."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class NoGuard:
+    """Finds nothing; only steps that are not finite lead to a roll-back."""
+
+    is_clean = True
+
+    def judge(self, values: Mapping[str, float]) -> str | None:
+        del values
+        return None
+
+    def forget_windows(self) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """total_samples: the budget. max_seconds: stop earlier, at a checkpoint. what: the noun of the progress lines.
+
+    skips_before_rollback: steps in a row that are not finite. rollbacks_before_failure: then the training fails.
+    good_states: how many states that proved good are kept apart to roll back to; 0 = roll back to the newest checkpoint.
+    """
+
+    total_samples: int
+    report_every_samples: int
+    checkpoint_every_samples: int
+    max_seconds: float | None = None
+    what: str = "samples"
+    skips_before_rollback: int = 5
+    rollbacks_before_failure: int = 3
+    good_states: int = 0
+    progress_every_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended. values: the last reported means. finished: whether the whole budget was spent. reasons: of the roll-backs."""
+
+    samples_seen: int
+    finished: bool
+    skipped_steps: int
+    rollbacks: int
+    values: dict[str, float]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass
+class _Progress:
+    """What the loop itself must remember across a resume: sums since the last report, counts of trouble."""
+
+    sums: dict[str, Tensor | float] = field(default_factory=dict)
+    steps: int = 0
+    skipped_steps: int = 0
+    skipped_in_a_row: int = 0
+    rollbacks: int = 0
+    reported_until: int = -1
+    values: dict[str, float] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, outcome: StepOutcome) -> None:
+        if outcome.skipped:
+            self.skipped_steps += 1
+            self.skipped_in_a_row += 1
+            return
+        self.skipped_in_a_row = 0
+        self.steps += 1
+        for name, value in outcome.values.items():
+            # Sums in double precision on the device, so that a step need not wait for the GPU.
+            self.sums[name] = self.sums.get(name, 0.0) + (value.detach().double() if isinstance(value, Tensor) else value)
+
+    def take_means(self) -> dict[str, float]:
+        means = {name: float(total) / max(1, self.steps) for name, total in self.sums.items()}
+        self.sums, self.steps = {}, 0
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "sums": {name: float(total) for name, total in self.sums.items()}}
+
+
+def train(
+    trainable: Trainable,
+    plan: Plan,
+    *,
+    checkpoints: Checkpoints,
+    resume_from: dict[str, Any] | None,
+    sink: MetricSink,
+    reporter: Reporter,
+    devices: Devices,
+    hooks: Sequence[Hook] = (),
+    guard: Guard | None = None,
+    on_rollback: Callable[[int, str], None] = lambda number, why: None,
+) -> Outcome:
+    """Train until the budget is spent. resume_from: what `checkpoints.latest()` gave.
+
+    on_rollback: told of every roll-back (1, 2, …) and of the failure after the last one, in the main process.
+    SIGTERM finishes the step, writes a checkpoint and exits with code 143. Raises TrainingError when roll-backs do not help.
+    """
+    run = _Run(trainable, plan, checkpoints, sink, reporter, devices, hooks, guard or NoGuard(), on_rollback)
+    if resume_from is None:
+        run.start()
+    else:
+        run.restore(resume_from)
+        reporter.log(f"continuing after {trainable.samples_seen:,} of {plan.total_samples:,} {plan.what}")
+    with _sigterm_noted() as is_terminated:
+        return run.until_done(is_terminated)
+
+
+def backward_and_step(
+    loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
+) -> tuple[float, bool]:
+    """Gradients of `loss`, summed over processes and clipped, then one optimizer step, unless they are not finite.
+
+    Returns the norm before clipping and whether the step was skipped.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    devices.sum_gradients(parameters)
+    norm = float(torch.nn.utils.clip_grad_norm_([parameter for parameter in parameters if parameter.grad is not None], clip_norm))
+    is_finite = math.isfinite(norm) and not devices.any(not math.isfinite(float(loss.detach())))
+    if is_finite:
+        optimizer.step()
+    return norm, not is_finite
+
+
+def linear_schedule(samples: int, *, warmup_samples: int, total_samples: int, final_fraction: float) -> float:
+    """Factor of the learning rate: up from 0 during the warm-up, then down in a straight line to `final_fraction` at the end."""
+    if samples < warmup_samples:
+        return (samples + 1) / warmup_samples
+    done = (samples - warmup_samples) / max(1, total_samples - warmup_samples)
+    return 1.0 + (final_fraction - 1.0) * min(1.0, done)
+
+
+@dataclass
+class _Run:
+    trainable: Trainable
+    plan: Plan
+    checkpoints: Checkpoints
+    sink: MetricSink
+    reporter: Reporter
+    devices: Devices
+    hooks: Sequence[Hook]
+    guard: Guard
+    on_rollback: Callable[[int, str], None]
+
+    def __post_init__(self) -> None:
+        self.good = GoodStates(self.checkpoints.own_folder / "good", self.plan.good_states)
+        self.progress = _Progress()
+        self.started = self.last_line = time.monotonic()
+        self.started_at_samples = self.trainable.samples_seen
+        self.saved_at_samples = -1
+
+    def start(self) -> None:
+        """What comes before the first step of a training that begins: the hooks that want it, and a state to come back to."""
+        values: dict[str, float] = {}
+        for hook in self.hooks:
+            if hook.at_start:
+                with _random_state_preserved():
+                    values |= hook.run()
+        if values:
+            self.progress.reported_until = self.trainable.samples_seen
+            self.progress.values = values
+            self.guard.judge(values)
+            if self.devices.is_main:
+                self.sink.metrics(self.trainable.samples_seen, values)
+        self.save(is_due=True)
+
+    def save(self, *, is_due: bool = False) -> None:
+        """Checkpoint now, unless that has been done, or the last steps were bad: a bad state is nothing to come back to.
+
+        is_due: not because of a signal or the clock, which must not decide what a roll-back finds.
+        """
+        samples = self.trainable.samples_seen
+        if samples == self.saved_at_samples or self.progress.skipped_in_a_row:
+            return
+        if self.devices.is_main:
+            path = self.checkpoints.save(samples, self._payload())
+            if is_due and self.guard.is_clean:
+                self.good.add(path)
+        self.saved_at_samples = samples
+        self.devices.wait()
+
+    def _payload(self) -> dict[str, Any]:
+        return {
+            "state": self.trainable.state_dict(),
+            "random": global_random_state(),
+            "progress": self.progress.state_dict(),
+            "guard": self.guard.state_dict(),
+        }
+
+    def restore(self, payload: dict[str, Any], *, keep_progress: bool = False) -> None:
+        self.trainable.load_state_dict(payload["state"])
+        # The state is that of rank 0. The others go on with generators of their own, so bit-equality is promised for one process.
+        if self.devices.is_main:
+            set_global_random_state(payload["random"])
+        if not keep_progress:
+            self.progress = _Progress(**payload["progress"])
+            self.guard.load_state_dict(payload["guard"])
+            if self.devices.is_main:
+                # States written after this checkpoint by a process that died will come again.
+                self.good.drop_after(payload["samples"])
+        self.started, self.started_at_samples = time.monotonic(), self.trainable.samples_seen
+        self.saved_at_samples = self.trainable.samples_seen
+
+    def until_done(self, is_terminated: Callable[[], bool]) -> Outcome:
+        while self.trainable.samples_seen < self.plan.total_samples:
+            before = self.trainable.samples_seen
+            self.progress.add(self.trainable.step())
+            if self.progress.skipped_in_a_row >= self.plan.skips_before_rollback:
+                self._roll_back(f"{self.progress.skipped_in_a_row} steps in a row had a loss or gradient that is not finite")
+                continue
+            collapse = self._report(before)
+            if self.devices.any(collapse is not None):
+                self._roll_back(collapse or "another process found a collapse")
+                continue
+            self._print_progress()
+            if self._crossed(self.plan.checkpoint_every_samples, before):
+                self.save(is_due=True)
+            if self.devices.any(is_terminated()):
+                self.save()
+                self.reporter.log(f"terminated after {self.trainable.samples_seen:,} {self.plan.what}; the same command again continues from here")
+                raise SystemExit(TERMINATED)
+            if self.devices.any(self._is_out_of_time()):
+                break
+        self.save()
+        finished = self.trainable.samples_seen >= self.plan.total_samples
+        progress = self.progress
+        return Outcome(self.trainable.samples_seen, finished, progress.skipped_steps, progress.rollbacks, progress.values, tuple(progress.reasons))
+
+    def _report(self, before: int) -> str | None:
+        """Report what is due. Returns why the guard finds a collapse in it, if it does."""
+        samples = self.trainable.samples_seen
+        is_last = samples >= self.plan.total_samples
+        values: dict[str, float] = {}
+        if (is_last or self._crossed(self.plan.report_every_samples, before)) and self.progress.steps:
+            values = self.progress.take_means()
+        for hook in self.hooks:
+            if is_last or self._crossed(hook.every_samples, before):
+                with _random_state_preserved():
+                    values |= hook.run()
+        if not values:
+            return None
+        collapse = self.guard.judge(values)
+        # After a roll-back the same numbers of samples come again; a series of metrics goes only forward.
+        if samples <= self.progress.reported_until:
+            return collapse
+        self.progress.reported_until = samples
+        self.progress.values = self.progress.values | values
+        trouble = {"skipped_steps": float(self.progress.skipped_steps), "rollbacks": float(self.progress.rollbacks)}
+        if self.devices.is_main:
+            self.sink.metrics(samples, {**values, **trouble, "samples_per_second": self._rate()})
+        return collapse
+
+    def _roll_back(self, reason: str) -> None:
+        self.progress.rollbacks += 1
+        rollbacks, what = self.progress.rollbacks, self.plan.what
+        where = f"after {self.trainable.samples_seen:,} {what}: {reason}"
+        self.progress.reasons.append(where)
+        if self.devices.is_main:
+            self.on_rollback(rollbacks, where)
+        if rollbacks > self.plan.rollbacks_before_failure:
+            raise TrainingError(f"{where}, also after {rollbacks - 1} roll-backs; lower the learning rate, or look for extreme values in the inputs")
+        payload = self._state_to_come_back_to()
+        self.restore(payload, keep_progress=True)
+        self.progress.skipped_in_a_row = 0
+        self.progress.sums, self.progress.steps = dict(payload["progress"]["sums"]), payload["progress"]["steps"]
+        self.guard.forget_windows()
+        self.trainable.reseed(rollbacks)
+        if self.plan.good_states:
+            self._forget_the_abandoned_way()
+        self.reporter.log(f"WARNING: {where}; rolled back to {self.trainable.samples_seen:,} {what} (roll-back {rollbacks}), data in another order")
+
+    def _state_to_come_back_to(self) -> dict[str, Any]:
+        """The newest good state. It is used up: a second collapse before another state has proved good goes further back."""
+        payload = self.good.newest()
+        self.devices.wait()
+        if payload is None:
+            payload = self.checkpoints.latest()
+        elif self.devices.is_main:
+            self.good.use_up(payload["samples"])
+        assert payload is not None, "the loop writes a checkpoint before its first step"
+        return payload
+
+    def _forget_the_abandoned_way(self) -> None:
+        """Checkpoints of the way that was left are removed and the new one's beginning is saved, so that a resume takes the new one."""
+        if self.devices.is_main:
+            self.checkpoints.drop_after(self.trainable.samples_seen)
+            self.checkpoints.save(self.trainable.samples_seen, self._payload())
+        self.devices.wait()
+
+    def _crossed(self, every: int, before: int) -> bool:
+        return before // every != self.trainable.samples_seen // every
+
+    def _rate(self) -> float:
+        return (self.trainable.samples_seen - self.started_at_samples) / max(1e-9, time.monotonic() - self.started)
+
+    def _print_progress(self) -> None:
+        now = time.monotonic()
+        if now - self.last_line < self.plan.progress_every_s or not self.devices.is_main:
+            return
+        self.last_line = now
+        left = self.plan.total_samples - self.started_at_samples
+        line = progress_line(self.trainable.samples_seen - self.started_at_samples, left, now - self.started, self.plan.what)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in self.progress.values.items() if name.endswith("loss"))
+        self.reporter.log(line + (f"; {shown}" if shown else ""))
+
+    def _is_out_of_time(self) -> bool:
+        return self.plan.max_seconds is not None and time.monotonic() - self.started >= self.plan.max_seconds
+
+
+@contextlib.contextmanager
+def _random_state_preserved() -> Iterator[None]:
+    state = global_random_state()
+    try:
+        yield
+    finally:
+        set_global_random_state(state)
+
+
+@contextlib.contextmanager
+def _sigterm_noted() -> Iterator[Callable[[], bool]]:
+    """While the block runs, SIGTERM only sets a flag. Outside the main thread signals cannot be caught, and the flag stays unset."""
+    noted: list[int] = []
+    try:
+        previous = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(noted)
+    finally:
+        signal.signal(signal.SIGTERM, previous)

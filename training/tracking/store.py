@@ -1,0 +1,120 @@
+"""Where MLflow keeps its records, and the one place that imports it.
+
+mlflow takes a second or two to import and several to make a new database, so nothing here does either before it is asked to.
+"""
+
+import importlib.util
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from training.tracking.journal import FolderLock
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+# Limits of MLflow 3 (mlflow/utils/validation.py).
+MAX_KEY_CHARACTERS = 250
+MAX_PARAM_CHARACTERS = 6000
+MAX_TAG_CHARACTERS = 8000
+MAX_DIGEST_CHARACTERS = 36
+
+_settings = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    # A server that is down must say so soon: trying again is the journal's business. Jitter would draw from the training's random numbers.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
+}
+
+
+def tracking_uri(state_dir: Path) -> str:
+    """MLFLOW_TRACKING_URI, or else the SQLite file `<state_dir>/mlflow/mlflow.db`."""
+    return os.environ.get(URI_VARIABLE) or f"sqlite:///{(state_dir / 'mlflow' / 'mlflow.db').resolve()}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file behind a `sqlite:///` URI; None for a server."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def is_installed() -> bool:
+    """Whether mlflow can be imported, found out without importing it."""
+    return importlib.util.find_spec("mlflow") is not None
+
+
+def open_client(uri: str) -> Any:
+    """A `MlflowClient` for `uri`. A first use of a SQLite file makes the database, one process at a time."""
+    for name, value in _settings.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    # Making a database is none of the training's news.
+    for talker in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(talker).setLevel(logging.WARNING)
+    path = sqlite_path(uri)
+    if path is None:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(path.parent, "create.lock")
+    if not lock.acquire(timeout_s=120):
+        raise TimeoutError(f"{lock.path}: another process has been making the MLflow database for two minutes; end it and run again")
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+        return client
+    finally:
+        lock.release()
+
+
+def ensure_experiment(client: Any, name: str, uri: str) -> str:
+    """The id of the experiment `name`, made if need be, with artifacts beside a SQLite store and wherever a server puts them."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        path = sqlite_path(uri)
+        location = (path.parent / "artifacts" / name).as_uri() if path else None
+        return client.create_experiment(name, artifact_location=location)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return experiment.experiment_id
+
+
+def run_link(uri: str, experiment_id: str, run_id: str) -> str | None:
+    """The page of a run in the web interface; for a SQLite store only where FIGMENT_MLFLOW_URL says that one is served."""
+    address = uri if uri.startswith(("http://", "https://")) else os.environ.get("FIGMENT_MLFLOW_URL")
+    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if address else None
+
+
+def safe_key(name: str) -> str:
+    """`name` as MLflow takes it for metrics, params and tags: `uniqueness@1000` becomes `uniqueness_at_1000`."""
+    return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_"), flags=re.ASCII)[:MAX_KEY_CHARACTERS]
+
+
+def flat_params(config: Mapping[str, Any]) -> dict[str, str]:
+    """Nested settings as `a.b` → text, lists as JSON, cut to MLflow's limits; the journal keeps them whole."""
+    return {safe_key(key): _cut(_as_text(value), MAX_PARAM_CHARACTERS) for key, value in _leaves(config, "")}
+
+
+def safe_tags(values: Mapping[str, Any]) -> dict[str, str]:
+    """Tags cut to MLflow's limits."""
+    return {safe_key(key): _cut(str(value), MAX_TAG_CHARACTERS) for key, value in values.items()}
+
+
+def _leaves(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            yield from _leaves(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, default=str) if isinstance(value, list | tuple | dict) else str(value)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 4] + " ..."
