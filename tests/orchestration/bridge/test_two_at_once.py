@@ -115,7 +115,7 @@ REPETITIONS = pytest.mark.parametrize("repetitions", [3, pytest.param(25, marks=
 @pytest.fixture(scope="module")
 def slow_template(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     files = {"dvc.yaml": DVC_YAML, "slow.py": COMMAND, ".gitignore": "/.figment\n/.runs\n", ".dvcignore": "/.figment\n/.runs\n", ".runs/none": ""}
-    toy = build(tmp_path_factory.mktemp("template") / "slow", files, normalise=None)
+    toy = build(tmp_path_factory.mktemp("template") / "slow", files)
     settings(toy, 0)
     return toy
 
