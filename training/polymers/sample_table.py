@@ -1,7 +1,7 @@
-"""Read the samples of a molecule model: one Parquet table, split into groups that were made in the same way."""
+"""The samples of a molecule model: one Parquet table, read as groups that were made in the same way."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,30 @@ import pyarrow.parquet as pq
 REQUESTED = "requested_"
 _REQUIRED = ("index", "mode", "temperature", "smiles", "finished")
 
+# Wanted properties by name, in the units of the dataset; {} wants none.
+Request = Mapping[str, float]
+
 
 class SampleTableError(Exception):
     """The samples cannot be read, or lack a column that judging them needs."""
+
+
+@dataclass(frozen=True)
+class SampledMolecule:
+    """smiles: as written, valid or not. finished: whether the model ended it; otherwise the room ran out."""
+
+    smiles: str
+    finished: bool
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """A molecule and how it was made. mode: `unconditional`, or `conditional` where something was requested."""
+
+    mode: str
+    temperature: float
+    molecule: SampledMolecule
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -36,6 +57,23 @@ class SampleGroup:
     def name(self) -> str:
         """Such as `conditional_t0.8`: opens the names of this group's metrics."""
         return f"{self.mode}_t{self.temperature:g}"
+
+
+def write_samples(rows: Sequence[SampleRow], path: Path, *, units: Mapping[str, str]) -> None:
+    """The table of `rows`, with the same bytes for the same rows. units: by name, of every property that could be requested; may be empty."""
+    columns = {
+        "index": pa.array(range(len(rows)), pa.int64()),
+        "mode": pa.array([row.mode for row in rows], pa.string()),
+        "temperature": pa.array([row.temperature for row in rows], pa.float64()),
+        "smiles": pa.array([row.molecule.smiles for row in rows], pa.string()),
+        "finished": pa.array([row.molecule.finished for row in rows], pa.bool_()),
+    }
+    fields = [pa.field(name, array.type) for name, array in columns.items()]
+    for name, unit in units.items():
+        columns[REQUESTED + name] = pa.array([row.request.get(name) for row in rows], pa.float64())
+        fields.append(pa.field(REQUESTED + name, pa.float64(), metadata={"unit": unit} if unit else None))
+    table = pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
+    pq.write_table(table, path, compression="zstd", row_group_size=65_536)
 
 
 def read_sample_groups(path: Path) -> list[SampleGroup]:
