@@ -56,6 +56,22 @@ class Estimate:
     high: float = math.nan
 
 
+@dataclass(frozen=True)
+class Spread:
+    """The mean of a number over several draws of the same samples, and its standard deviation over them (NaN of one)."""
+
+    value: float
+    sd: float
+
+
+Number = float | Rate | Estimate | Spread
+
+
+def value_of(number: Number) -> float:
+    """The number without what qualifies it."""
+    return number if isinstance(number, int | float) else number.value
+
+
 def wilson_interval(successes: int, trials: int, *, z: float = Z_95) -> tuple[float, float]:
     """The Wilson score interval of a rate, in [0, 1]; (NaN, NaN) without a trial. Source: Wilson 1927, J. Am. Stat. Assoc. 22:209."""
     if trials == 0:
