@@ -90,10 +90,12 @@ def judge_images(
     sweep: what the sets differ by, for whose numbers the report draws curves. state_dir: features of the real images are kept there, so that
     they are made once for each dataset and extractor.
     """
+    # Reals are shown to the extractor at the fakes' resolution: detail that no fake can have would only measure that.
     resolution = next(iter(sets.values())).resolution
     everything = ImageShards(dataset, resolution=resolution)
     reals: ImageSource = choose(everything, config.most_reals or len(everything), config.seed, "reals of the report")
     which = "all" if reals is everything else f"{len(reals)} chosen with seed {config.seed}"
+    # What decides the reals' features is in the cache's key: which images, at which size; the extractor adds itself.
     cache = FeatureCache(state_dir / "image_features", f"{content_id(dataset)} at {resolution} px", which, reporter.log)
     with open_devices() as devices:
         comparison = compare_sets(
@@ -105,6 +107,7 @@ def judge_images(
             cache=cache,
             told=lambda name: reporter.log(f"{stage}: judging {name}"),
         )
+    # From here on nothing is computed: numbers become names, sentences, pictures and a check.
     numbers = image_numbers(comparison)
     titles = {name: f"{sweep.letter} = {sweep.values[name]:g}" if sweep else escape(name) for name in sets}
     facts = [f"Images of {resolution} px, compared with {len(reals):,} of the {len(everything):,} in {escape(dataset.name)}."]

@@ -83,6 +83,7 @@ def score_distribution(
 
     training: canonical SMILES the model was trained on. uniqueness_at: the k of unique@k. compare_at_most: bound of `compared`.
     """
+    # Similarities cost the product of both sides, so a bounded number of valid molecules enters them, in the order they were made.
     compared = reading.valid[:compare_at_most]
     different = list(dict.fromkeys(compared))
     place = {smiles: index for index, smiles in enumerate(different)}

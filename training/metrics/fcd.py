@@ -43,6 +43,7 @@ def chemnet_activations(smiles: Sequence[str]) -> numpy.ndarray:
 
     network = fcd_torch.FCD(device="cpu", n_jobs=1, canonize=False).model
     encoded = SmilesDataset(list(smiles), canonize=False)
+    # The network takes one-hot characters, channels first.
     with _one_thread(torch), torch.inference_mode():
         batches = [
             network(_batch(encoded, start, min(start + _BATCH_MOLECULES, len(smiles))).transpose(1, 2)).numpy()

@@ -57,9 +57,11 @@ def fit_surrogate(
         raise TooFewValuesError(
             f"{len(values)} training and {len(test_values)} held-out values of {name} are too few, at least {MINIMUM_VALUES} and 2 are needed"
         )
+    # Neighbours in a table are alike, so the fifth that chooses the strength is drawn from all of it.
     order = numpy.random.default_rng(seed).permutation(len(values))
     features, values = features[order], values[order]
     weights, offset = _Spectrum(features, values).solve(_choose_strength(features, values))
+    # What the predictor is worth, on molecules it has not seen: every score that rests on it carries this.
     predicted = test_features @ weights + offset
     quality = r_squared_estimate(test_values, predicted, rounds=rounds, seed=seed)
     return Surrogate(name, unit, len(values), quality, weights, offset)

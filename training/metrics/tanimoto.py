@@ -56,6 +56,7 @@ def _similarity_sums(fingerprints: numpy.ndarray, groups: numpy.ndarray, powers:
     membership = numpy.eye(JACKKNIFE_GROUPS, dtype=numpy.float32)[groups]
     sums = {power: numpy.zeros((n, JACKKNIFE_GROUPS)) for power in powers}
     blocks = list(_blocks(fingerprints))
+    # The matrix is symmetric: each block above the diagonal serves its rows, and turned over those of the block below.
     for index, (row_start, rows, row_bits) in enumerate(blocks):
         row_slice = slice(row_start, row_start + len(rows))
         for column_start, columns, column_bits in blocks[index:]:

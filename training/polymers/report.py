@@ -87,6 +87,7 @@ def judge_samples(config: MoleculeReportConfig, data: Path, reporter: Reporter, 
     for group in reporter.progress(groups, total=len(groups), what=stage):
         like = config.like(group.mode)
         scores.append(score_group(group, reals[like], known, surrogates[like], config))
+    # What a model can hope for: as many real molecules, judged in the same way.
     floors = _floors(scores, reals, config)
     text = report_markdown(title, scores, floors, reference_sizes={name: real.reference.size for name, real in reals.items()})
     return Report(

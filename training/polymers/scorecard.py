@@ -33,6 +33,7 @@ def molecule_numbers(scores: Iterable[GroupScores], floors: Mapping[str, Distrib
         for control in group.predicted:
             _add_control(numbers, f"{name}_{control.name}_predicted", control)
             numbers.add(f"{name}_{control.name}_predictor_r2", group.surrogates[control.name].r2)
+    # Real molecules of the training split are never new, so the floor has no novelty.
     for dataset, floor in floors.items():
         _add_distribution(numbers, f"real_{dataset}", floor)
     return numbers

@@ -52,6 +52,7 @@ class SinceLastReport:
 
 def since_last_report(numbers: Numbers, model: str, output_id: str, state_dir: Path) -> SinceLastReport | None:
     """Beside the newest report on `model` that has numbers of the same names; None where there is none. output_id: of the model judged now."""
+    # Reports on each content of the model have a folder of their own; several report stages may speak of one model, about other numbers.
     events = (last_event(folder, "report") for folder in (state_dir / "tracking" / model).glob("report-*"))
     shared = [event for event in events if event is not None and not numbers.values.keys().isdisjoint(event["metrics"])]
     if not shared:

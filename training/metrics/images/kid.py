@@ -63,6 +63,7 @@ def _from_whole(fakes: numpy.ndarray, reals: numpy.ndarray, picks: Picks) -> lis
     for row, pick in enumerate(picks):
         for mask, chosen in zip(masks, pick, strict=True):
             mask[row, chosen] = 1
+    # The three sums of the unbiased estimate (Gretton et al. 2012, eq. 3): across, and within each side without pairs of an image with itself.
     estimates = -2 / size**2 * _masked_sums(*sides, *masks)
     for side, mask in zip(sides, masks, strict=True):
         with_oneself = mask @ _kernel((side**2).sum(axis=1), side.shape[1])

@@ -102,8 +102,10 @@ def score_images(
     if most_reals is not None and most_reals < len(reals):
         reals = choose(reals, most_reals, settings.seed)
         images = f"{most_reals} chosen with seed {settings.seed}"
+    # Without the dataset's id nobody could tell whose features a kept file holds.
     cache = FeatureCache(cache_dir, reals_id, images, note) if cache_dir is not None and reals_id is not None else None
     scores = ImageScores(extractor, len(fakes), len(reals))
+    # The extractor is by far the dearest: it runs only where a number needs it, once over each side.
     if set(metrics) & {"fd", "fd_infinity", "kid", "prdc"}:
         fake_features = ImageFeatures.of(compute_features(fakes, extractor, settings.batch_images))
         scores = compare_features(fake_features, real_image_features(reals, extractor, settings, cache), metrics, extractor, settings)
@@ -146,12 +148,15 @@ def compare_features(
     """
     fewest, seed = min(len(fakes.values), len(reals.values)), settings.seed
     distance = infinity = kernel = neighbours = None
+    # Frechet distance of two Gaussians: Heusel et al. 2017, arXiv:1706.08500, eq. 6.
     if "fd" in metrics and fakes.statistics is not None and reals.statistics is not None:
         distance = frechet.frechet_distance_of(fakes.statistics, reals.statistics)
+    # The same without the bias of few fakes: Chong and Forsyth 2020, arXiv:1911.07023.
     if "fd_infinity" in metrics and len(fakes.values) >= 2 * frechet.SMALLEST_FOR_INFINITY and reals.statistics is not None:
         infinity = frechet.frechet_distance_at_infinity(
             fakes.values, reals.statistics, smallest=frechet.SMALLEST_FOR_INFINITY, seed=derive_seed(seed, "infinity")
         )
+    # Each of the random choices has a seed of its own, so that leaving one metric out changes none of the others.
     if "kid" in metrics and fewest > 1:
         kernel = kernel_distance(
             fakes.values, reals.values, subsets=settings.kid_subsets, subset_size=settings.kid_subset_size, seed=derive_seed(seed, "kid")

@@ -98,7 +98,9 @@ def sample_tokens(
     device = model.token_embedding.weight.device
     steps = steps or model.shape.maximum_tokens - 1
     B = len(wanted)
+    # All random numbers are drawn beforehand, from (seed, index of the molecule): batches, and who leaves them early, change nothing.
     uniform = torch.stack([torch.rand(steps, generator=generator(settings.seed, "sample", first_index + row)) for row in range(B)]).to(device)
+    # The prefix with the wanted properties and <bos> fill the cache; from there on each step feeds one token.
     prefix = model.property_embedding(wanted.to(device), wanted_mask.to(device))
     cache = KeyValueCache(model.shape, B, capacity=steps + 1, device=device, dtype=prefix.dtype)
     written = torch.full((B, steps), PAD, device=device)
@@ -132,12 +134,14 @@ def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings) ->
     ordered, tokens = (logits / settings.temperature).sort(dim=-1, descending=True, stable=True)
     if settings.top_k:
         ordered[:, settings.top_k :] = float("-inf")
+    # Top-p, Holtzman et al. 2020, section 3.1: the smallest set of the likeliest whose probability reaches p.
     probabilities = ordered.softmax(dim=-1)
     cumulated = probabilities.cumsum(dim=-1)
     if settings.top_p < 1:
         # The token that crosses the line stays in.
         probabilities = torch.where(cumulated - probabilities < settings.top_p, probabilities, torch.zeros_like(probabilities))
         cumulated = probabilities.cumsum(dim=-1)
+    # The inverse of the cumulated distribution, over what is left of it.
     total = cumulated[:, -1:]
     chosen = torch.searchsorted(cumulated, uniform.unsqueeze(-1) * total, right=True)
     # Rounding may carry the search past the last token that has any probability.
