@@ -39,17 +39,8 @@ def image_numbers(comparison: Comparison) -> Numbers:
 
 def report_markdown(title: str, comparison: Comparison, titles: Mapping[str, str], facts: Sequence[str]) -> str:
     """The report without its pictures. titles: of the sets, by name. facts: sentences about what was compared. Both escaped already."""
-    extractor = comparison.floor.extractor
-    return "\n".join(
-        [
-            f"# {title}\n",
-            *(f"{fact}\n" for fact in facts),
-            _same_n_section(comparison, titles),
-            _whole_section(comparison, titles),
-            _memorisation_section(comparison, titles),
-            _definitions(extractor),
-        ]
-    )
+    tables = [*_same_n_section(comparison, titles), *_whole_section(comparison, titles), *_memorisation_section(comparison, titles)]
+    return "\n".join([f"# {title}\n", *(f"{fact}\n" for fact in facts), *tables, *_definitions(comparison.floor.extractor)])
 
 
 def curves_beside_floor(sets: Sequence[str], numbers: Numbers, extractor: FeatureExtractor) -> dict[str, Lines]:
@@ -85,7 +76,7 @@ def _add_memorisation(numbers: Numbers, judged: SetScores) -> None:
         numbers.add(f"{name}_of_reals", real)
 
 
-def _same_n_section(comparison: Comparison, titles: Mapping[str, str]) -> str:
+def _same_n_section(comparison: Comparison, titles: Mapping[str, str]) -> list[str]:
     """The table that may be read against its last row."""
     extractor, levels = comparison.floor.extractor, list(comparison.floor.swd.levels) if comparison.floor.swd else []
     header = ["images", frechet_title(extractor), f"{kernel_title(extractor)} × 10³", "SWD × 10³", *(f"at {side} px" for side in levels), "MS-SSIM"]
@@ -93,15 +84,13 @@ def _same_n_section(comparison: Comparison, titles: Mapping[str, str]) -> str:
     rows = [_row(titles[judged.name], judged.same_n, levels) for judged in comparison.sets]
     rows.append(_row("*real images (floor)*", comparison.floor, levels))
     count = comparison.floor.fakes
-    return "\n".join(
-        [
-            "## Beside the floor\n",
-            table(header, rows),
-            f"{count:,} images of each set against {count:,} real ones. The last row is {count:,} other real images judged in the same way: what a",
-            "generator can hope for with so many images. Its MS-SSIM tells how alike real images are to each other; a set far above it repeats",
-            "itself.\n",
-        ]
-    )
+    return [
+        "## Beside the floor\n",
+        table(header, rows),
+        f"{count:,} images of each set against {count:,} real ones. The last row is {count:,} other real images judged in the same way: what a",
+        "generator can hope for with so many images. Its MS-SSIM tells how alike real images are to each other; a set far above it repeats",
+        "itself.\n",
+    ]
 
 
 def _row(title: str, scores: ImageScores, levels: Sequence[int]) -> list[str]:
@@ -110,7 +99,7 @@ def _row(title: str, scores: ImageScores, levels: Sequence[int]) -> list[str]:
     return [title, cell(scores.frechet), _kid_cell(scores), *map(cell, distances), cell(scores.ms_ssim), *_prdc_cells(scores)]
 
 
-def _whole_section(comparison: Comparison, titles: Mapping[str, str]) -> str:
+def _whole_section(comparison: Comparison, titles: Mapping[str, str]) -> list[str]:
     extractor = comparison.floor.extractor
     distance = frechet_title(extractor)
     header = ["images", "of them", "reals", distance, f"{distance} at ∞", f"{kernel_title(extractor)} × 10³", "precision", "recall"]
@@ -121,49 +110,41 @@ def _whole_section(comparison: Comparison, titles: Mapping[str, str]) -> str:
         counts = [titles[judged.name], f"{scores.fakes:,}", f"{scores.reals:,}"]
         distances = [cell(scores.frechet), cell(scores.frechet_infinity), _kid_cell(scores)]
         rows.append([*counts, *distances, *_prdc_cells(scores), *_prdc_cells(scores, k=3)[:2]])
-    return "\n".join(["## With all images\n", table(header, rows)])
+    return ["## With all images\n", table(header, rows)]
 
 
-def _memorisation_section(comparison: Comparison, titles: Mapping[str, str]) -> str:
+def _memorisation_section(comparison: Comparison, titles: Mapping[str, str]) -> list[str]:
     header = ["images", "authentic", *(f"{percentile} % are nearer than" for percentile in PERCENTILES)]
-    rows = [
-        [
-            titles[judged.name],
-            cell(judged.memorisation.authentic),
-            *(cell(fake) for fake, _ in judged.memorisation.percentiles().values()),
-        ]
-        for judged in comparison.sets
-    ]
+    rows = []
+    for judged in comparison.sets:
+        found = judged.memorisation
+        rows.append([titles[judged.name], cell(found.authentic), *(cell(fake) for fake, _ in found.percentiles().values())])
     reals = comparison.sets[0].memorisation.percentiles()
     rows.append(["*training images among themselves*", ABSENT, *(cell(real) for _, real in reals.values())])
-    return "\n".join(
-        [
-            "## Copies of training images\n",
-            table(header, rows),
-            "Distances from an image to the nearest training image, in the extractor's features. Rows far below the last one speak of copies, and so",
-            "does a low share of authentic images: those farther from their nearest training image than that one is from its own nearest (about a",
-            "half when nothing is copied).\n",
-        ]
-    )
+    return [
+        "## Copies of training images\n",
+        table(header, rows),
+        "Distances from an image to the nearest training image, in the extractor's features. Rows far below the last one speak of copies, and so",
+        "does a low share of authentic images: those farther from their nearest training image than that one is from its own nearest (about a",
+        "half when nothing is copied).\n",
+    ]
 
 
-def _definitions(extractor: FeatureExtractor) -> str:
+def _definitions(extractor: FeatureExtractor) -> list[str]:
     seen = f"{extractor.input.side_px} px ({escape(extractor.input.resize)})" if extractor.input.side_px else "their own size"
     weights = f", weights {extractor.sha256[:16]}…" if extractor.sha256 else ""
     is_fid = is_reference_inception(extractor)
     warning = "" if is_fid else " This is not FID, which only the reference Inception network gives, and compares with no published number."
-    return "\n".join(
-        [
-            "## What the numbers are\n",
-            f"{frechet_title(extractor)}, {kernel_title(extractor)}, precision, recall, density and coverage are made from features of",
-            f"{escape(extractor.name)} version {escape(extractor.version)}{weights}, which sees images at {seen}.{warning}",
-            "At ∞: read at infinitely many fakes (Chong and Forsyth 2020), from 10,000 on.",
-            f"{kernel_title(extractor)}: mean of the unbiased estimate over random subsets, ± their standard deviation; may be below zero.",
-            "Precision, recall, density, coverage: k = 5 (Naeem et al. 2020); k = 3 as Kynkäänniemi et al. 2019.",
-            "SWD: sliced Wasserstein distance of 7 × 7 patches in a Laplacian pyramid (Karras et al. 2018), mean over its levels.",
-            "MS-SSIM: mean over random pairs of images of one set. In brackets: 95 % interval (Wilson for rates, bootstrap for MS-SSIM).\n",
-        ]
-    )
+    return [
+        "## What the numbers are\n",
+        f"{frechet_title(extractor)}, {kernel_title(extractor)}, precision, recall, density and coverage are made from features of",
+        f"{escape(extractor.name)} version {escape(extractor.version)}{weights}, which sees images at {seen}.{warning}",
+        "At ∞: read at infinitely many fakes (Chong and Forsyth 2020), from 10,000 on.",
+        f"{kernel_title(extractor)}: mean of the unbiased estimate over random subsets, ± their standard deviation; may be below zero.",
+        "Precision, recall, density, coverage: k = 5 (Naeem et al. 2020); k = 3 as Kynkäänniemi et al. 2019.",
+        "SWD: sliced Wasserstein distance of 7 × 7 patches in a Laplacian pyramid (Karras et al. 2018), mean over its levels.",
+        "MS-SSIM: mean over random pairs of images of one set. In brackets: 95 % interval (Wilson for rates, bootstrap for MS-SSIM).\n",
+    ]
 
 
 def _kid_cell(scores: ImageScores) -> str:

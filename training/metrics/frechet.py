@@ -11,10 +11,6 @@ import numpy
 SMALLEST_FOR_INFINITY, POINTS_FOR_INFINITY = 5000, 15
 
 
-class TooFewSamplesError(ValueError):
-    """A covariance needs at least two samples on each side."""
-
-
 @dataclass(frozen=True)
 class GaussianStatistics:
     """Mean and covariance C over n - 1, in float64; C is held whole with more than D samples, and as the samples X with C = X^T X otherwise.
@@ -42,10 +38,10 @@ class GaussianStatistics:
 
 
 def gaussian_statistics(features: numpy.ndarray) -> GaussianStatistics:
-    """Of features [n, D]; TooFewSamplesError for fewer than two."""
+    """Of features [n, D]; ValueError for fewer than two."""
     n, dimension = features.shape
     if n < 2:
-        raise TooFewSamplesError(f"the Frechet distance needs at least 2 samples on each side, found {n}")
+        raise ValueError(f"the Frechet distance needs at least 2 samples on each side, found {n}")
     features = features.astype(numpy.float64)
     mean = features.mean(axis=0)
     centred = (features - mean) / numpy.sqrt(n - 1)
@@ -78,12 +74,12 @@ def frechet_distance_at_infinity(
 ) -> float:
     """What the distance of features one [N, D] from `other` would be with infinitely many of the first: N counts no more, that of `other` still does.
 
-    A line through the distances of random subsets of `smallest` … N over 1 / size, read at 0. TooFewSamplesError for N < 2 * smallest: over a
+    A line through the distances of random subsets of `smallest` … N over 1 / size, read at 0. ValueError for N < 2 * smallest: over a
     shorter range, and with fewer samples than features, the distances do not lie on a line.
     Source: Chong and Forsyth 2020, arXiv:1911.07023.
     """
     if len(one) < 2 * smallest:
-        raise TooFewSamplesError(f"reading the Frechet distance at infinity needs at least {2 * smallest} samples, found {len(one)}")
+        raise ValueError(f"reading the Frechet distance at infinity needs at least {2 * smallest} samples, found {len(one)}")
     random = numpy.random.default_rng(seed)
     sizes = numpy.linspace(smallest, len(one), points).round().astype(int)
     distances = [frechet_distance_of(gaussian_statistics(one[random.choice(len(one), size, replace=False)]), other) for size in sizes]

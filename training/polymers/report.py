@@ -62,19 +62,13 @@ class MoleculeReportConfig(ScoringConfig):
         return self.unconditional_like if mode == "unconditional" else self.conditional_like
 
 
-class EmptySamplesError(Exception):
-    """There is no sample to judge."""
-
-
 # What may be wrong with what a report on molecules reads, each with a message that says all there is to say.
-EXPECTED = (SampleTableError, MoleculeTableError, EmptySamplesError, TrackingError)
+EXPECTED = (SampleTableError, MoleculeTableError, TrackingError)
 
 
 def judge_samples(config: MoleculeReportConfig, data: Path, reporter: Reporter, *, stage: str, model: str, samples: str, title: str) -> Report:
     """The report `stage` on what the stage `samples` drew from `model`, beside the real molecules below `data`."""
     groups = read_sample_groups(data / samples / "samples.parquet")
-    if not groups:
-        raise EmptySamplesError(f"{data / samples}: no sample in samples.parquet; sample again: figment materialize {samples}")
     if config.with_fcd and (reason := fcd.missing_reason()):
         reporter.log(f"{stage}: {fcd.FCD_KEY} is left out: {reason}")
         config = replace(config, with_fcd=False)

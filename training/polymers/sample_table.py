@@ -1,6 +1,5 @@
 """The samples of a molecule model: one Parquet table, read as groups that were made in the same way."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,15 +76,17 @@ def write_samples(rows: Sequence[SampleRow], path: Path, *, units: Mapping[str, 
 
 
 def read_sample_groups(path: Path) -> list[SampleGroup]:
-    """The groups of the table at `path`, ordered by mode (unconditional first) and falling temperature.
+    """The groups of the table at `path`, ordered by mode (unconditional first) and falling temperature; at least one.
 
-    Raises SampleTableError naming the file and the columns it has.
+    Raises SampleTableError naming the file, what it has and the remedy.
     """
     table = _read(path)
     requested_names = [name for name in table.column_names if name.startswith(REQUESTED)]
     modes, temperatures = table["mode"].to_pylist(), table["temperature"].to_pylist()
     if None in modes or None in temperatures:
         raise SampleTableError(f"{path}: a sample has no mode or no temperature; sample again: figment materialize {path.parent.name}")
+    if not modes:
+        raise SampleTableError(f"{path}: no sample in it; sample again: figment materialize {path.parent.name}")
     keys = sorted(set(zip(modes, temperatures, strict=True)), key=lambda key: (key[0] != "unconditional", key[0], -key[1]))
     return [_group(table, mode, temperature, requested_names) for mode, temperature in keys]
 
@@ -107,7 +108,7 @@ def _read(path: Path) -> pa.Table:
 
 def _group(table: pa.Table, mode: str, temperature: float, requested_names: list[str]) -> SampleGroup:
     rows = table.filter(pc.and_(pc.equal(table["mode"], mode), pc.equal(table["temperature"], temperature)))
-    requested = {name.removeprefix(REQUESTED): _as_floats(rows[name]) for name in requested_names}
+    requested = {name.removeprefix(REQUESTED): rows[name].cast(pa.float64()).to_numpy() for name in requested_names}
     return SampleGroup(
         mode=mode,
         temperature=temperature,
@@ -115,7 +116,3 @@ def _group(table: pa.Table, mode: str, temperature: float, requested_names: list
         finished=sum(bool(finished) for finished in rows["finished"].to_pylist()),
         requested={name: values for name, values in requested.items() if numpy.isfinite(values).any()},
     )
-
-
-def _as_floats(column: pa.ChunkedArray) -> numpy.ndarray:
-    return numpy.array([math.nan if value is None else value for value in column.to_pylist()], dtype=numpy.float64)

@@ -43,10 +43,8 @@ def report_markdown(
     title: str, scores: Sequence[GroupScores], floors: Mapping[str, DistributionScores], *, reference_sizes: Mapping[str, int]
 ) -> str:
     """The report without its pictures. reference_sizes: by dataset, the real held-out molecules that were compared with."""
-    parts = [f"# {title}\n", _distribution_section(scores, floors, reference_sizes)]
-    parts += [_control_section(group) for group in scores if group.obtained or group.not_judged]
-    parts.append(_rejection_section(scores))
-    return "\n".join(parts)
+    controls = [line for group in scores if group.obtained or group.not_judged for line in _control_section(group)]
+    return "\n".join([f"# {title}\n", *_distribution_section(scores, floors, reference_sizes), *controls, *_rejection_section(scores)])
 
 
 def _add_distribution(numbers: Numbers, prefix: str, scores: DistributionScores) -> None:
@@ -68,25 +66,23 @@ def _add_control(numbers: Numbers, prefix: str, control: PropertyControl) -> Non
     numbers.add(f"{prefix}_success_10pct", control.success)
 
 
-def _distribution_section(scores: Sequence[GroupScores], floors: Mapping[str, DistributionScores], reference_sizes: Mapping[str, int]) -> str:
+def _distribution_section(scores: Sequence[GroupScores], floors: Mapping[str, DistributionScores], reference_sizes: Mapping[str, int]) -> list[str]:
     ks = sorted({k for group in scores for k in group.distribution.uniqueness} | {k for floor in floors.values() for k in floor.uniqueness})
     header = ["samples", "valid", *(f"unique@{k:,}" for k in ks), "novel", "IntDiv", "IntDiv2", "SNN", "Scaf", "Frag", fcd.FCD_KEY, "compared"]
     rows = [_distribution_row(_group_title(group), group.distribution, ks) for group in scores]
     rows += [_distribution_row(f"*real {escape(dataset)} (floor)*", floor, ks, is_real=True) for dataset, floor in floors.items()]
     references = ", ".join(f"{size:,} of {escape(dataset)}" for dataset, size in reference_sizes.items())
-    return "\n".join(
-        [
-            "## Against real molecules\n",
-            table(header, rows),
-            f"Held-out molecules compared with: {references}. Definitions are those of MOSES. valid: of all generated. unique@k: different ones",
-            "among the first k valid. novel: different valid ones that are not in the training split. IntDiv, IntDiv2: internal diversity with",
-            "p = 1, 2. SNN: similarity to the nearest held-out molecule. Scaf, Frag: cosine of scaffold and fragment counts. From IntDiv on, numbers",
-            "are over the first valid molecules, as many as the column `compared` says. In brackets: 95 % interval (Wilson for rates, bootstrap for",
-            "SNN, grouped jackknife for IntDiv), then the denominator. The floor is as many real molecules of the training split, judged in the same",
-            "way: what a model can hope for.",
-            f"{fcd.FCD_KEY}: {escape(_fcd_sentence(scores))} It depends on the number compared and on its implementation.\n",
-        ]
-    )
+    return [
+        "## Against real molecules\n",
+        table(header, rows),
+        f"Held-out molecules compared with: {references}. Definitions are those of MOSES. valid: of all generated. unique@k: different ones",
+        "among the first k valid. novel: different valid ones that are not in the training split. IntDiv, IntDiv2: internal diversity with",
+        "p = 1, 2. SNN: similarity to the nearest held-out molecule. Scaf, Frag: cosine of scaffold and fragment counts. From IntDiv on, numbers",
+        "are over the first valid molecules, as many as the column `compared` says. In brackets: 95 % interval (Wilson for rates, bootstrap for",
+        "SNN, grouped jackknife for IntDiv), then the denominator. The floor is as many real molecules of the training split, judged in the same",
+        "way: what a model can hope for.",
+        f"{fcd.FCD_KEY}: {escape(_fcd_sentence(scores))} It depends on the number compared and on its implementation.\n",
+    ]
 
 
 def _distribution_row(title: str, scores: DistributionScores, ks: Sequence[int], *, is_real: bool = False) -> list[str]:
@@ -110,7 +106,7 @@ def _fcd_sentence(scores: Sequence[GroupScores]) -> str:
     return f"Fréchet ChemNet Distance of {fcd.implementation()}."
 
 
-def _control_section(group: GroupScores) -> str:
+def _control_section(group: GroupScores) -> list[str]:
     lines = [f"## Requested and obtained: {_group_title(group)}\n"]
     if group.obtained:
         header = ["property", "R²", "Pearson²", "shuffled R²", "MAE", "MAE/σ", "within 10 %", "coverage"]
@@ -128,7 +124,7 @@ def _control_section(group: GroupScores) -> str:
     if group.not_judged:
         names = ", ".join(escape(name) for name in group.not_judged)
         lines.append(f"Requested but not judged, because RDKit cannot recompute them and too few real molecules have them: {names}.\n")
-    return "\n".join(lines)
+    return lines
 
 
 def _control_row(title: str, control: PropertyControl) -> list[str]:
@@ -147,12 +143,12 @@ def _surrogate_sentence(surrogate: Surrogate) -> str:
     )
 
 
-def _rejection_section(scores: Sequence[GroupScores]) -> str:
+def _rejection_section(scores: Sequence[GroupScores]) -> list[str]:
     reasons = sorted({reason for group in scores for reason in group.reading.rejected})
     rows = [
         [_group_title(group), *(f"{group.reading.rejected.get(reason, 0):,}" for reason in reasons), _cell_with_n(group.finished)] for group in scores
     ]
-    return "\n".join(["## What was not valid\n", table(["samples", *reasons, "ended by themselves"], rows)])
+    return ["## What was not valid\n", table(["samples", *reasons, "ended by themselves"], rows)]
 
 
 def _group_title(group: GroupScores) -> str:

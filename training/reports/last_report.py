@@ -47,7 +47,7 @@ class SinceLastReport:
         verdicts = {True: "beyond its interval", False: "within it", None: "has no interval"}
         changed = sorted((one for one in self.movements if one.before != one.now), key=lambda one: not one.is_beyond)
         rows = [[escape(one.name), cell(one.before), cell(one.now), verdicts[one.is_beyond]] for one in changed]
-        return f"{self.summary}.\n\n{table(['number', 'before', 'now', 'moved'], rows) if rows else ''}"
+        return f"{self.summary[0].upper()}{self.summary[1:]}.\n\n{table(['number', 'before', 'now', 'moved'], rows) if rows else ''}"
 
 
 def since_last_report(numbers: Numbers, model: str, output_id: str, state_dir: Path) -> SinceLastReport | None:

@@ -58,7 +58,10 @@ def test_what_is_written_is_read_again_with_units_and_the_same_bytes_twice(tmp_p
     assert group.requested["tpsa"][0] == 3.0 and math.isnan(group.requested["tpsa"][1])
 
 
-def test_a_file_that_cannot_be_read_or_lacks_a_column_says_what_to_do(samples):
+def test_a_file_that_cannot_be_read_or_lacks_rows_or_a_column_says_what_to_do(samples):
+    pq.write_table(pq.read_table(samples).slice(0, 0), samples)
+    with pytest.raises(SampleTableError, match="no sample in it; sample again: figment materialize polygpt_samples"):
+        read_sample_groups(samples)
     pq.write_table(pq.read_table(samples).drop_columns(["finished"]), samples)
     with pytest.raises(SampleTableError, match="no column finished; found index, mode, temperature, smiles"):
         read_sample_groups(samples)

@@ -79,14 +79,9 @@ def metric_name(extractor: FeatureExtractor) -> str:
     return f"{extractor.name}_{extractor.sha256[:8]}"
 
 
-def frechet_key(extractor: FeatureExtractor) -> str:
-    """`fid` for the reference Inception network and for nothing else; `fd_<extractor>` otherwise."""
-    return "fid" if is_reference_inception(extractor) else f"fd_{metric_name(extractor)}"
-
-
-def infinity_key(extractor: FeatureExtractor) -> str:
-    """Of the distance read at infinitely many fakes: `fid_infinity` or `fd_infinity_<extractor>`."""
-    return "fid_infinity" if is_reference_inception(extractor) else f"fd_infinity_{metric_name(extractor)}"
+def frechet_key(extractor: FeatureExtractor, infix: str = "") -> str:
+    """`fid` for the reference Inception network and nothing else; `fd_<extractor>` otherwise. infix: `_infinity`, read at infinitely many fakes."""
+    return f"fid{infix}" if is_reference_inception(extractor) else f"fd{infix}_{metric_name(extractor)}"
 
 
 def frechet_title(extractor: FeatureExtractor) -> str:

@@ -13,7 +13,7 @@ from stages.derived_seed import derive_seed
 from training.metrics import frechet
 from training.metrics.images import kid
 from training.metrics.images.feature_cache import FeatureCache, ImageFeatures
-from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, frechet_key, infinity_key, metric_name
+from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, frechet_key, metric_name
 from training.metrics.images.kid import KernelDistance, kernel_distance
 from training.metrics.images.ms_ssim import mean_pair_similarity
 from training.metrics.images.prdc import DEFAULT_K, Prdc, prdc
@@ -47,7 +47,7 @@ class ImageScores:
         who = metric_name(self.extractor)
         numbers: dict[str, Number | None] = {
             frechet_key(self.extractor): self.frechet,
-            infinity_key(self.extractor): self.frechet_infinity,
+            frechet_key(self.extractor, "_infinity"): self.frechet_infinity,
             "ms_ssim": self.ms_ssim,
         }
         if self.kid is not None:

@@ -167,7 +167,7 @@ def _run_stage(arguments: Namespace, reporter: Reporter) -> None:
         run_sampling(STAGE, sampler, config, arguments.data, reporter, units=units)
 
 
-def _run_by_hand(arguments: Namespace) -> None:
+def _run_by_hand(arguments: Namespace, _reporter: Reporter) -> None:
     with open_devices() as devices:
         model, tokenizer = PolyGPT.load(arguments.model, device=devices.device)
         try:
@@ -180,10 +180,7 @@ def _run_by_hand(arguments: Namespace) -> None:
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
-    if arguments.model is None:
-        _run_stage(arguments, reporter)
-    else:
-        _run_by_hand(arguments)
+    (_run_by_hand if arguments.model else _run_stage)(arguments, reporter)
 
 
 def _configure(parser: ArgumentParser) -> None:
