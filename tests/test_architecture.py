@@ -34,7 +34,7 @@ ONLY_IN = {
 # Slow to import: never when a module is loaded whose import opens the graph, the definitions or `figment status`.
 HEAVY = ("PIL", "av", "h5py", "lxml", "matplotlib", "mlflow", "pandas", "rdkit", "scipy", "scrapy", "sklearn", "torch", "transformers", "twisted")
 # Rooms that others on their floor may use. Every other folder of assets and training is a subject that no other subject imports.
-SHARED_ROOMS = {"assets": {"images", "downloads", "demo_sites"}, "training": {"loop", "tracking", "metrics", "gans"}}
+SHARED_ROOMS = {"assets": {"images", "downloads", "demo_sites"}, "training": {"loop", "tracking", "metrics", "reports", "gans"}}
 # Model folders share their family's own files, and ldm decodes with vae.
 FAMILIES = {"training/polymers", "training/words"}
 ALLOWED_BETWEEN_MODELS = {("training/polymers/ldm", "training/polymers/vae")}

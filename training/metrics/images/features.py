@@ -79,14 +79,9 @@ def metric_name(extractor: FeatureExtractor) -> str:
     return f"{extractor.name}_{extractor.sha256[:8]}"
 
 
-def frechet_key(extractor: FeatureExtractor) -> str:
-    """`fid` for the reference Inception network and for nothing else; `fd_<extractor>` otherwise."""
-    return "fid" if is_reference_inception(extractor) else f"fd_{metric_name(extractor)}"
-
-
-def infinity_key(extractor: FeatureExtractor) -> str:
-    """Of the distance read at infinitely many fakes: `fid_infinity` or `fd_infinity_<extractor>`."""
-    return "fid_infinity" if is_reference_inception(extractor) else f"fd_infinity_{metric_name(extractor)}"
+def frechet_key(extractor: FeatureExtractor, infix: str = "") -> str:
+    """`fid` for the reference Inception network and nothing else; `fd_<extractor>` otherwise. infix: `_infinity`, read at infinitely many fakes."""
+    return f"fid{infix}" if is_reference_inception(extractor) else f"fd{infix}_{metric_name(extractor)}"
 
 
 def frechet_title(extractor: FeatureExtractor) -> str:
@@ -115,15 +110,18 @@ def open_extractor(name: str, *, seed: int = 0, device: torch.device | str = "cp
     Raises FeatureExtractorError.
     """
     kind, colon, rest = name.partition(":")
+    # Our own two need no file.
     if name == "random":
         return RandomConvolutions(seed, device)
     if name == "pixels":
         return Pixels(device)
+    # Networks with a published name come from files that the user brings, and are recognised by content.
     if kind in ("inception", "dinov2") and rest:
         path = Path(rest)
         if not path.exists():
             raise FeatureExtractorError(f"{path}: no such file; extractor {name!r} needs the weights there (Figment ships none)")
         return InceptionFeatures(path, device) if kind == "inception" else _open_dinov2(path, device)
+    # Anything else with a colon is the user's code.
     if colon and rest and kind not in ("inception", "dinov2", "random", "pixels"):
         return _open_users(kind, rest)
     raise FeatureExtractorError(f"{name!r} is not a known extractor; expected random, pixels, inception:PATH, dinov2:PATH or module:function")

@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: gan)")
 Image = pytest.importorskip("PIL.Image", reason="pillow is not installed (extra: images)")
 
-from training.stylegan3.report_pictures import draw_pairs, draw_rows, draw_sweep
+from training.gans.report_pictures import draw_curves, draw_pairs, draw_rows
 
 
 def noise(count, *, side, channels=3, seed=0):
@@ -55,15 +55,16 @@ def test_pairs_stand_above_each_other_whatever_the_length_of_their_rows(tmp_path
     assert numpy.array_equal(found[148 + 68 : 148 + 132, 136:200], lower[2].transpose(1, 2, 0))
 
 
-def test_the_sweep_is_the_same_bytes_each_time_and_differs_when_a_number_does(tmp_path):
+def test_curves_are_the_same_bytes_each_time_and_differ_when_a_number_does(tmp_path):
     def drawn(name, value):
         curves = {"FD": {"FD": ([3.0, value], 1.0)}, "both": {"precision": ([0.1, 0.2], math.nan), "recall": ([math.nan, 0.2], 0.5)}}
-        draw_sweep([0.2, 0.8], curves, tmp_path / name)
+        draw_curves([0.2, 0.8], "ψ", curves, tmp_path / name)
         return (tmp_path / name).read_bytes()
 
     assert drawn("a.png", 2.0) == drawn("b.png", 2.0) != drawn("c.png", 2.5)
 
 
-def test_a_sweep_of_nothing_is_a_blank_picture(tmp_path):
-    draw_sweep([0.2], {}, tmp_path / "nothing.png")
-    assert (pixels(tmp_path / "nothing.png") == 255).all()
+def test_no_curve_at_all_is_a_picture_that_says_so(tmp_path):
+    draw_curves([0.2], "ψ", {}, tmp_path / "nothing.png")
+    found = pixels(tmp_path / "nothing.png")
+    assert found.shape == (80, 640, 3) and 0 < (found < 128).sum() < found.size / 10
