@@ -22,7 +22,7 @@ from assets.images.shard_memory import remembered_contents
 from formats import image_shards, png, stored_zip
 from formats.png import encode_png
 from formats.stored_zip import StoredZip
-from stages.code_text import code_of
+from stages.source_code import code_of
 
 # What `toc_images` let in is decoded again with no narrower limits: they are a matter of that stage.
 _LIMITS = DecodeLimits(max_bytes=1 << 31, max_pixels=MOST_PIXELS, max_frames=1 << 31, min_side_px=1)

@@ -19,8 +19,8 @@ import rdkit
 from assets.molecules import standardize
 from assets.molecules.standardize import Rules, Standardized
 from formats import descriptors
-from stages.code_text import code_of
 from stages.output_folder import write_file_atomically
+from stages.source_code import code_of
 
 _KEY_BYTES = 16
 _BATCHES_IN_MEMORY = 16

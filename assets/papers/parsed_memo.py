@@ -7,7 +7,6 @@ it, or with a damaged one, every page is read again and the same bytes come out.
 import dataclasses
 import hashlib
 import importlib.metadata
-import inspect
 import json
 import sys
 import unicodedata
@@ -22,9 +21,8 @@ import pyarrow as pa
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
 from stages.output_folder import sync, write_file_atomically
-from stages.run_key import code_fingerprint
+from stages.source_code import code_of, program_fingerprint
 
-_ASSETS = Path(__file__).resolve().parent.parent
 _LIBRARIES = ("lxml", "w3lib", "parsel", "pyyaml", "brotli")
 _SCHEMA = pa.schema([("key", pa.string()), ("parsed", pa.string())])
 _ENTRIES_PER_BATCH = 1_000
@@ -33,10 +31,7 @@ _ENTRIES_PER_BATCH = 1_000
 def version_of(name: str, read: PageObject) -> str:
     """Names everything that decides what the page object `name` says of a page: its code with all it imports, and the libraries it may use."""
     module = read.__module__
-    if module.partition(".")[0] == _ASSETS.name:
-        code = code_fingerprint(module, package=_ASSETS)
-    else:
-        code = hashlib.sha256(inspect.getsource(sys.modules[module]).encode()).hexdigest()
+    code = program_fingerprint(module) if module.partition(".")[0] == "assets" else code_of(sys.modules[module])
     facts = [name, code, f"python {sys.version_info[:2]}", f"unicode {unicodedata.unidata_version}", *map(_library, _LIBRARIES)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 

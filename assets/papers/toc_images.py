@@ -36,9 +36,8 @@ from stages.output_folder import OutputFolder, write_file_atomically
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
-from stages.run_key import code_fingerprint
+from stages.source_code import program_fingerprint
 
-_ASSETS = Path(__file__).resolve().parent.parent
 _KEPT_BYTES = 256 * 2**20
 _SHEET_COLUMNS, _SHEET_ROWS, _CELL_PX = 8, 3, 96
 
@@ -161,7 +160,7 @@ def _shards(images: Sequence[dict], images_per_shard: int) -> dict[int, list[dic
 
 def _recipe(limits: DecodeLimits) -> str:
     """Names everything that decides what a picture is found to be."""
-    facts = [code_fingerprint("assets.images.decoding", package=_ASSETS), repr(limits), PIL.__version__, numpy.__version__]
+    facts = [program_fingerprint("assets.images.decoding"), repr(limits), PIL.__version__, numpy.__version__]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 

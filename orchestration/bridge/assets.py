@@ -17,6 +17,7 @@ from orchestration.bridge.graph import GraphError, Stage
 from orchestration.bridge.materialize import Materialized, Request, StageCancelled, StageFailed, Surroundings, materialize
 from orchestration.bridge.meta import StageMeta, stage_meta
 from orchestration.bridge.mirror import as_json, asset_key, pointer_tags, report_outside_changes
+from orchestration.bridge.preludes import prepared
 from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import project_status
@@ -36,11 +37,12 @@ class StageConfig(dg.Config):
 
 
 def build_stage_assets(project: Project, run: StageRunner, *, door: str = "dagster") -> list[dg.AssetsDefinition]:
-    """The assets of every stage, with the code versions that hold at this moment.
+    """The assets of every artifact, with the code versions that hold at this moment.
 
     run: starts a command; the seam where a launcher decides how it reaches a processor.
     Raises GraphError when a stage's `meta.dagster` cannot be used.
     """
+    project = prepared(project)
     lock = project.lock()
     statuses = project_status(project)
     return [

@@ -24,11 +24,26 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 
 _one_at_a_time = threading.RLock()
 # How long to wait for other DVC commands. `dvc repro` blocks the inputs of a stage for as long as its command runs.
-_PATIENCE_S = 24 * 3600.0
+PATIENCE_S = 24 * 3600.0
 
 
 class DvcBusy(Exception):
     """Another DVC command holds what we need, for longer than we are willing to wait."""
+
+
+class DvcRefused(Exception):
+    """DVC did not do what it was asked, and says why."""
+
+
+@contextmanager
+def dvcs_words() -> Iterator[None]:
+    """Within the block, errors of DVC's own as DvcRefused, with all it says on one line."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except DvcException as error:
+        raise DvcRefused(f"DVC: {' '.join(str(error).split())}") from error
 
 
 class StageStore:
@@ -44,7 +59,7 @@ class StageStore:
         *,
         on_wait: Callable[[str], None] = lambda message: None,
         is_cancelled: Callable[[], bool] = lambda: False,
-        patience_s: float = _PATIENCE_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._root = root
         self._on_wait = on_wait

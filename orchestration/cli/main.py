@@ -25,7 +25,6 @@ VERBS = {
     "doctor": "compare files, DVC, Dagster and MLflow byte by byte, and mend what is safe to mend",
     "id": "print the id of a file or folder",
     "export": "copy the data of an artifact out of the project",
-    "deps": "write each stage's code and libraries into dvc.yaml",
     "preset": "take the settings of a preset into params.yaml",
     "up": "open Dagster and MLflow on this machine until Ctrl-C",
     "demo": "do the main job from end to end and show what came out",

@@ -27,7 +27,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
     from orchestration.runs.outcome import report_run, say
 
     project = open_project(root)
-    names = [project.graph[name].name for name in arguments.names] or scheduled_sources(project)
+    names = [project.graph.artifact(name).name for name in arguments.names] or scheduled_sources(project)
     if not names:
         raise CommandError("nightly: no stage in dvc.yaml has a `schedule` in meta.dagster; name a source")
     result = run_night(root, names, say=say)

@@ -19,7 +19,7 @@ from orchestration.bridge.cache import object_path
 from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared, open_project
 from orchestration.errors import CommandError, Exit
 from orchestration.nights.nightly import followers, run_night, tag_models
 from orchestration.records.mlflow_runs import MlflowUnreachableError
@@ -83,7 +83,7 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
 
     night: does the night's work and says whether all of it went well; the real thing when None.
     """
-    project = open_project(root)
+    project = open_prepared(root)
     _require_made(project)
     state = root / STATE
     edition = read_edition(state)
@@ -100,7 +100,7 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
             write_edition(edition, state)
     if not is_done:
         return Exit.DISAGREES
-    project = open_project(root)
+    project = open_prepared(root)
     after, statuses = take_snapshot(project), project_status(project)
     print_night(project, before, after, statuses)
     flagged = _tag(project)

@@ -44,6 +44,9 @@ def _beside_outputs(project: Project) -> Iterator[Path]:
     for folder in folders:
         if folder.is_dir():
             yield from (path for path in folder.iterdir() if is_temporary(path.name) and path not in declared)
+    # What a prelude writes lies among people's own files: only what is named after it can be its.
+    written = [project.root / path for prelude in project.graph.preludes.values() for path in prelude.writes]
+    yield from (path for place in written for path in place.parent.glob(f"{place.name}.*.tmp"))
 
 
 def _inside_outputs(project: Project, evidence: list[OutputEvidence]) -> Iterator[Path]:

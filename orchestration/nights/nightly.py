@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import project_status
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared, open_project
 from orchestration.errors import Exit
 from orchestration.nights.retractions import Flagged, flag_withdrawn
 from orchestration.runs.dagster_run import RunResult, run_plan
@@ -48,7 +48,7 @@ def follow_papers(root: Path) -> int:
     """Make again what is stale from `papers` on, trainings excepted, and tag the models; the exit code of `figment materialize`."""
     from orchestration.runs.outcome import report_run, say
 
-    project = open_project(root)
+    project = open_prepared(root)
     reach = ["papers", *followers(project, ["papers"])]
     statuses = project_status(project)
     due = tuple(name for name in reach if statuses[name].state != "fresh")

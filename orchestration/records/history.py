@@ -13,7 +13,7 @@ OUTSIDE = "dvc"
 
 @dataclasses.dataclass(frozen=True)
 class Making:
-    """One time an artifact was made or found to hold. at: Unix seconds or None; how: `ran`, `restored`, `recorded`, or `outside`.
+    """One time an artifact was made or found to hold. at: Unix seconds or None; how: `ran`, `restored`, or `outside`.
 
     For an artifact that DVC made alone, `at` is when its bytes first entered the cache of this machine.
     """

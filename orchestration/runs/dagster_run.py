@@ -31,7 +31,7 @@ _CHATTER = ("[pipes]", "Dependencies for step", "op '")
 
 @dataclasses.dataclass
 class StageResult:
-    """How one artifact fared. how: `ran`, `restored`, `recorded`, `fresh`, `failed`, `cancelled` or `not run`."""
+    """How one artifact fared. how: `ran`, `restored`, `fresh`, `failed`, `cancelled` or `not run`."""
 
     name: str
     how: str = "not run"

@@ -1,43 +1,9 @@
 """What decides a training, and so the name of its checkpoints."""
 
-from pathlib import Path
-
 import pytest
 
-from stages.run_key import code_fingerprint, run_key
-
-FILES = {
-    "__init__.py": '"""A package."""\n',
-    "program.py": "from toy.model import WIDTH\n\ndef main():\n    from toy.late import DEPTH\n    return WIDTH + DEPTH\n",
-    "model.py": '"""Docstring."""\nWIDTH = 3  # comment\n',
-    "late.py": "DEPTH = 2\n",
-    "stranger.py": "OTHER = 1\n",
-}
-
-
-@pytest.fixture
-def package(tmp_path) -> Path:
-    folder = tmp_path / "toy"
-    folder.mkdir()
-    for name, text in FILES.items():
-        (folder / name).write_text(text)
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "changes"),
-    [
-        ("model.py", '"""Other words."""\n\nWIDTH = 3\n', False),
-        ("model.py", "WIDTH = 4\n", True),
-        ("late.py", "DEPTH = 3\n", True),
-        ("stranger.py", "OTHER = 2\n", False),
-        ("program.py", FILES["program.py"] + "\nmain()\n", True),
-    ],
-)
-def test_code_counts_where_it_is_imported_and_comments_do_not(package, name, text, changes):
-    before = code_fingerprint("toy.program", package=package)
-    (package / name).write_text(text)
-    assert (code_fingerprint("toy.program", package=package) != before) is changes
+from stages.run_key import NOT_DECISIVE, run_key
+from stages.source_code import SourceTree
 
 
 def test_a_key_depends_on_stage_config_inputs_and_not_on_the_order_of_inputs():
@@ -48,16 +14,10 @@ def test_a_key_depends_on_stage_config_inputs_and_not_on_the_order_of_inputs():
     assert len({key(), key(stage="other"), key(config={"seed": 2}), key(inputs={"a": "1", "b": "3"})}) == 4
 
 
-def test_neither_tracking_nor_sampling_is_part_of_what_polygpt_learns():
-    from stages import run_key as module
-
-    seen = []
-    original = module._file
-    try:
-        module._file = lambda name, package: seen.append(name) or original(name, package)
-        code_fingerprint("training.polymers.gpt.train")
-    finally:
-        module._file = original
-    parsed = set(seen)
-    assert {"training.loop.loop", "training.polymers.gpt.losses", "training.polymers.smiles_tokenizer"} <= parsed
-    assert "training.polymers.gpt.sample" not in parsed
+@pytest.mark.parametrize("program", ["training.polymers.gpt.train", "training.stylegan3.train"])
+def test_neither_tracking_nor_reporting_nor_sampling_is_part_of_what_a_model_learns(project_root, program):
+    everything = SourceTree(project_root).closure(program)
+    decisive = set(SourceTree(project_root).closure(program, but=NOT_DECISIVE))
+    assert {"training/tracking/tracker.py", "stages/reporting.py", "stages/program.py"} <= set(everything) - decisive
+    assert {"training/loop/loop.py", "training/loop/checkpoint.py"} <= decisive
+    assert not [path for path in everything if path.endswith("/sample.py")]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from orchestration.bridge.dvc_repo import DvcBusy, StageStore, _WholeFiles
-from orchestration.bridge.materialize import _inputs
+from orchestration.bridge.inputs import inputs_of
 from tests.orchestration.bridge.test_process import wait_until
 from tests.orchestration.bridge.toy import Toy
 
@@ -20,21 +20,22 @@ def store_of(toy: Toy, **options) -> StageStore:
     return StageStore(toy.root, **options)
 
 
-def inputs_of(toy: Toy, name: str) -> dict[str, object]:
+def seen_by(toy: Toy, name: str) -> dict[str, object]:
+    """What the bridge sees of the stage's inputs."""
     project = toy.project()
-    return _inputs(project, project.graph[name])
+    return inputs_of(project, project.graph[name])
 
 
 @pytest.mark.parametrize("name", ["rows", "evens", "total", "report", "side"])
 def test_what_dvc_would_record_is_what_the_bridge_saw(toy: Toy, name: str) -> None:
     before = (toy.root / "dvc.lock").read_text()
 
-    assert store_of(toy).commit(name, made_from=inputs_of(toy, name)) == []
+    assert store_of(toy).commit(name, made_from=seen_by(toy, name)) == []
     assert (toy.root / "dvc.lock").read_text() == before
 
 
 def test_inputs_that_differ_are_named_and_nothing_is_recorded(toy: Toy) -> None:
-    seen = inputs_of(toy, "rows")
+    seen = seen_by(toy, "rows")
     toy.replace("raw/a.txt", "1", "7")
     toy.replace("params.yaml", "repeat: 1", "repeat: 2")
     toy.replace("dvc.yaml", "python -SB code/rows.py", "python -BS code/rows.py")
@@ -58,7 +59,7 @@ def test_who_reads_the_lock_while_stages_are_recorded_always_finds_all_of_it(toy
     reader = threading.Thread(target=read)
     reader.start()
     for name in ["rows", "side", "evens", "total"]:
-        assert store_of(toy).commit(name, made_from=inputs_of(toy, name)) == []
+        assert store_of(toy).commit(name, made_from=seen_by(toy, name)) == []
     is_done.set()
     reader.join()
     assert len(seen) > 100 and all(entries == whole for entries in seen)
@@ -66,7 +67,7 @@ def test_who_reads_the_lock_while_stages_are_recorded_always_finds_all_of_it(toy
 
 
 def test_a_dependency_added_meanwhile_is_a_difference(toy: Toy) -> None:
-    seen = inputs_of(toy, "total")
+    seen = seen_by(toy, "total")
     toy.replace("dvc.yaml", "[code/total.py, data/evens]", "[code/total.py, data/evens, raw]")
 
     assert store_of(toy).commit("total", made_from=seen) == ["raw"]

@@ -58,9 +58,7 @@ def test_the_json_of_status_has_everything_a_program_needs(known_toy: Toy):
     document = answer.json
     evens, total = document["artifacts"]
     assert (answer.code, document["all_fresh"], document["counts"]) == (1, False, {"fresh": 1, "stale": 1, "missing": 0, "running": 0})
-    assert evens["causes"] == [
-        {"kind": "param", "subject": "params.yaml:evens.modulo", "text": "params.yaml: evens.modulo was 2, is now 3", "cosmetic": False}
-    ]
+    assert evens["causes"] == [{"kind": "param", "subject": "params.yaml:evens.modulo", "text": "params.yaml: evens.modulo was 2, is now 3"}]
     assert evens["made"]["door"] == "figment"
     assert evens["made"]["at"].endswith("Z")
     assert total["waits_for"] == ["evens"]
@@ -156,15 +154,15 @@ def test_why_names_everything_a_fresh_artifact_was_made_from(known_toy: Toy):
     source = known["made_from"]
     assert answer.code == 0
     assert source["command"] == "python -SB code/rows.py"
-    assert source["params"] == {"params.yaml": {"rows": {"repeat": 1, "note": "first"}}}
-    assert source["libraries"] == {"pillow": "13.0.0"}
+    assert source["params"]["params.yaml"] == {"rows": {"repeat": 1, "note": "first"}}
+    assert set(source["params"]) == {"params.yaml", "versions.yaml", "libraries.yaml"}
     assert [one["path"] for one in source["inputs"]] == ["raw"]
-    assert set(source["code"]) == {"code/rows.py", "code/settings.py"}
+    assert source["code"] is None and source["libraries"] == {}
     assert known["dagster"]["agrees"] is True
     assert known["dagster"]["run"]
     assert known["mlflow"] is None
     report = figment(known_toy.root, "why", "report", "--json").json["made_from"]["inputs"]
-    assert {(one["path"], one["written_by"], one["made"]["door"]) for one in report} == {
+    assert {(one["path"], one["written_by"], one["made"]["door"]) for one in report if one["written_by"]} == {
         ("data/rows", "rows", "figment"),
         ("data/total", "total", "figment"),
     }

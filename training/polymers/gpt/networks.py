@@ -182,8 +182,8 @@ class PolyGPT(nn.Module):
         self, tokenizer: "Tokenizer", *, number: int, temperature: float = 1.0, properties: Mapping[str, float] | None = None, seed: int = 0
     ) -> list[str]:
         """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset."""
-        # Not an import statement: the code of sampling is no part of what a training depends on, and its edits must not retrain.
-        sampling = importlib.import_module("training.polymers.gpt.sample")
+        # By a name that is put together: the code of sampling is no part of what a training depends on, and its edits must not retrain.
+        sampling = importlib.import_module(f"{__package__}.sample")
         settings = sampling.SamplingSettings(temperature=temperature, seed=seed)
         return [molecule.smiles for molecule in sampling.sample_molecules(self, tokenizer, [properties or {}] * number, settings)]
 
