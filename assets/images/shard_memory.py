@@ -4,7 +4,6 @@ The memory lies outside the output. A shard counts only when its file is, byte f
 anew. Without the memory everything is, and the same bytes come out.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, TypeAlias
 from assets.images.handover import Failure, Made
 from formats.image_shards import member_name
 from formats.stored_zip import StoredZip
-from stages.output_folder import write_file_atomically
+from stages.files import sha256_of, write_file_atomically
 
 # [serial, sha256 of the original, class or None]
 Member: TypeAlias = Sequence[Any]
@@ -60,7 +59,7 @@ class ShardMemory:
     def remember(self, name: str, file: Path, members: Sequence[Member], failures: Mapping[str, Failure]) -> None:
         """Note that the shard `name`, which lies at `file` now, was made of `members`, without those that failed."""
         reasons = {key: [failure.reason, failure.words] for key, failure in failures.items()}
-        self._new[name] = {"sha256": _sha256(file), "members": list(members), "failures": reasons}
+        self._new[name] = {"sha256": sha256_of(file), "members": list(members), "failures": reasons}
 
     def save(self) -> None:
         """Write the memory of the new output; after the output itself was published."""
@@ -69,7 +68,7 @@ class ShardMemory:
     def _intact(self, name: str) -> bool:
         if name not in self._is_intact:
             file = self._target / name
-            self._is_intact[name] = file.is_file() and _sha256(file) == self._old[name]["sha256"]
+            self._is_intact[name] = file.is_file() and sha256_of(file) == self._old[name]["sha256"]
         return self._is_intact[name]
 
     def _zip(self, name: str) -> StoredZip:
@@ -90,8 +89,3 @@ def _load(path: Path, recipe: str) -> dict[str, dict[str, Any]]:
         return memory["shards"] if memory["recipe"] == recipe else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from assets.papers.items import Page, PageKind, Parsed
 from assets.papers.raw_pages import RawPages, StoredPage, address
 from formats.tables import table_from_rows, write_table
+from stages.files import replacing
 
 _SCHEMA = pa.schema(
     [
@@ -105,9 +106,8 @@ def save_memory(path: Path, memory: Memory, identity: str) -> None:
     rows: list[dict] = [asdict(known) for known in memory.known.values()]
     rows += [{"url": key, "source": source, "kind": _PAPER} for source, keys in sorted(memory.papers.items()) for key in sorted(keys)]
     table = table_from_rows(_SCHEMA, rows).replace_schema_metadata({"store": identity})
-    temporary = path.with_name(f".tmp-{path.name}")
-    write_table(temporary, table)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        write_table(temporary, table)
 
 
 def memory_from_store(raw: RawPages, parse: Callable[[Page], Parsed]) -> Memory:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.near_misses import did_you_mean
 from training.polymers.gpt.config import PolyGPTShape
 
 if TYPE_CHECKING:
@@ -169,11 +170,8 @@ class PolyGPT(nn.Module):
         """Properties by name, in the units of the dataset, as (standardised values [P], mask [P]). Raises PolyGPTError for an unknown name."""
         unknown = next((name for name in wanted if name not in self.shape.properties), None)
         if unknown is not None:
-            import difflib
-
-            close = difflib.get_close_matches(unknown, self.shape.properties, n=1)
-            near = f" (did you mean '{close[0]}'?)" if close else ""
-            raise PolyGPTError(f"no property '{unknown}'{near}; this model was trained with {', '.join(self.shape.properties) or 'none'}")
+            hint = did_you_mean(unknown, self.shape.properties)
+            raise PolyGPTError(f"no property '{unknown}'{hint}; this model was trained with {', '.join(self.shape.properties) or 'none'}")
         mean, std = torch.tensor(self.shape.property_mean), torch.tensor(self.shape.property_std)
         values = torch.tensor([float(wanted.get(name, float("nan"))) for name in self.shape.properties])
         return (values - mean) / std, ~values.isnan()
