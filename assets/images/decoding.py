@@ -61,6 +61,10 @@ class DecodeLimits:
             raise ValueError(f"formats must name some of {', '.join(FORMATS)}; found {', '.join(unknown) or 'none'}")
 
 
+# For what was judged before: narrower limits are a matter of the stage that let it in.
+NO_LIMITS = DecodeLimits(max_bytes=1 << 31, max_pixels=MOST_PIXELS, max_frames=1 << 31, min_side_px=1)
+
+
 @dataclass(frozen=True)
 class Decoded:
     """A picture as it is to be seen.

@@ -1,4 +1,4 @@
-"""Pad a picture to a white square and give it at several sizes: never stretched, never cropped.
+"""Give a picture at several square sizes, never stretched: padded to a white square, or the square in its middle.
 
 The canvas is `canvas_px` wide and high, or as large as the picture's longer side where that is more. The picture lies in its middle; an odd margin
 leaves the extra pixel at the right and at the bottom. With LANCZOS the result is, pixel for pixel, Pillow's resize of the whole canvas, at the cost
@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy
 from PIL import Image
 
+Fit: TypeAlias = Literal["pad", "crop"]
 Resample: TypeAlias = Literal["lanczos", "box"]
 
 _LANCZOS_REACH = 3.0  # output pixels on each side of a centre
@@ -43,6 +44,14 @@ def pad_and_resize(image: Image.Image, sizes: Sequence[int], *, canvas_px: int =
     side = canvas_side(*image.size, canvas_px)
     left, top = (side - image.width) // 2, (side - image.height) // 2
     return {size: _at_size(image, size, side, left, top, resample) for size in sizes}
+
+
+def crop_and_resize(image: Image.Image, sizes: Sequence[int], *, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
+    """By size, the square in the middle of an RGB picture as uint8 [size, size, 3]; an odd margin loses the extra pixel right or below."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return {size: numpy.asarray(square.resize((size, size), Image.Resampling[resample.upper()])) for size in sizes}
 
 
 def _at_size(image: Image.Image, size: int, side: int, left: int, top: int, resample: Resample) -> numpy.ndarray:

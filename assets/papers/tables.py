@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from assets.images.columns import FOUND
+
 PAPERS = pa.schema(
     [
         ("id", pa.string()),
@@ -66,15 +68,7 @@ REJECTED_PAPERS = pa.schema(
 
 TOC_IMAGES = pa.schema(
     [
-        ("sha256", pa.string()),
-        ("serial", pa.int64()),
-        ("shard", pa.string()),
-        ("member", pa.string()),
-        ("format", pa.string()),
-        ("mode", pa.string()),
-        ("width", pa.int64()),
-        ("height", pa.int64()),
-        ("decoded_as", pa.string()),
+        *FOUND,
         ("licence", pa.string()),
         ("journal", pa.string()),
         ("year", pa.int64()),
