@@ -171,6 +171,20 @@ class StoredZip:
         return {**self.__dict__, "_handle": None}
 
 
+class StoredZips:
+    """The zips of a folder, read one after the other: one is open at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: StoredZip | None = None
+
+    def read(self, zip_name: str, member: str) -> bytes:
+        """As `StoredZip.read`."""
+        if self._open is None or self._open.path.name != zip_name:
+            self._open = StoredZip(self._folder / zip_name)
+        return self._open.read(member)
+
+
 class _Handle:
     """An open file of one process; closed when nobody holds it any more."""
 

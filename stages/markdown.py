@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+.!|~&$-])")
@@ -24,6 +24,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; the first column is text, the others are numbers. Cells must be escaped already."""
     lines = [f"| {' | '.join(header)} |", f"|{'|'.join([':---', *['---:'] * (len(header) - 1)])}|"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def counted(what: str, unit: str, counts: Mapping[str, int]) -> str:
+    """A table of how many there are of each, most first; names are escaped here."""
+    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return table([what, unit], [[escape(name), f"{count:,}"] for name, count in rows])
 
 
 def png_data_uri(png: Path | bytes) -> str:

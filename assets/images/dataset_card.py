@@ -4,28 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.images.dataset_config import DatasetConfig, Subject
-from stages.markdown import escape, table
+from stages.markdown import counted, escape, table
 
 # Identifiers that the header may name; everything else is `other`, and the table below it says which.
-_KNOWN_LICENCES = {
-    "apache-2.0": "apache-2.0",
-    "bsd-2-clause": "bsd-2-clause",
-    "bsd-3-clause": "bsd-3-clause",
-    "cc0-1.0": "cc0-1.0",
-    "cc-by-2.0": "cc-by-2.0",
-    "cc-by-3.0": "cc-by-3.0",
-    "cc-by-4.0": "cc-by-4.0",
-    "cc-by-nc-4.0": "cc-by-nc-4.0",
-    "cc-by-nc-nd-4.0": "cc-by-nc-nd-4.0",
-    "cc-by-nc-sa-4.0": "cc-by-nc-sa-4.0",
-    "cc-by-nd-4.0": "cc-by-nd-4.0",
-    "cc-by-sa-3.0": "cc-by-sa-3.0",
-    "cc-by-sa-4.0": "cc-by-sa-4.0",
-    "mit": "mit",
-}
+_CREATIVE_COMMONS = ("2.0", "3.0", "4.0", "nc-4.0", "nc-nd-4.0", "nc-sa-4.0", "nd-4.0", "sa-3.0", "sa-4.0")
+_KNOWN_LICENCES = {"apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "mit", *(f"cc-by-{terms}" for terms in _CREATIVE_COMMONS)}
 _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LONGEST_CLASS_TABLE = 200
 _COLOURS = {"rgb": "RGB", "grey": "grey"}
+_RIGHTS = "rights stay with their owners."
 _FILES = """\
 - `shard-*.zip`: pictures `NNNNN/imgNNNNNNNN.png`, numbered by first appearance, and `dataset.json` with the labels, or null. A number never moves;
   a picture that was left out leaves a gap.
@@ -55,8 +42,8 @@ def card(facts: CardFacts, config: DatasetConfig, subject: Subject) -> str:
     sections = {
         "How it was made": _how_it_was_made(facts, config),
         "Files": _FILES.format(names=subject.names),
-        "Licences": _counts("licence", facts.licences) + f"\nEach row of `index.parquet` names {subject.names}; rights stay with their owners.\n",
-        "Sources": _counts("source", facts.sources),
+        "Licences": counted("licence", "pictures", facts.licences) + f"\nEach row of `index.parquet` names {subject.names}; {_RIGHTS}\n",
+        "Sources": counted("source", "pictures", facts.sources),
         "Left out": table(["reason", "pictures"], left_out) if left_out else "Nothing.\n",
         "Labels": _labels(facts, config.labels),
     }
@@ -68,7 +55,7 @@ def card(facts: CardFacts, config: DatasetConfig, subject: Subject) -> str:
 
 
 def _header(title: str, facts: CardFacts, count: int, subject: Subject) -> str:
-    licences = sorted({_KNOWN_LICENCES.get(licence.lower(), "other") for licence in facts.licences})
+    licences = sorted({name if (name := licence.lower()) in _KNOWN_LICENCES else "other" for licence in facts.licences})
     size = next((words for limit, words in _SIZE_CATEGORIES if count < limit), "n>1M")
     lines = [
         "---",
@@ -98,11 +85,6 @@ def _how_it_was_made(facts: CardFacts, config: DatasetConfig) -> str:
         f"Each picture was decoded (first frame of an animation, transparency on white, every colour mode to {_COLOURS[config.colours]}), "
         f"{fitted} to {facts.size_px} px with {means}. {stayed} The PNGs are lossless.\n"
     )
-
-
-def _counts(what: str, counted: Mapping[str, int]) -> str:
-    rows = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-    return table([what, "pictures"], [[escape(value), f"{number:,}"] for value, number in rows])
 
 
 def _labels(facts: CardFacts, labels: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from assets.images.dataset import CONTACT_SHEET, UNKNOWN, BuildFacts, DatasetError, build_dataset
 from assets.images.dataset_config import DatasetConfig, Subject
-from stages.markdown import escape, png_data_uri, table
+from stages.markdown import counted, png_data_uri
 from stages.params import ParamsError, load_params
 from stages.program import add_workers, program, worker_count
 from stages.reporting import Reporter
@@ -66,8 +66,7 @@ def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:
         seconds=round(facts.seconds, 2),
         **{f"images_{item.name}": getattr(work, item.name) for item in fields(work)},
     )
-    rows = [[escape(name), f"{count:,}"] for name, count in sorted(facts.licences.items(), key=lambda item: (-item[1], item[0]))]
-    reporter.markdown("licence_counts", table(["licence", "pictures"], rows))
+    reporter.markdown("licence_counts", counted("licence", "pictures", facts.licences))
     reporter.markdown("contact_sheet", f"![the first pictures]({png_data_uri(target / CONTACT_SHEET)})")
     unknown = facts.licences[UNKNOWN]
     reporter.check("licences_known", unknown == 0, severity="WARN", pictures_of_unknown_licence=unknown)

@@ -2,7 +2,6 @@
 
 import hashlib
 import zipfile
-from collections import Counter
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow.parquet as pq
 
 from assets.images.contact_sheet import sheet_of_originals
 from assets.images.gather import GatherFacts
-from stages.markdown import escape, png_data_uri, table
+from stages.markdown import counted, png_data_uri
 from stages.reporting import Reporter
 
 UNKNOWN_LICENCE = "unknown"
@@ -33,8 +32,8 @@ def report_gathered(facts: GatherFacts, folder: Path, reporter: Reporter) -> Non
         f"{folder.name}: {facts.images:,} pictures in {facts.shards:,} shards ({facts.shards_kept:,} taken over); "
         f"{facts.new:,} new, {facts.left:,} left; set aside: {aside}; {facts.looked_at:,} decoded, {facts.known_before:,} known from before"
     )
-    reporter.markdown("decoded_as", _table(facts.decoded_as))
-    reporter.markdown("set_aside", _table(facts.rejected) if facts.rejected else "Nothing was set aside.")
+    reporter.markdown("decoded_as", counted("decoded as", "pictures", facts.decoded_as))
+    reporter.markdown("set_aside", counted("reason", "pictures", facts.rejected) if facts.rejected else "Nothing was set aside.")
     if facts.images:
         reporter.markdown("pictures", f"![some of the pictures]({png_data_uri(sheet_of_originals(folder))})")
     report_gathered_checks(folder, reporter)
@@ -59,7 +58,3 @@ def _damaged_members(shard: Path, rows: list[dict]) -> list[str]:
     except (OSError, zipfile.BadZipFile) as error:
         return [f"{shard.name}: {error}"]
     return [f"{shard.name}: {name}" for name in sorted(names) + wrong]
-
-
-def _table(counts: Counter) -> str:
-    return table(["what", "pictures"], [[escape(name), f"{count:,}"] for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))])

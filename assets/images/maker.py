@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from assets.images.pad_resize import crop_and_resize, pad_and_resize
 from assets.images.shard_memory import remembered_contents
 from formats import image_shards, png, stored_zip
 from formats.png import encode_png
-from formats.stored_zip import StoredZip
+from formats.stored_zip import StoredZips
 from stages.code_text import code_of
 
 
@@ -55,14 +54,14 @@ class ImageMaker:
 
     def __init__(self, size: int, config: DatasetConfig, originals: Path, target: Path, *, figment: Path, workers: int) -> None:
         self.size, self.recipe, self.counts = size, recipe_of(config), WorkCounts()
-        self._config, self._originals = config, originals
+        self._config = config
         family = target.name.partition("@")[0]
         # Chunks never reach over the end of a shard, so that a chunk is asked for once by each size.
         self._chunks_per_shard = -(-config.images_per_shard // PICTURES_PER_CHUNK)
         key = hashlib.sha256(f"{self.recipe} {config.images_per_shard}".encode()).hexdigest()
         self._handover = Handover(figment / "handover" / family, recipe=key, limit_bytes=config.handover_mib << 20)
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
-        self._zips: dict[str, StoredZip] = {}
+        self._zips = StoredZips(originals)
         # A sibling that has a picture, or will never ask because there is no such size, needs none.
         self._siblings_have = {
             other: remembered_contents(figment / "reuse" / f"{family}@{other}.json", self.recipe)
@@ -115,24 +114,21 @@ class ImageMaker:
         if not todo:
             return taken
         lacking = self._sizes_lacking(number, {row["sha256"] for row in todo})
-        jobs = [(self._original(row), [self.size, *lacking[row["sha256"]]]) for row in todo]
+        jobs = [(self._zips.read(row["shard"], row["member"]), [self.size, *lacking[row["sha256"]]]) for row in todo]
         each = self._pool.map if self._pool else map
         made = each(lambda job: _make_sizes(job[0], job[1], self._config), jobs)
-        results = dict(zip((row["sha256"] for row in todo), made, strict=True))
-        gifts: dict[int, dict[str, Made]] = {}
-        work: Counter = Counter()
-        for key, (by_size, done) in results.items():
-            work.update(done)
-            for other, value in by_size.items():
-                if other != self.size:
-                    gifts.setdefault(other, {})[key] = value
-        for other, values in gifts.items():
+        results: dict[int, dict[str, Made]] = {}
+        for row, by_size in zip(todo, made, strict=True):
+            self.counts.decodes += 1
+            for size, value in by_size.items():
+                results.setdefault(size, {})[row["sha256"]] = value
+                self.counts.resizes += isinstance(value, bytes)
+                self.counts.encodes += isinstance(value, bytes)
+        ours = results.pop(self.size)
+        for other, values in results.items():
             self._handover.give(other, number, values)
             self.counts.given += len(values)
-        self.counts.decodes += work["decodes"]
-        self.counts.resizes += work["resizes"]
-        self.counts.encodes += work["encodes"]
-        return taken | {key: by_size[self.size] for key, (by_size, _) in results.items()}
+        return taken | ours
 
     def _sizes_lacking(self, number: int, contents: set[str]) -> dict[str, list[int]]:
         """Which other sizes each picture should be made at."""
@@ -146,24 +142,17 @@ class ImageMaker:
                     lacking[content].append(other)
         return lacking
 
-    def _original(self, row: Mapping[str, Any]) -> bytes:
-        shard = row["shard"]
-        if shard not in self._zips:
-            self._zips.clear()
-            self._zips[shard] = StoredZip(self._originals / shard)
-        return self._zips[shard].read(row["member"])
 
-
-def _make_sizes(original: bytes, sizes: Sequence[int], config: DatasetConfig) -> tuple[dict[int, Made], dict[str, int]]:
-    """(PNG or failure by size, work done)."""
+def _make_sizes(original: bytes, sizes: Sequence[int], config: DatasetConfig) -> dict[int, Made]:
+    """PNG bytes, or why there are none, by size."""
     try:
         image = Image.fromarray(decode(original, limits=NO_LIMITS).pixels)
     except Undecodable as error:
-        return dict.fromkeys(sizes, Failure(error.reason, error.words)), {"decodes": 1}
+        return dict.fromkeys(sizes, Failure(error.reason, error.words))
     if config.fit == "crop":
         pictures = crop_and_resize(image, sizes, resample=config.resample)
     else:
         pictures = pad_and_resize(image, sizes, canvas_px=config.canvas_px, resample=config.resample)
     if config.colours == "grey":
         pictures = {size: numpy.asarray(Image.fromarray(pixels).convert("L")) for size, pixels in pictures.items()}
-    return {size: encode_png(pixels) for size, pixels in pictures.items()}, {"decodes": 1, "resizes": len(sizes), "encodes": len(sizes)}
+    return {size: encode_png(pixels) for size, pixels in pictures.items()}

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from assets.images.handover import Failure, Made
 from formats.image_shards import member_name
-from formats.stored_zip import StoredZip
+from formats.stored_zip import StoredZips
 from stages.files import sha256_of, write_file_atomically
 
 # [serial, sha256 of the original, class or None]
@@ -32,7 +32,7 @@ class ShardMemory:
         self._places = {
             key: (name, serial) for name, shard in self._old.items() for serial, key, _ in shard["members"] if key not in shard["failures"]
         }
-        self._zips: dict[str, StoredZip] = {}
+        self._zips = StoredZips(target)
         self.kept = 0
 
     def keep(self, name: str, members: Sequence[Member]) -> dict[str, Failure] | None:
@@ -53,7 +53,7 @@ class ShardMemory:
         for content in contents:
             name, serial = self._places.get(content, ("", 0))
             if name and self._intact(name):
-                found[content] = self._zip(name).read(member_name(serial))
+                found[content] = self._zips.read(name, member_name(serial))
         return found
 
     def remember(self, name: str, file: Path, members: Sequence[Member], failures: Mapping[str, Failure]) -> None:
@@ -70,12 +70,6 @@ class ShardMemory:
             file = self._target / name
             self._is_intact[name] = file.is_file() and sha256_of(file) == self._old[name]["sha256"]
         return self._is_intact[name]
-
-    def _zip(self, name: str) -> StoredZip:
-        if name not in self._zips:
-            self._zips.clear()  # One open file is enough: shards are asked for in order.
-            self._zips[name] = StoredZip(self._target / name)
-        return self._zips[name]
 
 
 def remembered_contents(path: Path, recipe: str) -> set[str]:

@@ -34,6 +34,7 @@ from assets.molecules.splits import SplitRule
 from assets.molecules.standardize import Rules
 from formats.descriptors import UnknownDescriptorError, descriptors_named
 from formats.tables import REJECTED_ROWS, ROWS_PER_ROW_GROUP, molecule_schema, open_writer, table_from_rows, write_table
+from stages.markdown import counted
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import add_workers, program, worker_count
@@ -265,9 +266,10 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     sources = read_sources(arguments.data / "molecule_sources", role=name)
     target = arguments.data / name
     facts = build_dataset(name, config, sources, target, scratch=Path(".figment") / "reuse" / name, workers=workers, reporter=reporter)
+    rejected = facts.summary["rejected"]
     _report(facts, reporter)
     reporter.markdown("examples", _examples(target / f"{name}-00000.parquet"))
-    reporter.markdown("rejected_rows", _rejected_table(facts.summary["rejected"]))
+    reporter.markdown("rejected_rows", counted("reason", "rows", rejected) if rejected else "No row was rejected.")
     report_checks(target, name, reporter)
 
 
@@ -298,11 +300,6 @@ def _examples(shard: Path, *, count: int = 8) -> str:
     rows = pq.read_table(shard, columns=["smiles", "source", "split_random"]).slice(0, count).to_pylist()
     lines = [f"| `{row['smiles']}` | {row['source']} | {row['split_random']} |" for row in rows]
     return "\n".join(["| molecule | source | split |", "|---|---|---|", *lines])
-
-
-def _rejected_table(rejected: dict[str, int]) -> str:
-    lines = [f"| {reason.replace('*', '&#42;')} | {count:,} |" for reason, count in sorted(rejected.items(), key=lambda item: (-item[1], item[0]))]
-    return "\n".join(["| reason | rows |", "|---|---:|", *lines]) if lines else "No row was rejected."
 
 
 def peak_memory_mib() -> float:
