@@ -159,14 +159,14 @@ class _Transfer:
         self.validator = _strong_validator(answer.headers)
         announced = answer.headers.get("Content-Length", "")
         total = start + int(announced) if announced.isdigit() else None
-        self._check_size(total or 0, total)
+        self._check_size(total or 0)
         with target.open("r+b" if start else "wb") as stream:
             stream.seek(start)
             stream.truncate()
             written = start
             for piece in self._pieces(answer):
                 written += len(piece)
-                self._check_size(written, None)
+                self._check_size(written)
                 stream.write(piece)
                 self.size_now(written)
         if total is not None and written < total:
@@ -190,12 +190,12 @@ class _Transfer:
                     raise _TransientError(f"only {received:,} bytes came in {seconds:,.0f} s")
                 began, received = time.monotonic(), 0
 
-    def _check_size(self, size: int, total: int | None) -> None:
-        """size: of what is here or announced. total: of the whole file, as the server says."""
+    def _check_size(self, size: int) -> None:
+        """size: of what is here or announced."""
         url, expected = self.wanted.url, self.wanted.bytes
         if size > self.rules.max_bytes:
             raise DownloadError(f"{url}: larger than {self.rules.max_bytes:,} bytes, which is the limit; raise max_download_mib if this is meant")
-        if expected is not None and (size > expected or (total is not None and total != expected)):
+        if expected is not None and size > expected:
             raise DownloadError(f"{url}: {size:,} bytes, expected {expected:,}; the file changed at its source: ask its source again what there is")
 
 

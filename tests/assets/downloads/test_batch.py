@@ -1,7 +1,6 @@
 """Many files over loopback: side by side, within bounds, and none takes the others with it."""
 
 import hashlib
-import threading
 import time
 from dataclasses import replace
 
@@ -86,12 +85,19 @@ def test_progress_is_told_in_bytes(server, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_ends_the_batch_and_nobody_goes_on(server, tmp_path):
-    is_open = threading.Event()
-    server.answer = lambda handler: (is_open.wait(0.2), server.send(handler))
+    def slowly(handler) -> None:
+        server.send(handler, body=b"", length=len(CONTENT))
+        for _ in range(200):
+            handler.wfile.write(b"x")
+            time.sleep(0.02)
+
+    server.answer = slowly
     files = wanted(server, tmp_path, 30)
     files[0].target.mkdir()  # Stands in for any fault of this machine.
+    began = time.monotonic()
     with pytest.raises(IsADirectoryError):
         download_all(files, RULES, what="scans", reporter=Lines())
+    assert time.monotonic() - began < 2
     asked = len(server.requests)
-    time.sleep(0.3)
+    time.sleep(0.2)
     assert len(server.requests) == asked < 10
