@@ -1,35 +1,9 @@
 """The columns that image tables of all sources have; a source adds its own behind them. No library of pictures is needed to read this."""
 
-import pyarrow as pa
+from formats.tables import columns
 
 # Of an index of gathered originals: what gathering finds out.
-FOUND = (
-    ("sha256", pa.string()),
-    ("serial", pa.int64()),
-    ("shard", pa.string()),
-    ("member", pa.string()),
-    ("format", pa.string()),
-    ("mode", pa.string()),
-    ("width", pa.int64()),
-    ("height", pa.int64()),
-    ("decoded_as", pa.string()),
-)
+FOUND = columns(sha256=str, serial=int, shard=str, member=str, format=str, mode=str, width=int, height=int, decoded_as=str)
 # Of a dataset of one size: its pictures, and those that were left out.
-INDEXED = (
-    ("serial", pa.int64()),
-    ("sha256", pa.string()),
-    ("shard", pa.string()),
-    ("member", pa.string()),
-    ("class", pa.int64()),
-    ("label", pa.string()),
-    ("licence", pa.string()),
-    ("source", pa.string()),
-)
-EXCLUDED = (
-    ("serial", pa.int64()),
-    ("sha256", pa.string()),
-    ("reason", pa.string()),
-    ("words", pa.string()),
-    ("licence", pa.string()),
-    ("source", pa.string()),
-)
+INDEXED = columns(serial=int, sha256=str, shard=str, member=str, **{"class": int}, label=str, licence=str, source=str)
+EXCLUDED = columns(serial=int, sha256=str, reason=str, words=str, licence=str, source=str)

@@ -64,6 +64,6 @@ class Subject:
     title: str
     pictures: str
     tags: tuple[str, ...] = ()
-    columns: tuple[tuple[str, pa.DataType], ...] = ()
+    columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
     names: str = "licence and source"
     refusal: Callable[[Mapping[str, Any]], tuple[str, str] | None] = _welcome

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pyarrow as pa
-
 from assets.images.dataset_config import DatasetConfig, Subject
 from assets.images.dataset_program import dataset_program
+from formats.tables import columns
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def toc_subject(config: TocDatasetConfig) -> Subject:
         title="Table-of-contents images",
         pictures="graphical abstracts of scientific papers",
         tags=("chemistry", "graphical-abstracts"),
-        columns=(("paper_ids", pa.list_(pa.string())),),
+        columns=columns(paper_ids=list[str]),
         names="licence, source and papers",
         refusal=refusal,
     )

@@ -15,20 +15,10 @@ import pyarrow.parquet as pq
 
 from assets.papers.items import Page, PageKind, Parsed
 from assets.papers.raw_pages import RawPages, StoredPage, address
-from formats.tables import table_from_rows, write_table
+from formats.tables import columns, table_from_rows, write_table
 from stages.files import replacing
 
-_SCHEMA = pa.schema(
-    [
-        ("url", pa.string()),
-        ("source", pa.string()),
-        ("kind", pa.string()),
-        ("fingerprints", pa.list_(pa.string())),
-        ("asked", pa.date32()),
-        ("failures", pa.int64()),
-        ("is_listed", pa.bool_()),
-    ]
-)
+_SCHEMA = columns(url=str, source=str, kind=str, fingerprints=list[str], asked=date, failures=int, is_listed=bool)
 # A paper's key, in the same table as the addresses.
 _PAPER = "paper"
 _PARSED_KINDS = {"index", "api", "article"}

@@ -13,16 +13,16 @@ from assets.images.columns import FOUND
 from assets.images.dataset import build_dataset
 from assets.images.dataset_config import DatasetConfig, Subject
 from formats.stored_zip import StoredZipWriter
+from formats.tables import columns
 from stages.reporting import Reporter
 
-OWN = [("licence", pa.string()), ("source", pa.string()), ("album", pa.string()), ("place", pa.string()), ("is_secret", pa.bool_())]
-ORIGINALS = pa.schema([*FOUND, *OWN])
+ORIGINALS = pa.schema([*FOUND, *columns(licence=str, source=str, album=str, place=str, is_secret=bool)])
 SMALL = DatasetConfig(sizes=[64, 32, 16], canvas_px=64, images_per_shard=4)
 SUBJECT = Subject(
     title="Drawings",
     pictures="drawings of numbers",
     tags=("numbers",),
-    columns=(("place", pa.string()),),
+    columns=columns(place=str),
     names="licence, source and place",
     refusal=lambda row: ("secret", "not for everybody") if row["is_secret"] else None,
 )

@@ -16,13 +16,12 @@ from assets.images.columns import FOUND
 from assets.images.contact_sheet import sheet_of_originals
 from assets.images.gather import GatherConfig, GatherFacts, Original, gather
 from assets.images.gather_report import report_gathered, report_gathered_checks
-from formats.tables import table_from_rows
+from formats.tables import columns, table_from_rows
 from stages.reporting import Reporter
 
 SMALL = GatherConfig(images_per_shard=4)
-OWN = [("licence", pa.string()), ("source", pa.string())]
-INDEX = pa.schema([*FOUND, *OWN])
-REJECTED = pa.schema([("sha256", pa.string()), ("serial", pa.int64()), *OWN, ("where", pa.string()), ("reason", pa.string()), ("words", pa.string())])
+INDEX = pa.schema([*FOUND, *columns(licence=str, source=str)])
+REJECTED = columns(sha256=str, serial=int, licence=str, source=str, where=str, reason=str, words=str)
 
 
 def picture(seed: int, side: int = 40, kind: str = "PNG") -> bytes:
