@@ -95,6 +95,7 @@ class OutputFolder:
         for path in sorted(self._staging.rglob("*")):
             if path.is_file():
                 self._share_or_sync(path)
+        # Files first, then the folder, then the two renames: after a crash there is a whole old output, a whole new one, or one to put back.
         sync(self._staging)
         if self.target.exists():
             self.target.rename(self._retired)

@@ -57,6 +57,7 @@ def build_config(config: type[Config], values: Any, *, where: str) -> Config:
     """`values` (plain data) as an instance of the dataclass `config`; `where` opens every error message."""
     if not isinstance(values, Mapping):
         raise ParamsError(f"{where} must be a mapping, found {_kind(values)}")
+    # Keys first, then values: an unknown key is most often a misspelt known one, which would otherwise be called missing.
     hints = typing.get_type_hints(config)
     fields = {field.name: field for field in dataclasses.fields(config) if field.init}  # type: ignore[arg-type]
     for key in values:
@@ -81,6 +82,7 @@ def _convert(value: Any, hint: Any, *, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    # The first kind of a union that fits is taken; where none does, the first is what was most likely meant.
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None

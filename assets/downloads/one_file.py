@@ -78,6 +78,7 @@ def download(
     elif target.exists() and _complaint(wanted, found := _digests(wanted)) is None:
         size_now(target.stat().st_size)
         return found["sha256"]
+    # A host that is slow or asks for patience is left alone between two attempts, by everybody who shares `hosts`.
     transfer = _Transfer(wanted, rules, hosts or rules.hosts(), size_now)
     for attempt in range(rules.retries + 1):
         try:
@@ -118,6 +119,7 @@ class _Transfer:
     def run(self) -> None:
         """Fetch what is missing. Raises _TransientError when it is worth another attempt, else DownloadError."""
         url, target = self.wanted.url, self.wanted.target
+        # A beginning is of use only if something will tell that the rest belongs to it: a checksum afterwards, or the server beforehand.
         have = target.stat().st_size if target.exists() else 0
         headers = {"User-Agent": self.rules.user_agent, "Accept-Encoding": "identity"}
         if have and not (self.wanted.checksums or self.validator):

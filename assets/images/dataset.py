@@ -64,12 +64,14 @@ def build_dataset(
     """
     started = time.monotonic()
     facts = BuildFacts(size)
+    # Who may be in the set is decided anew at every build: a licence that was taken back takes its picture along.
     rows, excluded = _select(_read_index(originals), config, subject)
     classes = _classes(rows, config.labels)
     with OutputFolder(target) as output, ImageMaker(size, config, originals, target, figment=figment, workers=workers) as maker:
         memory = ShardMemory(figment / "reuse" / f"{target.name}.json", maker.recipe, target)
         index: list[dict[str, Any]] = []
         shards = [(number, list(members)) for number, members in groupby(rows, key=lambda row: row["serial"] // config.images_per_shard)]
+        # One shard after the other: no more pictures are held at once than one has.
         for done, (number, members) in enumerate(shards, 1):
             try:
                 written, failed = _write_shard(number, members, classes, config, output, memory, maker)
@@ -81,6 +83,7 @@ def build_dataset(
         if not index:
             raise DatasetError(_nothing_left(target.name, originals.name, excluded))
         _write_tables(output, subject, index, excluded)
+        # What the card and the report say is counted from what was written, not on the way.
         facts.pictures, facts.shards, facts.shards_kept = len(index), len({row["shard"] for row in index}), memory.kept
         facts.excluded.update(row["reason"] for row in excluded)
         facts.licences.update(row["licence"] for row in index)
@@ -137,6 +140,7 @@ def _write_shard(
     maker: ImageMaker,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Write shard `number`, or keep the previous one. Gives (rows of the index, rows of the excluded)."""
+    # What the shard is made of, label included: as long as the list is the same, the file is.
     name = shard_name(number)
     labels = {row["serial"]: classes[_label(row, config.labels)] for row in members} if config.labels else None
     wanted = [[row["serial"], row["sha256"], labels[row["serial"]] if labels else None] for row in members]
@@ -153,6 +157,7 @@ def _write_shard(
         if pngs:
             write_shard(output.file(name), pngs, labels)
             memory.remember(name, output.file(name), wanted, failures)
+    # Each member is listed once: in the index, or among the excluded when it could not be made.
     index, failed = [], []
     for row in members:
         if row["sha256"] in failures:

@@ -89,7 +89,7 @@ def gather(
 ) -> GatherFacts:
     """Write the pictures into the folder `target`.
 
-    index_schema: columns.FOUND, then columns of the source's own. rejected_schema: sha256, serial, reason, words, and columns of the source's own.
+    index_schema: columns.FOUND, then the source's own, `licence` among them. rejected_schema: sha256, serial, reason, words, and the source's own.
     scratch: a folder for the memory of what pictures are; nothing in it decides what is written.
     Raises OutputBusyError, and what reading an original raises; the previous output is then untouched.
     """
@@ -98,6 +98,7 @@ def gather(
     index: list[dict] = []
     rejected: list[dict] = []
     with OutputFolder(target) as output:
+        # A shard holds the serials of one range, however many of them are left: what goes leaves a gap, and moves nothing into another shard.
         for number, members in groupby(sorted(originals, key=_serial), key=lambda original: original.serial // config.images_per_shard):
             shard, bodies = f"images-{number:05d}.zip", _Bodies()
             # A content that comes twice in a shard lies in it once, under one name.
@@ -111,6 +112,7 @@ def gather(
                     member = f"{look.sha256}.{extension_of(look.format)}"
                     index.append(row | {"shard": shard, "member": member})
                     by_member.setdefault(member, original)
+            # A range of which nothing is left has no file.
             if by_member:
                 facts.shards += 1
                 facts.shards_kept += _write_or_keep(output, shard, by_member, bodies, memory)

@@ -44,6 +44,7 @@ class LookMemory:
         self.looked_at = self.known_before = 0
         self._path, self._limits, self._target = path, limits, target
         self._recipe = _recipe(limits)
+        # What a picture was found to be holds for one recipe; that a shard has the bytes that were written does not depend on it.
         known = _load(path)
         self._looks: dict[str, list] = known["looks"] if known.get("recipe") == self._recipe else {}
         self._shards: dict[str, str] = known.get("shards", {})

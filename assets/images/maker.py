@@ -84,12 +84,14 @@ class ImageMaker:
 
         Raises DamagedZipError when an original is not what it was when it was gathered.
         """
+        # The chunk of a picture follows from its serial alone, so that every size, in any order and at any time, means the same pictures.
         chunks: dict[int, list[Mapping[str, Any]]] = {}
         for row in rows:
             shard, place = divmod(row["serial"], self._config.images_per_shard)
             chunks.setdefault(shard * self._chunks_per_shard + place // PICTURES_PER_CHUNK, []).append(row)
         made: dict[str, Made] = {}
         busy = []
+        # First what nobody else is making: side by side, the sizes share the decoding between them.
         for number, members in chunks.items():
             with self._handover.chunk(number, wait=False) as is_ours:
                 if is_ours:
@@ -107,12 +109,14 @@ class ImageMaker:
         self._handover.clear(self.size)
 
     def _make_chunk(self, number: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Made]:
+        # What a sibling has made of this chunk for us is taken, and is gone from there.
         wanted = {row["sha256"] for row in rows}
         taken = {key: value for key, value in self._handover.take(self.size, number).items() if key in wanted}
         self.counts.taken += len(taken)
         todo = [row for row in rows if row["sha256"] not in taken]
         if not todo:
             return taken
+        # The others are decoded, and made at every size whose program has not got them yet.
         lacking = self._sizes_lacking(number, {row["sha256"] for row in todo})
         jobs = [(self._zips.read(row["shard"], row["member"]), [self.size, *lacking[row["sha256"]]]) for row in todo]
         each = self._pool.map if self._pool else map
@@ -124,6 +128,7 @@ class ImageMaker:
                 results.setdefault(size, {})[row["sha256"]] = value
                 self.counts.resizes += isinstance(value, bytes)
                 self.counts.encodes += isinstance(value, bytes)
+        # The siblings' share is left for them while the chunk is still ours.
         ours = results.pop(self.size)
         for other, values in results.items():
             self._handover.give(other, number, values)

@@ -61,10 +61,12 @@ def _at_size(image: Image.Image, size: int, side: int, left: int, top: int, resa
         return out
     if resample == "box":
         return _by_box(image, size, side, left, top)
+    # Pass one, across: as many rows as the picture has, and only the columns that its content reaches.
     across = _Cut.around(left, left + image.width, side, size)
     down = _Cut.around(top, top + image.height, side, size)
     strip = _on_white(image, (across.width, image.height), (left - across.first, 0))
     strip = strip.resize((across.out_width, image.height), Image.Resampling.LANCZOS, box=(across.box[0], 0, across.box[1], image.height))
+    # Pass two, down, of what pass one gave in 8 bits.
     block = _on_white(strip, (across.out_width, down.width), (0, top - down.first))
     block = block.resize((across.out_width, down.out_width), Image.Resampling.LANCZOS, box=(0, down.box[0], across.out_width, down.box[1]))
     out[down.out_first : down.out_first + down.out_width, across.out_first : across.out_first + across.out_width] = numpy.asarray(block)
@@ -86,6 +88,7 @@ class _Cut:
         """What the content [start, end) of a canvas of `side` pixels reaches at `size` pixels. One pixel more on each side than the filter needs."""
         if side * size > _EXACT_IN_BOX:
             return cls(0, side, 0, size, (0, side))
+        # Output pixel i is centred at (i + ½) · scale and sees three lobes, so 3 · scale canvas pixels, to each side.
         scale = side / size
         reach = _LANCZOS_REACH * scale
         out_first = max(0, int((start - reach) / scale) - 1)

@@ -40,6 +40,7 @@ class ShardMemory:
 
         Gives those of them that are not in it, and why.
         """
+        # Equal lists were made into equal bytes; that the file still has them is what the digest is for.
         old = self._old.get(name)
         if old is None or old["members"] != members or not self._intact(name):
             return None
