@@ -39,8 +39,9 @@ import numpy
 import PIL
 from PIL import Image, ImageDraw, ImageFilter
 
+from assets.images.dataset import BuildFacts, build_dataset
 from assets.papers.tables import TOC_IMAGES
-from assets.papers.toc_dataset import BuildFacts, TocDatasetConfig, build_dataset
+from assets.papers.toc_dataset import TocDatasetConfig, toc_subject
 from formats.image_shards import ImageShards
 from formats.stored_zip import StoredZipWriter
 from formats.tables import table_from_rows, write_table
@@ -275,7 +276,8 @@ def measure_delta(pictures: Sequence[bytes], folder: Path) -> dict[str, Any]:
 
 def _build(size: int, config: TocDatasetConfig, folder: Path) -> BuildFacts:
     target = folder / f"data/toc_dataset@{size}"
-    return build_dataset(size, config, folder / "data/toc_images", target, figment=folder / ".figment", workers=1, reporter=Quiet())
+    originals, figment = folder / "data/toc_images", folder / ".figment"
+    return build_dataset(size, config, toc_subject(config), originals, target, figment=figment, workers=1, reporter=Quiet())
 
 
 def report(checked: dict[str, Any], rounds: Sequence[dict[str, float]], delta: dict[str, Any], pictures: int, peer: str) -> dict[str, Any]:

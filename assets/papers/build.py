@@ -32,7 +32,7 @@ from assets.papers.tables import IMAGES, PAPERS, REJECTED_PAPERS, WITHDRAWN
 from assets.papers.text import clean
 from assets.papers.withdrawals import REASONS, Request, Requests, RetractionsError, Withdrawn, read_requests
 from formats.tables import table_from_rows, write_table
-from stages.markdown import escape
+from stages.markdown import counted, escape
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
@@ -359,7 +359,7 @@ def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:
         reporter.log(f"papers: pages of '{name}' are stored, but that source is not in params.yaml any more; they are left out")
     reporter.markdown("sources", _source_table(facts))
     reporter.markdown("examples", _examples(target))
-    reporter.markdown("set_aside", _reason_table(facts))
+    reporter.markdown("set_aside", counted("reason", "items", facts.rejected) if facts.rejected else "Nothing was set aside.")
 
 
 def _source_table(facts: BuildFacts) -> str:
@@ -380,11 +380,6 @@ def _examples(target: Path, *, count: int = 8) -> str:
 
 def _shown(day: date | None) -> str:
     return day.isoformat() if day else ""
-
-
-def _reason_table(facts: BuildFacts) -> str:
-    lines = [f"| {escape(reason)} | {count:,} |" for reason, count in sorted(facts.rejected.items(), key=lambda item: (-item[1], item[0]))]
-    return "\n".join(["| reason | count |", "|---|---:|", *lines]) if lines else "Nothing was set aside."
 
 
 if __name__ == "__main__":

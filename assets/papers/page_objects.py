@@ -1,9 +1,9 @@
 """Find the page object that a source names in params.yaml: one of ours (assets/papers/pages), or one's own as `module:function`."""
 
-import difflib
 import importlib
 
 from assets.papers.items import PageObject
+from stages.near_misses import did_you_mean
 
 
 def find_page_object(name: str) -> PageObject:
@@ -17,8 +17,7 @@ def find_page_object(name: str) -> PageObject:
     from assets.papers.pages import PAGES
 
     if name not in PAGES:
-        near = difflib.get_close_matches(name, PAGES, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(name, PAGES)
         raise ValueError(f"page '{name}' is not known{hint}; there are: {', '.join(sorted(PAGES))}, and `module:function` for one of your own")
     return PAGES[name]
 

@@ -24,30 +24,14 @@ import pyarrow.parquet as pq
 
 from assets.papers.items import Page, PageKind
 from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, decode_body, read_exchange
-from formats.tables import table_from_rows, write_table
+from formats.tables import columns, table_from_rows, write_table
 
-INDEX = pa.schema(
-    [
-        ("url", pa.string()),
-        ("source", pa.string()),
-        ("kind", pa.string()),
-        ("crawl", pa.int64()),
-        ("day", pa.date32()),
-        ("fetched_at", pa.timestamp("us", tz="UTC")),
-        ("status", pa.int64()),
-        ("content_sha256", pa.string()),
-        ("content_type", pa.string()),
-        ("etag", pa.string()),
-        ("last_modified", pa.string()),
-        ("robots_tag", pa.string()),
-        ("tdm_reserved", pa.bool_()),
-        ("warc", pa.string()),
-        ("offset", pa.int64()),
-        ("length", pa.int64()),
-    ]
-)
-SOURCES = pa.schema([("name", pa.string()), ("page", pa.string()), ("licence", pa.string()), ("start", pa.list_(pa.string()))])
-PROBLEMS = pa.schema([("url", pa.string()), ("source", pa.string()), ("crawl", pa.int64()), ("kind", pa.string()), ("words", pa.string())])
+INDEX = columns(
+    url=str, source=str, kind=str, crawl=int, day=date, fetched_at=datetime, status=int, content_sha256=str, content_type=str, etag=str,
+    last_modified=str, robots_tag=str, tdm_reserved=bool, warc=str, offset=int, length=int,
+)  # fmt: skip
+SOURCES = columns(name=str, page=str, licence=str, start=list[str])
+PROBLEMS = columns(url=str, source=str, crawl=int, kind=str, words=str)
 
 GONE = frozenset({404, 410})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from orchestration.bridge.graph import GraphError
 from orchestration.errors import CommandError, Exit
+from stages.near_misses import did_you_mean
 
 # Verb -> what it does in a line. The module of a verb has its name, but for the few listed in _MODULES.
 VERBS = {
@@ -129,11 +130,7 @@ def _top_parser() -> argparse.ArgumentParser:
 
 
 def _refuse(verb: str) -> NoReturn:
-    import difflib
-
-    near = difflib.get_close_matches(verb, VERBS, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
-    raise CommandError(f"no verb '{verb}'{hint}; verbs: {', '.join(VERBS)}")
+    raise CommandError(f"no verb '{verb}'{did_you_mean(verb, VERBS)}; verbs: {', '.join(VERBS)}")
 
 
 if __name__ == "__main__":

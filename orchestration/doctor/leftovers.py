@@ -60,7 +60,8 @@ def _inside_outputs(project: Project, evidence: list[OutputEvidence]) -> Iterato
 
 
 def _in_tool_folders(project: Project) -> Iterator[Path]:
-    yield from (path for path in project.paths.state.rglob("*.tmp") if "set-aside" not in path.parts)
+    state = project.paths.state
+    yield from (path for pattern in ("*.tmp", ".tmp-*") for path in state.rglob(pattern) if "set-aside" not in path.parts)
     yield from (project.cache_dir / "files" / "md5").glob("*/*.tmp")
     yield from (project.cache_dir / "files" / "md5").glob("*/.*.tmp")
     yield from (project.root / ".dvc/tmp").glob("*.tmp")

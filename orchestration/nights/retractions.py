@@ -15,7 +15,7 @@ from typing import Any
 from orchestration.bridge.cache import object_path
 from orchestration.bridge.project import Project
 from orchestration.records.mlflow_runs import ModelVersion, flag_models_trained_on, model_versions, models_made_from
-from stages.output_folder import write_file_atomically
+from stages.files import write_file_atomically
 from training.tracking.store import safe_key
 
 RETRACTIONS_FILE = "retractions.yaml"

@@ -4,7 +4,6 @@ Every service runs under the bridge's supervisor, so that its whole process tree
 """
 
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
@@ -25,6 +24,8 @@ from typing import Any
 
 from orchestration.bridge.process import BEGIN, supervised
 from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
+from stages.files import replacing
+from stages.locks import leave_note, read_note, take_lock
 
 HOST = "127.0.0.1"
 DAGSTER_PORT = 3000
@@ -69,9 +70,8 @@ def prepare_dagster_home(root: Path) -> Path:
     path = home / "dagster.yaml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         # Another process may be reading it this moment: it sees the old file or the new one.
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        with replacing(path, many_writers=True) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
     return home
 
 
@@ -333,25 +333,19 @@ def _only_one(root: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
     """A lock on the project's services; what writes their addresses into it. Raises UpError while another process has it."""
     path = root / ".figment" / "up.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise UpError(
-                f"the services of {root} are open already ({file.read().strip() or 'just starting'}); use them, or stop them first"
-            ) from None
+    lock = take_lock(path)
+    if lock is None:
+        raise UpError(f"the services of {root} are open already ({read_note(path) or 'just starting'}); use them, or stop them first")
 
-        def announce(addresses: Mapping[str, str]) -> None:
-            file.truncate(0)
-            told = [f"{name} {address.rpartition('/')[0]}" for name, address in addresses.items() if address]
-            file.write(f"process {os.getpid()}, {', '.join(told)}\n")
-            file.flush()
+    def announce(addresses: Mapping[str, str]) -> None:
+        told = [f"{name} {address.rpartition('/')[0]}" for name, address in addresses.items() if address]
+        leave_note(lock, f"process {os.getpid()}, {', '.join(told)}")
 
-        try:
-            yield announce
-        finally:
-            path.unlink(missing_ok=True)
+    try:
+        yield announce
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)
 
 
 @contextlib.contextmanager

@@ -4,10 +4,8 @@ Names in the state dict are those of NVIDIA's snapshots, so that converted ones 
 equations. Shapes: B pictures, C channels, S = picture's resolution.
 """
 
-import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from formats.weights import ModelFiles, write_weights
 from training.stylegan3.config import InputSpec, LayerSpec, StyleGAN3Config, input_spec, layer_schedule
 from training.stylegan3.filters import filtering_matrices, kaiser_sinc, radial_kaiser_jinc
 from training.stylegan3.layers import (
@@ -28,12 +27,14 @@ from training.stylegan3.layers import (
     normalise_second_moment,
 )
 
-MODEL_TYPE = "stylegan3"
 _OUTPUT_SCALE = 0.25
 
 
 class StyleGAN3Error(Exception):
     """A folder holds no StyleGAN3, or its weights and its configuration do not belong together."""
+
+
+FILES = ModelFiles("stylegan3", "StyleGAN3", "stylegan3_toc", StyleGAN3Config, StyleGAN3Error)
 
 
 class Mapping(nn.Module):
@@ -278,7 +279,7 @@ class Generator(nn.Module):
 
 def save_generator(folder: Path, generator: Generator) -> None:
     """Write generator.safetensors and config.json into `folder`, with the same bytes for the same weights."""
-    write_config(folder, generator.config)
+    FILES.write_config(folder, generator.config)
     write_weights(folder / "generator.safetensors", generator)
 
 
@@ -290,43 +291,11 @@ def load_generator(folder: str | Path, *, device: str | torch.device = "cpu") ->
     return generator.to(device).eval().requires_grad_(False)
 
 
-def write_config(folder: Path, config: StyleGAN3Config) -> None:
-    (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(config)}, indent=2) + "\n", encoding="utf-8")
-
-
 def read_config(folder: Path) -> StyleGAN3Config:
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StyleGAN3Error(f"{path}: no such file; expected a trained StyleGAN3: figment materialize stylegan3_toc") from None
-    except ValueError as error:
-        raise StyleGAN3Error(f"{path}: not JSON ({error}); make the model again") from None
-    if not isinstance(values, dict) or values.pop("model_type", None) != MODEL_TYPE:
-        raise StyleGAN3Error(f"{path}: not the configuration of a StyleGAN3 (model_type must be '{MODEL_TYPE}')")
-    known = {field.name for field in fields(StyleGAN3Config)}
-    if unknown := sorted(set(values) - known):
-        raise StyleGAN3Error(f"{path}: unknown key '{unknown[0]}'; it was written by another version, make the model again")
-    try:
-        return StyleGAN3Config(**values)
-    except (TypeError, ValueError) as error:
-        raise StyleGAN3Error(f"{path}: {error}; it was written by another version, make the model again") from None
-
-
-def write_weights(path: Path, module: nn.Module) -> None:
-    """Parameters and buffers as float32 safetensors."""
-    from safetensors.torch import save
-
-    tensors = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in module.state_dict().items()}
-    path.write_bytes(save(tensors, metadata={"format": "pt"}))
+    """What the networks in `folder` are built from. Raises StyleGAN3Error."""
+    return FILES.read_config(folder)
 
 
 def read_weights(path: Path, module: nn.Module) -> None:
-    """Fill `module` from `write_weights`' file; every name and shape must agree. Raises StyleGAN3Error."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        module.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise StyleGAN3Error(f"{path}: not the weights of the config.json beside it ({error}); make the model again") from None
+    """Fill `module` from `write_weights`' file. Raises StyleGAN3Error."""
+    FILES.read_weights(path, module)

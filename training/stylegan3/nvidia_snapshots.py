@@ -21,10 +21,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from formats.weights import write_weights
 from stages.output_folder import OutputBusyError, OutputFolder
 from training.stylegan3.config import StyleGAN3Config, layer_schedule
 from training.stylegan3.discriminator import Discriminator
-from training.stylegan3.generator import Generator, save_generator, write_weights
+from training.stylegan3.generator import Generator, save_generator
 
 # Every pickled tensor's storage begins so (torch's format before 1.6): protocol 2, then torch's magic number. Archives and tar files do not.
 _STORAGE_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."

@@ -13,7 +13,8 @@ import numpy
 import torch
 from torch import Tensor
 
-from stages.output_folder import OutputFolder, write_file_atomically
+from stages.files import replacing, write_file_atomically
+from stages.output_folder import OutputFolder
 from training.gans.grids import default_grid, save_picture, tile, to_uint8
 from training.gans.image_stream import TrainingImages, uint8_images
 from training.loop.collapse_guard import CollapseGuard, feature_spread
@@ -62,8 +63,8 @@ class Snapshots:
         grid = self._pictures(averaged, self.columns * self.rows, "grid", psi=options.grid_psi)
         picture = tile(grid, self.columns)
         path = self.folder / f"{name}.png"
-        save_picture(path.with_suffix(".writing.png"), picture)
-        path.with_suffix(".writing.png").replace(path)
+        with replacing(path) as temporary:
+            save_picture(temporary, picture)
         values = self._measure(averaged)
         row = {"images": trainer.samples_seen, "file": path.name, "metrics": values}
         write_file_atomically(path.with_suffix(".json"), (json.dumps(row, sort_keys=True) + "\n").encode())

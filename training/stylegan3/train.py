@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from formats.image_shards import ImageSetError, ImageShards
+from formats.weights import write_weights
 from stages.artifact_id import content_id
 from stages.output_folder import OutputFolder
 from stages.params import load_params
@@ -37,7 +38,7 @@ from training.metrics.images import FeatureExtractorError
 from training.stylegan3.config import StyleGAN3Config, magnitude_ema_beta
 from training.stylegan3.discriminator import Discriminator
 from training.stylegan3.gan import GanTrainer
-from training.stylegan3.generator import Generator, StyleGAN3Error, read_config, read_weights, save_generator, write_weights
+from training.stylegan3.generator import Generator, StyleGAN3Error, read_config, read_weights, save_generator
 from training.stylegan3.options import StyleGAN3Options
 from training.stylegan3.snapshots import Snapshots
 from training.tracking.tracker import InputArtifact, Tracker, TrackingError, open_tracker

@@ -1,7 +1,6 @@
 """Run one crawl: begin or continue, let the spider go, publish, remember."""
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -27,7 +26,9 @@ from assets.papers.crawl.unfinished import PASSING, Unfinished, unfinished_crawl
 from assets.papers.items import Page, Parsed
 from assets.papers.page_objects import find_page_object
 from assets.papers.raw_pages import REDIRECTS, RawPages, StoredProblem
-from stages.output_folder import OutputBusyError, sync
+from stages.files import sync
+from stages.locks import leave_note, read_note, take_lock
+from stages.output_folder import OutputBusyError
 from stages.reporting import Reporter
 
 
@@ -225,15 +226,11 @@ def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Rep
 
 @contextlib.contextmanager
 def _only_crawl(path: Path, target: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = take_lock(path)
+    if descriptor is None:
+        raise OutputBusyError(f"{target}: another crawl is running now ({read_note(path) or 'process unknown'}); wait for it, or stop it")
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(descriptor, 100, 0).decode("ascii", "replace").strip()
-            raise OutputBusyError(f"{target}: another crawl is running now ({holder or 'process unknown'}); wait for it, or stop it") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}\n".encode("ascii"), 0)
+        leave_note(descriptor, f"process {os.getpid()}")
         yield
     finally:
         os.close(descriptor)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from assets.papers.items import PageKind
 from assets.papers.raw_pages import StoredPage, stored_page, warc_name
 from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, cut_torn_tail, read_exchange, whole_records
-from stages.output_folder import write_file_atomically
+from stages.files import write_file_atomically
 
 # Problems that the next night may find solved; with others a page is left alone until it changes or is due for another visit.
 PASSING = frozenset({"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable"}) | {

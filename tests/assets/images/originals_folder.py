@@ -1,4 +1,4 @@
-"""A folder as `toc_images` writes it, of pictures drawn from their number."""
+"""A folder as `gather` writes it, of pictures drawn from their number, and datasets made of it."""
 
 import hashlib
 import io
@@ -9,12 +9,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from assets.papers.tables import TOC_IMAGES
-from assets.papers.toc_dataset import TocDatasetConfig, build_dataset
+from assets.images.columns import FOUND
+from assets.images.dataset import build_dataset
+from assets.images.dataset_config import DatasetConfig, Subject
 from formats.stored_zip import StoredZipWriter
+from formats.tables import columns
 from stages.reporting import Reporter
 
-SMALL = TocDatasetConfig(sizes=[64, 32, 16], canvas_px=64, images_per_shard=4)
+ORIGINALS = pa.schema([*FOUND, *columns(licence=str, source=str, album=str, place=str, is_secret=bool)])
+SMALL = DatasetConfig(sizes=[64, 32, 16], canvas_px=64, images_per_shard=4)
+SUBJECT = Subject(
+    title="Drawings",
+    pictures="drawings of numbers",
+    tags=("numbers",),
+    columns=columns(place=str),
+    names="licence, source and place",
+    refusal=lambda row: ("secret", "not for everybody") if row["is_secret"] else None,
+)
 
 
 def drawing(number: int, *, width: int = 60, height: int = 40, kind: str = "PNG") -> bytes:
@@ -34,10 +45,10 @@ class Picture:
         self.serial = serial
         self.content = drawing(serial) if content is None else content
         self.sha256 = hashlib.sha256(self.content).hexdigest()
-        self.facts = {"licence": "CC-BY-4.0", "source": "letters", "journal": "Imaginary Letters", "year": 2020, "tdm_reserved": None} | facts
+        self.facts = {"licence": "CC-BY-4.0", "source": "letters", "album": "Blue", "place": f"p{serial}", "is_secret": None} | facts
 
 
-def write_toc_images(folder: Path, pictures: list[Picture], *, per_shard: int = 5) -> Path:
+def write_originals(folder: Path, pictures: list[Picture], *, per_shard: int = 5) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
@@ -45,12 +56,15 @@ def write_toc_images(folder: Path, pictures: list[Picture], *, per_shard: int = 
     for number in sorted({picture.serial // per_shard for picture in pictures}):
         name = f"images-{number:05d}.zip"
         with StoredZipWriter(folder / name) as archive:
+            written = set()
             for picture in sorted(pictures, key=lambda picture: picture.serial):
                 if picture.serial // per_shard == number:
-                    archive.add(f"{picture.sha256}.png", picture.content)
+                    if picture.sha256 not in written:
+                        archive.add(f"{picture.sha256}.png", picture.content)
+                    written.add(picture.sha256)
                     member = {"sha256": picture.sha256, "serial": picture.serial, "shard": name, "member": f"{picture.sha256}.png"}
-                    rows.append({**member, "paper_ids": [f"p{picture.serial}"], **picture.facts})
-    pq.write_table(pa.Table.from_pylist(rows, TOC_IMAGES), folder / "index.parquet")
+                    rows.append(member | picture.facts)
+    pq.write_table(pa.Table.from_pylist(rows, ORIGINALS), folder / "index.parquet")
     return folder
 
 
@@ -59,10 +73,10 @@ class Silent(Reporter):
         pass
 
 
-def build(root: Path, size: int = 32, *, config: TocDatasetConfig = SMALL, workers: int = 1):
-    """Build `root/data/toc_dataset@SIZE` from `root/data/toc_images`."""
-    images, target = root / "data/toc_images", root / f"data/toc_dataset@{size}"
-    return build_dataset(size, config, images, target, figment=root / ".figment", workers=workers, reporter=Silent())
+def build(root: Path, size: int = 32, *, config: DatasetConfig = SMALL, workers: int = 1, name: str = "drawing_dataset"):
+    """Build `root/data/NAME@SIZE` from `root/data/drawings`."""
+    originals, target = root / "data/drawings", root / f"data/{name}@{size}"
+    return build_dataset(size, config, SUBJECT, originals, target, figment=root / ".figment", workers=workers, reporter=Silent())
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
