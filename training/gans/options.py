@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from training.loop.bounds import above, at_least
 from training.loop.collapse_guard import GuardLimits
+from training.loop.loop import Plan
 
 # These change how long a training goes on and what is written about it, never the weights at a given number of images: a training continues
 # across changes of them. (Only where the guard steps in can `snap`, `tick` or the metrics matter: it judges what is measured.)
@@ -71,20 +72,13 @@ class GanOptions:
         return self.batch_gpu or self.batch
 
     @property
-    def total_samples(self) -> int:
-        return round(self.kimg * 1000)
+    def plan(self) -> Plan:
+        report, checkpoint = (max(1, round(kimg * 1000)) for kimg in (self.tick, self.checkpoint_kimg))
+        return Plan(round(self.kimg * 1000), report, checkpoint, self.max_seconds, what="images", good_states=3)
 
     @property
     def snap_images(self) -> int:
         return max(1, round(self.snap * 1000))
-
-    @property
-    def report_every_samples(self) -> int:
-        return max(1, round(self.tick * 1000))
-
-    @property
-    def checkpoint_every_samples(self) -> int:
-        return max(1, round(self.checkpoint_kimg * 1000))
 
     def decisive(self) -> dict[str, Any]:
         """The values that decide the weights: all but the OPERATIONAL ones."""

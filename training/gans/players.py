@@ -191,9 +191,8 @@ def adam(
 ) -> Player:
     """A player moved by Adam; the defaults are those of Karras et al. 2018 (Progressive GAN), appendix A.
 
-    lazy_interval: iterations k from one regularisation step to the next, where these are steps of their own. The optimizer then takes k + 1 steps where
-    it would take k; with c = k / (k + 1), a rate of rate · c and decays of beta^c make it move as it would have in k (Karras et al. 2020, StyleGAN2,
-    appendix B).
+    lazy_interval: iterations k from one regularisation step to the next, where these are steps of their own. The optimizer takes k + 1 steps where it
+    would take k; with c = k / (k + 1), rate · c and beta^c move it as far as k steps would (Karras et al. 2020, StyleGAN2, appendix B).
     """
     c = lazy_interval / (lazy_interval + 1) if lazy_interval else 1.0
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -51,7 +51,7 @@ def latent_painter(network: PictureNetwork, z_dim: int, data: TrainingImages, op
 class Snapshots:
     """Takes and keeps the snapshots of one training.
 
-    painter: gives the painter of this moment. data: in the computer's own memory. reals_id: of the dataset; features of the reals are cached under it.
+    painter: gives the painter of this moment. data: in the computer's own memory. reals_id: of the dataset; features of reals are cached under it.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Snapshots:
         if not self.devices.is_main:
             return {}
         options, seen = self.options, self.trainer.samples_seen
-        name = snapshot_name(seen, every_images=options.snap_images, batch=options.batch, total_images=options.total_samples)
+        name = snapshot_name(seen, every_images=options.snap_images, batch=options.batch, total_images=options.plan.total_samples)
         paint = self.painter()
         path = self.place.folder / f"{name}.png"
         # The JSON is written last: a snapshot without one is of a process that died, and will be taken again.

@@ -38,19 +38,13 @@ class Options(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def total_samples(self) -> int: ...
+    def plan(self) -> Plan: ...
     @property
     def batch_size(self) -> int: ...
     @property
     def side_by_side(self) -> int: ...
     @property
-    def report_every_samples(self) -> int: ...
-    @property
-    def checkpoint_every_samples(self) -> int: ...
-    @property
     def keep_checkpoints(self) -> int: ...
-    @property
-    def max_seconds(self) -> float | None: ...
 
     def decisive(self) -> dict[str, Any]:
         """The values that decide the weights: a training continues across changes of all others."""
@@ -103,9 +97,8 @@ class Job(Generic[OptionsT]):
     options:     the dataclass of the stage's section of params.yaml.
     inputs:      the folders it reads, by the names of their stages, from the data folder and the options.
     open:        reads them and builds what learns. Nothing is recorded yet: what is wrong with the parameters should come to light here.
-    what, budget: the noun of its samples; the parameter that says how many there are to be.
+    budget:      the parameter that says how many samples there are to be.
     libraries:   distributions whose version decides the weights.
-    good_states: to keep apart for roll-backs, see `training.loop.loop.Plan`.
     """
 
     stage: str
@@ -113,10 +106,8 @@ class Job(Generic[OptionsT]):
     options: type[OptionsT]
     inputs: Callable[[Path, OptionsT], Mapping[str, Path]]
     open: Callable[[Path, OptionsT, Devices, Reporter], Training]
-    what: str
     budget: str
     libraries: tuple[str, ...] = ("torch",)
-    good_states: int = 0
 
 
 def run_job(job: Job[OptionsT], description: str | None, argv: Sequence[str] | None, *, expected: tuple[type[Exception], ...]) -> int:
@@ -152,7 +143,7 @@ def _check_batch(stage: str, options: Options, world_size: int) -> None:
 
 
 def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter: Reporter, devices: Devices) -> None:
-    training = job.open(arguments.data, options, devices, reporter)
+    training, plan = job.open(arguments.data, options, devices, reporter), options.plan
     paths = job.inputs(arguments.data, options)
     inputs = [InputArtifact(name=name, path=path, id=content_id(path)) for name, path in paths.items()]
     ids = {item.name: item.id for item in inputs}
@@ -176,7 +167,7 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
         if resume_from is None and devices.is_main:
             # Of a training that was forgotten.
             shutil.rmtree(place.folder, ignore_errors=True)
-        stats = StatsFile(place.stats if devices.is_main else None, what=job.what, resume_samples=resume_samples)
+        stats = StatsFile(place.stats if devices.is_main else None, what=plan.what, resume_samples=resume_samples)
         companions = training.begin(place)
 
         def note_rollback(number: int, why: str) -> None:
@@ -185,14 +176,7 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
 
         outcome = train(
             training.trainable,
-            Plan(
-                options.total_samples,
-                options.report_every_samples,
-                options.checkpoint_every_samples,
-                options.max_seconds,
-                what=job.what,
-                good_states=job.good_states,
-            ),
+            plan,
             checkpoints=checkpoints,
             resume_from=resume_from,
             sink=Sinks(tracker, events, stats),
@@ -207,27 +191,28 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
                 numbers = companions.save(output, outcome)
             checkpoints.keep_last_only()
             tracker.register_model(job.stage, output.target, output_id=content_id(output.target))
-            _tell(job, options, outcome, numbers, place)
+            _tell(job.stage, plan, outcome, numbers, place)
 
 
 def _check_budget(job: Job[OptionsT], options: OptionsT, folder: Path, done: int) -> None:
     """A training is never taken back: there is no way from the weights after many samples to those after fewer."""
-    if done >= options.total_samples + options.batch_size:
+    plan = options.plan
+    if done >= plan.total_samples + options.batch_size:
         raise TrainingError(
-            f"{folder}: this training has gone on for {done:,} {job.what}, and {job.budget} asks for {options.total_samples:,}; "
+            f"{folder}: this training has gone on for {done:,} {plan.what}, and {job.budget} asks for {plan.total_samples:,}; "
             f"raise {job.budget}, or train anew with --from-scratch"
         )
 
 
-def _tell(job: Job[OptionsT], options: OptionsT, outcome: Outcome, numbers: Mapping[str, float], place: Workplace) -> None:
+def _tell(stage: str, plan: Plan, outcome: Outcome, numbers: Mapping[str, float], place: Workplace) -> None:
     seen = f"{outcome.samples_seen:,}"
     if not outcome.finished:
         place.reporter.log(
-            f"{job.stage}: max_seconds reached after {seen} of {options.total_samples:,} {job.what}; the output holds the model so far, "
+            f"{stage}: max_seconds reached after {seen} of {plan.total_samples:,} {plan.what}; the output holds the model so far, "
             "and the same command again continues (max_seconds may be changed)"
         )
     if outcome.rollbacks:
         place.tracker.tags({"figment.rollbacks": str(outcome.rollbacks)})
     place.reporter.metadata(samples_seen=outcome.samples_seen, finished=outcome.finished, rollbacks=outcome.rollbacks, **numbers)
     shown = (f"{name} {value:,}" if isinstance(value, int) else f"{name} {value:.4g}" for name, value in sorted(numbers.items()))
-    place.reporter.log(f"{job.stage}: {seen} {job.what} seen; {', '.join(shown)}")
+    place.reporter.log(f"{stage}: {seen} {plan.what} seen; {', '.join(shown)}")

@@ -117,7 +117,7 @@ class NoGuard:
 
 @dataclass(frozen=True)
 class Plan:
-    """total_samples: the budget. max_seconds: stop earlier, at a checkpoint. what: the noun of the progress lines.
+    """total_samples: the budget. max_seconds: stop earlier, at a checkpoint. what: the noun of the samples.
 
     skips_before_rollback: steps in a row that are not finite. rollbacks_before_failure: then the training fails.
     good_states: how many states that proved good are kept apart to roll back to; 0 = roll back to the newest checkpoint.

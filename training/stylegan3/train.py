@@ -145,7 +145,7 @@ def _open(data: Path, options: StyleGAN3Options, devices: Devices, reporter: Rep
     return Training(training.trainer, training.begin)
 
 
-JOB = Job(STAGE, "training.stylegan3.train", StyleGAN3Options, _inputs, _open, what="images", budget="kimg", good_states=3)
+JOB = Job(STAGE, "training.stylegan3.train", StyleGAN3Options, _inputs, _open, budget="kimg")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

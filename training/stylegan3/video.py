@@ -1,7 +1,9 @@
-"""Videos of a StyleGAN3: how it came to draw what it draws, and a walk through what it can draw. See training/gans/video.py.
+"""Videos of a StyleGAN3: how it came to draw what it draws, and a walk through what it can draw.
 
-python -m training.stylegan3.video                                          # the stage: data/toc_training_video
-python -m training.stylegan3.video --set keyframes=3 --set w_frames=10      # seconds on a CPU
+    python -m training.stylegan3.video                                          # the stage: data/toc_training_video
+    python -m training.stylegan3.video --set keyframes=3 --set w_frames=10      # seconds on a CPU
+
+training/gans/video.py says what the videos show; the walk goes through W.
 """
 
 import sys

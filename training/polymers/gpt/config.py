@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from training.loop.bounds import at_least, within
+from training.loop.loop import Plan
 
 Dataset = Literal["molecules", "polymers"]
 
@@ -101,6 +102,10 @@ class PolyGPTConfig:
     @property
     def total_samples(self) -> int:
         return self.pretrain_samples + self.finetune_samples
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.total_samples, self.report_every_samples, self.checkpoint_every_samples, self.max_seconds, what="molecules")
 
     @property
     def side_by_side(self) -> int:

@@ -63,16 +63,7 @@ def _write(output: OutputFolder, trainer: PolyGPTTrainer, data: PolyGPTData, out
     return {"parameters": parameters, **{name: value for name, value in outcome.values.items() if name in shown}}
 
 
-JOB = Job(
-    "polygpt",
-    "training.polymers.gpt.train",
-    PolyGPTConfig,
-    _inputs,
-    _open,
-    what="molecules",
-    budget="finetune_samples",
-    libraries=("torch", "tokenizers"),
-)
+JOB = Job("polygpt", "training.polymers.gpt.train", PolyGPTConfig, _inputs, _open, budget="finetune_samples", libraries=("torch", "tokenizers"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
