@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.loop.loop import Guard
+
 
 @dataclass(frozen=True)
 class GuardLimits:
@@ -39,8 +41,8 @@ class GuardLimits:
 
 
 @dataclass
-class CollapseGuard:
-    """Judges reported values by `limits`; the loop's `Guard`.
+class CollapseGuard(Guard):
+    """Judges reported values by `limits`.
 
     sign, spread, distance: the names of the three values; what a report lacks is not judged. real_spread: of as many real images.
     """

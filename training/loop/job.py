@@ -12,7 +12,7 @@ import functools
 import shutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -24,7 +24,7 @@ from stages.reporting import Reporter, SilentReporter
 from stages.run_key import run_key
 from training.loop.checkpoint import CheckpointError, Checkpoints
 from training.loop.devices import Devices, open_devices
-from training.loop.loop import Guard, Hook, Outcome, Plan, Trainable, TrainingError, train
+from training.loop.loop import Guard, Hook, Outcome, Plan, Trainable, TrainingError, TrainingLoop
 from training.loop.stats_files import EventFiles, Sinks, StatsFile
 from training.tracking.tracker import InputArtifact, Tracker, TrackingError, open_tracker
 
@@ -75,7 +75,7 @@ class Companions:
 
     save: Callable[[OutputFolder, Outcome], Mapping[str, float]]
     hooks: Sequence[Hook] = ()
-    guard: Guard | None = None
+    guard: Guard = field(default_factory=Guard)
 
 
 @dataclass(frozen=True)
@@ -174,18 +174,9 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
             tracker.tags({f"figment.rollback_{number}": why})
             stats.append(training.trainable.samples_seen, {"rollback": number, "why": why})
 
-        outcome = train(
-            training.trainable,
-            plan,
-            checkpoints=checkpoints,
-            resume_from=resume_from,
-            sink=Sinks(tracker, events, stats),
-            reporter=reporter,
-            devices=devices,
-            hooks=companions.hooks,
-            guard=companions.guard,
-            on_rollback=note_rollback,
-        )
+        sinks, guard = Sinks(tracker, events, stats), companions.guard
+        loop = TrainingLoop(training.trainable, plan, checkpoints, sinks, reporter, devices, companions.hooks, guard, note_rollback)
+        outcome = loop.run(resume_from)
         if devices.is_main:
             with OutputFolder(arguments.data / job.stage) as output:
                 numbers = companions.save(output, outcome)

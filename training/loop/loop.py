@@ -77,42 +77,30 @@ class Hook:
     at_start: bool = False
 
 
-class Guard(Protocol):
-    """Judges a training by what is reported of it. Its state must be plain values: it is saved and comes back with the training's."""
+class Guard:
+    """Judges a training by what is reported of it; this one finds nothing, so that only steps that are not finite lead to a roll-back.
+
+    Its state must be plain values: it is saved and comes back with the training's.
+    """
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing at all was amiss at the last judgement, so that a state saved now is one to come back to."""
-        ...
+        return True
 
     def judge(self, values: Mapping[str, float]) -> str | None:
         """Why the training has collapsed, in words, or None. values: what was just reported; a guard knows the names it needs."""
-        ...
-
-    def forget_windows(self) -> None:
-        """After a roll-back: what was amiss before does not count any more."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class NoGuard:
-    """Finds nothing; only steps that are not finite lead to a roll-back."""
-
-    is_clean = True
-
-    def judge(self, values: Mapping[str, float]) -> str | None:
         del values
         return None
 
-    def forget_windows(self) -> None: ...
+    def forget_windows(self) -> None:
+        """After a roll-back: what was amiss before does not count any more."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        del state
 
 
 @dataclass(frozen=True)
@@ -179,34 +167,6 @@ class _Progress:
         return {**self.__dict__, "sums": {name: float(total) for name, total in self.sums.items()}}
 
 
-def train(
-    trainable: Trainable,
-    plan: Plan,
-    *,
-    checkpoints: Checkpoints,
-    resume_from: dict[str, Any] | None,
-    sink: MetricSink,
-    reporter: Reporter,
-    devices: Devices,
-    hooks: Sequence[Hook] = (),
-    guard: Guard | None = None,
-    on_rollback: Callable[[int, str], None] = lambda number, why: None,
-) -> Outcome:
-    """Train until the budget is spent. resume_from: what `checkpoints.latest()` gave.
-
-    on_rollback: told of every roll-back (1, 2, …) and of the failure after the last one, in the main process.
-    SIGTERM finishes the step, writes a checkpoint and exits with code 143. Raises TrainingError when roll-backs do not help.
-    """
-    run = _Run(trainable, plan, checkpoints, sink, reporter, devices, hooks, guard or NoGuard(), on_rollback)
-    if resume_from is None:
-        run.start()
-    else:
-        run.restore(resume_from)
-        reporter.log(f"continuing after {trainable.samples_seen:,} of {plan.total_samples:,} {plan.what}")
-    with _sigterm_noted() as is_terminated:
-        return run.until_done(is_terminated)
-
-
 def backward_and_step(
     loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
 ) -> tuple[float, bool]:
@@ -233,16 +193,21 @@ def linear_schedule(samples: int, *, warmup_samples: int, total_samples: int, fi
 
 
 @dataclass
-class _Run:
+class TrainingLoop:
+    """Trains until the budget is spent.
+
+    on_rollback: told of every roll-back (1, 2, …) and of the failure after the last one, in the main process.
+    """
+
     trainable: Trainable
     plan: Plan
     checkpoints: Checkpoints
     sink: MetricSink
     reporter: Reporter
     devices: Devices
-    hooks: Sequence[Hook]
-    guard: Guard
-    on_rollback: Callable[[int, str], None]
+    hooks: Sequence[Hook] = ()
+    guard: Guard = field(default_factory=Guard)
+    on_rollback: Callable[[int, str], None] = lambda number, why: None
 
     def __post_init__(self) -> None:
         self.good = GoodStates(self.checkpoints.own_folder / "good", self.plan.good_states)
@@ -251,13 +216,22 @@ class _Run:
         self.started_at_samples = self.trainable.samples_seen
         self.saved_at_samples = -1
 
+    def run(self, resume_from: dict[str, Any] | None) -> Outcome:
+        """resume_from: what `checkpoints.latest()` gave.
+
+        SIGTERM finishes the step, writes a checkpoint and exits with code 143. Raises TrainingError when roll-backs do not help.
+        """
+        if resume_from is None:
+            self.start()
+        else:
+            self.restore(resume_from)
+            self.reporter.log(f"continuing after {self.trainable.samples_seen:,} of {self.plan.total_samples:,} {self.plan.what}")
+        with _sigterm_noted() as is_terminated:
+            return self.until_done(is_terminated)
+
     def start(self) -> None:
         """What comes before the first step of a training that begins: the hooks that want it, and a state to come back to."""
-        values: dict[str, float] = {}
-        for hook in self.hooks:
-            if hook.at_start:
-                with _random_state_preserved():
-                    values |= hook.run()
+        values = self._run_hooks(lambda hook: hook.at_start)
         if values:
             self.progress.reported_until = self.trainable.samples_seen
             self.progress.values = values
@@ -335,10 +309,7 @@ class _Run:
         values: dict[str, float] = {}
         if (is_last or self._crossed(self.plan.report_every_samples, before)) and self.progress.steps:
             values = self.progress.take_means()
-        for hook in self.hooks:
-            if is_last or self._crossed(hook.every_samples, before):
-                with _random_state_preserved():
-                    values |= hook.run()
+        values |= self._run_hooks(lambda hook: is_last or self._crossed(hook.every_samples, before))
         if not values:
             return None
         collapse = self.guard.judge(values)
@@ -351,6 +322,14 @@ class _Run:
         if self.devices.is_main:
             self.sink.metrics(samples, {**values, **trouble, "samples_per_second": self._rate()})
         return collapse
+
+    def _run_hooks(self, is_due: Callable[[Hook], bool]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for hook in self.hooks:
+            if is_due(hook):
+                with _random_state_preserved():
+                    values |= hook.run()
+        return values
 
     def _roll_back(self, reason: str) -> None:
         self.progress.rollbacks += 1

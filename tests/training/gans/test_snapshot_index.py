@@ -1,4 +1,4 @@
-"""Snapshots: their names, and the index that others read."""
+"""The names of snapshots, and the index that others read."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.stylegan3.snapshots import SnapshotIndex, snapshot_name
+from training.gans.snapshot_index import SnapshotIndex, snapshot_name
 
 
 @pytest.mark.parametrize(
