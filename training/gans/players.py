@@ -110,23 +110,13 @@ class AdversarialTrainer:
         return StepOutcome({**reported, **self.after_step(reported, self.batch_size)}, self.batch_size, skipped)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "samples_seen": self.samples_seen,
-            "iteration": self.iteration,
-            "rollback": self.rollback,
-            "networks": {name: player.network.state_dict() for name, player in self.players.items()},
-            "optimizers": {name: player.optimizer.state_dict() for name, player in self.players.items()},
-            **{name: {key: part.state_dict() for key, part in parts.items()} for name, parts in self._parts()},
-        }
+        counts = {"samples_seen": self.samples_seen, "iteration": self.iteration, "rollback": self.rollback}
+        return {**counts, "parts": {name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.samples_seen, self.iteration, self.rollback = state["samples_seen"], state["iteration"], state["rollback"]
-        for name, player in self.players.items():
-            player.network.load_state_dict(state["networks"][name])
-            player.optimizer.load_state_dict(state["optimizers"][name])
-        for name, parts in self._parts():
-            for key, part in parts.items():
-                part.load_state_dict(state[name][key])
+        for name, part in self._parts().items():
+            part.load_state_dict(state["parts"][name])
 
     def reseed(self, rollback: int) -> None:
         """Other samples (see `Moment`) and half the learning rate, for each roll-back so far."""
@@ -135,8 +125,18 @@ class AdversarialTrainer:
             for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
                 group["lr"] = rate * 0.5**rollback
 
-    def _parts(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        yield from (("averages", self.averages), ("watches", self.watches), ("others", self.others))
+    def _parts(self) -> dict[str, Any]:
+        """Everything that has a state of its own."""
+        networks = {name: player.network for name, player in self.players.items()}
+        optimizers = {name: player.optimizer for name, player in self.players.items()}
+        kinds: dict[str, Mapping[str, Any]] = {
+            "network": networks,
+            "optimizer": optimizers,
+            "average": self.averages,
+            "watch": self.watches,
+            "other": self.others,
+        }
+        return {f"{kind} {name}": part for kind, parts in kinds.items() for name, part in parts.items()}
 
     def _take_turn(self, phase: Phase, now: Moment) -> tuple[dict[str, Tensor], bool]:
         """Gradients of all parts, then one step. Returns what is reported, as shares of this process, and whether the step was skipped."""
@@ -144,6 +144,7 @@ class AdversarialTrainer:
         loss_sum = torch.zeros((), device=self.devices.device)
         values: dict[str, Tensor] = {}
         has_parts = False
+        # The losses are asked for one by one: each part's graph is gone before the next one's forward pass.
         for loss, shown in phase.losses(now):
             has_parts = True
             loss.backward()
@@ -170,6 +171,7 @@ class AdversarialTrainer:
         """Sum the gradients over all processes and take the step, unless the loss is not finite or the gradient wild. Returns (norm, skipped)."""
         player = self.players[phase.player]
         self.devices.sum_gradients(player.parameters)
+        # Single numbers that overflowed, as in half precision, cost themselves and not the step.
         for parameter in player.parameters:
             if parameter.grad is not None:
                 torch.nan_to_num(parameter.grad, nan=0.0, posinf=_LARGEST_GRADIENT, neginf=-_LARGEST_GRADIENT, out=parameter.grad)
@@ -189,7 +191,7 @@ def adam(
     epsilon: float = 1e-8,
     lazy_interval: int | None = None,
 ) -> Player:
-    """A player moved by Adam; the defaults are those of Karras et al. 2018 (Progressive GAN), appendix A.
+    """A player moved by Adam; the defaults are those of Karras et al. 2018 (Progressive GAN), appendix A.1.
 
     lazy_interval: iterations k from one regularisation step to the next, where these are steps of their own. The optimizer takes k + 1 steps where it
     would take k; with c = k / (k + 1), rate · c and beta^c move it as far as k steps would (Karras et al. 2020, StyleGAN2, appendix B).

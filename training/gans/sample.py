@@ -67,6 +67,7 @@ class _Shard:
 
 def make_fakes(stage: str, draw: Draw, config: FakesConfig, *, model: Path, module: str, data: Path, state: Path, reporter: Reporter) -> None:
     """Write data/<stage> and tell what it holds. module: the stage's program; with the model it decides which finished shards still count."""
+    # What was drawn by the same model, code and settings need not be drawn again.
     key = run_key(stage, module, config=asdict(config), inputs={model.name: content_id(model)})
     work = state / "fakes" / stage / key
     shards = _shards(config)
@@ -76,6 +77,8 @@ def make_fakes(stage: str, draw: Draw, config: FakesConfig, *, model: Path, modu
     total = sum(len(shard.seeds) for shard in shards)
     for _ in reporter.progress(_draw_shards(draw, shards, config, work), total=total, what=stage):
         pass
+
+    # The shards stay where they are until the output has its own names for them.
     with OutputFolder(data / stage) as output:
         for shard in shards:
             _link(work / shard.name, output.file(shard.name))

@@ -98,16 +98,20 @@ class Snapshots:
 
     def write(self, output: OutputFolder, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, float]:
         """Put all but the networks into the output, and return the newest snapshot's metrics. facts: the model's own, for training_options.json."""
+        # There may be later ones, of a way that was left or of a process that died.
         index = [row for row in self._taken() if row["images"] <= outcome.samples_seen]
         metrics: dict[str, float] = index[-1]["metrics"] if index else {}
-        options, pictures = self.options, len(self.data)
+        options = self.options
         layout = SnapshotIndex(self.columns, self.rows, options.grid_psi, self.data.resolution, options.seed, tuple(index))
         for row in index:
             output.file(f"snapshots/{row['file']}").write_bytes((self.place.folder / row["file"]).read_bytes())
         output.write_json("snapshots/index.json", asdict(layout))
         save_picture(output.file("reals.png"), tile(uint8_images(self.data, self.columns * self.rows, options.seed), self.columns))
         output.write_json("metrics.json", {name: round(value, 6) for name, value in metrics.items()} | {"kimg": outcome.samples_seen / 1000})
-        output.write_json("training_options.json", {**_plain(options), **_result(outcome, self.data.resolution, pictures), **facts})
+        result = {"skipped_steps": outcome.skipped_steps, "rollbacks": outcome.rollbacks, "rollback_reasons": list(outcome.reasons)}
+        result |= {"resolution": self.data.resolution, "pictures": len(self.data), "images_seen": outcome.samples_seen, "finished": outcome.finished}
+        asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+        output.write_json("training_options.json", {**asked, **result, **facts})
         output.file("stats.jsonl").write_bytes(self.place.stats.read_bytes())
         return metrics
 
@@ -145,19 +149,3 @@ def fixed_latents(z_dim: int, count: int, labels: Tensor | None, seed: int, purp
     if labels is None:
         return z, None
     return z, labels.cpu()[torch.randint(len(labels), (count,), generator=random)]
-
-
-def _plain(options: GanOptions) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
-
-
-def _result(outcome: Outcome, resolution: int, pictures: int) -> dict[str, Any]:
-    return {
-        "resolution": resolution,
-        "pictures": pictures,
-        "images_seen": outcome.samples_seen,
-        "finished": outcome.finished,
-        "skipped_steps": outcome.skipped_steps,
-        "rollbacks": outcome.rollbacks,
-        "rollback_reasons": list(outcome.reasons),
-    }

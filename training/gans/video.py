@@ -127,6 +127,7 @@ def closed_walk(keys: Tensor, frames_between: int) -> Iterator[Tensor]:
     if K == 1:
         yield from (keys[0] for _ in range(frames_between))
         return
+    # Coordinate by coordinate, in double precision; key K is key 0 again.
     closed = torch.cat([keys, keys[:1]]).double().numpy()
     spline = CubicSpline(numpy.arange(K + 1), closed, bc_type="periodic", axis=0)
     for frame in range(K * frames_between):

@@ -159,6 +159,7 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
     resume_samples = resume_from["samples"] if resume_from else None
     _check_budget(job, options, checkpoints.own_folder, resume_samples or 0)
 
+    # Where numbers go: the tracker's journal first, then files that can be watched and kept.
     tracker = open_tracker(
         job.stage, run_key=key, config=asdict(options), inputs=inputs, state_dir=arguments.state, resume_step=resume_samples, reporter=reporter
     )
@@ -177,6 +178,7 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
         sinks, guard = Sinks(tracker, events, stats), companions.guard
         loop = TrainingLoop(training.trainable, plan, checkpoints, sinks, reporter, devices, companions.hooks, guard, note_rollback)
         outcome = loop.run(resume_from)
+        # The output, and what its readers are told. The last checkpoint stays: a larger budget, or an output that was lost, continues from it.
         if devices.is_main:
             with OutputFolder(arguments.data / job.stage) as output:
                 numbers = companions.save(output, outcome)

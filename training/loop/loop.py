@@ -281,6 +281,8 @@ class TrainingLoop:
         while self.trainable.samples_seen < self.plan.total_samples:
             before = self.trainable.samples_seen
             self.progress.add(self.trainable.step())
+
+            # Trouble first: a state that is to be left behind is never saved.
             if self.progress.skipped_in_a_row >= self.plan.skips_before_rollback:
                 self._roll_back(f"{self.progress.skipped_in_a_row} steps in a row had a loss or gradient that is not finite")
                 continue
@@ -288,6 +290,7 @@ class TrainingLoop:
             if self.devices.any(collapse is not None):
                 self._roll_back(collapse or "another process found a collapse")
                 continue
+            # Every process takes the same way out: whoever saved alone would leave the others waiting for its gradients.
             self._print_progress()
             if self._crossed(self.plan.checkpoint_every_samples, before):
                 self.save(is_due=True)
@@ -307,6 +310,7 @@ class TrainingLoop:
         samples = self.trainable.samples_seen
         is_last = samples >= self.plan.total_samples
         values: dict[str, float] = {}
+        # What is due is a matter of the number of samples alone, so a resumed training reports at the same ones.
         if (is_last or self._crossed(self.plan.report_every_samples, before)) and self.progress.steps:
             values = self.progress.take_means()
         values |= self._run_hooks(lambda hook: is_last or self._crossed(hook.every_samples, before))
@@ -340,6 +344,7 @@ class TrainingLoop:
             self.on_rollback(rollbacks, where)
         if rollbacks > self.plan.rollbacks_before_failure:
             raise TrainingError(f"{where}, also after {rollbacks - 1} roll-backs; lower the learning rate, or look for extreme values in the inputs")
+        # The training's state goes back; counts of trouble, and what has been reported, do not.
         payload = self._state_to_come_back_to()
         self.restore(payload, keep_progress=True)
         self.progress.skipped_in_a_row = 0

@@ -11,14 +11,7 @@ from torch import Tensor
 
 from training.gans.augment import Augment
 from training.gans.image_stream import ImageOrder, TrainingImages, batch_of, device_generator, random_latents
-from training.gans.losses import (
-    non_saturating_d,
-    non_saturating_g,
-    r1_penalty,
-    r2_penalty,
-    relativistic_d,
-    relativistic_g,
-)
+from training.gans.losses import non_saturating_d, non_saturating_g, r1_penalty, r2_penalty, relativistic_d, relativistic_g
 from training.gans.players import Moment, PartLoss, Phase, parts_of_batch
 from training.loop.devices import Devices
 from training.stylegan3.blur import blur_sigma_px, gaussian_blur

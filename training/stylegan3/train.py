@@ -58,6 +58,7 @@ class StyleGAN3Training:
         self.generator, self.discriminator = generator.to(devices.device).train(), discriminator.to(devices.device).train()
         self.discriminator.freeze(options.freezed)
 
+        # ADA, or a fixed strength.
         augment = Augment(augment_preset(options.aug_preset)).to(devices.device) if options.aug != "noaug" else None
         self.controller = AugmentController(
             augment,
@@ -66,6 +67,7 @@ class StyleGAN3Training:
             target=options.target,
             kimg=min(options.ada_kimg, _ADA_KIMG_OF_A_TRANSFER) if is_transfer else options.ada_kimg,
         )
+        # Who plays, and the slow copy of G that snapshots and fakes are drawn with. Buffers of G are averages themselves.
         self.losses = StyleGAN3Losses(self.generator, self.discriminator, augment, data.near(devices), options, devices)
         self.ema = Ema(
             self.generator,

@@ -34,6 +34,8 @@ def read_data(folder: Path, config: PolyGPTConfig, reporter: Reporter) -> PolyGP
     tokenizer = load_smiles_tokenizer(folder / TOKENIZER)
     _check_properties(folder, config)
     tables = {name: _read_table(folder / name, config, "train") for name in config.datasets}
+
+    # Properties are measured in standard deviations of the molecules that teach them.
     finetune_tables = [tables[name] for name in config.finetune_on if name in tables] if config.finetune_samples else list(tables.values())
     mean, std = property_scale(finetune_tables)
     encoding: dict[str, Any] = {"maximum_tokens": config.maximum_tokens, "mean": mean, "std": std}

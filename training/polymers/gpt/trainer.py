@@ -43,6 +43,7 @@ class PolyGPTTrainer:
         return "pretrain" if self.samples_seen < self.config.pretrain_samples else "finetune"
 
     def step(self) -> StepOutcome:
+        # A batch never crosses the border of the phases. Each process computes its share of it, in sums over the whole batch's counts.
         end = self.config.pretrain_samples if self.phase == "pretrain" else self.config.total_samples
         batch = self.streams[self.phase].next(at_most=end - self.samples_seen)
         share = batch.share(self.devices.rank, self.devices.world_size).to(self.devices.device)
@@ -55,6 +56,7 @@ class PolyGPTTrainer:
         )
         if self.ema is not None and not skipped:
             self.ema.update(self.model, samples=len(batch.tokens))
+
         self.samples_seen += len(batch.tokens)
         values = dict(zip(_LOSS_NAMES, self._summed(losses), strict=True))
         return StepOutcome({**values, "gradient_norm": norm, "learning_rate": learning_rate}, len(batch.tokens), skipped)
@@ -93,11 +95,13 @@ class PolyGPTTrainer:
         if not len(self.valid):
             return {}
         self.model.eval()
-        stream = BatchStream(self.valid, 128, self.config.seed, "valid", conditional=self.phase == "finetune", noise=self.config.property_noise)
+        # Always the same molecules with the same perturbations: a new stream begins at the beginning.
+        conditional, size = self.phase == "finetune", _VALIDATION_BATCH
+        stream = BatchStream(self.valid, size, self.config.seed, "valid", conditional=conditional, noise=self.config.property_noise)
         sums: dict[str, float] = {}
         tokens = 0
-        for _ in range(-(-min(len(self.valid), _VALIDATION_MOLECULES) // 128)):
-            batch = stream.next(at_most=128).to(self.devices.device)
+        for _ in range(-(-min(len(self.valid), _VALIDATION_MOLECULES) // size)):
+            batch = stream.next(at_most=size).to(self.devices.device)
             denominators = batch.denominators()
             losses = polygpt_losses(self.model, batch, self.weights, denominators)
             tokens += denominators.tokens
@@ -120,6 +124,7 @@ class PolyGPTTrainer:
         )
 
     def _set_learning_rate(self) -> float:
+        # Each phase has a warm-up and a decay of its own.
         config = self.config
         pretraining = self.phase == "pretrain"
         factor = linear_schedule(
@@ -139,7 +144,7 @@ class PolyGPTTrainer:
 
 
 def _adamw(model: PolyGPT, config: PolyGPTConfig) -> torch.optim.AdamW:
-    """AdamW with decay on matrices only: not on biases and gains."""
+    """AdamW (Loshchilov and Hutter 2019) with decay on matrices only, not on biases and gains, as GPT-2's followers do."""
     matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
     others = [parameter for parameter in model.parameters() if parameter.dim() < 2]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
