@@ -8,7 +8,7 @@ processes, roll-backs and resuming are the same. PROVENANCE.md names the papers.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,18 +58,11 @@ class Phase:
     reported_as: str = ""
 
 
-class Stateful(Protocol):
-    """What else changes from step to step, such as the strength of an augmentation or a pool of earlier fakes."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
 class AdversarialTrainer:
     """Phases in turn, then the averages, then `after_step`.
 
-    players: by name. averages: by the player they follow. others: whatever else has a state.
+    players: by name. averages: by the player they follow. others: whatever else changes and has
+    `state_dict` and `load_state_dict`, such as the strength of an augmentation or a pool of earlier fakes.
     after_step: told the reported values and the number of samples of each step; what it returns is reported too.
     """
 
@@ -81,7 +74,7 @@ class AdversarialTrainer:
         batch_size: int,
         devices: Devices,
         averages: Mapping[str, Ema],
-        others: Mapping[str, Stateful],
+        others: Mapping[str, Any],
         after_step: Callable[[Mapping[str, float], int], Mapping[str, float]] = lambda values, samples: {},
     ) -> None:
         self.players, self.phases, self.averages, self.others = players, phases, averages, others

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from stages.output_folder import OutputFolder, write_file_atomically
 from training.gans.drawing import PictureNetwork, draw_batches
-from training.gans.grids import default_grid, save_picture, tile
+from training.gans.grids import SnapshotIndex, default_grid, save_picture, snapshot_name, tile
 from training.gans.image_stream import TrainingImages, uint8_images
 from training.gans.options import GanOptions
-from training.gans.snapshot_index import SnapshotIndex, snapshot_name
 from training.loop.collapse_guard import CollapseGuard, feature_spread
 from training.loop.devices import Devices
 from training.loop.job import Workplace

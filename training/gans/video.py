@@ -16,9 +16,8 @@ from formats.video import Codec, write_video
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.gans.drawing import DrawingError
-from training.gans.grids import load_picture, save_picture, tile
+from training.gans.grids import SnapshotIndex, load_picture, save_picture, tile
 from training.gans.seed_ranges import parse_seeds
-from training.gans.snapshot_index import SnapshotIndex
 from training.loop.bounds import above, at_least
 
 # Small pictures are shown larger, so that a player's smoothing does not wash them out.

@@ -25,7 +25,7 @@ from stages.run_key import run_key
 from training.loop.checkpoint import CheckpointError, Checkpoints
 from training.loop.devices import Devices, open_devices
 from training.loop.loop import Guard, Hook, Outcome, Plan, Trainable, TrainingError, TrainingLoop
-from training.loop.stats_files import EventFiles, Sinks, StatsFile
+from training.loop.stats_files import EventFiles, StatsFile
 from training.tracking.tracker import InputArtifact, Tracker, TrackingError, open_tracker
 
 
@@ -175,8 +175,8 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
             tracker.tags({f"figment.rollback_{number}": why})
             stats.append(training.trainable.samples_seen, {"rollback": number, "why": why})
 
-        sinks, guard = Sinks(tracker, events, stats), companions.guard
-        loop = TrainingLoop(training.trainable, plan, checkpoints, sinks, reporter, devices, companions.hooks, guard, note_rollback)
+        sinks, hooks, guard = (tracker, events, stats), companions.hooks, companions.guard
+        loop = TrainingLoop(training.trainable, plan, checkpoints, sinks, reporter, devices, hooks, guard, note_rollback)
         outcome = loop.run(resume_from)
         # The output, and what its readers are told. The last checkpoint stays: a larger budget, or an output that was lost, continues from it.
         if devices.is_main:

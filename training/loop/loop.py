@@ -80,13 +80,11 @@ class Hook:
 class Guard:
     """Judges a training by what is reported of it; this one finds nothing, so that only steps that are not finite lead to a roll-back.
 
+    is_clean: whether nothing at all was amiss at the last judgement, so that a state saved now is one to come back to.
     Its state must be plain values: it is saved and comes back with the training's.
     """
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing at all was amiss at the last judgement, so that a state saved now is one to come back to."""
-        return True
+    is_clean: bool = True
 
     def judge(self, values: Mapping[str, float]) -> str | None:
         """Why the training has collapsed, in words, or None. values: what was just reported; a guard knows the names it needs."""
@@ -202,7 +200,7 @@ class TrainingLoop:
     trainable: Trainable
     plan: Plan
     checkpoints: Checkpoints
-    sink: MetricSink
+    sinks: Sequence[MetricSink]
     reporter: Reporter
     devices: Devices
     hooks: Sequence[Hook] = ()
@@ -236,8 +234,7 @@ class TrainingLoop:
             self.progress.reported_until = self.trainable.samples_seen
             self.progress.values = values
             self.guard.judge(values)
-            if self.devices.is_main:
-                self.sink.metrics(self.trainable.samples_seen, values)
+            self._tell(values)
         self.save(is_due=True)
 
     def save(self, *, is_due: bool = False) -> None:
@@ -323,9 +320,13 @@ class TrainingLoop:
         self.progress.reported_until = samples
         self.progress.values = self.progress.values | values
         trouble = {"skipped_steps": float(self.progress.skipped_steps), "rollbacks": float(self.progress.rollbacks)}
-        if self.devices.is_main:
-            self.sink.metrics(samples, {**values, **trouble, "samples_per_second": self._rate()})
+        self._tell({**values, **trouble, "samples_per_second": self._rate()})
         return collapse
+
+    def _tell(self, values: Mapping[str, float]) -> None:
+        if self.devices.is_main:
+            for sink in self.sinks:
+                sink.metrics(self.trainable.samples_seen, values)
 
     def _run_hooks(self, is_due: Callable[[Hook], bool]) -> dict[str, float]:
         values: dict[str, float] = {}

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from training.loop.loop import MetricSink
-
 # Values that depend on the machine and the moment.
 _CLOCKED = ("samples_per_second",)
 
@@ -80,14 +78,3 @@ class EventFiles:
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.close()
-
-
-class Sinks:
-    """Several sinks as one."""
-
-    def __init__(self, *sinks: MetricSink) -> None:
-        self._sinks = sinks
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        for sink in self._sinks:
-            sink.metrics(step, values)

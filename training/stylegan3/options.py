@@ -1,6 +1,6 @@
 """What decides a StyleGAN3 training: its images, its networks, how long and in which way it learns, and how it is watched."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,23 +67,10 @@ class StyleGAN3Options(GanOptions):
 
     def network_config(self, *, resolution: int, channels: int, label_dim: int) -> StyleGAN3Config:
         """The constructor arguments of both networks, for pictures of that kind. Raises ValueError for shapes that cannot be."""
-        return StyleGAN3Config(
-            cfg=self.cfg,
-            resolution=resolution,
-            channels=channels,
-            label_dim=label_dim,
-            z_dim=self.z_dim,
-            w_dim=self.w_dim,
-            map_depth=self.map_depth,
-            cbase=self.cbase,
-            cmax=self.cmax,
-            num_layers=self.num_layers,
-            num_critical=self.num_critical,
-            margin=self.margin,
-            magnitude_ema_beta=magnitude_ema_beta(self.batch),
-            mbstd_group=self.mbstd_group,
-            precision=self.precision,
-        )
+        # What both classes name, they mean alike.
+        shared = {field.name: getattr(self, field.name) for field in fields(StyleGAN3Config) if hasattr(self, field.name)}
+        pictures = {"resolution": resolution, "channels": channels, "label_dim": label_dim}
+        return StyleGAN3Config(**{**shared, **pictures, "magnitude_ema_beta": magnitude_ema_beta(self.batch)})
 
     def decisive(self) -> dict[str, Any]:
         """`resume_from` counts by its content, which is an input, and not by its place."""

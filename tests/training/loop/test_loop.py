@@ -213,7 +213,7 @@ def test_a_hook_may_run_before_the_first_step_once(tmp_path):
 
     for _ in range(2):
         hooks = [Hook(80, look, at_start=True)]
-        TrainingLoop(training, Plan(160, 80, 80), checkpoints, sink, Told(), Devices(torch.device("cpu")), hooks).run(checkpoints.latest())
+        TrainingLoop(training, Plan(160, 80, 80), checkpoints, [sink], Told(), Devices(torch.device("cpu")), hooks).run(checkpoints.latest())
     assert seen == [0, 80, 160] and sink.rows[0] == (0, {"look": 1.0})
 
 

@@ -88,7 +88,7 @@ def run(training: ToyTraining, folder: Path, sink: Any, *, reporter: Reporter | 
     # A hook that draws random numbers: training must not notice.
     hooks = [Hook(64, lambda: {"noise": float(torch.rand(3).sum() * 0)})] if noise_hook else []
     devices = Devices(torch.device("cpu"))
-    return TrainingLoop(training, Plan(**settings), checkpoints, sink, reporter or Reporter(), devices, hooks, **loop).run(checkpoints.latest())
+    return TrainingLoop(training, Plan(**settings), checkpoints, [sink], reporter or Reporter(), devices, hooks, **loop).run(checkpoints.latest())
 
 
 def main() -> None:

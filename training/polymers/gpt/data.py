@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,13 @@ def read_data(folder: Path, config: PolyGPTConfig, reporter: Reporter) -> PolyGP
             )
         return encoded
 
+    # What both classes name, they mean alike.
+    shared = {field.name: getattr(config, field.name) for field in fields(PolyGPTShape) if hasattr(config, field.name)}
+    units = {name: unit for table in finetune_tables for name, unit in table.units.items()}
+    scale: dict[str, Any] = {"property_mean": tuple(mean.tolist()), "property_std": tuple(std.tolist()), "property_units": units}
     valid_tables = [_read_table(folder / name, config, "valid") for name in config.datasets]
     return PolyGPTData(
-        shape=_shape(config, tokenizer, {name: unit for table in finetune_tables for name, unit in table.units.items()}, mean, std),
+        shape=PolyGPTShape(tokenizer.get_vocab_size(), **shared, **scale),
         tokenizer=tokenizer,
         pretrain=encode(config.pretrain_on, "pre-train on", config.spellings_per_molecule) if config.pretrain_samples else None,
         finetune=encode(config.finetune_on, "fine-tune on") if config.finetune_samples else None,
@@ -74,22 +78,6 @@ def _check_properties(folder: Path, config: PolyGPTConfig) -> None:
 
 def _read_table(folder: Path, config: PolyGPTConfig, split: str) -> MoleculeTable:
     return read_molecules(folder, split=split, split_column=config.split_column, properties=config.properties, absent_is_missing=True)
-
-
-def _shape(config: PolyGPTConfig, tokenizer: Tokenizer, units: dict[str, str], mean: Any, std: Any) -> PolyGPTShape:
-    return PolyGPTShape(
-        vocabulary_size=tokenizer.get_vocab_size(),
-        maximum_tokens=config.maximum_tokens,
-        width=config.width,
-        layers=config.layers,
-        heads=config.heads,
-        dropout=config.dropout,
-        predictor_width=config.predictor_width,
-        properties=config.properties,
-        property_mean=tuple(mean.tolist()),
-        property_std=tuple(std.tolist()),
-        property_units=units,
-    )
 
 
 def _counts(encoded: TrainingSet) -> str:

@@ -111,17 +111,9 @@ class PolyGPTTrainer:
 
     def _stream(self, phase: str, data: TrainingSet) -> BatchStream:
         config = self.config
-        if phase == "pretrain":
-            return BatchStream(data, config.batch_size, config.seed, phase)
-        return BatchStream(
-            data,
-            config.batch_size,
-            config.seed,
-            phase,
-            conditional=bool(config.properties),
-            noise=config.property_noise,
-            condition_dropout=config.condition_dropout,
-        )
+        conditional = phase == "finetune" and bool(config.properties)
+        noise, dropout = config.property_noise, config.condition_dropout
+        return BatchStream(data, config.batch_size, config.seed, phase, conditional=conditional, noise=noise, condition_dropout=dropout)
 
     def _set_learning_rate(self) -> float:
         # Each phase has a warm-up and a decay of its own.
