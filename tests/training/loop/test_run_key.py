@@ -2,8 +2,8 @@
 
 import pytest
 
-from stages.run_key import NOT_DECISIVE, run_key
 from stages.source_code import SourceTree
+from training.loop.run_key import NOT_DECISIVE, run_key
 
 
 def test_a_key_depends_on_stage_config_inputs_and_not_on_the_order_of_inputs():

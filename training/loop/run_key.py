@@ -14,7 +14,7 @@ NOT_DECISIVE = (
     "stages.markdown",
     "stages.program",
     "stages.reporting",
-    "stages.run_key",
+    "training.loop.run_key",
     "stages.source_code",
     "training.metrics",
     "training.tracking",
