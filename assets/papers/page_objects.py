@@ -14,6 +14,7 @@ def find_page_object(name: str) -> PageObject:
     """
     if ":" in name:
         return _imported(name)
+    # Ours load lxml: not for a page object of one's own.
     from assets.papers.pages import PAGES
 
     if name not in PAGES:

@@ -33,6 +33,7 @@ _ENTRIES_PER_BATCH = 1_000
 def version_of(name: str, read: PageObject) -> str:
     """Names everything that decides what the page object `name` says of a page: its code with all it imports, and the libraries it may use."""
     module = read.__module__
+    # Ours by its import closure, so that a shared helper counts; a stranger's by its own file, since what it imports may be anything.
     if module.partition(".")[0] == _ASSETS.name:
         code = code_fingerprint(module, package=_ASSETS)
     else:
@@ -74,6 +75,7 @@ class ParsedMemo:
         if self._asked.keys() == self._known.keys():
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Batches bound the memory; the digest beside the file is written last, so that a torn memo counts as none.
         temporary = self._path.with_name(".tmp-parsed.arrow")
         entries = sorted(self._asked.items())
         with (

@@ -185,6 +185,7 @@ class RawPages:
 
     def body(self, record: StoredPage) -> bytes:
         """The response's body without content encodings. Raises RawPagesError naming file and place when it is not what the index says."""
+        # The digest is of the decoded body: a server that compresses otherwise tonight has sent nothing new.
         exchange = self._exchange(record)
         try:
             body = decode_body(exchange.body, exchange.headers)
@@ -247,6 +248,7 @@ def address(url: str) -> str:
     """
     parts = urlsplit(url.strip())
     host, colon, port = parts.netloc.rpartition("@")[2].partition(":")
+    # IDNA as browsers do it; `quote` below is for what people type into parameters.
     if not host.isascii():
         host = host.encode("idna").decode("ascii")
     path, query = (quote(part, safe=_KEPT_IN_ADDRESSES) for part in (parts.path or "/", parts.query))
@@ -331,6 +333,7 @@ class RawPagesWriter:
         fetched_at: datetime | None = None,
     ) -> StoredPage:
         """Store one response. body: as sent, so encoded if `headers` hold a Content-Encoding."""
+        # The row is read from the same headers as in a real crawl, so that a made-up store differs from a crawled one in nothing.
         moment = fetched_at or datetime(day.year, day.month, day.day, tzinfo=UTC)
         sent = (("Content-Type", content_type), *(headers or {}).items())
         if crawl not in self._writers:

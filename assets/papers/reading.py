@@ -42,7 +42,9 @@ def read_pages(raw: RawPages, memo: ParsedMemo, find: Callable[[str], PageObject
             objects[name] = find(source.page)
         except ValueError as error:
             raise UnknownPage(f"source '{name}' of journal_pages: {error}; mend `page` of that source in params.yaml") from None
+    # Named once a source: the closure of a page object's code is walked for it.
     versions = {name: version_of(sources[name].page, read) for name, read in objects.items()}
+    # Stored pages by address. Those of a source that left params.yaml stay in the store, and out of `papers`.
     records: dict[tuple[str, str], list[StoredPage]] = defaultdict(list)
     left_out: set[str] = set()
     for record in raw.records():
@@ -51,6 +53,7 @@ def read_pages(raw: RawPages, memo: ParsedMemo, find: Callable[[str], PageObject
         elif record.kind in ("index", "api", "article"):
             records[record.source, record.url].append(record)
     result = ReadPages(pages=Counter(dict.fromkeys(sources, 0)), sources_left_out=sorted(left_out))
+    # A fixed order, and each page's versions oldest first, as `merge` replays them.
     for (name, url), mine in sorted(records.items()):
         mine.sort(key=lambda record: record.crawl)
         told = [_version(raw, record, objects[name], memo, versions[name]) for record in mine]
@@ -66,6 +69,7 @@ def _version(raw: RawPages, record: StoredPage, read: PageObject, memo: ParsedMe
         return Version(record.crawl, record.day, "missing")
     if record.is_redirect:
         return Version(record.crawl, record.day, "moved")
+    # The body is read and parsed only where the memo does not know what these bytes say.
     key = memo.key(record, version)
     parsed = memo.lookup(key)
     if parsed is None:
@@ -91,6 +95,7 @@ def _note_problems(source: str, record: StoredPage, version: Version, rejected: 
     parsed = version.parsed
     if parsed is None:
         return
+    # Only the newest version is complained about: what was wrong with a page that has been mended since helps nobody.
     rejected += [rejected_row(source, problem.where, record.crawl, "problem_on_page", problem.words) for problem in parsed.problems]
     if record.kind == "article" and not (parsed.papers or parsed.withdrawals or parsed.problems):
         rejected.append(rejected_row(source, record.url, record.crawl, "no_paper_on_page", "an article page on which no paper was found"))

@@ -41,9 +41,11 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
     state: a folder for what is not part of the store: the crawl in progress, what is remembered, the nights.
     Raises CrawlError, OutputBusyError (another crawl runs), RawPagesError (the store is damaged) or OSError (disk full …); the same call continues.
     """
+    # One folder a target: two checkouts, or a test, that crawl into other stores share nothing.
     own = state / hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:16]
     own.mkdir(parents=True, exist_ok=True)
     with _only_crawl(own / "lock", target), contextlib.ExitStack() as open_things:
+        # The number of this crawl follows the last that the store knows. One begun under another number was published, but not removed any more.
         raw = open_things.enter_context(RawPages(target))
         last = max((record.crawl for record in raw.records()), default=0)
         last = max([last, *(problem.crawl for problem in raw.problems())])
@@ -51,6 +53,7 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
         if begun is not None and begun != last + 1:
             reporter.log(f"journal_pages: crawl {begun} is part of the store already; its remains are removed")
             shutil.rmtree(own / "unfinished")
+        # Opening what is unfinished reads its log, cuts a torn tail, and finds again what was written but not logged.
         proxies = _open_sites(config, open_things)
         unfinished = Unfinished(
             own / "unfinished", last + 1, origins={source.name: _origin(source) for source in config.sources}, about=_about(config)
@@ -59,12 +62,14 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
         open_things.callback(unfinished.close)
         if unfinished.done:
             reporter.log(f"journal_pages: going on with crawl {unfinished.crawl}, which has {len(unfinished.done):,} addresses behind it")
+        # Crawl.
         memory = _memory(own / "memory.parquet", raw, config, reporter)
         night = Night(str(target), unfinished.crawl, "", datetime.now(UTC).isoformat(timespec="seconds"))
         started = time.monotonic()
         spider = _run_spider(config, raw, memory, unfinished, proxies, reporter)
         night.seconds = round(time.monotonic() - started, 1)
         _count(night, spider)
+        # Publish first, all at once; then what is remembered of it. Killed in between, the memory does not fit the store, and is read from it again.
         night.is_new = publish(unfinished, config, raw, _offsite(spider))
         _remember(spider)
         save_memory(own / "memory.parquet", memory, store_identity(target))
@@ -153,6 +158,7 @@ def _run_spider(
     crawler = process.create_crawler(JournalSpider)
     process.crawl(crawler, config=config, raw=raw, memory=memory, unfinished=unfinished, proxies=proxies, reporter=reporter)
     process.start()
+    # Scrapy returns in any case: what went wrong, the spider and its reason to finish tell.
     spider = crawler.spider
     if not isinstance(spider, JournalSpider):
         raise CrawlError("the spider did not start; the lines above say why")
@@ -178,6 +184,7 @@ def _count(night: Night, spider: JournalSpider) -> None:
 def _remember(spider: JournalSpider) -> None:
     """Bring what is remembered up to this crawl."""
     memory, unfinished = spider.memory, spider.unfinished
+    # Papers first, then every address that was asked for: when, and what its listings said of it.
     for source, keys in spider.papers.by_source.items():
         memory.papers[source] |= keys
     for done in unfinished.done.values():
@@ -188,6 +195,8 @@ def _remember(spider: JournalSpider) -> None:
             memory.failed(done.link, done.source, done.kind, asked=asked, failures=1 if done.problem in PASSING else MOST_FAILURES)
         elif done.status not in REDIRECTS:
             memory.had(done.link, done.source, done.kind, fingerprints=spider.seen.get(done.link, ()), asked=asked)
+    # Images that were had need no memory, their contents are in the store. Of the others it is noted whether something still links to them,
+    # unless the source was not crawled to its end: then not having seen a link says nothing.
     for url, known in list(memory.known.items()):
         is_had_image = known.kind == "image" and not known.failures
         if is_had_image or known.source not in spider.sources:
@@ -226,6 +235,7 @@ def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Rep
 @contextlib.contextmanager
 def _only_crawl(path: Path, target: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    # The kernel frees the lock of a process that dies; its number in the file is for the words of who finds it locked.
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

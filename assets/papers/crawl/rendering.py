@@ -57,6 +57,7 @@ class Rendering:
             return None
         host = urlsplit(request.url).hostname or ""
         async with self._turns[host]:
+            # Scrapy's throttle does not see what the browser asks for: pages of a host take turns here, with the same pauses.
             await asyncio.sleep(max(0.0, self._next.get(host, 0.0) - monotonic()))
             try:
                 return await self._draw(request)
@@ -80,6 +81,7 @@ class Rendering:
         timeout_ms = 1000 * self._crawler.settings.getfloat("DOWNLOAD_TIMEOUT")
         await page.route("**/*", lambda route: self._load_or_not(route, request))
         try:
+            # Loaded, and then quiet for half a second: that is when scripts have put the page together.
             answer = await page.goto(request.url, timeout=timeout_ms, wait_until="load")
             try:
                 await page.wait_for_load_state("networkidle", timeout=min(timeout_ms, 10_000))
@@ -125,6 +127,7 @@ class Rendering:
         spider = spider_of(self._crawler)
         source = spider.source_of(request)
         async with self._starting:
+            # One browser for the crawl, one context a source: its own user agent and proxy, and no cookies from others.
             if self._browser is None:
                 await self._start()
             if source.name not in self._contexts:

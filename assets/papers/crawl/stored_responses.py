@@ -34,12 +34,14 @@ class StoredResponses:
         for name in _CONDITIONS:
             request.headers.pop(name, None)
         request.meta["previous"] = previous = spider.previous(url)
+        # Had by this crawl before it was killed: its failures stand, its responses come from its own WARC file, or, unchanged ones, from the store.
         done = spider.unfinished.done.get(url)
         if done is not None and done.outcome == "failed":
             raise Refused(done.problem, done.words)
         if done is not None and (done.page or previous):
             request.meta["served"] = done
             return _response(request, spider.unfinished.read(done.page) if done.page else spider.raw.exchange(cast("StoredPage", previous)))
+        # Written but not logged: as good as just received.
         if lost := spider.unfinished.take_lost(url):
             return self._received(request, _response(request, lost), lost)
         _ask_conditionally(request, previous)
@@ -52,6 +54,7 @@ class StoredResponses:
             return response
         spider.unfinished.note_date(request.meta["source"], (response.headers.get("Date") or b"").decode("latin-1"))
         previous: StoredPage | None = request.meta["previous"]
+        # Not modified: the spider reads the stored response in its place.
         if response.status == 304 and previous is not None:
             request.meta["is_not_modified"] = True
             exchange = spider.raw.exchange(previous)
@@ -99,6 +102,7 @@ class Decoding:
         encodings = [("Content-Encoding", value.decode("latin-1")) for value in response.headers.getlist("Content-Encoding")]
         if not encodings:
             return response
+        # What cannot be decoded cannot be read, and its digest would change with the encoding: it is refused.
         names = {name.strip().lower() for _, value in encodings for name in value.split(",") if name.strip()}
         if unknown := names - _KNOWN_ENCODINGS:
             raise Refused("unknown_encoding", f"the body is encoded as {', '.join(sorted(unknown))[:40]}, which was not asked for")

@@ -37,6 +37,7 @@ def wall_in(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
 
     headers: names in lower case. body: without content encodings; only its beginning is looked at.
     """
+    # A header of the wall itself is certain. Otherwise two signs have to meet, or one in a page that hardly holds anything else.
     for name, value in _HEADERS:
         if value in headers.get(name, b"").lower():
             return f"the header {name.decode()} says {value.decode()}"
