@@ -138,6 +138,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _answer(self, method: str, target: str, headers: dict[str, str]) -> tuple[str, Response]:
         site = self.server.running.site
+        # The origin form (RFC 9112 §3.2.1) names the host in a header, the absolute form in the target itself.
         if target.startswith("/"):
             host = headers.get("host", "")
             target = f"http://{site.hosts[0] if _is_here(host) else host}{target}"
@@ -155,6 +156,7 @@ class _Connection(socketserver.BaseRequestHandler):
         return target, site.respond(Request(method, host, path, query, headers))
 
     def _send(self, method: str, url: str, headers: dict[str, str], response: Response, *, is_open: bool) -> None:
+        # What the asker has already is not sent again (RFC 9110 §13): same tag, or not modified since.
         etag = response.etag or (f'"{hashlib.sha256(response.body).hexdigest()[:24]}"' if response.status == 200 else "")
         is_known = response.status == 200 and _is_known(headers, etag, response.last_modified)
         status, body = (304, b"") if is_known else (response.status, response.body)
