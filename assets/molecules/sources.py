@@ -113,6 +113,7 @@ def fetch_sources(config: MoleculeSourcesConfig, target: Path, *, scratch: Path,
     Raises SourceError or DownloadError naming the source; the previous output is then untouched.
     """
     with OutputFolder(target) as output:
+        # Sources in the order of the parameters: repeat units are made of a file that is there already.
         fetcher = _Fetcher(config, output, {record["source"]: record for record in read_index(target)}, scratch, reporter)
         for source in config.sources:
             fetcher.fetch(source)
@@ -147,6 +148,7 @@ class _Fetcher:
         if self._is_at_hand(source, name):
             self.output.keep(name)
             return
+        # Named after source and address: a download that was cut off is continued, one of another address is not.
         part = self.scratch / f"{source.name}-{hashlib.sha256(source.url.encode()).hexdigest()[:8]}.part"
         try:
             found = download(source.url, part, sha256=source.sha256, rules=self.config.download_rules(), log=self.reporter.log)
