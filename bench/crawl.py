@@ -122,6 +122,7 @@ class Site:
         return "text/plain", b""
 
     def _issue(self, number: int) -> bytes:
+        # The first issue links to all the others, so that both sides find them by crawling.
         links = (
             "".join(f'<a class="issue" href="/toc/letters/1/{other}">Issue {other}</a>' for other in range(1, self.issues + 1)) if number == 1 else ""
         )
@@ -195,6 +196,7 @@ def contents_of_ours(folder: Path) -> tuple[set[tuple[str, str, str]], set[str]]
 def kill_at_half(site: Site, folder: Path) -> dict[str, int]:
     """Kill our crawl when half of the images were asked for, run it again: requests in all, and how many were asked twice."""
     process = subprocess.Popen([sys.executable, "-m", "assets.papers.crawl"], cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+    # Killed when the site has been asked for half of the images, not after a time: the same on a slow machine.
     half = site.issues * PER_ISSUE // 2
     deadline = time.monotonic() + 120
     while sum(path.startswith("/images/") for path in list(site.asked)) < half and time.monotonic() < deadline:
@@ -212,6 +214,7 @@ def measure(scale: str) -> dict:
     site, one_page = Site(issues), Site(0)
     report: dict = {"scale": scale, "responses": responses, "rounds": []}
     try:
+        # Round 0 checks contents and counts, and warms the disk cache; the others are timed. Each side starts from an empty folder.
         for number in range(rounds + 1):
             cpu = {}
             for name, run in (("ours", run_ours), ("peer", run_peer)):

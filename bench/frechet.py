@@ -37,6 +37,7 @@ AIM = 0.2
 
 def make_features(features: int, samples: int, seed: int) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Two sets of non-negative features whose variances fall over three decades, as those of Inception do."""
+    # Real features are correlated and unevenly strong; independent ones would make the matrix root easy.
     random = numpy.random.default_rng(seed)
     mixing = random.normal(size=(features, features)) / features**0.5 * numpy.geomspace(1, 0.03, features)[:, None]
     fakes, reals = (numpy.abs(random.normal(size=(samples, features)) @ mixing + shift) for shift in (0.02, 0.0))
@@ -83,6 +84,7 @@ def compare_case(sides: dict, *, rounds: int) -> dict:
     result = {"values": values, "relative_difference": abs(values["ours"] - values["scipy"]) / values["scipy"], "sides": {}}
     if result["relative_difference"] > TOLERANCE:
         return result
+    # Sides take turns, so that a machine which slows down slows both.
     times = {side: [] for side in sides}
     for _ in range(rounds):
         for side, distance in sides.items():

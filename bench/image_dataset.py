@@ -169,6 +169,7 @@ download(url_list=sys.argv[1], output_folder=sys.argv[2], image_size=int(sys.arg
 def cpu_of(commands: Sequence[Sequence[str]], folder: Path) -> float:
     """CPU seconds of these programs with their children. A program that fails ends the benchmark."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    # CPU of children counts all their threads; wall time would depend on who else is at work.
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for command in commands:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -221,6 +222,7 @@ class Sides:
 
     def check(self) -> dict[str, Any]:
         """Every side once; exits when pixels differ. Gives bytes and the time to load a picture."""
+        # Pixels first: a faster program that makes other pictures is no answer to the question.
         self.figment()
         self.pad()
         self.tool()
@@ -248,6 +250,7 @@ def _load_ms(images: ImageShards) -> float:
 def measure_delta(pictures: Sequence[bytes], folder: Path) -> dict[str, Any]:
     """CPU seconds and work of a full build of both sizes, of one with 1 % more pictures, and of one with a picture less; exits when work is wrong."""
     config = TocDatasetConfig(sizes=list(SIZES), canvas_px=CANVAS_PX, images_per_shard=_PER_SHARD)
+    # The same pictures in two editions, 1 % of them new: what each step may cost is counted in decodes, and timed beside.
     hundredth = max(1, len(pictures) // 101)
     old = pictures[: len(pictures) - hundredth]
     steps: dict[str, Callable[[], None]] = {
@@ -341,6 +344,7 @@ def main() -> None:
         sides = Sides(Path(folder), pictures, arguments.peer_dataset_tool, arguments.peer_img2dataset)
         checked = sides.check()
         rounds = []
+        # A fresh order each round: whoever goes first finds the disk cache cold.
         for _ in range(arguments.repeat or scale["rounds"]):
             order = list(sides.calls)
             draw.shuffle(order)

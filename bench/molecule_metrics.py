@@ -47,6 +47,7 @@ def make_inputs(scale: str, seed: int) -> dict[str, list[str]]:
     lines = [line.split()[0] for line in (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()]
     with rdBase.BlockLogs():
         molecules = {Chem.MolToSmiles(molecule): molecule for molecule in map(Chem.MolFromSmiles, lines) if molecule}
+    # Other spellings of known molecules, so that canonicalisation has work; a tenth damaged, so that validity has.
     draw = random.Random(seed)
     names = sorted(molecules)
     draw.shuffle(names)
@@ -140,6 +141,7 @@ def run_here(side: str, case: str, inputs_path: Path, peer: Path | None, *, coun
     inputs = json.loads(inputs_path.read_text(encoding="utf-8"))
     parses = 0
     if count:
+        # Counting replaces the function itself: every side calls it by this name.
         parse = Chem.MolFromSmiles
 
         def counted(*arguments, **keywords):
@@ -181,6 +183,7 @@ def compare(scale: str, peer: Path | None, seed: int) -> dict:
 
 
 def compare_case(case: str, sides: list[str], inputs_path: Path, peer: Path | None, *, rounds: int) -> dict:
+    # Numbers first, with parses counted; times come from runs that count nothing.
     checked = {side: run_apart(side, case, inputs_path, peer, count=True) for side in sides}
     truth = checked["ours"]["values"]
     differences = {side: max(abs(truth[name] - value) for name, value in run["values"].items()) for side, run in checked.items()}

@@ -107,6 +107,7 @@ def check_equal(root: Path) -> dict[str, int]:
         "files_hashed": json.loads(call(root, "figment", "status", "--json"))["work"]["files_hashed"],
         "steps": runs_of_dagster(root) - steps_before,
     }
+    # Both must also see an edit: a tool that always says "fresh" would win every timing.
     params = (root / "params.yaml").read_text(encoding="utf-8")
     edited = params.replace("stage_02: {value: 1}", "stage_02: {value: 2}").replace("stage_07: {value: 1}", "stage_07: {value: 2}")
     (root / "params.yaml").write_text(edited, encoding="utf-8")
@@ -139,6 +140,7 @@ def measure(pairs: dict[str, tuple[Sequence[str], Sequence[str]]], *, root: Path
     samples: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in pairs}
     for number in range(rounds + 1):
         for name, (ours, peer) in pairs.items():
+            # Pairs, one right after the other: their ratio is what a slower minute does not change.
             first = cpu_and_wall_s(ours, cwd=root, variables={})
             second = cpu_and_wall_s(peer, cwd=root, variables={"DAGSTER_HOME": str(home)})
             if number:

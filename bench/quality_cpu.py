@@ -34,6 +34,7 @@ MINIMUM_UNIQUE = 0.97
 
 def write_short_molecules(source: Path, folder: Path, *, longest: int) -> int:
     """Canonical SMILES of at most `longest` atoms and bonds as data/molecules; nine tenths are for training. Returns their number."""
+    # By the molecule's own hash, so that training and validation stay the same for a longer list.
     rows = {}
     for line in source.read_text(encoding="utf-8").splitlines():
         with rdBase.BlockLogs():
@@ -63,6 +64,7 @@ def judge(samples: pa.Table, training: set[str]) -> list[dict[str, float]]:
     rows = []
     for temperature in sorted(set(samples["temperature"].to_pylist()), reverse=True):
         reading = read_generated(samples.filter(pa.compute.equal(samples["temperature"], temperature))["smiles"].to_pylist())
+        # Each rate with the denominator of its definition: valid of all, unique of valid, novel of unique.
         valid = validity(reading)
         rows.append(
             {

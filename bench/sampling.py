@@ -66,6 +66,7 @@ def compare(model: PolyGPT, batch: int, steps: int, rounds: int) -> dict[str, fl
     """One row of the table. Raises SystemExit when the two sides differ."""
     if not torch.equal(with_cache(model, batch, steps), without_cache(model, batch, steps)):
         sys.exit(f"batch {batch}: greedy molecules with and without the cache differ; no speed is reported")
+    # The first round pays for what torch sets up once.
     pairs = [(measure(with_cache, model, batch, steps), measure(without_cache, model, batch, steps)) for _ in range(rounds + 1)][1:]
     ratios = [slow[0] / fast[0] for fast, slow in pairs]
     fast_cpu = statistics.median(fast[0] for fast, _ in pairs)

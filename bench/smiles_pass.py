@@ -57,6 +57,7 @@ def make_inputs(rows: int, seed: int) -> list[str]:
 
 def bare_loop(texts: list[str], names: list[str]) -> dict[str, tuple]:
     """(scaffold, *descriptors) by canonical SMILES, as briefly as RDKit allows."""
+    # What nobody can do without: parse, name, scaffold, descriptors. All else is what the stage adds.
     functions = [descriptor.function for descriptor in descriptors_named(names)]
     found = {}
     with rdBase.BlockLogs():
@@ -118,6 +119,7 @@ def run_round(texts: list[str], config: DatasetConfig, draw: random.Random) -> d
             with tempfile.TemporaryDirectory() as folder:
                 seconds["figment"] = cpu_seconds(figment, texts, config, Path(folder))
                 hundredth = len(texts) // 100
+                # 1 % of the rows leave at the beginning and as many others come at the end, so that every remaining row has moved.
                 changed = texts[hundredth:] + [f"F{text}" for text in texts[:hundredth]]
                 seconds["again"] = cpu_seconds(figment, changed, config, Path(folder))
     return seconds

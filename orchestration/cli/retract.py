@@ -57,6 +57,7 @@ def _enter(root: Path, arguments: argparse.Namespace) -> dict[str, str] | None:
 
     if arguments.sync:
         return None
+    # All ids are looked up before one is written, so that a misspelt one leaves the file as it was.
     found = {wanted: find_item(root, wanted) for wanted in arguments.ids}
     for wanted, item in found.items():
         if item is None and not arguments.unseen:

@@ -167,6 +167,7 @@ def shard_counts(before: Mapping[str, str], after: Mapping[str, str]) -> ShardCo
 
 def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Mapping[str, StageStatus]) -> list[str]:
     """What an edition should not have done, and what it should have done but did not; in sentences."""
+    # Nothing but the source and what follows it may move; of those, what holds papers must.
     allowed = {SOURCE, *followers(project, [SOURCE])}
     moved = [name for name in after.ids if before.ids.get(name) != after.ids[name]]
     found = [f"{name} moved, but it is not made from {SOURCE} or waits for a person" for name in moved if name not in allowed]
@@ -175,6 +176,7 @@ def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Ma
     ]
     found += [f"{name} is {statuses[name].state} after the night, expected fresh" for name in allowed if statuses[name].state != "fresh"]
     found += _unexpected_papers(paper_counts(before.papers, after.papers))
+    # In the archives, changes stay local: one new crawl file, and of pictures no more shards than pictures that came or went.
     for name in after.files:
         counts = shard_counts(before.shards(name), after.shards(name))
         if name == SOURCE and (counts.rewritten or counts.gone or counts.added != 1):

@@ -26,6 +26,7 @@ def followers(project: Project, names: Collection[str]) -> list[str]:
     """What is made from the named stages and may follow by itself, in topological order: not past a stage that waits for a person."""
     found: list[str] = []
     for stage in project.graph.stages.values():
+        # In topological order, one pass is enough: a follower of a follower follows.
         above = set(project.graph.upstream(stage.name))
         if stage.name not in names and above & {*names, *found} and stage_meta(stage).automation == "on_data":
             found.append(stage.name)

@@ -126,6 +126,7 @@ def _inputs_with(project: Project, wanted: Mapping[str, str]) -> tuple[set[str],
     unknown: set[str] = set()
     if not wanted:
         return held, unknown
+    # A picture taints only where no paper that stays shows it as well.
     papers, pictures = set(wanted), _only_theirs(project.root, wanted)
     for name, id in sorted({used for version in model_versions(project.root) if not version.is_retracted for used in version.inputs.items()}):
         tables = _tables(project, id)
@@ -152,6 +153,7 @@ def _tables(project: Project, id: str) -> list[Path] | None:
     """The Parquet files of the version `id` of an artifact; None when its bytes are nowhere."""
     if not id.endswith(".dir"):
         return []
+    # The very version that the model read, from DVC's cache: today's table no longer holds what was withdrawn.
     listing = object_path(project.cache_dir, id)
     try:
         members = json.loads(listing.read_text(encoding="utf-8"))

@@ -135,6 +135,7 @@ def flag_models_trained_on(root: Path, ids: Collection[str], reason: str) -> lis
 
     Returns the versions that were not tagged before. Raises MlflowUnreachableError.
     """
+    # Read first, at the cost of a query: most withdrawals touch no model, and then mlflow is not imported.
     affected = models_made_from(root, ids)
     if affected:
         with _told_plainly(root):
@@ -199,6 +200,7 @@ def _dead_run_findings(root: Path) -> Iterator[Finding]:
 
 def _journal_findings(root: Path) -> Iterator[Finding]:
     for folder in journal_folders(state_dir(root)):
+        # The lock tells a journal at work from one left behind.
         lock = FolderLock(folder)
         if not lock.acquire():
             continue  # a training is writing it right now, and sends it itself

@@ -29,6 +29,7 @@ def is_dead(process: Mapping[str, Any]) -> bool:
     import psutil
 
     try:
+        # Numbers of processes are used again: only number and start time together name one. A zombie has ended, and waits for its parent.
         found = psutil.Process(int(process["pid"]))
         if found.status() == psutil.STATUS_ZOMBIE:
             return True

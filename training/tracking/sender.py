@@ -51,6 +51,7 @@ class Sender:
         while not self._closing.is_set():
             self._send()
             self._closing.wait(self._pause_s)
+        # The end of the training: all of it is sent as long as that works, and for a bounded time where it does not.
         give_up_at = time.monotonic() + TROUBLED_CLOSE_S
         self._send()
         while has_unsent(self._journal.folder) and (self.trouble is None or time.monotonic() < give_up_at):
@@ -59,6 +60,7 @@ class Sender:
 
     def _send(self) -> None:
         try:
+            # First what was written must survive this machine, then it may be told elsewhere.
             self._journal.sync()
             if self._replica is None:
                 self._client = open_client(self._uri)
@@ -66,6 +68,7 @@ class Sender:
             self._replica.send_pending()
             self.run_id, self.link = self._replica.run_id, self._replica.link()
             self.trouble, self._pause_s = None, _SEND_EVERY_S
+            # The first success shows that MLflow is there: earlier trainings that it missed take their turn, and dead runs are marked.
             if not self._replayed and not self._closing.is_set():
                 self._replayed = True
                 replay(self._state_dir, should_stop=self._closing.is_set)
@@ -108,6 +111,7 @@ def replay(state_dir: Path, *, should_stop: Callable[[], bool] = lambda: False) 
         if not lock.acquire():
             continue
         try:
+            # The lock is free, so nobody trains here: a journal without an end is that of a process which was killed.
             if mark_if_dead(folder):
                 killed.append(name)
             if not is_wanted(folder):
@@ -127,6 +131,7 @@ def mark_if_dead(folder: Path) -> bool:
     """Write KILLED into a journal whose process died without a word. The caller holds the folder's lock. Returns whether it did."""
     if not is_open(folder) or not ended_without_a_word(folder):
         return False
+    # It died when it last wrote, not when this was noticed.
     journal = Journal(folder)
     died_ms = journal.path.stat().st_mtime_ns // 1_000_000
     journal.append("status", status="KILLED", time_ms=died_ms)
