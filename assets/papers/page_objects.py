@@ -2,8 +2,9 @@
 
 import difflib
 import importlib
+from collections.abc import Callable
 
-from assets.papers.items import PageObject
+from assets.papers.items import Page, PageObject, Parsed, Problem
 
 
 def find_page_object(name: str) -> PageObject:
@@ -22,6 +23,17 @@ def find_page_object(name: str) -> PageObject:
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise ValueError(f"page '{name}' is not known{hint}; there are: {', '.join(sorted(PAGES))}, and `module:function` for one of your own")
     return PAGES[name]
+
+
+def read_page(read: PageObject, page: Page, *, log: Callable[[str], None] | None = None) -> Parsed:
+    """What the page object says of the page; where it raises, a problem that says so, which `log` hears at once."""
+    try:
+        return read(page)
+    except Exception as error:  # noqa: BLE001 - it may be a user's own and raise anything, and one page is not worth all the others
+        words = f"the page object failed: {type(error).__name__}: {str(error)[:200]}; this is a defect of it, not of the page"
+        if log is not None:
+            log(f"journal_pages: {page.url}: {words}")
+        return Parsed(problems=(Problem(page.url, words),))
 
 
 def _imported(name: str) -> PageObject:

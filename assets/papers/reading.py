@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from assets.papers.items import PageObject, Parsed, Problem
 from assets.papers.merging import PageHistory, Version
+from assets.papers.page_objects import read_page
 from assets.papers.parsed_memo import ParsedMemo, version_of
 from assets.papers.pictures import is_reserved
 from assets.papers.raw_pages import RawPages, StoredPage
@@ -79,12 +80,7 @@ def _version(raw: RawPages, record: StoredPage, read: PageObject, memo: ParsedMe
 
 
 def _parse(raw: RawPages, record: StoredPage, read: PageObject) -> Parsed:
-    page = raw.page(record)
-    try:
-        parsed = read(page)
-    except Exception as error:  # noqa: BLE001 - a page object must not raise; one that does must not cost the other pages
-        words = f"the page object failed: {type(error).__name__}: {str(error)[:200]}; this is a defect of it, not of the page"
-        return Parsed(problems=(Problem(record.url, words),))
+    parsed = read_page(read, raw.page(record))
     # Without a key a paper could be taken for any other that has none.
     named = tuple(paper for paper in parsed.papers if paper.key.strip())
     nameless = Problem(record.url, f"{len(parsed.papers) - len(named)} papers without a key (DOI, identifier or address); they are left out")

@@ -21,11 +21,11 @@ from assets.papers.crawl.guard import MIDDLEWARES
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS
 from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
 from assets.papers.crawl.publishing import discard, publish
-from assets.papers.crawl.spider import JournalSpider, parse_safely
+from assets.papers.crawl.spider import JournalSpider
 from assets.papers.crawl.tally import Night, append_night
 from assets.papers.crawl.unfinished import PASSING, Unfinished, unfinished_crawl
 from assets.papers.items import Page, Parsed
-from assets.papers.page_objects import find_page_object
+from assets.papers.page_objects import find_page_object, read_page
 from assets.papers.raw_pages import REDIRECTS, RawPages, StoredProblem
 from stages.output_folder import OutputBusyError, sync
 from stages.reporting import Reporter
@@ -227,7 +227,7 @@ def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Rep
     parsers = {source.name: find_page_object(source.page) for source in config.sources}
 
     def parse(page: Page) -> Parsed:
-        return parse_safely(parsers[page.source], page, log=reporter.log) if page.source in parsers else Parsed()
+        return read_page(parsers[page.source], page, log=reporter.log) if page.source in parsers else Parsed()
 
     return memory_from_store(raw, parse)
 
@@ -235,7 +235,6 @@ def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Rep
 @contextlib.contextmanager
 def _only_crawl(path: Path, target: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    # The kernel frees the lock of a process that dies; its number in the file is for the words of who finds it locked.
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

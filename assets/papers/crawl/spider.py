@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ from assets.papers.crawl.memory import Memory
 from assets.papers.crawl.reservations import Reservation, is_reserved
 from assets.papers.crawl.unfinished import Done, Outcome, Unfinished
 from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal
-from assets.papers.page_objects import find_page_object
+from assets.papers.page_objects import find_page_object, read_page
 from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, RawPagesError, StoredPage, address, joined_headers
 from assets.papers.warc_store import WarcError
 from stages.reporting import Reporter
@@ -313,8 +313,7 @@ class JournalSpider(Spider):
                 yield from self.follow(link, source, has_changed=link.paper_key in changed)
 
     def _parsed_page(self, page: Page) -> Parsed:
-        """What the source's page object says of the page; nothing, where one of the user's own fails on it."""
-        return parse_safely(self._page_objects[page.source], page, log=self.reporter.log)
+        return read_page(self._page_objects[page.source], page, log=self.reporter.log)
 
     def _count_papers(self, source: str, parsed: Parsed, before: Parsed | None) -> set[str]:
         """Count what a changed page says anew; gives the keys of the papers that are known and have changed."""
@@ -338,15 +337,6 @@ class JournalSpider(Spider):
     def _report_progress(self) -> None:
         waiting = len(self.asked) - len(self.unfinished.done)
         self.reporter.log(f"journal_pages: {len(self.unfinished.done):,} addresses done, about {max(waiting, 0):,} waiting")
-
-
-def parse_safely(parser: Callable[[Page], Parsed], page: Page, *, log: Callable[[str], None]) -> Parsed:
-    """What the page object says; a page object that raises says nothing, which is logged."""
-    try:
-        return parser(page)
-    except Exception as error:  # noqa: BLE001 (a user's own page object may raise anything, and one page is not worth the night)
-        log(f"journal_pages: the page object of source '{page.source}' failed on {page.url}: {type(error).__name__}: {error}")
-        return Parsed()
 
 
 def _is_withdrawn_now(paper: Paper, before: Paper) -> bool:
