@@ -3,7 +3,8 @@
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import numpy
@@ -195,20 +196,26 @@ def positions_from_distances(distances: numpy.ndarray) -> numpy.ndarray:
 def _load_qm7b(stream: BinaryIO) -> tuple[numpy.ndarray, numpy.ndarray]:
     """(X [N, A, A], T [N, 14]). Shapes are read before the data, so a wrong file is refused without being loaded."""
     from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import MatReadError
 
     content = stream.read(MAX_MAT_BYTES + 1)
     if len(content) > MAX_MAT_BYTES:
         raise SourceError(f"larger than {MAX_MAT_BYTES:,} bytes; qm7b.mat has about 16 million")
+    # What broken bytes lead scipy into, found by breaking ten thousand files (docs/LOG.md).
+    damage = (MatReadError, zlib.error, OSError, ValueError, TypeError, LookupError, NameError, NotImplementedError)
     try:
-        shapes = {name: shape for name, shape, _ in whosmat(io.BytesIO(content))}
-    except Exception as error:  # noqa: BLE001 - scipy raises whatever the broken bytes lead to: ValueError, TypeError, zlib.error, NotImplementedError
-        raise SourceError(f"not a MATLAB v5 file ({type(error).__name__}); expected qm7b.mat from quantum-machine.org") from None
-    # The 14 properties of T have no names in the file: their number is what tells QM7b from QM7.
+        _check_shapes({name: shape for name, shape, _ in whosmat(io.BytesIO(content))})
+        loaded = loadmat(io.BytesIO(content), variable_names=["X", "T"])
+    except damage as error:
+        raise SourceError(f"not a whole MATLAB v5 file ({type(error).__name__}); expected qm7b.mat from quantum-machine.org") from None
+    return loaded["X"], loaded["T"]
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
     X, T = shapes.get("X", ()), shapes.get("T", ())
+    # The 14 properties of T have no names in the file: their number is what tells QM7b from QM7.
     if len(X) != 3 or X[1] != X[2] or X[1] > 64 or (X[0], len(QM7B_PROPERTIES)) != T:
         raise SourceError(
             f"not QM7b: expected variables X [N, A, A] (Coulomb matrices) and T [N, {len(QM7B_PROPERTIES)}] (properties), "
             f"found {', '.join(f'{name} {list(shape)}' for name, shape in shapes.items()) or 'none'}; expected qm7b.mat from quantum-machine.org"
         )
-    loaded = loadmat(io.BytesIO(content), variable_names=["X", "T"])
-    return loaded["X"], loaded["T"]

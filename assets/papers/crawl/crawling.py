@@ -102,7 +102,7 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
         "DOWNLOAD_WARNSIZE": 0,
         "DOWNLOAD_FAIL_ON_DATALOSS": True,
         "DOWNLOAD_VERIFY_CERTIFICATES": True,
-        "DNS_RESOLVER": "assets.papers.crawl.guard.public_addresses.PublicResolver",
+        "TWISTED_DNS_RESOLVER": "assets.papers.crawl.guard.public_addresses.PublicResolver",
         TRUSTED_HOSTS: sorted({urlsplit(proxy).hostname or "" for proxy in proxies}),
         ALLOW_PRIVATE: config.allow_private_addresses,
         "DOWNLOAD_HANDLERS": dict.fromkeys(("file", "ftp", "s3", "data")),
