@@ -69,30 +69,33 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, running: RunningSite) -> None:
         self.running = running
-        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._connections: set[socket.socket] = set()
+        self._answering: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._is_closing = False
         super().__init__(("127.0.0.1", 0), _Connection)
 
     def opened(self, connection: socket.socket) -> None:
         with self._lock:
-            self._connections[connection] = threading.current_thread()
+            self._connections.add(connection)
+            self._answering = [*(thread for thread in self._answering if thread.is_alive()), threading.current_thread()]
             if self._is_closing:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def closed(self, connection: socket.socket) -> None:
         with self._lock:
-            self._connections.pop(connection, None)
+            self._connections.discard(connection)
 
     def drop_connections(self) -> None:
         with self._lock:
             self._is_closing = True
-            connections = dict(self._connections)
+            connections, threads = set(self._connections), self._answering
         for connection in connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for thread in connections.values():
+        # Also those whose connection has ended by itself, and which are about to.
+        for thread in threads:
             thread.join(timeout=5)
 
     def handle_error(self, request: object, client_address: object) -> None:
