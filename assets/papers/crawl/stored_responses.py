@@ -1,13 +1,12 @@
 """Downloader middlewares between Scrapy and the store: what is stored already is not asked for again, and what comes is kept as it came."""
 
 from datetime import UTC, datetime
-from typing import Self, cast
+from typing import cast
 
 from scrapy import Request
-from scrapy.crawler import Crawler
 from scrapy.http import Headers, Response
 
-from assets.papers.crawl.guard import Refused, spider_of
+from assets.papers.crawl.guard import Middleware, Refused
 from assets.papers.raw_pages import REDIRECTS, StoredPage, address
 from assets.papers.warc_store import Exchange, WarcError, decode_body
 
@@ -15,19 +14,11 @@ _CONDITIONS = ("If-None-Match", "If-Modified-Since")
 _KNOWN_ENCODINGS = {"gzip", "x-gzip", "deflate", "br", "identity"}
 
 
-class StoredResponses:
+class StoredResponses(Middleware):
     """Nearest to the network. Serves what this crawl has had before it was killed; asks conditionally for what an earlier crawl stored."""
 
-    def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
-
     def process_request(self, request: Request) -> Response | None:
-        spider = spider_of(self._crawler)
-        url = address(request.url)
+        spider, url = self.spider, address(request.url)
         # A redirected request brings along what was said of the address before it.
         for name in ("served", "exchange", "previous", "is_not_modified"):
             request.meta.pop(name, None)
@@ -49,7 +40,7 @@ class StoredResponses:
         return None
 
     def process_response(self, request: Request, response: Response) -> Response:
-        spider = spider_of(self._crawler)
+        spider = self.spider
         if "served" in request.meta or "exchange" in request.meta:
             return response
         spider.unfinished.note_date(request.meta["source"], (response.headers.get("Date") or b"").decode("latin-1"))
@@ -66,37 +57,23 @@ class StoredResponses:
         if response.status in REDIRECTS and b"Location" in response.headers:
             # Scrapy's middleware turns it into another request, and nobody else sees it.
             try:
-                body = decode_body(exchange.body, exchange.headers, max_bytes=self._crawler.settings.getint("DOWNLOAD_MAXSIZE"))
+                body = decode_body(exchange.body, exchange.headers, max_bytes=self.crawler.settings.getint("DOWNLOAD_MAXSIZE"))
             except WarcError as error:
                 raise Refused("bad_encoding", f"of a redirect, {error}") from None
-            spider_of(self._crawler).keep(request, response.status, body)
+            self.spider.keep(request, response.status, body)
         return response
 
 
-class Keeping:
+class Keeping(Middleware):
     """Nearest to the spider, so that a response is stored as soon as nothing has an objection, and few are lost where the program is killed."""
 
-    def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
-
     def process_response(self, request: Request, response: Response) -> Response:
-        request.meta["done"] = spider_of(self._crawler).keep(request, response.status, response.body)
+        request.meta["done"] = self.spider.keep(request, response.status, response.body)
         return response
 
 
-class Decoding:
+class Decoding(Middleware):
     """Undoes content encodings, in place of Scrapy's own middleware: the store is read by the same function, so both see the same bytes."""
-
-    def __init__(self, crawler: Crawler) -> None:
-        self._max_bytes = crawler.settings.getint("DOWNLOAD_MAXSIZE")
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
 
     def process_response(self, request: Request, response: Response) -> Response:  # noqa: ARG002 (Scrapy's signature)
         encodings = [("Content-Encoding", value.decode("latin-1")) for value in response.headers.getlist("Content-Encoding")]
@@ -107,7 +84,7 @@ class Decoding:
         if unknown := names - _KNOWN_ENCODINGS:
             raise Refused("unknown_encoding", f"the body is encoded as {', '.join(sorted(unknown))[:40]}, which was not asked for")
         try:
-            body = decode_body(response.body, encodings, max_bytes=self._max_bytes)
+            body = decode_body(response.body, encodings, max_bytes=self.crawler.settings.getint("DOWNLOAD_MAXSIZE"))
         except WarcError as error:
             raise Refused("too_large" if "holds more" in str(error) else "bad_encoding", str(error)) from None
         headers = Headers(response.headers)
