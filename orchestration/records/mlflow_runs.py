@@ -8,6 +8,7 @@ no store, and then each answers with nothing and makes none.
 import contextlib
 import dataclasses
 import sqlite3
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -274,13 +275,15 @@ def _told_plainly(root: Path) -> Iterator[None]:
     """Trouble with the store as MlflowUnreachableError."""
     try:
         yield
-    except (sqlite3.Error, OSError, ImportError) as error:
+    except _store_errors() as error:
         raise MlflowUnreachableError(f"{store_uri(root)}: {first_line(error)}") from error
-    except Exception as error:
-        # mlflow's own exception class is known only where mlflow was imported.
-        if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):
-            raise
-        raise MlflowUnreachableError(f"{store_uri(root)}: {first_line(error)}") from error
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What a store that is not well raises; of MLflow and SQLAlchemy where they were loaded, for else they have raised nothing."""
+    bases = {"mlflow.exceptions": "MlflowException", "sqlalchemy.exc": "SQLAlchemyError"}
+    loaded = (getattr(sys.modules[module], name) for module, name in bases.items() if module in sys.modules)
+    return (sqlite3.Error, OSError, ImportError, *loaded)
 
 
 class _ServerStore:

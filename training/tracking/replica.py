@@ -55,8 +55,7 @@ class Replica:
                 write_sent(self.folder, self._sent)
                 if should_stop():
                     return
-        except Exception:
-            # The failed request may have been carried out all the same: compare with MLflow afresh before sending again.
+        except Exception:  # raised again: whatever failed may have been carried out all the same, so MLflow is asked afresh before the next sending
             self.run_id = None
             raise
 

@@ -73,7 +73,7 @@ class Sender:
                 self._replayed = True
                 replay(self._state_dir, should_stop=self._closing.is_set)
                 reap(self._client, str(self._state_dir.resolve().parent))
-        except Exception as error:  # noqa: BLE001 whatever ails MLflow, the training goes on and the journal keeps it all
+        except Exception as error:  # noqa: BLE001 - the end of a thread; whatever ails MLflow, the training goes on and the journal keeps it all
             self.trouble = first_line(error)
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
@@ -120,7 +120,7 @@ def replay(state_dir: Path, *, should_stop: Callable[[], bool] = lambda: False) 
             Replica(folder, client, uri).send_pending(should_stop)
             drop_sent_copies(folder)
             sent.append(name)
-        except Exception as error:  # noqa: BLE001 one sick journal or a store that is down must not keep the others from their turn
+        except Exception as error:  # noqa: BLE001 - one sick journal or a store that is down must not keep the others from their turn
             troubles.append(f"{name}: {first_line(error)}")
         finally:
             lock.release()

@@ -306,7 +306,7 @@ def _send_report_now(folder: Path, state_dir: Path, outcome: dict[str, Any]) -> 
         replica.send_pending()
         drop_sent_copies(folder)
         outcome["report"] = replica.report
-    except Exception as error:  # noqa: BLE001 the report is in the journal; whatever ails MLflow is told, not raised
+    except Exception as error:  # noqa: BLE001 - the end of a thread; the report is in the journal, and whatever ails MLflow is told, not raised
         outcome["trouble"] = first_line(error)
 
 

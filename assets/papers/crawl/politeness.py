@@ -97,7 +97,7 @@ class Robots(RobotsTxtMiddleware):
         asking.meta["dont_obey_robotstxt"] = True
         try:
             return await self.crawler.engine.download_async(asking)
-        except Exception as error:  # noqa: BLE001 (whatever it was, there is nothing to go by)
+        except Exception as error:  # noqa: BLE001 - of Twisted, OpenSSL or ours: uncaught, every request of this host would wait for ever
             return spider_of(self.crawler).note_failure(asking, error)
 
 
