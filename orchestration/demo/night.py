@@ -21,8 +21,8 @@ from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
 from orchestration.checkout import open_project
 from orchestration.errors import CommandError, Exit
-from orchestration.nights.nightly import followers, run_night, tag_models
-from orchestration.records.mlflow_runs import MlflowUnreachableError
+from orchestration.nights.nightly import followers, run_night
+from orchestration.nights.retractions import tag_models
 from orchestration.runs.outcome import report_run, say
 from orchestration.terminal import paint, plural, short_id, table
 from stages.params import ParamsError, read_yaml
@@ -103,8 +103,9 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
     project = open_project(root)
     after, statuses = take_snapshot(project), project_status(project)
     print_night(project, before, after, statuses)
-    flagged = _tag(project)
-    problems = [*unexpected(project, before, after, statuses), *([] if flagged else ["models could not be tagged; see above"])]
+    problems = unexpected(project, before, after, statuses)
+    if tag_models(project, say=say) is None:
+        problems.append("models could not be tagged; see above")
     for problem in problems:
         print(paint(f"figment: {problem}", "red"))
     if not problems:
@@ -134,15 +135,6 @@ def _require_made(project: Project) -> None:
     if stale:
         remedy = f"`figment materialize {' '.join(stale)}`" if _id_of(project, SOURCE) else "`figment demo`"
         raise CommandError(f"demo --nightly: {', '.join(stale)} must be up to date before a night can be compared with it; run {remedy} first")
-
-
-def _tag(project: Project) -> bool:
-    try:
-        tag_models(project, say=say)
-    except MlflowUnreachableError as error:
-        say(f"figment: models could not be tagged: {error}; run `figment retract --sync` when MLflow is back")
-        return False
-    return True
 
 
 def take_snapshot(project: Project) -> Snapshot:

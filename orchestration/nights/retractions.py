@@ -8,13 +8,13 @@ import dataclasses
 import datetime
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestration.bridge.cache import object_path
 from orchestration.bridge.project import Project
-from orchestration.records.mlflow_runs import ModelVersion, flag_models_trained_on, model_versions, models_made_from
+from orchestration.records.mlflow_runs import MlflowUnreachableError, ModelVersion, flag_models_trained_on, model_versions, models_made_from
 from stages.output_folder import write_file_atomically
 from training.tracking.store import safe_key
 
@@ -112,6 +112,18 @@ def flag_withdrawn(project: Project, items: Mapping[str, str] | None = None) -> 
     certain = flag_models_trained_on(project.root, held, _reason(wanted, "trained on")) if held else []
     possible = flag_models_trained_on(project.root, unknown, _reason(wanted, "perhaps trained on")) if unknown else []
     return Flagged(tuple(certain), tuple(possible))
+
+
+def tag_models(project: Project, items: Mapping[str, str] | None = None, *, say: Callable[[str], None]) -> Flagged | None:
+    """Tag the models made from `items` (see flag_withdrawn), and say so; None where MLflow is away, which is said too."""
+    try:
+        flagged = flag_withdrawn(project, items)
+    except MlflowUnreachableError as error:
+        say(f"figment: models could not be tagged: {error}; run `figment retract --sync` when MLflow is back")
+        return None
+    for line in flagged.lines():
+        say(line)
+    return flagged
 
 
 def untagged_models(project: Project) -> list[ModelVersion]:

@@ -224,12 +224,7 @@ def _dead_runs(root: Path) -> list[Row]:
     with _reading(root) as store:
         running = store.running() if store else []
     ours = [row for row in running if row["tags"].get("figment.project") == str(root.resolve())]
-    return [row for row in ours if tracking_process.is_dead(_process_of(row["tags"]))]
-
-
-def _process_of(tags: Mapping[str, str]) -> dict[str, Any]:
-    """The process that a run's tags name, as `tracking_process.is_dead` takes it."""
-    return {"host": tags.get("figment.host"), "pid": tags.get("figment.pid", "0"), "started": tags.get("figment.process_started", "0")}
+    return [row for row in ours if tracking_process.is_dead(tracking_process.process_of(row["tags"]))]
 
 
 def _made_from(versions: list[ModelVersion], ids: Collection[str]) -> list[ModelVersion]:

@@ -153,8 +153,7 @@ def reap(client: Any, project: str) -> list[str]:
             tags = run.data.tags
             if tags.get("figment.project") != project or "figment.pid" not in tags:
                 continue
-            process = {"host": tags.get("figment.host"), "pid": tags["figment.pid"], "started": tags.get("figment.process_started", "0")}
-            if tracking_process.is_dead(process):
+            if tracking_process.is_dead(tracking_process.process_of(tags)):
                 client.set_terminated(run.info.run_id, "KILLED")
                 reaped.append(run.info.run_id)
     return reaped
