@@ -121,6 +121,7 @@ def build_dataset(
     Raises BuildError, SourceError, WorkerDiedError, OutputBusyError; the previous output is then untouched.
     """
     started = time.monotonic()
+    # What decides a row (rules, RDKit, code) is named by the recipe; what was parsed under the same recipe is not parsed again.
     facts, schema = _describe(name, config, sources)
     rules = config.rules(_STARS[name])
     recipe = recipe_of(rules)
@@ -131,14 +132,17 @@ def build_dataset(
         stack.callback(writer.discard)
         merger = Merger(facts, schema, descriptor_count=len(rules.descriptors), temporary=scratch / ".tmp-first-seen.arrow")
         stack.callback(merger.close)
+        # One pass over all sources: rows are read, parsed and merged as they come, and none of the three holds them all.
         streams = [read_rows(source) for source in sources]
         batches = parse(streams, rules, memo=Memo(scratch, recipe), writer=writer, workers=workers, counts=counts)
         _write_rejected(output.file("rejected.parquet"), _merge(batches, merger, name, reporter))
+        # Second pass: the merged molecules, cut into shards by content.
         summary = _summary(name, schema, facts, merger.counts)
         if not summary["rows_accepted"]:
             raise BuildError(_nothing_left(name, summary))
         summary |= _write_shards(name, output, cut_into_shards(merger.tables(config.split()), rows_per_shard=config.rows_per_shard))
         output.write_json("summary.json", summary)
+        # The memo is published inside the block: a build that fails leaves the old output and the old memo.
         files, size = output.size()
         writer.publish()
     return BuildFacts(summary, counts, time.monotonic() - started, files, size)
@@ -158,6 +162,7 @@ def _describe(name: str, config: DatasetConfig, sources: Sequence[SourceFile]) -
     facts = []
     for source in sources:
         properties = source_properties(source)
+        # A column holds one unit: two sources that disagree must not meet in it.
         for key, item in properties.items():
             if key in config.descriptors or key in {"id", "smiles", "source", "licence", "origin", "sha256", "scaffold"}:
                 raise BuildError(f"{name}: property '{key}' of source '{source.name}' has the name of another column; rename it under `properties`")

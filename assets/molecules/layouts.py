@@ -128,6 +128,7 @@ def recognise(header: Sequence[str], *, stem: str) -> Layout:
     """
     if tuple(header) == KHAZANA_HEADER:
         return _khazana(stem)
+    # The most particular layout that fits; else any column whose name says SMILES.
     matching = [layout for layout in LAYOUTS if layout.header <= set(header)]
     if matching:
         return max(matching, key=lambda layout: len(layout.header))

@@ -121,6 +121,7 @@ def fetch_sources(config: MoleculeSourcesConfig, target: Path, *, scratch: Path,
     Raises SourceError or DownloadError naming the source; the previous output is then untouched.
     """
     with OutputFolder(target) as output:
+        # Sources in the order of the parameters: repeat units are made of a file that is there already.
         fetcher = _Fetcher(config, output, {record["source"]: record for record in read_index(target)}, scratch, reporter)
         # Side by side, and before anything is made of them.
         fetcher.download()

@@ -23,20 +23,24 @@ def report_checks(folder: Path, raw: RawPages, reporter: Reporter, *, rows_befor
     unknown = papers["licence"].to_pylist().count(UNKNOWN_LICENCE)
     reporter.check("licences_known", unknown == 0, severity="WARN", rows_of_unknown_licence=unknown)
 
+    # A serial given twice would put two rows into one place of a shard.
     ids, serials = Counter(papers["id"].to_pylist()), Counter(papers["serial"].to_pylist())
     twice = [id for id, count in ids.items() if count > 1] + [str(serial) for serial, count in serials.items() if count > 1]
     reporter.check("ids_unique", not twice, listed_twice=len(twice), first=twice[0] if twice else "")
 
+    # Withdrawal has to reach both tables: that of papers, and what pictures say of whom they belong to.
     gone = {row["id"] for row in withdrawn}
     still = sorted(gone & (set(ids) | {id for image in images for id in image["paper_ids"]}))
     reporter.check("no_withdrawn_paper", not still, withdrawn=len(gone), still_there=len(still), first=still[0] if still else "")
 
+    # Every picture of a paper can be read from the raw store, and `images` calls exactly those live.
     stored = {record.content_sha256 for record in raw.records() if record.kind == "image" and not record.is_gone and not record.is_redirect}
     shown = {sha256 for sha256 in papers["image_sha256"].to_pylist() if sha256}
     live = {image["sha256"] for image in images if image["is_live"]}
     missing = sorted((shown - stored) | (shown ^ live))
     reporter.check("pictures_stored", not missing, pictures=len(shown), missing=len(missing), first=missing[0] if missing else "")
 
+    # Far fewer rows than last time mean a site whose markup changed, rather than a journal that withdrew half of itself.
     least = 0 if rows_before is None else collapse_fraction * rows_before
     reporter.check("rows_did_not_collapse", len(papers) >= least, severity="WARN", rows=len(papers), rows_before=rows_before or 0)
 
@@ -44,6 +48,7 @@ def report_checks(folder: Path, raw: RawPages, reporter: Reporter, *, rows_befor
 def report_living_pictures(folder: Path, papers: Path, reporter: Reporter) -> None:
     """Report `no_withdrawn_picture` of the `toc_images` in `folder`, made from the `papers` in `papers`."""
     pictures = set(pq.read_table(folder / "index.parquet", columns=["sha256"])["sha256"].to_pylist())
+    # No picture may outlive the last paper that shows it.
     live = {row["sha256"] for row in pq.read_table(papers / "images.parquet").to_pylist() if row["is_live"]}
     dead = sorted(pictures - live)
     reporter.check("no_withdrawn_picture", not dead, pictures=len(pictures), withdrawn_ones=len(dead), first=dead[0] if dead else "")

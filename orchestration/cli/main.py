@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    # Two parsers, the second made by the verb's own module: `figment status` never loads what `figment materialize` needs.
     given = _top_parser().parse_args(argv)
     if given.version:
         print(f"figment {version()}")

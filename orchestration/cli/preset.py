@@ -48,6 +48,7 @@ def apply_preset(params: Path, preset: Path) -> list[str]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    # Round trip: comments, order and quotes of params.yaml stay as their author wrote them.
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096

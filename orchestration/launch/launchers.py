@@ -149,6 +149,7 @@ def gpu_devices(pool: GpuPool, env: Mapping[str, str] = os.environ) -> list[str]
     """
     if pool.devices != "auto":
         return list(pool.devices)
+    # What the surroundings allow bounds what is handed out; only without a word from them is the machine asked.
     if "CUDA_VISIBLE_DEVICES" in env:
         return [device.strip() for device in env["CUDA_VISIBLE_DEVICES"].split(",") if device.strip() not in ("", "-1")]
     program = shutil.which("nvidia-smi", path=env.get("PATH"))
@@ -166,6 +167,7 @@ def _listed_devices(listing: str) -> list[str]:
     devices: list[str] = []
     whole: str | None = None
     for line in listing.splitlines():
+        # A divided GPU is listed before its parts, and cannot be used beside them.
         match = re.search(r"UUID:\s*((GPU|MIG)-[^)\s]+)", line)
         if not match:
             continue
@@ -230,6 +232,7 @@ class LocalLauncher:
         self, job: Job, wanted: StageCompute, on_output: Callable[[str, str], None], is_cancelled: Callable[[], bool]
     ) -> Iterator[tuple[list[str], list[int]]]:
         """GPUs that no other job has, waiting for them as long as it takes; none on a machine without any."""
+        # Waiting happens here, before the command is started: a lock on each GPU, as many as asked for, or none of them.
         count = wanted.gpus if wanted.gpus is not None else int(job.pool == GPU_POOL)
         present = gpu_devices(self._compute.gpu, job.env) if count else []
         if not present:
@@ -258,6 +261,7 @@ def take_locks(folder: Path, names: Sequence[str], count: int) -> dict[str, int]
     """Exclusive locks on `count` of `names`, as open file descriptors by name; None, and none taken, when so many are not free."""
     taken: dict[str, int] = {}
     for name in names:
+        # Locks of the kernel, by open file: whoever dies gives its GPUs back.
         descriptor = take_lock(folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.lock")
         if descriptor is None:
             continue

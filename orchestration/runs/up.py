@@ -160,6 +160,7 @@ def _services(root: Path, ports: tuple[int, int], definitions: str) -> list[Serv
     """In starting order: the daemon last, because two processes that create Dagster's tables at once get into each other's way."""
     dagster_url, mlflow_url = (f"http://{HOST}:{port}" for port in ports)
     has_mlflow = importlib.util.find_spec("mlflow") is not None
+    # Everything the servers would otherwise learn from the user's own settings, or tell somebody.
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(prepare_dagster_home(root)),
@@ -229,6 +230,7 @@ class _Fleet:
     def run(self, services: Sequence[Service], *, open_browser: bool) -> int:
         self._logs.mkdir(parents=True, exist_ok=True)
         try:
+            # Up, then watched, then ended; whatever happens in between, nothing is left running.
             self._bring_up(services)
             if open_browser:
                 webbrowser.open(_address(services[0]))

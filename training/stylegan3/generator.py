@@ -95,6 +95,7 @@ class GeneratorMapping(Mapping):
         if truncation_psi == 1:
             return ws
         cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
+        # The truncation trick: w' = w̄ + ψ (w - w̄) (Karras et al. 2019, appendix B).
         truncated = self.w_avg.lerp(ws[:, :cutoff], truncation_psi)
         return torch.cat([truncated, ws[:, cutoff:]], dim=1)
 
@@ -143,11 +144,13 @@ class FourierInput(nn.Module):
 
     def _placed(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Frequencies [B, C, 2] and phases [B, C] after the learned rotation and translation and the user's transform."""
+        # The first two numbers are a rotation once they have length 1; the same division scales the translation.
         t = self.affine(w)
         cos, sin, right, down = (t / t[:, :2].norm(dim=1, keepdim=True)).unbind(dim=1)
         zero, one = torch.zeros_like(cos), torch.ones_like(cos)
         rotation = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
         translation = torch.stack([one, zero, -right, zero, one, -down, zero, zero, one], dim=1).view(-1, 3, 3)
+        # Moving the picture by T is sampling waves at T⁻¹: frequencies turn with it, phases shift by f · t.
         placing = rotation @ translation @ self.transform
         phases = self.phases + (self.freqs @ placing[:, :2, 2:]).squeeze(2)
         return self.freqs @ placing[:, :2, :2], phases
@@ -182,6 +185,7 @@ class SynthesisLayer(nn.Module):
             with torch.no_grad():
                 magnitude = torch.linalg.vector_norm(x.detach(), dtype=self.magnitude_ema.dtype).square() / x.numel()
                 self.magnitude_ema.copy_(magnitude.lerp(self.magnitude_ema, self.magnitude_ema_beta))
+        # The input is divided by its expected magnitude √E[x²] (an average over training, not of this batch), so styles alone decide scale.
         spec = self.spec
         styles = self.affine(w)
         if spec.is_torgb:
@@ -206,6 +210,7 @@ class SynthesisLayer(nn.Module):
         if self.spec.is_torgb:
             return
         identity = np.ones(1)
+        # The convolution pads by kernel - 1 on either side and eats kernel - 1: that much more is what the filters begin with.
         matrices = filtering_matrices(
             (identity if up_filter is None else up_filter).astype(np.float64),
             (identity if down_filter is None else down_filter).astype(np.float64),

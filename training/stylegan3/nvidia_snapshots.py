@@ -82,6 +82,7 @@ def convert_snapshot(source: Path, target: Path) -> StyleGAN3Config:
 def infer_config(network: Network, *, where: str) -> StyleGAN3Config:
     """The configuration whose generator has exactly the layers of `network`. Raises SnapshotError when there is none."""
     tensors, arguments = network.tensors, network.arguments
+    # Layers are named L{index}_{size}_{channels}: nearly all of the configuration can be read off names and shapes.
     found = sorted(tuple(map(int, match.groups())) for name in tensors if (match := _LAYER.fullmatch(name)))
     if not found or "synthesis.input.affine.weight" not in tensors or "mapping.fc0.weight" not in tensors:
         raise SnapshotError(f"{where}: not a StyleGAN3 generator (no layers named synthesis.L0_…); its first tensors are {_first(tensors)}")
@@ -106,6 +107,7 @@ def infer_config(network: Network, *, where: str) -> StyleGAN3Config:
         )
     except ValueError as error:
         raise SnapshotError(f"{where}: {error}") from None
+    # What shapes do not tell is tried: the margin follows from the first layer's size, cbase is the one whose schedule has these channels.
     config = replace(config, margin=max((found[0][1] - layer_schedule(config)[0].out_rate) // 2, 0))
     given = [int(_number(arguments, "channel_base", 0)) // width] if "channel_base" in arguments else []
     for cbase in (*given, *(2**power for power in range(6, 20))):
@@ -147,6 +149,7 @@ def _network(module: "_StoredModule", where: str) -> Network:
 
 def _tensors(root: "_StoredModule", where: str) -> Iterator[tuple[str, Tensor]]:
     """(state-dict name, tensor) of a module tree, in order."""
+    # Depth first and in order, without recursion, and with an end: a pickle may nest modules in themselves.
     pending: list[tuple[str, Any]] = [("", root)]
     for _ in range(_MOST_MODULES):
         if not pending:

@@ -80,6 +80,7 @@ def load_memory(path: Path, identity: str) -> Memory | None:
         table = pq.ParquetFile(path).read()
     except (FileNotFoundError, OSError, pa.ArrowInvalid):
         return None
+    # The memory of another store would keep pages from being asked for that this one does not hold.
     if (table.schema.metadata or {}).get(b"store") != identity.encode() or table.schema.names != _SCHEMA.names:
         return None
     memory = Memory()
