@@ -19,7 +19,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from assets.papers.crawl.config import PRODUCT, SourceParams
-from assets.papers.crawl.guard import Refused, spider_of
+from assets.papers.crawl.guard import spider_of
+from assets.papers.crawl.refusal import Refused
 from assets.papers.crawl.reservations import WELL_KNOWN, read_reservations
 from assets.papers.crawl.unfinished import Done
 

@@ -19,8 +19,9 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import DownloadTimeoutError, NotConfigured
 from scrapy.http import HtmlResponse, Response
 
-from assets.papers.crawl.guard import Middleware, Refused, spider_of
+from assets.papers.crawl.guard import Middleware, spider_of
 from assets.papers.crawl.guard.public_addresses import PublicAddresses
+from assets.papers.crawl.refusal import Refused
 
 MARK = "X-Rendered-By"
 # Nothing of these is read, and each would be a request more.

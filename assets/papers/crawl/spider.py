@@ -24,8 +24,8 @@ from twisted.python.failure import Failure
 
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
 from assets.papers.crawl.freshness import Freshness
-from assets.papers.crawl.guard import Refused
 from assets.papers.crawl.memory import Memory
+from assets.papers.crawl.refusal import Refused
 from assets.papers.crawl.reservations import Reservation, is_reserved
 from assets.papers.crawl.unfinished import Done, Outcome, Unfinished
 from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal

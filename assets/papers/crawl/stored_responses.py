@@ -6,7 +6,8 @@ from typing import cast
 from scrapy import Request
 from scrapy.http import Headers, Response
 
-from assets.papers.crawl.guard import Middleware, Refused
+from assets.papers.crawl.guard import Middleware
+from assets.papers.crawl.refusal import Refused
 from assets.papers.raw_pages import REDIRECTS, StoredPage, address
 from assets.papers.warc_store import Exchange, WarcError, decode_body
 

@@ -4,7 +4,6 @@ Shapes: B molecules, T tokens of a molecule (<bos> … <eos>), S = T + 1 positio
 P properties.
 """
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -177,15 +176,6 @@ class PolyGPT(nn.Module):
         mean, std = torch.tensor(self.shape.property_mean), torch.tensor(self.shape.property_std)
         values = torch.tensor([float(wanted.get(name, float("nan"))) for name in self.shape.properties])
         return (values - mean) / std, ~values.isnan()
-
-    def sample(
-        self, tokenizer: "Tokenizer", *, number: int, temperature: float = 1.0, properties: Mapping[str, float] | None = None, seed: int = 0
-    ) -> list[str]:
-        """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset."""
-        # By a name that is put together: the code of sampling is no part of what a training depends on, and its edits must not retrain.
-        sampling = importlib.import_module(f"{__package__}.sample")
-        settings = sampling.SamplingSettings(temperature=temperature, seed=seed)
-        return [molecule.smiles for molecule in sampling.sample_molecules(self, tokenizer, [properties or {}] * number, settings)]
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors and config.json, with the same bytes for the same weights."""

@@ -8,7 +8,7 @@ Every molecule has random numbers of its own, drawn from (seed, its index): what
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +68,14 @@ class PolyGPTSamplesConfig(SamplesConfig):
     def settings(self, temperature: float, seed: int) -> SamplingSettings:
         """How the molecules of one group are made."""
         return SamplingSettings(temperature, self.top_k, self.top_p, self.batch_size, seed)
+
+
+def sample(
+    model: PolyGPT, tokenizer: Tokenizer, *, number: int, temperature: float = 1.0, properties: Mapping[str, float] | None = None, seed: int = 0
+) -> list[str]:
+    """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset."""
+    settings = SamplingSettings(temperature=temperature, seed=seed)
+    return [molecule.smiles for molecule in sample_molecules(model, tokenizer, [properties or {}] * number, settings)]
 
 
 def sample_molecules(model: PolyGPT, tokenizer: Tokenizer, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[SampledMolecule]:

@@ -11,19 +11,9 @@ Not here: politeness (assets/papers/crawl/politeness.py) and what to ask for.
 from typing import TYPE_CHECKING, Self, cast
 
 from scrapy.crawler import Crawler
-from scrapy.exceptions import IgnoreRequest
 
 if TYPE_CHECKING:
     from assets.papers.crawl.spider import JournalSpider
-
-
-class Refused(IgnoreRequest):
-    """A request was not made, or its response was not taken. kind: one word for the table; words: found, expected, remedy."""
-
-    def __init__(self, kind: str, words: str) -> None:
-        super().__init__(words)
-        self.kind = kind
-        self.words = words
 
 
 class Middleware:

@@ -4,7 +4,8 @@ from urllib.parse import urlsplit
 
 from scrapy import Request
 
-from assets.papers.crawl.guard import Middleware, Refused
+from assets.papers.crawl.guard import Middleware
+from assets.papers.crawl.refusal import Refused
 
 
 class AllowedHosts(Middleware):

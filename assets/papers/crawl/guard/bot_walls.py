@@ -8,7 +8,8 @@ from scrapy import Request
 from scrapy.crawler import Crawler
 from scrapy.http import Response
 
-from assets.papers.crawl.guard import Middleware, Refused
+from assets.papers.crawl.guard import Middleware
+from assets.papers.crawl.refusal import Refused
 
 # So many walls in a row from one host, and it is not asked again in this crawl.
 WALLS_UNTIL_LEFT_ALONE = 3

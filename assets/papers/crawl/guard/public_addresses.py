@@ -10,7 +10,8 @@ from scrapy.exceptions import CannotResolveHostError
 from scrapy.resolver import CachingThreadedResolver
 from twisted.internet.base import ReactorBase
 
-from assets.papers.crawl.guard import Middleware, Refused
+from assets.papers.crawl.guard import Middleware
+from assets.papers.crawl.refusal import Refused
 from stages.addresses import is_public
 
 # Hosts of the crawl's own proxies: chosen by a person, not by a page.
