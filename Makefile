@@ -25,7 +25,7 @@ setup: $(VENV)/.ready-all ## Make .venv with everything the demo uses
 setup-test: $(VENV)/.ready-all-fcd-test
 setup-lint: $(VENV)/.ready-all-lint
 
-# One stamp per set of extras: nothing happens until pyproject.toml or constraints.txt change.
+# One stamp per set of extras: nothing happens until pyproject.toml or constraints.txt change. At its end code.yaml gets what is installed.
 $(VENV)/.ready-%: pyproject.toml constraints.txt scripts/make_venv.sh
 	@PYTHON="$(PYTHON)" bash scripts/make_venv.sh "$(VENV)" "$(subst -,$(comma),$*)"
 	@touch "$@"
@@ -68,4 +68,4 @@ constraints: setup-lint ## Resolve constraints.txt anew
 
 clean: ## Remove the virtual environment and tool caches (never data/ or .figment/)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find assets orchestration training tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find assets orchestration stages training tests -name __pycache__ -type d -prune -exec rm -rf {} +

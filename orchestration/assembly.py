@@ -10,7 +10,7 @@ from orchestration.bridge.assets import StageRunner
 from orchestration.bridge.definitions import build_definitions as build_bridge_definitions
 from orchestration.bridge.graph import Stage
 from orchestration.bridge.meta import StageMeta
-from orchestration.bridge.process import Outcome
+from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
 from orchestration.checkout import open_project
 from orchestration.launch.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
@@ -25,6 +25,7 @@ def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Def
 
     launcher: how commands reach processors; by compute.yaml when None. Raises GraphError or ParamsError when dvc.yaml or compute.yaml cannot be used.
     """
+    # The bridge makes assets of any dvc.yaml; what is Figment's own is how commands are launched, and the sensor for withdrawn papers.
     project = open_project(root)
     compute = load_compute(root / COMPUTE_FILE, list(project.graph.stages))
     bridge = build_bridge_definitions(project, run=_runner(project, launcher or LocalLauncher(compute, project.paths.locks / "gpus")))
@@ -35,10 +36,10 @@ def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Def
 
 def _runner(project: Project, launcher: Launcher) -> StageRunner:
     def run(
-        stage: Stage, meta: StageMeta, environment: Mapping[str, str], hear: Callable[[str, str], None], is_cancelled: Callable[[], bool]
+        stage: Stage, meta: StageMeta, environment: Mapping[str, str], hear: Callable[[str, str], None], is_cancelled: Callable[[], bool], hold: Hold
     ) -> Outcome:
         variables = {**environment, **_links(project.root, stage, environment)}
-        job = Job(stage.name, stage.cmd, project.root / stage.wdir, variables, meta.pool)
+        job = Job(stage.name, stage.cmd, project.root / stage.wdir, variables, meta.pool, hold)
         return launcher(job, on_output=hear, is_cancelled=is_cancelled)
 
     return run

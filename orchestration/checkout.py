@@ -1,9 +1,10 @@
-"""The project a command works on: where it is, and the bridge's view of it with Figment's own idea of what a source file means."""
+"""The project a command works on: where it is, and the bridge's view of it."""
 
 import os
 from pathlib import Path
 
 from orchestration.bridge.graph import GraphError
+from orchestration.bridge.preludes import prepared
 from orchestration.bridge.project import Project
 
 
@@ -17,11 +18,10 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def open_project(root: Path) -> Project:
-    """The project at `root`; edits of comments, docstrings and layout count as edits of looks."""
-    return Project(root, normalise=_normalise)
+    """The project at `root`, as it lies there."""
+    return Project(root)
 
 
-def _normalise(source: bytes) -> str:
-    from orchestration.closure import normalised_source_hash
-
-    return normalised_source_hash(source)
+def open_prepared(root: Path) -> Project:
+    """The project at `root` with its preludes up to date, ready to be judged."""
+    return prepared(open_project(root))

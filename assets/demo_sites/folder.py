@@ -60,6 +60,7 @@ class FolderSite:
 
     def _inside(self, path: str) -> Path | None:
         """The file or folder that `path` names, or None."""
+        # Names are judged before the disk is asked; then the path must be its own real path, so that no link, inside or out, is followed.
         names = [name for name in path.split("/") if name]
         if any(name.startswith(".") or "\\" in name or "\0" in name for name in names):
             return None

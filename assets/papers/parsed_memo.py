@@ -7,7 +7,6 @@ it, or with a damaged one, every page is read again and the same bytes come out.
 import dataclasses
 import hashlib
 import importlib.metadata
-import inspect
 import json
 import sys
 import unicodedata
@@ -21,10 +20,9 @@ import pyarrow as pa
 
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
-from stages.output_folder import sync, write_file_atomically
-from stages.run_key import code_fingerprint
+from stages.files import replacing, sha256_of, write_file_atomically
+from stages.source_code import code_of, program_fingerprint
 
-_ASSETS = Path(__file__).resolve().parent.parent
 _LIBRARIES = ("lxml", "w3lib", "parsel", "pyyaml", "brotli")
 _SCHEMA = pa.schema([("key", pa.string()), ("parsed", pa.string())])
 _ENTRIES_PER_BATCH = 1_000
@@ -33,10 +31,7 @@ _ENTRIES_PER_BATCH = 1_000
 def version_of(name: str, read: PageObject) -> str:
     """Names everything that decides what the page object `name` says of a page: its code with all it imports, and the libraries it may use."""
     module = read.__module__
-    if module.partition(".")[0] == _ASSETS.name:
-        code = code_fingerprint(module, package=_ASSETS)
-    else:
-        code = hashlib.sha256(inspect.getsource(sys.modules[module]).encode()).hexdigest()
+    code = program_fingerprint(module) if module.partition(".")[0] == "assets" else code_of(sys.modules[module])
     facts = [name, code, f"python {sys.version_info[:2]}", f"unicode {unicodedata.unidata_version}", *map(_library, _LIBRARIES)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
@@ -73,36 +68,27 @@ class ParsedMemo:
         """Write what was asked for, unless that is what is there already."""
         if self._asked.keys() == self._known.keys():
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(".tmp-parsed.arrow")
         entries = sorted(self._asked.items())
         with (
+            replacing(self._path) as temporary,
             pa.OSFile(str(temporary), "wb") as sink,
             pa.ipc.new_file(sink, _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer,
         ):
             for start in range(0, len(entries), _ENTRIES_PER_BATCH):
                 batch = entries[start : start + _ENTRIES_PER_BATCH]
                 writer.write_batch(pa.record_batch([[key for key, _ in batch], [text for _, text in batch]], schema=_SCHEMA))
-        sync(temporary)
-        digest = _digest(temporary)
-        temporary.replace(self._path)
-        write_file_atomically(self._path.with_suffix(".sha256"), digest.encode())
+        write_file_atomically(self._path.with_suffix(".sha256"), sha256_of(self._path).encode())
 
 
 def _read(path: Path) -> dict[str, str]:
     """The entries of a memo whose bytes are those that were written; none otherwise."""
     try:
-        if path.with_suffix(".sha256").read_text(encoding="ascii") != _digest(path):
+        if path.with_suffix(".sha256").read_text(encoding="ascii") != sha256_of(path):
             return {}
     except (FileNotFoundError, UnicodeDecodeError):
         return {}
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     return dict(zip(table["key"].to_pylist(), table["parsed"].to_pylist(), strict=True))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @cache

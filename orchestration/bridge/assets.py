@@ -17,7 +17,8 @@ from orchestration.bridge.graph import GraphError, Stage
 from orchestration.bridge.materialize import Materialized, Request, StageCancelled, StageFailed, Surroundings, materialize
 from orchestration.bridge.meta import StageMeta, stage_meta
 from orchestration.bridge.mirror import as_json, asset_key, pointer_tags, report_outside_changes
-from orchestration.bridge.process import Outcome
+from orchestration.bridge.preludes import prepared
+from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import project_status
 from orchestration.bridge.versions import current_code_version, provenance_tags
@@ -25,8 +26,8 @@ from orchestration.bridge.versions import current_code_version, provenance_tags
 FORCE_TAG = "force"
 # A run tag: who asked, where it was not Dagster itself; remembered with the artifact.
 DOOR_TAG = "door"
-# How a stage's command is run: (stage, its meta, environment, what hears its lines, whether to stop) -> how it ended.
-StageRunner = Callable[[Stage, StageMeta, Mapping[str, str], Callable[[str, str], None], Callable[[], bool]], Outcome]
+# How a stage's command is run: (stage, its meta, environment, what hears its lines, whether to stop, what to hold until then) -> how it ended.
+StageRunner = Callable[[Stage, StageMeta, Mapping[str, str], Callable[[str, str], None], Callable[[], bool], Hold], Outcome]
 
 
 class StageConfig(dg.Config):
@@ -36,11 +37,12 @@ class StageConfig(dg.Config):
 
 
 def build_stage_assets(project: Project, run: StageRunner, *, door: str = "dagster") -> list[dg.AssetsDefinition]:
-    """The assets of every stage, with the code versions that hold at this moment.
+    """The assets of every artifact, with the code versions that hold at this moment.
 
     run: starts a command; the seam where a launcher decides how it reaches a processor.
     Raises GraphError when a stage's `meta.dagster` cannot be used.
     """
+    project = prepared(project)
     lock = project.lock()
     statuses = project_status(project)
     return [
@@ -100,13 +102,13 @@ def _materialize_in_dagster(
     cancelled = cancel_event(context.run.run_id).is_set
     reports = _Reports()
 
-    def run_under_pipes(stage: Stage, environment: Mapping[str, str]) -> Outcome:
+    def run_under_pipes(stage: Stage, environment: Mapping[str, str], hold: Hold) -> Outcome:
         # Opened for a run only: an unchanged stage has nothing to say.
         with dg.open_pipes_session(
             context=context, context_injector=dg.PipesTempFileContextInjector(), message_reader=dg.PipesTempFileMessageReader()
         ) as session:
             variables = {**environment, **session.get_bootstrap_env_vars(), **run_variables(context)}
-            outcome = run(stage, meta, variables, _speaker(stage.name), cancelled)
+            outcome = run(stage, meta, variables, _speaker(stage.name), cancelled, hold)
         reports.checks = [event for event in session.get_results(implicit_materializations=False) if isinstance(event, dg.AssetCheckResult)]
         reports.metadata = reported_metadata(session.get_custom_messages())
         return outcome

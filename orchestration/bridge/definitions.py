@@ -11,7 +11,7 @@ from orchestration.bridge.dead_runs import dead_run_sensor
 from orchestration.bridge.executor import threaded_executor
 from orchestration.bridge.graph import Stage
 from orchestration.bridge.meta import StageMeta, stage_meta
-from orchestration.bridge.process import Outcome, run_command
+from orchestration.bridge.process import Hold, Outcome, run_command
 from orchestration.bridge.project import Project
 from orchestration.bridge.sensors import build_mirror_sensor, build_schedules
 
@@ -48,8 +48,8 @@ def local_runner(project: Project) -> StageRunner:
     """Commands as processes of this machine, with the environment DVC would give them."""
 
     def run(
-        stage: Stage, _meta: StageMeta, environment: Mapping[str, str], hear: Callable[[str, str], None], is_cancelled: Callable[[], bool]
+        stage: Stage, _meta: StageMeta, environment: Mapping[str, str], hear: Callable[[str, str], None], is_cancelled: Callable[[], bool], hold: Hold
     ) -> Outcome:
-        return run_command(stage.cmd, cwd=project.root / stage.wdir, env=environment, on_output=hear, cancelled=is_cancelled)
+        return run_command(stage.cmd, cwd=project.root / stage.wdir, env=environment, on_output=hear, cancelled=is_cancelled, hold=hold)
 
     return run

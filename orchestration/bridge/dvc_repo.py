@@ -1,7 +1,7 @@
 """What only DVC can do: restore from the run cache, commit a stage, check out. Besides resolve.py the only importer of dvc.
 
-DVC's own commands may run at the same time, from a shell or another process: they and we take turns at DVC's locks. Threads of one
-process take turns at a lock of ours, because DVC keeps state per process.
+DVC's own commands may run at the same time, from a shell or another process: they and we take turns at DVC's locks, and each sees in DVC's register
+`.dvc/tmp/rwlock` which paths the other is at work on. Threads of one process take turns at a lock of ours, because DVC keeps state per process.
 """
 
 import json
@@ -9,10 +9,13 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
+
+from orchestration.bridge.graph import Stage
+from orchestration.bridge.survivors import is_running
 
 Answer = TypeVar("Answer")
 
@@ -21,23 +24,78 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 
 _one_at_a_time = threading.RLock()
 # How long to wait for other DVC commands. `dvc repro` blocks the inputs of a stage for as long as its command runs.
-_PATIENCE_S = 24 * 3600.0
+PATIENCE_S = 24 * 3600.0
 
 
 class DvcBusy(Exception):
     """Another DVC command holds what we need, for longer than we are willing to wait."""
 
 
+class DvcRefused(Exception):
+    """DVC did not do what it was asked, and says why."""
+
+
+@contextmanager
+def dvcs_words() -> Iterator[None]:
+    """Within the block, errors of DVC's own as DvcRefused, with all it says on one line."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except DvcException as error:
+        raise DvcRefused(f"DVC: {' '.join(str(error).split())}") from error
+
+
 class StageStore:
     """DVC's side of a project. Each call opens the repository anew, so it sees dvc.yaml and params.yaml as they are now.
 
-    on_wait: told once, with DVC's own words, when a call has to wait for another DVC command.
+    on_wait: told once, with DVC's own words, when a call has to wait for another DVC command. A call that waits raises InterruptedError once
+    `is_cancelled` says so.
     """
 
-    def __init__(self, root: Path, *, on_wait: Callable[[str], None] = lambda message: None, patience_s: float = _PATIENCE_S) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        on_wait: Callable[[str], None] = lambda message: None,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._root = root
         self._on_wait = on_wait
+        self._is_cancelled = is_cancelled
         self._patience_s = patience_s
+
+    @contextmanager
+    def claim(self, stage: Stage) -> Iterator[Callable[[int], None]]:
+        """Keep DVC's commands from writing the stage's outputs until the block ends. The stage's lock must be held.
+
+        Waits while another process writes the outputs or what they are made from, or reads the outputs. Yields a function that is told the number of
+        one more process: the claim holds, if this process is killed, until that one ends.
+
+        The claim is that of a reader, which keeps writers off (`dvc repro`, `dvc commit`, `dvc remove`) and lets `dvc status` look, during ten hours
+        of training too. The stage's inputs are not claimed: one that changes meanwhile is found when the stage is recorded.
+        """
+        register, ours, command = _Register(self._root), _words_of_materialization(stage.name), _words_of_command(stage.name)
+        outs = [str(self._root / out.path) for out in stage.outs]
+        inputs = [str(self._root / path) for path in (*stage.deps, *(tracked.path for tracked in stage.params))]
+        others: list[int] = []
+
+        def enter() -> None:
+            # Whoever holds the stage's lock knows that earlier claims on it are over.
+            register.leave({ours, command})
+            register.enter(outs, ours, os.getpid(), unwritten=[*inputs, *outs], unread=outs)
+
+        def extend(pid: int) -> None:
+            others.append(pid)
+            self._retry(lambda: register.enter(outs, command, pid))
+
+        self._retry(enter)
+        try:
+            yield extend
+        finally:
+            over = {ours} if any(map(is_running, others)) else {ours, command}
+            self._retry(lambda: register.leave(over), is_cancelled=lambda: False)
 
     def restore(self, name: str, *, is_sound: Callable[[str], bool]) -> bool:
         """Bring the stage's outputs back from the run cache when DVC has run it before with exactly today's inputs; False when it has not.
@@ -58,7 +116,9 @@ class StageStore:
                 cached = repo.stage_cache._create_stage(known, wdir=stage.wdir)
                 if not cached.outs_cached() or not all(is_sound(out.hash_info.value) for out in cached.outs):
                     return False
-                cached.checkout(force=True)
+                with _writing(repo, stage):
+                    for out in cached.outs:
+                        out.checkout(force=True)
                 return True
 
         return self._patiently(look_up)
@@ -78,8 +138,10 @@ class StageStore:
                 stage.save(run_cache=False)
                 moved = differing(made_from, recorded_inputs(repo.root_dir, stage))
                 if not moved:
-                    repo.stage_cache.save(stage)
-                    stage.commit()
+                    with _writing(repo, stage):
+                        repo.stage_cache.save(stage)
+                        for out in stage.outs:
+                            out.commit()
                     _write_lock_entry(repo, stage)
                 return moved
 
@@ -92,8 +154,9 @@ class StageStore:
         """
 
         def prepare(repo: Any) -> None:
-            with repo.lock:
-                for out in _stage(repo, name).outs:
+            stage = _stage(repo, name)
+            with repo.lock, _writing(repo, stage):
+                for out in stage.outs:
                     if not out.persist:
                         out.remove(ignore_remove=False)
                     elif not keep_links:
@@ -106,22 +169,108 @@ class StageStore:
         self._patiently(lambda repo: repo.checkout(targets=[str(self._root / path)], force=True))
 
     def _patiently(self, action: Callable[[Any], Answer]) -> Answer:
+        def attempt() -> Answer:
+            with _one_at_a_time, _open_repo(self._root) as repo:
+                return action(repo)
+
+        return self._retry(attempt)
+
+    def _retry(self, attempt: Callable[[], Answer], *, is_cancelled: Callable[[], bool] | None = None) -> Answer:
         from dvc.lock import LockError
 
+        is_cancelled = is_cancelled or self._is_cancelled
         deadline = time.monotonic() + self._patience_s
         pause_s, told = 0.2, False
         while True:
             try:
-                with _one_at_a_time, _open_repo(self._root) as repo:
-                    return action(repo)
+                return attempt()
             except LockError as error:
+                words = " ".join(str(error).split())
                 if time.monotonic() > deadline:
-                    raise DvcBusy(f"waited {self._patience_s:,.0f} s for another DVC command: {error}") from error
+                    raise DvcBusy(f"waited {self._patience_s:,.0f} s for another DVC command: {words}") from error
+                if is_cancelled():
+                    raise InterruptedError(f"cancelled while waiting for another DVC command: {words}") from error
                 if not told:
-                    self._on_wait(f"waiting for another DVC command: {' '.join(str(error).split())}")
+                    self._on_wait(f"waiting for another DVC command: {words}")
                     told = True
                 time.sleep(pause_s)
-                pause_s = min(2 * pause_s, 5.0)
+                pause_s = min(2 * pause_s, 1.0)
+
+
+class _Register:
+    """DVC's register of who reads and who writes which path, a file that DVC's own code edits. Entries are a process number and a text."""
+
+    def __init__(self, root: Path) -> None:
+        from dvc.config import Config
+
+        # Without opening the repository: that reads all of dvc.yaml, which takes a second where it is long.
+        folder = root / ".dvc" / "tmp"
+        folder.mkdir(exist_ok=True)
+        self._folder = str(folder)
+        self._hardlink = bool(Config(str(root / ".dvc"))["core"].get("hardlink_lock", False))
+
+    def edit(self) -> AbstractContextManager[dict[str, Any]]:
+        from dvc.rwlock import _edit_rwlock
+
+        return _edit_rwlock(self._folder, _WholeFiles, self._hardlink)
+
+    def writing(self, paths: list[str], words: str) -> AbstractContextManager[None]:
+        from dvc.rwlock import rwlock
+
+        return rwlock(self._folder, _WholeFiles, words, [], paths, self._hardlink)
+
+    def enter(self, paths: list[str], words: str, pid: int, *, unwritten: Sequence[str] = (), unread: Sequence[str] = ()) -> None:
+        """Enter the process as a reader of `paths`. Raises LockError when another writes a path of `unwritten`, or reads one of `unread`."""
+        from dvc.rwlock import _acquire_read, _check_blockers
+
+        info = {"pid": pid, "cmd": words}
+        with self.edit() as lock:
+            _check_blockers(self._folder, lock, info, mode="write", waiters=unwritten)
+            _check_blockers(self._folder, lock, info, mode="read", waiters=unread)
+            _acquire_read(lock, info, paths)
+
+    def leave(self, words: Collection[str]) -> None:
+        """Take out the entries with one of these texts, and those of processes that have ended and wait to be buried: DVC takes them for alive."""
+        from psutil import pid_exists
+
+        def stays(info: Mapping[str, Any]) -> bool:
+            return info["cmd"] not in words and (is_running(info["pid"]) or not pid_exists(info["pid"]))
+
+        with self.edit() as lock:
+            readers = {path: [info for info in infos if stays(info)] for path, infos in lock["read"].items()}
+            lock["read"] = {path: infos for path, infos in readers.items() if infos}
+            lock["write"] = {path: info for path, info in lock["write"].items() if stays(info)}
+
+
+class _WholeFiles:
+    """What DVC's code takes for a file system. It writes its register in place, and a kill would leave half of it, which stops every DVC command."""
+
+    join = staticmethod(os.path.join)
+
+    @staticmethod
+    @contextmanager
+    def open(path: str, mode: str = "r", *, encoding: str) -> Iterator[IO[Any]]:
+        scratch = Path(path if mode == "r" else f"{path}.new")
+        with scratch.open(mode, encoding=encoding) as file:
+            yield file
+        if mode != "r":
+            scratch.replace(path)
+
+
+def _writing(repo: Any, stage: Any) -> AbstractContextManager[None]:
+    """What DVC does while it writes outputs: nobody else reads them. Raises LockError when somebody does; our own claim is no hindrance."""
+    register = _Register(Path(repo.root_dir))
+    register.leave({_words_of_command(stage.name)})
+    return register.writing([out.fs_path for out in stage.outs], _words_of_materialization(stage.name))
+
+
+def _words_of_materialization(name: str) -> str:
+    """DVC tells these words to whoever has to wait for us."""
+    return f"materialization of {name}"
+
+
+def _words_of_command(name: str) -> str:
+    return f"command of {name}, run by a materialization"
 
 
 def recorded_inputs(root: str, stage: Any) -> dict[str, object]:

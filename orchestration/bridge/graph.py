@@ -1,6 +1,8 @@
 """The graph that dvc.yaml describes, as plain typed values: no dagster, no dvc, no files opened.
 
-A stage is an artifact. Its dependencies are edges when another stage writes them, and plain inputs (code, data added by hand) otherwise.
+A stage is an artifact. Its dependencies, and its files of parameters, are edges when another stage writes them, and plain inputs (code, data
+added by hand) otherwise. A stage that only writes parameters of others, and that from plain inputs, is no artifact but a prelude: what a stage
+that reads them is made from are its values, and it is brought up to date before such a stage is judged (preludes.py).
 """
 
 import dataclasses
@@ -54,6 +56,16 @@ class Stage:
         return kept or self.outs
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The paths of its dependencies and of its files of parameters."""
+        return (*self.deps, *(tracked.path for tracked in self.params))
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """The paths of its outputs."""
+        return tuple(out.path for out in self.outs)
+
+    @property
     def is_callback(self) -> bool:
         """DVC runs a stage with neither dependency nor output every time."""
         return not (self.deps or self.params or self.outs)
@@ -61,23 +73,33 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """All stages in topological order (upstream first), and who writes what."""
+    """All artifacts (`stages`) in topological order (upstream first), all preludes likewise, and who writes what."""
 
     root: Path
     stages: Mapping[str, Stage]
+    preludes: Mapping[str, Stage] = dataclasses.field(default_factory=dict)
     # Top-level `metrics:` and `plots:` of dvc.yaml: files inside outputs that people want to see.
     metric_files: tuple[str, ...] = ()
     plot_files: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Stage:
-        try:
-            return self.stages[name]
-        except KeyError:
-            import difflib
+        """The stage of that name, artifact or prelude."""
+        stage = self.stages.get(name) or self.preludes.get(name)
+        if stage is not None:
+            return stage
+        import difflib
 
-            near = difflib.get_close_matches(name, self.stages, n=1)
-            hint = f" (did you mean '{near[0]}'?)" if near else ""
-            raise GraphError(f"dvc.yaml has no stage '{name}'{hint}; stages: {', '.join(self.stages)}") from None
+        near = difflib.get_close_matches(name, self.stages, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise GraphError(f"dvc.yaml has no stage '{name}'{hint}; stages: {', '.join(self.stages)}")
+
+    def artifact(self, name: str) -> Stage:
+        """The stage of that name, which must be an artifact."""
+        stage = self[name]
+        if name in self.preludes:
+            written = ", ".join(out.path for out in stage.outs)
+            raise GraphError(f"{name} is no artifact: it writes parameters of others ({written}) and is run by itself when one of them needs it")
+        return stage
 
     def producer_of(self, path: str) -> str | None:
         """The stage that writes `path`, or the first that writes something around or inside it; None for an input nobody writes."""
@@ -92,8 +114,19 @@ class Graph:
         return tuple(dict.fromkeys(name for out, name in self._writers.items() if out.startswith(inside)))
 
     def upstream(self, name: str) -> tuple[str, ...]:
-        """The stages whose outputs `name` reads directly, in the order of its dependencies."""
+        """The artifacts that `name` reads directly, in the order of its dependencies, as input or as file of parameters."""
         return self._upstream[name]
+
+    def preludes_of(self, name: str) -> tuple[str, ...]:
+        """The preludes whose values `name` reads, directly or through another prelude, in topological order."""
+        found: set[str] = set()
+        pending = [self[name]]
+        while pending:
+            read = set(pending.pop().reads)
+            new = [prelude for prelude in self.preludes.values() if prelude.name not in found and read.intersection(prelude.writes)]
+            found.update(prelude.name for prelude in new)
+            pending += new
+        return tuple(prelude for prelude in self.preludes if prelude in found)
 
     def downstream(self, names: Iterable[str]) -> set[str]:
         """`names` and everything made from them."""
@@ -105,7 +138,7 @@ class Graph:
 
     def artifact_deps(self, name: str) -> dict[str, str]:
         """Dependency path -> writing stage, for the dependencies that are artifacts."""
-        found = ((path, self.producer_of(path)) for path in self.stages[name].deps)
+        found = ((path, self.producer_of(path)) for path in self[name].deps)
         return {path: writer for path, writer in found if writer is not None}
 
     @cached_property
@@ -115,7 +148,7 @@ class Graph:
     @cached_property
     def _upstream(self) -> dict[str, tuple[str, ...]]:
         return {
-            name: tuple(dict.fromkeys(before for path in stage.deps for before in self.producers_of(path))) for name, stage in self.stages.items()
+            name: tuple(dict.fromkeys(before for path in stage.reads for before in self.producers_of(path))) for name, stage in self.stages.items()
         }
 
 
@@ -140,7 +173,20 @@ def build_graph(root: Path, stages: Iterable[Stage], *, metric_files: Iterable[s
 
     for name in given:
         visit(name)
-    return Graph(root, ordered, tuple(metric_files), tuple(plot_files))
+    preludes = _preludes(unordered, ordered)
+    artifacts = {name: stage for name, stage in ordered.items() if name not in preludes}
+    return Graph(root, artifacts, preludes, tuple(metric_files), tuple(plot_files))
+
+
+def _preludes(graph: Graph, ordered: Mapping[str, Stage]) -> dict[str, Stage]:
+    """The stages that write nothing but parameters of others, from nothing that an artifact is. One with a `meta.dagster` is meant to be seen."""
+    parameters = {tracked.path for stage in ordered.values() for tracked in stage.params}
+    found: dict[str, Stage] = {}
+    for name, stage in ordered.items():
+        is_hidden = "dagster" not in stage.meta and all(before in found for before in graph.upstream(name))
+        if is_hidden and stage.outs and parameters.issuperset(stage.writes):
+            found[name] = stage
+    return found
 
 
 def _check_outputs_are_apart(stages: Iterable[Stage]) -> None:

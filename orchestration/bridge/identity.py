@@ -12,17 +12,19 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+# Whether a path below a folder, relative to it, is to be left out; asked with True for a folder.
+IsIgnored = Callable[[str, bool], bool]
 # A write this recent could be followed by another one with the same time stamp.
 _RACY_NS = 50_000_000
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, md5 TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS trees (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, id TEXT NOT NULL, files INTEGER, bytes INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cached (path TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sources (md5 TEXT PRIMARY KEY, normalised TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS preludes (stage TEXT PRIMARY KEY, surroundings TEXT, written TEXT, trouble TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, stage TEXT, id TEXT, at REAL, door TEXT, outcome TEXT, detail TEXT);
 CREATE INDEX IF NOT EXISTS events_by_stage ON events (stage, number);
 CREATE TABLE IF NOT EXISTS withheld (stage TEXT PRIMARY KEY, reason TEXT NOT NULL, entry TEXT NOT NULL) WITHOUT ROWID;
@@ -80,7 +82,7 @@ class ContentStore:
             self._local.connection = connection
         return connection
 
-    def content(self, path: Path, *, trust_stamps: bool = True) -> Content | None:
+    def content(self, path: Path, *, trust_stamps: bool = True, is_ignored: IsIgnored | None = None) -> Content | None:
         """What `path` holds now, or None when it does not exist. With trust_stamps=False every byte is read again."""
         while True:
             try:
@@ -88,14 +90,14 @@ class ContentStore:
             except (FileNotFoundError, NotADirectoryError):
                 return None
             try:
-                return self._content(path, info, trust_stamps=trust_stamps)
+                return self._content(path, info, trust_stamps, is_ignored)
             except (FileNotFoundError, NotADirectoryError):
                 # Somebody removes files while we read them: look again at what is left.
                 continue
 
-    def _content(self, path: Path, info: os.stat_result, *, trust_stamps: bool) -> Content:
+    def _content(self, path: Path, info: os.stat_result, trust_stamps: bool, is_ignored: IsIgnored | None) -> Content:
         if stat.S_ISDIR(info.st_mode):
-            return self._tree(path, trust_stamps=trust_stamps)
+            return self._tree(path, trust_stamps, is_ignored)
         md5 = self._file(path, info, trust_stamps=trust_stamps)
         return Content(md5, 1, info.st_size, _is_linked(info))
 
@@ -126,8 +128,8 @@ class ContentStore:
                 connection.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), stamp, md5))
         return md5
 
-    def _tree(self, path: Path, *, trust_stamps: bool) -> Content:
-        listing = list(walk_files(path))
+    def _tree(self, path: Path, trust_stamps: bool, is_ignored: IsIgnored | None) -> Content:
+        listing = list(walk_files(path, is_ignored))
         stamp = _tree_stamp(listing)
         linked = all(_is_linked(info) for _, info in listing)
         if trust_stamps:
@@ -172,7 +174,7 @@ def _md5_many(paths: list[Path]) -> Iterator[str]:
         return iter(list(pool.map(file_md5, paths, chunksize=64)))
 
 
-def walk_files(top: Path) -> Iterator[tuple[str, os.stat_result]]:
+def walk_files(top: Path, is_ignored: IsIgnored | None = None) -> Iterator[tuple[str, os.stat_result]]:
     """(relative POSIX path, stat) of every file below `top`; as DVC counts: a link to a file is that file, a link to a folder is nothing."""
     pending = [""]
     while pending:
@@ -182,7 +184,10 @@ def walk_files(top: Path) -> Iterator[tuple[str, os.stat_result]]:
         try:
             with os.scandir(descriptor) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    if is_ignored is not None and is_ignored(relative + entry.name, is_folder):
+                        continue
+                    if is_folder:
                         pending.append(f"{relative}{entry.name}/")
                         continue
                     try:

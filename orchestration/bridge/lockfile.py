@@ -60,7 +60,7 @@ def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
     is_usable = isinstance(stages, Mapping) and all(isinstance(entry, Mapping) for entry in stages.values())
     if data and not is_usable:
         raise GraphError(f"{path}: expected a mapping `stages` of stage names to entries, as DVC writes it; restore it with `git checkout dvc.lock`")
-    return Lock({name: _entry(graph, name, value) for name, value in (stages or {}).items() if name in graph.stages})
+    return Lock({name: _entry(graph, name, value) for name, value in (stages or {}).items() if name in graph.stages or name in graph.preludes})
 
 
 def _entry(graph: Graph, name: str, data: Mapping[str, Any]) -> LockEntry:

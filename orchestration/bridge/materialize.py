@@ -1,30 +1,29 @@
 """Make one artifact: ask whether it is stale, restore it if DVC has made it before, else run its command, and record what it was made from.
 
-What an output was made from is what its inputs were when its command started. If an input, a parameter or a file of code moves while
-the command runs, nobody can say which version it read: the output is then not recorded, and the stage stays stale with that reason.
+What an output was made from is what its inputs were when its command started. If an input or a parameter moves while the command runs, be it one
+that a prelude writes, nobody can say which version it read: the output is then not recorded, and the stage stays stale with that reason.
 """
 
 import dataclasses
 import json
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Literal
 
 from orchestration.bridge.cache import damaged_copies, damaged_objects
-from orchestration.bridge.dvc_repo import StageStore, as_text, differing
+from orchestration.bridge.dvc_repo import PATIENCE_S, StageStore, differing
 from orchestration.bridge.graph import GraphError, Stage
 from orchestration.bridge.identity import Content
+from orchestration.bridge.inputs import command_environment, inputs_of
 from orchestration.bridge.meta import stage_meta
-from orchestration.bridge.process import Outcome
+from orchestration.bridge.preludes import prepared
+from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
-from orchestration.bridge.stage_lock import Holder, holder_of, stage_lock
-from orchestration.bridge.status import Cause, StageStatus, project_status
+from orchestration.bridge.stage_lock import Holder, StageLock, holder_of, stage_lock
+from orchestration.bridge.status import Cause, StageStatus, project_status, unwritten_parameters
 from orchestration.bridge.trespass import differences, look_around
 
-How = Literal["fresh", "recorded", "restored", "ran"]
+How = Literal["fresh", "restored", "ran"]
 
 
 class StageFailed(Exception):
@@ -56,14 +55,14 @@ class Request:
 class Surroundings:
     """How the engine reaches the world: a runner for the command, and someone to talk to."""
 
-    run: Callable[[Stage, Mapping[str, str]], Outcome]
+    run: Callable[[Stage, Mapping[str, str], Hold], Outcome]
     log: Callable[[str], None] = lambda message: None
     is_cancelled: Callable[[], bool] = lambda: False
 
 
 @dataclasses.dataclass(frozen=True)
 class Materialized:
-    """What happened. `how`: `fresh` nothing to do, `recorded` only the look of its code changed, `restored` from DVC's run cache, `ran`."""
+    """What happened. `how`: `fresh` nothing to do, `restored` from DVC's run cache, `ran`."""
 
     name: str
     how: How
@@ -80,14 +79,9 @@ def materialize(project: Project, request: Request, surroundings: Surroundings) 
 
     Raises StageFailed (or InputsMoved, StageCancelled) with a message for the user; whatever was recorded before stays recorded.
     """
-
-    def on_wait(holder: Holder | None) -> None:
-        who = f"process {holder.pid} through {holder.door}" if holder else "another process"
-        surroundings.log(f"{request.name}: already being materialized by {who}; waiting for it")
-
     # The project is read again once the lock is held: whoever held it before may have made the artifact meanwhile.
-    with stage_lock(project.paths.locks, request.name, door=request.door, on_wait=on_wait, is_cancelled=surroundings.is_cancelled):
-        return _materialize_locked(project.again(), request, surroundings)
+    with stage_lock(project.paths.locks, request.name, door=request.door, tell=surroundings.log, is_cancelled=surroundings.is_cancelled) as lock:
+        return _materialize_unless_fresh(project.again(), request, surroundings, lock)
 
 
 def running_stages(project: Project) -> dict[str, Holder]:
@@ -96,26 +90,34 @@ def running_stages(project: Project) -> dict[str, Holder]:
     return {name: holder for name, holder in holders if holder}
 
 
-def _materialize_locked(project: Project, request: Request, surroundings: Surroundings) -> Materialized:
-    stage = project.graph[request.name]
+def _materialize_unless_fresh(project: Project, request: Request, surroundings: Surroundings, lock: StageLock) -> Materialized:
+    project = _prepared(project, request.name, surroundings)
+    stage = project.graph.artifact(request.name)
+    if not request.force and project_status(project, [stage.name])[stage.name].state == "fresh":
+        return _result(project, stage, "fresh")
+    store = StageStore(project.root, on_wait=surroundings.log, is_cancelled=surroundings.is_cancelled)
+    with store.claim(stage) as extend_claim:
+        # Judged once more, now that DVC's own commands keep off: the one that this waited for may have made the artifact.
+        return _materialize_locked(project.again(), request, surroundings, store, lock.hold(extend_claim))
+
+
+def _materialize_locked(project: Project, request: Request, surroundings: Surroundings, store: StageStore, hold: Hold) -> Materialized:
+    project = _prepared(project, request.name, surroundings)
+    stage = project.graph.artifact(request.name)
     # Before anything is judged: an edit from here on is either seen by the judgement, or found when the stage is recorded.
-    inputs = _inputs(project, stage)
+    inputs = inputs_of(project, stage)
     status = project_status(project, [stage.name])[stage.name]
-    store = StageStore(project.root, on_wait=surroundings.log)
     if status.state == "fresh" and not request.force:
         return _result(project, stage, "fresh")
+    _require_preludes(stage, status)
     if not request.force and not _is_withheld(status):
-        if status.is_cosmetic:
-            surroundings.log(f"{stage.name}: {'; '.join(cause.text for cause in status.causes)}; recorded as unchanged, nothing was run")
-            _commit(project, stage, store, inputs)
-            return _finish(project, request, stage, "recorded", status)
         _require_inputs(project, stage)
         if not stage.always_changed and store.restore(stage.name, is_sound=lambda id: _is_sound(project, id, surroundings)):
             surroundings.log(f"{stage.name}: restored from the run cache, DVC has made it from exactly these inputs before")
             _commit(project, stage, store, inputs)
             return _finish(project, request, stage, "restored", status)
     _require_inputs(project, stage)
-    return _run(project, request, stage, status, store, surroundings)
+    return _run(project, request, stage, status, store, surroundings, hold)
 
 
 def _is_withheld(status: StageStatus) -> bool:
@@ -131,13 +133,15 @@ def _is_sound(project: Project, id: str, surroundings: Surroundings) -> bool:
     return not damaged
 
 
-def _run(project: Project, request: Request, stage: Stage, status: StageStatus, store: StageStore, surroundings: Surroundings) -> Materialized:
+def _run(
+    project: Project, request: Request, stage: Stage, status: StageStatus, store: StageStore, surroundings: Surroundings, hold: Hold
+) -> Materialized:
     started, started_at = time.monotonic(), time.time()
-    inputs = _inputs(project, stage)
+    inputs = inputs_of(project, stage)
     store.prepare_outputs(stage.name, keep_links=stage_meta(stage).replaces_files)
     spared = _spared(project, stage, since=started_at)
     watched = look_around(project.root, but=spared)
-    outcome = surroundings.run(stage, command_environment(project, stage))
+    outcome = surroundings.run(stage, command_environment(project, stage), hold)
     spared |= _spared(project, stage, since=started_at)
     trespasses = differences(watched, look_around(project.root, but=spared), but=spared)
     if outcome.cancelled:
@@ -146,12 +150,24 @@ def _run(project: Project, request: Request, stage: Stage, status: StageStatus, 
         raise StageFailed(_failure_words(stage, outcome), outcome)
     _require_outputs(project, stage, outcome)
     _drop_damaged_objects(project, stage, surroundings)
-    moved = differing(inputs, _inputs(project.again(), stage))
+    moved = _moved(project, stage, inputs, surroundings)
     if moved:
         raise _withheld(project, stage, moved, outcome)
     _commit(project, stage, store, inputs, outcome)
     done = _finish(project, request, stage, "ran", status, seconds=time.monotonic() - started)
     return dataclasses.replace(done, outcome=outcome, trespasses=tuple(trespasses))
+
+
+def _prepared(project: Project, name: str, surroundings: Surroundings) -> Project:
+    """The project with the stage's preludes up to date; DVC commands that are at work with what they write are waited for."""
+    names = [name] if name in project.graph.stages else []
+    return prepared(project, names, log=surroundings.log, patience_s=PATIENCE_S, is_cancelled=surroundings.is_cancelled)
+
+
+def _moved(project: Project, stage: Stage, inputs: Mapping[str, object], surroundings: Surroundings) -> list[str]:
+    """The inputs that are not what they were. What preludes write is brought up to date once more: an edit of what they read counts, too."""
+    now = _prepared(project.again(), stage.name, surroundings)
+    return sorted({*differing(inputs, inputs_of(now, stage)), *unwritten_parameters(now, stage.name)})
 
 
 def _commit(project: Project, stage: Stage, store: StageStore, inputs: Mapping[str, object], outcome: Outcome | None = None) -> None:
@@ -174,25 +190,10 @@ def _drop_damaged_objects(project: Project, stage: Stage, surroundings: Surround
             path.unlink()
 
 
-def command_environment(project: Project, stage: Stage) -> dict[str, str]:
-    """The environment DVC would give the command, with this Python first on the path."""
-    environment = dict(os.environ)
-    here = str(Path(sys.executable).parent)
-    path = environment.get("PATH", os.defpath)
-    if path.split(os.pathsep)[0] != here:
-        environment["PATH"] = os.pathsep.join([here, path])
-    environment |= {"DVC_STAGE": stage.name, "DVC_ROOT": str(project.root)}
-    return environment
-
-
-def _inputs(project: Project, stage: Stage) -> dict[str, object]:
-    """Everything the command's result depends on, as it is now, in the words of `dvc_repo.recorded_inputs`."""
-    inputs: dict[str, object] = {path: content.id if (content := project.content(path)) else None for path in stage.deps}
-    for tracked in stage.params:
-        inputs[tracked.path] = as_text(project.param_values(tracked))
-    current = project.graph.stages.get(stage.name)
-    inputs["dvc.yaml"] = current.cmd if current else None
-    return inputs
+def _require_preludes(stage: Stage, status: StageStatus) -> None:
+    for cause in status.causes:
+        if cause.kind == "prelude":
+            raise StageFailed(f"{stage.name}: {cause.text}")
 
 
 def _require_inputs(project: Project, stage: Stage) -> None:
@@ -221,13 +222,11 @@ def _spared(project: Project, stage: Stage, *, since: float) -> set[str]:
     """Paths that may change during a run without anybody trespassing: the outputs of this stage and of those made beside it."""
     rows = project.store.connection().execute("SELECT DISTINCT stage FROM events WHERE at >= ?", (since,)).fetchall()
     busy = {stage.name, *running_stages(project), *(name for (name,) in rows if name in project.graph.stages)}
-    return {out.path for name in busy for out in project.graph[name].outs}
+    # Preludes may be run by anybody at any time.
+    return {path for name in (*busy, *project.graph.preludes) for path in project.graph[name].writes}
 
 
 def _finish(project: Project, request: Request, stage: Stage, how: How, status: StageStatus, *, seconds: float = 0.0) -> Materialized:
-    for path in stage.deps:
-        if path.endswith(".py") and (content := project.content(path)):
-            project.remember_source(path, content.id)
     done = _result(project.again(), stage, how)
     with project.store.connection() as connection:
         connection.execute("DELETE FROM withheld WHERE stage = ?", (stage.name,))

@@ -4,6 +4,7 @@ Safe from any thread of a process with many threads: one `Popen` without `preexe
 `on_output` is called there too.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -18,10 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from orchestration.bridge.survivors import MARK, end_marked
+
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, str], None]
 Cancelled = Callable[[], bool] | threading.Event
 
+# What the supervisor waits for before it starts the command.
+BEGIN = b"begin\n"
 _SUPERVISE = Path(__file__).with_name("supervise.py")
 _POLL_S = 0.1
 # How long the pipes may stay open after the supervisor has ended: only when it was itself killed and a process of the tree got away.
@@ -49,6 +54,20 @@ class Outcome:
         return self.returncode == 0 and not self.cancelled
 
 
+@dataclass(frozen=True)
+class Hold:
+    """What must not be let go while a process of the command lives.
+
+    descriptors: open files (locks) that the supervisor keeps open until the last process of the tree has ended, even if this process is killed.
+    begin: told the supervisor's process number before the command starts. mark: goes into the command's environment, so that what is left of it can
+    be found and ended when the supervisor itself was killed (see survivors.py).
+    """
+
+    descriptors: tuple[int, ...] = ()
+    begin: Callable[[int], None] = lambda supervisor: None
+    mark: str = ""
+
+
 def run_command(
     cmd: str | Sequence[str],
     *,
@@ -57,13 +76,12 @@ def run_command(
     on_output: OnOutput,
     cancelled: Cancelled,
     grace_s: float = 10.0,
-    hold_fds: Sequence[int] = (),
+    hold: Hold = Hold(),
 ) -> Outcome:
     """Run `cmd` (its lines one after the other, as DVC does, until one fails) in `cwd` with exactly the environment `env`.
 
     on_output: called with each line in the calling thread; an exception from it ends the command and is raised on.
     cancelled: looked at every 0.1 s; once true, the tree gets SIGTERM, after `grace_s` seconds SIGKILL.
-    hold_fds: open files (locks) that stay open until the last process of the tree has ended, even if this process is killed.
     Raises FileNotFoundError for a `cwd` that is missing.
     """
     is_cancelled = cancelled.is_set if isinstance(cancelled, threading.Event) else cancelled
@@ -71,11 +89,15 @@ def run_command(
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            keep_fds = [theirs.fileno(), *hold_fds]
-            process = _start(cmd, cwd=cwd, env=env, keep_fds=keep_fds, grace_s=grace_s)
+            keep_fds = [theirs.fileno(), *hold.descriptors]
+            marked = {**env, MARK: hold.mark} if hold.mark else env
+            process = _start(cmd, cwd=cwd, env=marked, keep_fds=keep_fds, grace_s=grace_s)
         readers: dict[Stream, LineReader] = {"stdout": LineReader(), "stderr": LineReader()}
         was_cancelled = False
         try:
+            hold.begin(process.pid)
+            with contextlib.suppress(BrokenPipeError):  # it was killed already
+                ours.send(BEGIN)
             for has_ended in _pump(process, readers, on_output):
                 if not has_ended and not was_cancelled and is_cancelled():
                     was_cancelled = True
@@ -91,6 +113,7 @@ def run_command(
                     pipe.close()
         returncode = process.wait()
         report = _read_report(ours)
+    survivors = end_marked(hold.mark, grace_s=grace_s) if report is None and hold.mark else 0
     return Outcome(
         returncode=report.returncode if report else _as_shell(returncode),
         signal=report.signal or _signal_by_shell(report.returncode) if report else (-returncode if returncode < 0 else None),
@@ -100,7 +123,7 @@ def run_command(
         seconds=time.monotonic() - started,
         peak_rss_bytes=report.peak_rss_bytes if report else None,
         cpu_seconds=report.cpu_seconds if report else None,
-        leftovers=report.leftovers if report else 0,
+        leftovers=report.leftovers if report else survivors,
     )
 
 

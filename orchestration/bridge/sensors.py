@@ -11,6 +11,7 @@ from orchestration.bridge.assets import FORCE_TAG, op_name
 from orchestration.bridge.lockfile import Lock
 from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.mirror import asset_key, outside_changes
+from orchestration.bridge.preludes import prepared
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import project_status
 from orchestration.bridge.versions import current_code_version
@@ -34,7 +35,7 @@ def build_mirror_sensor(project: Project, *, seconds: int = 15) -> dg.SensorDefi
     @dg.sensor(name="dvc_mirror", minimum_interval_seconds=seconds, default_status=dg.DefaultSensorStatus.RUNNING)
     def dvc_mirror(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """Reports what `dvc repro` made outside Dagster, and reloads code versions after edits."""
-        now = project.again()
+        now = prepared(project.again())
         versions = json.dumps(_code_versions(now, now.lock()), sort_keys=True)
         changes = outside_changes(context.instance, now)
         if context.cursor != versions:

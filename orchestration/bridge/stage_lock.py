@@ -1,27 +1,80 @@
-"""One materialization of a stage at a time, over all processes of this machine. The kernel frees the lock of a process that died."""
+"""One materialization of a stage at a time, over all processes of this machine, until the last process of the stage's command has ended.
+
+The lock is an open file (`flock`), and whoever holds a copy of its descriptor holds it. The supervisor of the command gets one: `kill -9` of the
+process that asked for the command does not free the stage while the command is still ending. The kernel frees the lock when the last copy is gone.
+"""
 
 import contextlib
 import fcntl
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import quote
+
+from orchestration.bridge.process import Hold
+from orchestration.bridge.survivors import end_marked, is_running
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who is materializing a stage: process id, door (`dagster`, `figment` …) and start time (seconds since 1970)."""
+    """Who is materializing a stage: process id, door (`dagster`, `figment` …) and start time (seconds since 1970).
+
+    supervisor: the process that watches the stage's command, 0 before there is one. mark: what the command's processes carry (see survivors.py).
+    """
 
     pid: int
     door: str
     since: float
+    supervisor: int = 0
+    mark: str = ""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process that asked for the command has died, and only the command is left, about to end."""
+        return bool(self.supervisor) and not is_running(self.pid)
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "is being materialized by another process"
+        if self.is_gone:
+            return f"was being materialized by process {self.pid} ({self.door}), which died; its command (process {self.supervisor}) is still ending"
+        return f"is being materialized by process {self.pid} ({self.door})"
+
+
+_UNKNOWN = Holder(0, "unknown", 0.0)
 
 
 class StageBusy(Exception):
     """Another process is materializing this stage and the caller did not want to wait."""
+
+
+class StageLock:
+    """A lock that is held here."""
+
+    def __init__(self, stream: TextIO, holder: Holder) -> None:
+        self._stream = stream
+        self.holder = holder
+        self._write()
+
+    def hold(self, begin: Callable[[int], None]) -> Hold:
+        """This lock, for the supervisor of the stage's command to hold as well. begin: told the supervisor's number once it is noted here."""
+
+        def note(supervisor: int) -> None:
+            self.holder = replace(self.holder, supervisor=supervisor)
+            self._write()
+            begin(supervisor)
+
+        return Hold((self._stream.fileno(),), note, self.holder.mark)
+
+    def _write(self) -> None:
+        # A line more, in one piece: whoever reads meanwhile finds the line before.
+        self._stream.write(json.dumps(asdict(self.holder)) + "\n")
+        self._stream.flush()
 
 
 @contextlib.contextmanager
@@ -31,13 +84,13 @@ def stage_lock(
     *,
     door: str,
     wait: bool = True,
-    on_wait: Callable[[Holder | None], None] = lambda holder: None,
+    tell: Callable[[str], None] = lambda message: None,
     is_cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[None]:
-    """Hold the lock of the stage `name`; the file's text says who does.
+) -> Iterator[StageLock]:
+    """Hold the lock of the stage `name`; the file's last line says who does.
 
-    on_wait: told once, with the present holder, when the lock is taken. Raises StageBusy when it is and `wait` is false,
-    and InterruptedError when is_cancelled becomes true while waiting.
+    tell: told once for whom this waits, and what a killed run left behind. Raises StageBusy when the lock is taken and `wait` is false, and
+    InterruptedError when is_cancelled becomes true while waiting.
     """
     locks.mkdir(parents=True, exist_ok=True)
     path = _lock_path(locks, name)
@@ -45,20 +98,24 @@ def stage_lock(
         told = False
         while not _try_lock_repeatedly(stream.fileno()):
             if not wait:
-                raise StageBusy(f"{name} is being materialized by {_words(_read_holder(path))}; wait for it, or end that process")
+                raise StageBusy(f"{name} {_read_holder(path) or _UNKNOWN}; wait for it, or end that process")
             if not told:
-                on_wait(_read_holder(path))
+                tell(f"{name} {_read_holder(path) or _UNKNOWN}; waiting for it")
                 told = True
             if is_cancelled():
-                raise InterruptedError(f"cancelled while waiting for the materialization of {name} by another process")
+                raise InterruptedError(f"cancelled while waiting: {name} {_read_holder(path) or _UNKNOWN}")
             time.sleep(0.2)
+        # A holder that ended in order has taken its text away.
+        before = _read_holder(path)
+        if before and before.mark and (ended := end_marked(before.mark)):
+            tell(f"{name}: ended what a killed run had left behind (processes: {ended})")
         stream.truncate(0)
-        stream.write(json.dumps(asdict(Holder(os.getpid(), door, time.time()))))
-        stream.flush()
+        lock = StageLock(stream, Holder(os.getpid(), door, time.time(), mark=uuid.uuid4().hex))
         try:
-            yield
+            yield lock
         finally:
-            stream.truncate(0)
+            if not is_running(lock.holder.supervisor):
+                stream.truncate(0)
 
 
 def holder_of(locks: Path, name: str) -> Holder | None:
@@ -71,7 +128,7 @@ def holder_of(locks: Path, name: str) -> Holder | None:
     with stream:
         if _try_lock(stream.fileno()):
             return None
-        return _read_holder(path) or Holder(0, "unknown", 0.0)
+        return _read_holder(path) or _UNKNOWN
 
 
 def _lock_path(locks: Path, name: str) -> Path:
@@ -98,10 +155,6 @@ def _try_lock_repeatedly(descriptor: int, *, tries: int = 5) -> bool:
 
 def _read_holder(path: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(path.read_text()))
-    except (json.JSONDecodeError, TypeError):
+        return Holder(**json.loads(path.read_text().splitlines()[-1]))
+    except (IndexError, json.JSONDecodeError, TypeError):
         return None
-
-
-def _words(holder: Holder | None) -> str:
-    return f"process {holder.pid} ({holder.door})" if holder else "another process"

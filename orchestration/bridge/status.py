@@ -2,6 +2,9 @@
 
 Like DVC, a stage is judged by its own record only: it is stale when its command, parameters, dependencies or outputs differ from what
 dvc.lock says, never because something further upstream is stale (that stage may yet be remade with equal bytes).
+
+Preludes are the exception: they are no artifacts, and parameters that one of them would write anew now are no basis for a judgement. `preludes.py`
+brings them up to date first; a stage whose prelude could not be is stale for that.
 """
 
 import dataclasses
@@ -13,19 +16,19 @@ from orchestration.bridge.graph import Stage
 from orchestration.bridge.identity import Content
 from orchestration.bridge.lockfile import Lock, LockEntry
 from orchestration.bridge.project import Project
+from orchestration.bridge.surroundings import have_moved, trouble_of
 
 State = Literal["fresh", "stale", "missing"]
-CauseKind = Literal["never_made", "command", "param", "input", "code", "output", "always", "withheld"]
+CauseKind = Literal["never_made", "command", "param", "prelude", "input", "output", "always", "withheld"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Cause:
-    """One reason why a stage is not fresh. `cosmetic` marks a source file whose meaning did not change (comments, docstrings, layout)."""
+    """One reason why a stage is not fresh."""
 
     kind: CauseKind
     subject: str
     text: str
-    cosmetic: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +41,9 @@ class StageStatus:
     id: str | None
     waits_for: tuple[str, ...] = ()
 
-    @property
-    def is_cosmetic(self) -> bool:
-        """True when nothing but the look of source files changed: the stage can be recorded again without a run."""
-        return bool(self.causes) and all(cause.cosmetic for cause in self.causes)
-
 
 def project_status(project: Project, names: Iterable[str] | None = None) -> dict[str, StageStatus]:
-    """The status of every stage (or of `names` only), in topological order."""
+    """The status of every artifact (or of `names` only), in topological order, of a project that `preludes.prepared` has seen."""
     wanted = set(names) if names is not None else None
     lock = project.lock()
     reader = _Reader(project, lock)
@@ -63,6 +61,17 @@ def project_status(project: Project, names: Iterable[str] | None = None) -> dict
     return found
 
 
+def prelude_causes(project: Project, name: str) -> list[Cause]:
+    """Why the prelude `name` has to run; empty when what it wrote holds."""
+    return _Reader(project, project.lock()).prelude_causes(name)
+
+
+def unwritten_parameters(project: Project, name: str) -> list[str]:
+    """The files of parameters of the stage `name` that a prelude would write anew now; none of a stage that dvc.yaml does not have any more."""
+    stage = project.graph.stages.get(name)
+    return [cause.subject for cause in _Reader(project, project.lock()).causes_of_preludes(stage)] if stage else []
+
+
 class _Reader:
     """Compares stages with their lock entries; each file and params file is looked at once, however many stages name it."""
 
@@ -71,11 +80,30 @@ class _Reader:
         self._graph = project.graph
         self._lock = lock
         self._contents: dict[str, Content | None] = {}
+        self._preludes: dict[str, list[Cause]] = {}
 
     def causes(self, stage: Stage) -> list[Cause]:
-        causes = list(self._own_causes(stage))
+        causes = [*self.causes_of_preludes(stage), *self._own_causes(stage)]
         # A withheld output says why, never that: where DVC finds nothing to do, what lies there is what was recorded.
         return [*causes, *self._withheld(stage)] if causes else []
+
+    def prelude_causes(self, name: str) -> list[Cause]:
+        """Why the prelude `name` has to run."""
+        if name not in self._preludes:
+            causes = list(self._own_causes(self._graph[name]))
+            if have_moved(self._project, self._graph[name]):
+                causes.append(Cause("prelude", name, "dvc.yaml, the installed libraries or what it wrote changed since it last ran here"))
+            self._preludes[name] = causes
+        return self._preludes[name]
+
+    def causes_of_preludes(self, stage: Stage) -> Iterable[Cause]:
+        """One cause for each prelude that could not be brought up to date."""
+        for name in self._graph.preludes_of(stage.name) if not stage.frozen else ():
+            # One that is declared to run every time has run, and what it wrote holds.
+            if causes := [cause for cause in self.prelude_causes(name) if cause.kind != "always"]:
+                written = ", ".join(self._graph[name].writes)
+                why = trouble_of(self._project, name) or causes[0].text
+                yield Cause("prelude", written, f"{written}, which {name} writes, is not up to date: {why}")
 
     def _own_causes(self, stage: Stage) -> Iterable[Cause]:
         entry = self._lock.entries.get(stage.name)
@@ -123,16 +151,13 @@ class _Reader:
             now, recorded = self._id(path), entry.deps.get(path)
             if now == recorded and now is not None:
                 continue
-            kind: CauseKind = "input" if path in artifacts or not path.endswith(".py") else "code"
             source = f" (written by {artifacts[path]})" if path in artifacts else ""
             if now is None:
-                yield Cause(kind, path, f"{path}{source} is missing")
+                yield Cause("input", path, f"{path}{source} is missing")
             elif recorded is None:
-                yield Cause(kind, path, f"{path}{source} is a new dependency")
-            elif kind == "code" and self._project.is_cosmetic_change(path, recorded, now):
-                yield Cause(kind, path, f"{path} changed in comments, docstrings or layout only", cosmetic=True)
+                yield Cause("input", path, f"{path}{source} is a new dependency")
             else:
-                yield Cause(kind, path, f"{path}{source} changed from {recorded[:8]} to {now[:8]}")
+                yield Cause("input", path, f"{path}{source} changed from {recorded[:8]} to {now[:8]}")
 
     def _out_causes(self, stage: Stage, entry: LockEntry) -> Iterable[Cause]:
         for out in stage.outs:

@@ -4,9 +4,9 @@
 
 A program of its own, on the standard library alone (12 ms to start), because only a parent can find and end every descendant, and because it
 must go on when the asking process is killed with SIGKILL. The first of KEEP_FDS (comma-separated numbers) is one end of a socket pair whose
-other end the asking process holds: end of file there, or SIGTERM/SIGINT/SIGHUP here, ends the whole tree, first with SIGTERM, after GRACE_S
-seconds with SIGKILL. One line `status signal leftovers peak_rss_bytes cpu_seconds` is written to it at the end. The other KEEP_FDS are only
-held open until the tree is gone: locks (flock) that must not be free while a process of the tree lives.
+other end the asking process holds: the first command waits for a word through it; end of file there, or SIGTERM/SIGINT/SIGHUP here, ends the
+whole tree, first with SIGTERM, after GRACE_S seconds with SIGKILL. One line `status signal leftovers peak_rss_bytes cpu_seconds` is written to
+it at the end. The other KEEP_FDS are only held open until the tree is gone: locks (flock) that must not be free while a process of the tree lives.
 
 Commands run one after the other until one fails, each by the user's shell without its start-up files, as DVC does. Exit status is theirs,
 128 + n if signal n ended them, 143 if they were ended from outside.
@@ -40,6 +40,7 @@ class Supervisor:
         self._alive_fd = alive_fd
         self._grace_s = grace_s
         self._parent_gone = False
+        self._told_to_begin = False
         self.asked_to_end: int | None = None
         self.leftovers = 0
         # Signals become readable bytes: one `select` waits for a child's end, for a signal and for the parent's death.
@@ -50,6 +51,12 @@ class Supervisor:
         for number in (signal.SIGCHLD, *_ENDING_SIGNALS):
             signal.signal(number, lambda *_: None)
         self._prctl = _become_reaper() if _IS_LINUX else None
+
+    def may_begin(self) -> bool:
+        """Wait for the parent's word; False when it is not to come."""
+        while not self._told_to_begin and self.asked_to_end is None:
+            self._listen(None)
+        return self.asked_to_end is None
 
     def run(self, command: str) -> int:
         """Wait status of `command`, after its whole tree has ended."""
@@ -98,7 +105,10 @@ class Supervisor:
             for number in os.read(self._wake_fd, 512):
                 if number in _ENDING_SIGNALS and self.asked_to_end is None:
                     self.asked_to_end = number
-        if self._alive_fd in ready and not self._read_parent():
+        if self._alive_fd in ready:
+            if self._read_parent():
+                self._told_to_begin = True
+                return
             self._parent_gone = True
             if self.asked_to_end is None:
                 self.asked_to_end = int(signal.SIGTERM)
@@ -230,12 +240,14 @@ def main(arguments: list[str]) -> int:
         os.set_inheritable(number, False)
     supervisor = Supervisor(keep_fds[0], float(arguments[1]))
     status = 0
-    for command in arguments[2:]:
+    for command in arguments[2:] if supervisor.may_begin() else ():
         status = supervisor.run(command)
         if status != 0 or supervisor.asked_to_end is not None:
             break
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    returncode = 128 + number if number else os.WEXITSTATUS(status)
+    ended_from_outside = 128 + supervisor.asked_to_end if supervisor.asked_to_end is not None else 0
+    # A command that ends well because it was told to end has not done its work.
+    returncode = 128 + number if number else os.WEXITSTATUS(status) or ended_from_outside
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     peak_rss_bytes = used.ru_maxrss * (1024 if _IS_LINUX else 1)
     report = f"{returncode} {number} {supervisor.leftovers} {peak_rss_bytes} {used.ru_utime + used.ru_stime:.3f}\n"
@@ -243,7 +255,7 @@ def main(arguments: list[str]) -> int:
         os.write(keep_fds[0], report.encode())
     except OSError:
         pass  # nobody is left to read it
-    return 128 + supervisor.asked_to_end if supervisor.asked_to_end is not None else returncode
+    return ended_from_outside or returncode
 
 
 if __name__ == "__main__":

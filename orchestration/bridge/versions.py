@@ -79,7 +79,7 @@ def _input_version(graph: Graph, lock: Lock, stage: Stage, entry: LockEntry, bef
 
 
 def _is_unseen(cause: Cause, stage: Stage, lock: Lock, artifacts: Mapping[str, str]) -> bool:
-    if cause.kind in ("output", "withheld", "always", "never_made"):
+    if cause.kind in ("output", "withheld", "always", "never_made", "prelude"):
         return True
     if cause.kind == "input" and cause.subject in artifacts:
         own = lock.entries.get(stage.name)

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestration.bridge.status import project_status
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared
 from orchestration.errors import CommandError, Exit
 from orchestration.export.images import is_image_set
 
@@ -45,8 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(root: Path, arguments: argparse.Namespace) -> int:
     from orchestration.export.copying import ExportError, export, recorded_files
 
-    project = open_project(root)
-    status = project_status(project, [project.graph[arguments.name].name])[arguments.name]
+    project = open_prepared(root)
+    status = project_status(project, [project.graph.artifact(arguments.name).name])[arguments.name]
     if status.id is None:
         raise CommandError(f"{arguments.name} was never made; `figment materialize {arguments.name}` makes it", Exit.DISAGREES)
     if status.state != "fresh" and not arguments.stale_ok:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from orchestration.bridge.graph import GraphError
 from orchestration.errors import CommandError, Exit
+from stages.near_misses import did_you_mean
 
 # Verb -> what it does in a line. The module of a verb has its name, but for the few listed in _MODULES.
 VERBS = {
@@ -25,7 +26,6 @@ VERBS = {
     "doctor": "compare files, DVC, Dagster and MLflow byte by byte, and mend what is safe to mend",
     "id": "print the id of a file or folder",
     "export": "copy the data of an artifact out of the project",
-    "deps": "write each stage's code and libraries into dvc.yaml",
     "preset": "take the settings of a preset into params.yaml",
     "up": "open Dagster and MLflow on this machine until Ctrl-C",
     "demo": "do the main job from end to end and show what came out",
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    # Two parsers, the second made by the verb's own module: `figment status` never loads what `figment materialize` needs.
     given = _top_parser().parse_args(argv)
     if given.version:
         print(f"figment {version()}")
@@ -130,11 +131,7 @@ def _top_parser() -> argparse.ArgumentParser:
 
 
 def _refuse(verb: str) -> NoReturn:
-    import difflib
-
-    near = difflib.get_close_matches(verb, VERBS, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
-    raise CommandError(f"no verb '{verb}'{hint}; verbs: {', '.join(VERBS)}")
+    raise CommandError(f"no verb '{verb}'{did_you_mean(verb, VERBS)}; verbs: {', '.join(VERBS)}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared
 from orchestration.errors import CommandError, Exit
 from orchestration.records.dagster_records import DagsterRecords, DagsterUnreadableError, untold_stages
 from orchestration.runs.outcome import report_run, say
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
     _check_usage(arguments)
-    project = open_project(root)
+    project = open_prepared(root)
     statuses = project_status(project)
     plan = _plan(project, statuses, arguments)
     if not plan.names:
@@ -73,7 +73,7 @@ def _check_usage(arguments: argparse.Namespace) -> None:
 def _plan(project: Project, statuses: Mapping[str, StageStatus], arguments: argparse.Namespace) -> Plan:
     if not arguments.names:
         return plan_everything(project.graph, statuses, force=arguments.force, only_stale=arguments.stale)
-    names = dict.fromkeys(project.graph[name].name for name in arguments.names)
+    names = dict.fromkeys(project.graph.artifact(name).name for name in arguments.names)
     return plan_names(project.graph, statuses, names, force=arguments.force, with_upstream=arguments.upstream)
 
 

@@ -1,6 +1,7 @@
 """Say which artifacts are fresh, stale, missing or running, and why.
 
-The answer is that of `dvc status`, in words, from the files themselves; neither DVC nor Dagster is started. An artifact that "waits"
+The answer is that of `dvc status`, in words, from the files themselves; neither DVC nor Dagster is started. (After an edit of code, the stage `code`
+is run first, so that code versions are those of now.) An artifact that "waits"
 is judged by its own record, but something upstream is to be made first.
 
 Examples:
@@ -18,7 +19,7 @@ from typing import Any
 from orchestration.bridge.materialize import running_stages
 from orchestration.bridge.stage_lock import Holder
 from orchestration.bridge.status import StageStatus, project_status
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared
 from orchestration.errors import Exit
 from orchestration.records.history import Making, makings
 from orchestration.terminal import Colour, local_time, paint, print_json, short_id, utc_time
@@ -32,10 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
-    project = open_project(root)
+    project = open_prepared(root)
     names = arguments.names or list(project.graph.stages)
     for name in names:
-        _ = project.graph[name]
+        _ = project.graph.artifact(name)
     # All are judged even when few are named: whether one waits for another is part of the answer.
     statuses = project_status(project)
     made, running = makings(project, project.lock()), running_stages(project)
@@ -68,7 +69,7 @@ def _print_table(shown: list[StageStatus], made: Mapping[str, Making], running: 
 def _notes(status: StageStatus, running: Mapping[str, Holder]) -> list[str]:
     notes = [cause.text for cause in status.causes if cause.kind != "never_made"]
     if holder := running.get(status.name):
-        notes.append(f"process {holder.pid} makes it through {holder.door} since {local_time(holder.since)}")
+        notes.append(f"{holder}, since {local_time(holder.since)}")
     if status.waits_for:
         notes.append(f"waits for {', '.join(status.waits_for)}")
     return notes
@@ -79,8 +80,6 @@ def _summary(shown: list[StageStatus], running: Mapping[str, Holder]) -> str:
     counts = ", ".join(f"{words.count(word)} {word}" for word in _COLOURS if word in words)
     if all(status.state == "fresh" for status in shown):
         return counts
-    if all(status.is_cosmetic for status in shown if status.state != "fresh"):
-        return f"{counts}; only the look of code changed: `figment materialize --stale` records that and runs nothing"
     return f"{counts}; `figment materialize --stale` brings all up to date"
 
 
@@ -102,7 +101,7 @@ def _artifact(status: StageStatus, making: Making | None, holder: Holder | None)
         "name": status.name,
         "state": "running" if holder else status.state,
         "id": status.id,
-        "causes": [{"kind": cause.kind, "subject": cause.subject, "text": cause.text, "cosmetic": cause.cosmetic} for cause in status.causes],
+        "causes": [{"kind": cause.kind, "subject": cause.subject, "text": cause.text} for cause in status.causes],
         "waits_for": list(status.waits_for),
         "made": {"at": utc_time(making.at), "door": making.door, "how": making.how} if making else None,
         "running": {"pid": holder.pid, "door": holder.door, "since": utc_time(holder.since)} if holder else None,

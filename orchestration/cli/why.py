@@ -1,7 +1,7 @@
 """Say why an artifact is stale, or what it was made from.
 
-Walks the chain of causes upstream, and names the command, parameters, inputs and library versions on record, who wrote each input, and the
-Dagster run and MLflow runs and model versions that made or read the artifact.
+Walks the chain of causes upstream, and names the command, parameters, inputs, libraries and files of code on record, the files of code that
+changed since, who wrote each input, and the Dagster run and MLflow runs and model versions that made or read the artifact.
 
 Examples:
   figment why polygpt
@@ -16,17 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.lockfile import Lock, LockEntry
+from orchestration.bridge.lockfile import Lock
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
 from orchestration.bridge.versions import asset_name
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared
 from orchestration.errors import Exit
+from orchestration.records.code_changes import RecordedCode, recorded_code
 from orchestration.records.dagster_records import DagsterRecords, DagsterUnreadableError
 from orchestration.records.history import Making, makings, past
 from orchestration.terminal import local_time, paint, plural, print_json, short_id, utc_time
-
-LIBRARIES = "libraries.yaml"
+from stages.code_versions import FILE_NAME, FILES_KEY
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
-    project = open_project(root)
-    _ = project.graph[arguments.name]
+    project = open_prepared(root)
+    _ = project.graph.artifact(arguments.name)
     answer = explain(project, arguments.name)
     if arguments.json:
         print_json(answer)
@@ -50,15 +50,17 @@ def explain(project: Project, name: str) -> dict[str, Any]:
     lock, statuses = project.lock(), project_status(project)
     status, entry = statuses[name], lock.entries.get(name)
     made = makings(project, lock)
+    code = recorded_code(project, name)
     return {
         "name": name,
         "description": project.graph[name].desc,
         "state": status.state,
         "id": status.id,
         "causes": [cause.text for cause in status.causes],
+        "code_changed": list(code.changed) if code and code.changed is not None else None,
         "upstream": _upstream_causes(project, statuses, name),
         "made": _making_json(made.get(name)),
-        "made_from": _made_from(project, lock, name, entry, made) if entry else None,
+        "made_from": _made_from(project, lock, name, code, made) if entry else None,
         "earlier": [_making_json(making) for making in past(project, name)],
         "dagster": _dagster(project, name, status.id),
         "mlflow": _mlflow(project.root, name, status.id),
@@ -81,15 +83,14 @@ def _upstream_causes(project: Project, statuses: Mapping[str, StageStatus], name
     ]
 
 
-def _made_from(project: Project, lock: Lock, name: str, entry: LockEntry, made: Mapping[str, Making]) -> dict[str, Any]:
-    artifacts = project.graph.artifact_deps(name)
-    code = {path: id for path, id in entry.deps.items() if path.endswith(".py") and path not in artifacts}
+def _made_from(project: Project, lock: Lock, name: str, code: RecordedCode | None, made: Mapping[str, Making]) -> dict[str, Any]:
+    artifacts, entry = project.graph.artifact_deps(name), lock.entries[name]
     return {
         "command": " && ".join(entry.cmd),
-        "params": {path: dict(values) for path, values in entry.params.items() if not path.endswith(LIBRARIES)},
-        "libraries": {key: value for path, values in entry.params.items() if path.endswith(LIBRARIES) for key, value in values.items()},
-        "inputs": [_input(lock, path, id, artifacts.get(path), made) for path, id in entry.deps.items() if path not in code],
-        "code": code,
+        "params": {path: dict(values) for path, values in entry.params.items() if code is None or path != FILE_NAME},
+        "libraries": dict(code.libraries) if code else {},
+        "inputs": [_input(lock, path, id, artifacts.get(path), made) for path, id in entry.deps.items()],
+        "code": {"version": code.version, "files": list(code.files) if code.files is not None else None} if code else None,
         "outputs": dict(entry.outs),
     }
 
@@ -171,6 +172,7 @@ def _print(answer: Mapping[str, Any]) -> None:
         print(f"made {local_time(made['unix'])} through {made['door']} ({made['how']})")
     if answer["causes"]:
         _list("why it is not fresh:", answer["causes"])
+        _list("code that changed since:", _code_words(answer))
     for before in answer["upstream"]:
         _list(f"before it, {before['name']} is {before['state']}:", before["causes"])
     if answer["made_from"]:
@@ -190,8 +192,18 @@ def _print_made_from(source: Mapping[str, Any]) -> None:
     _list("from the inputs:", [_input_words(one) for one in source["inputs"]])
     _list("with the parameters:", [f"{path}: {key} = {value!r}" for path, values in source["params"].items() for key, value in _leaves(values)])
     _list("with the libraries:", [f"{name} {version}" for name, version in source["libraries"].items()])
-    if source["code"]:
-        _list("by the code:", [f"{plural(len(source['code']), 'file')}: {', '.join(source['code'])}"])
+    if code := source["code"]:
+        known = code["files"]
+        files = f"{plural(len(known), 'file')}: {', '.join(known)}" if known is not None else "nobody here knows which files that was"
+        _list("by the code:", [f"{code['version']}, {files}"])
+
+
+def _code_words(answer: Mapping[str, Any]) -> list[str]:
+    """The files that changed; where only the hash of them is on record, that."""
+    if not any(cause.startswith(f"{FILE_NAME}: ") and f".{FILES_KEY} " in cause for cause in answer["causes"]):
+        return []
+    changed: list[str] | None = answer["code_changed"]
+    return ["which files is not known: neither .figment/memory nor git has that version of the code"] if changed is None else changed
 
 
 def _input_words(one: Mapping[str, Any]) -> str:

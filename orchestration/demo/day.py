@@ -13,7 +13,7 @@ from typing import Any
 from orchestration.bridge.identity import Content
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared
 from orchestration.records.history import Making, makings
 from orchestration.terminal import human_bytes, paint, plural, short_id, table
 
@@ -40,7 +40,7 @@ def run_demo(root: Path, materialize_all: Callable[[], int]) -> int:
     """
     started = time.monotonic()
     status = materialize_all()
-    project = open_project(root)
+    project = open_prepared(root)
     statuses, made = project_status(project), makings(project, project.lock())
     print_summary(project, statuses, made)
     seconds = time.monotonic() - started

@@ -19,10 +19,10 @@ from orchestration.bridge.cache import object_path
 from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
-from orchestration.checkout import open_project
+from orchestration.checkout import open_prepared, open_project
 from orchestration.errors import CommandError, Exit
-from orchestration.nights.nightly import followers, run_night, tag_models
-from orchestration.records.mlflow_runs import MlflowUnreachableError
+from orchestration.nights.nightly import followers, run_night
+from orchestration.nights.retractions import tag_models
 from orchestration.runs.outcome import report_run, say
 from orchestration.terminal import paint, plural, short_id, table
 from stages.params import ParamsError, read_yaml
@@ -83,7 +83,7 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
 
     night: does the night's work and says whether all of it went well; the real thing when None.
     """
-    project = open_project(root)
+    project = open_prepared(root)
     _require_made(project)
     state = root / STATE
     edition = read_edition(state)
@@ -100,11 +100,12 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
             write_edition(edition, state)
     if not is_done:
         return Exit.DISAGREES
-    project = open_project(root)
+    project = open_prepared(root)
     after, statuses = take_snapshot(project), project_status(project)
     print_night(project, before, after, statuses)
-    flagged = _tag(project)
-    problems = [*unexpected(project, before, after, statuses), *([] if flagged else ["models could not be tagged; see above"])]
+    problems = unexpected(project, before, after, statuses)
+    if tag_models(project, say=say) is None:
+        problems.append("models could not be tagged; see above")
     for problem in problems:
         print(paint(f"figment: {problem}", "red"))
     if not problems:
@@ -136,15 +137,6 @@ def _require_made(project: Project) -> None:
         raise CommandError(f"demo --nightly: {', '.join(stale)} must be up to date before a night can be compared with it; run {remedy} first")
 
 
-def _tag(project: Project) -> bool:
-    try:
-        tag_models(project, say=say)
-    except MlflowUnreachableError as error:
-        say(f"figment: models could not be tagged: {error}; run `figment retract --sync` when MLflow is back")
-        return False
-    return True
-
-
 def take_snapshot(project: Project) -> Snapshot:
     ids = {name: _id_of(project, name) for name in project.graph.stages}
     files = {name: _listing(project, id) for name, id in ids.items() if id}
@@ -167,6 +159,7 @@ def shard_counts(before: Mapping[str, str], after: Mapping[str, str]) -> ShardCo
 
 def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Mapping[str, StageStatus]) -> list[str]:
     """What an edition should not have done, and what it should have done but did not; in sentences."""
+    # Nothing but the source and what follows it may move; of those, what holds papers must.
     allowed = {SOURCE, *followers(project, [SOURCE])}
     moved = [name for name in after.ids if before.ids.get(name) != after.ids[name]]
     found = [f"{name} moved, but it is not made from {SOURCE} or waits for a person" for name in moved if name not in allowed]
@@ -175,6 +168,7 @@ def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Ma
     ]
     found += [f"{name} is {statuses[name].state} after the night, expected fresh" for name in allowed if statuses[name].state != "fresh"]
     found += _unexpected_papers(paper_counts(before.papers, after.papers))
+    # In the archives, changes stay local: one new crawl file, and of pictures no more shards than pictures that came or went.
     for name in after.files:
         counts = shard_counts(before.shards(name), after.shards(name))
         if name == SOURCE and (counts.rewritten or counts.gone or counts.added != 1):

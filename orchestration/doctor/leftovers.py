@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.bridge.project import Project
+from orchestration.bridge.survivors import is_running
 from orchestration.doctor.evidence import OutputEvidence
 from orchestration.doctor.findings import CannotMendError, Finding
 
@@ -18,6 +19,7 @@ _LOCK_ADVICE = "`figment doctor --repair` removes it"
 
 def examine_leftovers(project: Project, evidence: list[OutputEvidence], *, busy: set[str]) -> Iterator[Finding]:
     """One finding for each temporary file or folder that nobody is writing any more; none while stages run, whose they may be."""
+    # While a stage runs, ours or DVC's, its half-written files are no leftovers.
     if not busy and not any(_is_alive(info) for info in _infos(_read_rwlock(project))):
         for path in sorted({*_beside_outputs(project), *_inside_outputs(project, evidence), *_in_tool_folders(project)}):
             if not _is_locked(path):
@@ -38,11 +40,15 @@ def is_temporary(name: str) -> bool:
 
 
 def _beside_outputs(project: Project) -> Iterator[Path]:
+    # Writers put their temporary beside the output they are going to replace.
     folders = {(project.root / out.path).parent for stage in project.graph.stages.values() for out in stage.outs}
     declared = {project.root / out.path for stage in project.graph.stages.values() for out in stage.outs}
     for folder in folders:
         if folder.is_dir():
             yield from (path for path in folder.iterdir() if is_temporary(path.name) and path not in declared)
+    # What a prelude writes lies among people's own files: only what is named after it can be its.
+    written = [project.root / path for prelude in project.graph.preludes.values() for path in prelude.writes]
+    yield from (path for place in written for path in place.parent.glob(f"{place.name}.*.tmp"))
 
 
 def _inside_outputs(project: Project, evidence: list[OutputEvidence]) -> Iterator[Path]:
@@ -56,7 +62,8 @@ def _inside_outputs(project: Project, evidence: list[OutputEvidence]) -> Iterato
 
 
 def _in_tool_folders(project: Project) -> Iterator[Path]:
-    yield from (path for path in project.paths.state.rglob("*.tmp") if "set-aside" not in path.parts)
+    state = project.paths.state
+    yield from (path for pattern in ("*.tmp", ".tmp-*") for path in state.rglob(pattern) if "set-aside" not in path.parts)
     yield from (project.cache_dir / "files" / "md5").glob("*/*.tmp")
     yield from (project.cache_dir / "files" / "md5").glob("*/.*.tmp")
     yield from (project.root / ".dvc/tmp").glob("*.tmp")
@@ -145,13 +152,7 @@ def _infos(content: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
 
 
 def _is_alive(info: Mapping[str, Any]) -> bool:
-    try:
-        os.kill(int(info["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return is_running(int(info["pid"]))
 
 
 def _edit_rwlock(path: Path) -> str:

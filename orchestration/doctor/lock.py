@@ -32,6 +32,7 @@ def unreadable(error: GraphError) -> Finding:
 
 def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: list[OutputEvidence], remembered: set[str]) -> Iterator[Finding]:
     """One finding for each id in dvc.lock that neither the workspace, the cache, git, Dagster nor the log bears out."""
+    # An id that the workspace, the cache, git, Dagster or the log knows was once real; one that nobody knows was typed or merged.
     present = {one.present_id for one in evidence}
 
     def is_borne_out(id: str) -> bool:

@@ -37,6 +37,7 @@ def _needed(evidence: list[OutputEvidence]) -> dict[str, list[tuple[str, str]]]:
         if not one.out.cached:
             continue
         users.setdefault(one.recorded, []).append((one.stage, one.out.path))
+        # Files of a folder from its listing; where that is damaged, from the workspace, if its id is the recorded one.
         listing = one.expected or (one.present if one.agrees else None) or {}
         for relative, md5 in listing.items():
             if relative:

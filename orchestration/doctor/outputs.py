@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orchestration.bridge.dvc_repo import StageStore
+from orchestration.bridge.preludes import prepared
 from orchestration.bridge.project import Project
 from orchestration.bridge.stage_lock import StageBusy, stage_lock
+from orchestration.bridge.status import prelude_causes
 from orchestration.doctor.evidence import CacheReader, OutputEvidence, Reader
 from orchestration.doctor.findings import CannotMendError, Finding, dvc_trouble_told
 from orchestration.records.history import makings
@@ -23,7 +25,7 @@ def examine_outputs(project: Project, cache: CacheReader, evidence: list[OutputE
             continue
         if one.present is None:
             detail = f"is not there; dvc.lock says {one.recorded}"
-            yield Finding("output_missing", one.out.path, detail, _remedy(cache, one), _mend(project, cache, one))
+            yield Finding("output_missing", one.out.path, detail, _remedy(project, cache, one), _mend(project, cache, one))
             continue
         making = made.get(one.stage)
         damaged = _damaged(project, one, making.at if making else None)
@@ -32,11 +34,12 @@ def examine_outputs(project: Project, cache: CacheReader, evidence: list[OutputE
         detail = f"{cause}: it is {one.present_id}, dvc.lock says {one.recorded}{_names(one)}"
         # From now on `figment status` sees it too.
         project.store.content(project.root / one.out.path, trust_stamps=False)
-        yield Finding(kind, one.out.path, detail, _remedy(cache, one), _mend(project, cache, one))
+        yield Finding(kind, one.out.path, detail, _remedy(project, cache, one), _mend(project, cache, one))
 
 
 def _damaged(project: Project, one: OutputEvidence, made_at: float | None) -> bool:
     """Whether a differing file has the very stamp with which its right bytes were remembered, or was last written before it was recorded."""
+    # A file whose stamp is the one its right bytes had, or older than the record, was not edited: the disk changed it.
     top = project.root / one.out.path
     expected = one.expected or {}
     for relative, word in one.differing().items():
@@ -56,7 +59,9 @@ def _names(one: OutputEvidence) -> str:
     return f" ({', '.join(words[:_MOST_NAMED])}{more})"
 
 
-def _remedy(cache: CacheReader, one: OutputEvidence) -> str:
+def _remedy(project: Project, cache: CacheReader, one: OutputEvidence) -> str:
+    if one.stage in project.graph.preludes:
+        return f"`figment doctor --repair`, `figment status` or `dvc repro {one.stage}` writes it anew"
     if not one.out.cached:
         return f"`git checkout {one.out.path}`, or `figment materialize {one.stage} --force`"
     if cache.is_complete(one.recorded):
@@ -65,12 +70,16 @@ def _remedy(cache: CacheReader, one: OutputEvidence) -> str:
 
 
 def _mend(project: Project, cache: CacheReader, one: OutputEvidence) -> Callable[[], str] | None:
+    if one.stage in project.graph.preludes:
+        return lambda: _write_anew(project, one)
     if not one.out.cached or not cache.is_complete(one.recorded):
         return None
 
     def mend() -> str:
         try:
-            with stage_lock(project.paths.locks, one.stage, door="doctor", wait=False):
+            # A `dvc repro` that is writing the output at this moment is left alone too.
+            store = StageStore(project.root, patience_s=0.0)
+            with stage_lock(project.paths.locks, one.stage, door="doctor", wait=False), dvc_trouble_told(), store.claim(project.graph[one.stage]):
                 return _restore(project, one)
         except StageBusy as error:
             raise CannotMendError(str(error)) from error
@@ -78,11 +87,19 @@ def _mend(project: Project, cache: CacheReader, one: OutputEvidence) -> Callable
     return mend
 
 
+def _write_anew(project: Project, one: OutputEvidence) -> str:
+    """Run the prelude, as any judgement of its readers would."""
+    said: list[str] = []
+    if prelude_causes(prepared(project.again(), log=said.append), one.stage):
+        raise CannotMendError("; ".join(said))
+    return f"wrote {one.out.path} anew"
+
+
 def _restore(project: Project, one: OutputEvidence) -> str:
+    # Nothing is deleted: what is there, wrong or not, may be somebody's work, and moves to .figment/set-aside first.
     path = project.root / one.out.path
     aside = set_aside(project, path, one.stage) if path.exists() or path.is_symlink() else None
-    with dvc_trouble_told():
-        StageStore(project.root).checkout(one.out.path)
+    StageStore(project.root).checkout(one.out.path)
     evidence = OutputEvidence(one.stage, one.out, one.recorded, Reader().tree(path), None)
     if not evidence.agrees:
         raise CannotMendError(f"{one.out.path}: restored from the cache as {evidence.present_id}, not as {one.recorded}")

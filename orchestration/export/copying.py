@@ -39,6 +39,7 @@ def recorded_files(project: Project, name: str) -> dict[str, Path]:
 
 def export(files: Mapping[str, Path], destination: Path, format: str) -> None:
     """Write `files` to `destination`, which must not exist, in one of the formats of `figment export`. Raises ExportError."""
+    # Written beside and renamed: who finds DEST finds all of it. An empty folder made beforehand counts as not there.
     is_empty_folder = destination.is_dir() and not any(destination.iterdir())
     beside = export_images.companion(destination, format)
     for path in filter(None, (destination, beside)):
@@ -78,6 +79,7 @@ def _write(files: Mapping[str, Path], target: Path, format: str) -> None:
 
 
 def _files_of(project: Project, top: Path, id: str) -> dict[str, Path]:
+    # The workspace where it has the recorded bytes; else DVC's cache, of which every object is read and compared, since DVC itself does not.
     content = project.store.content(top)
     if content is not None and content.id == id:
         return {relative: top / relative for relative in project.store.md5_by_relpath(top)} if top.is_dir() else {"": top}

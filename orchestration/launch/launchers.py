@@ -5,8 +5,6 @@ gives back an `Outcome`; one for a cluster (submit, follow the log, cancel) fits
 """
 
 import contextlib
-import difflib
-import fcntl
 import os
 import re
 import shlex
@@ -14,11 +12,13 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from orchestration.bridge.process import Outcome, run_command
+from orchestration.bridge.process import Hold, Outcome, run_command
+from stages.locks import take_lock
+from stages.near_misses import did_you_mean
 from stages.params import ParamsError, build_config, read_yaml
 
 COMPUTE_FILE = "compute.yaml"
@@ -88,13 +88,14 @@ class Compute:
 
 @dataclass(frozen=True)
 class Job:
-    """A stage's command, where and in what environment it runs. `pool` is its Dagster pool."""
+    """A stage's command, where and in what environment it runs. `pool` is its Dagster pool; `hold` must not be let go before its last process."""
 
     stage: str
     cmd: Sequence[str]
     cwd: Path
     env: Mapping[str, str]
     pool: str | None = None
+    hold: Hold = field(default_factory=Hold)
 
 
 class Launcher(Protocol):
@@ -117,9 +118,8 @@ def load_compute(path: Path, stages: Sequence[str] | None = None) -> Compute:
     found = {}
     for name, values in outline.stages.items():
         if stages is not None and name not in stages:
-            close = difflib.get_close_matches(name, stages, n=1)
-            near = f" (did you mean '{close[0]}'?)" if close else ""
-            raise ParamsError(f"{where}: stages.{name} is no stage of dvc.yaml{near}; stages there: {', '.join(sorted(stages))}")
+            hint = did_you_mean(name, stages)
+            raise ParamsError(f"{where}: stages.{name} is no stage of dvc.yaml{hint}; stages there: {', '.join(sorted(stages))}")
         build_config(StageCompute, values or {}, where=f"{where}: stages.{name}")
         found[name] = build_config(StageCompute, {**outline.default, **(values or {})}, where=f"{where}: stages.{name}")
     return Compute(gpu, default, found)
@@ -149,6 +149,7 @@ def gpu_devices(pool: GpuPool, env: Mapping[str, str] = os.environ) -> list[str]
     """
     if pool.devices != "auto":
         return list(pool.devices)
+    # What the surroundings allow bounds what is handed out; only without a word from them is the machine asked.
     if "CUDA_VISIBLE_DEVICES" in env:
         return [device.strip() for device in env["CUDA_VISIBLE_DEVICES"].split(",") if device.strip() not in ("", "-1")]
     program = shutil.which("nvidia-smi", path=env.get("PATH"))
@@ -166,6 +167,7 @@ def _listed_devices(listing: str) -> list[str]:
     devices: list[str] = []
     whole: str | None = None
     for line in listing.splitlines():
+        # A divided GPU is listed before its parts, and cannot be used beside them.
         match = re.search(r"UUID:\s*((GPU|MIG)-[^)\s]+)", line)
         if not match:
             continue
@@ -199,12 +201,13 @@ class LocalLauncher:
 
     def __call__(self, job: Job, *, on_output: Callable[[str, str], None], is_cancelled: Callable[[], bool]) -> Outcome:
         wanted = self._compute.of(job.stage)
-        with self._gpus(job, wanted, on_output, is_cancelled) as (devices, hold_fds):
+        with self._gpus(job, wanted, on_output, is_cancelled) as (devices, locks):
             cmd = list(job.cmd)
             if wanted.launcher == "torchrun":
                 cmd = [torchrun_command(line, wanted.processes or max(1, len(devices))) for line in cmd]
                 on_output("stderr", f"launching: {shlex.join(['sh', '-c', cmd[0]]) if len(cmd) > 1 else cmd[0]}")
             # The supervisor holds the locks as well: a GPU is free only when the last process on it has ended, whoever was killed.
+            hold = replace(job.hold, descriptors=(*job.hold.descriptors, *locks))
             return run_command(
                 cmd,
                 cwd=job.cwd,
@@ -212,7 +215,7 @@ class LocalLauncher:
                 on_output=on_output,
                 cancelled=is_cancelled,
                 grace_s=wanted.grace_s,
-                hold_fds=hold_fds,
+                hold=hold,
             )
 
     def _variables(self, wanted: StageCompute, devices: Sequence[str]) -> dict[str, str]:
@@ -229,6 +232,7 @@ class LocalLauncher:
         self, job: Job, wanted: StageCompute, on_output: Callable[[str, str], None], is_cancelled: Callable[[], bool]
     ) -> Iterator[tuple[list[str], list[int]]]:
         """GPUs that no other job has, waiting for them as long as it takes; none on a machine without any."""
+        # Waiting happens here, before the command is started: a lock on each GPU, as many as asked for, or none of them.
         count = wanted.gpus if wanted.gpus is not None else int(job.pool == GPU_POOL)
         present = gpu_devices(self._compute.gpu, job.env) if count else []
         if not present:
@@ -257,11 +261,9 @@ def take_locks(folder: Path, names: Sequence[str], count: int) -> dict[str, int]
     """Exclusive locks on `count` of `names`, as open file descriptors by name; None, and none taken, when so many are not free."""
     taken: dict[str, int] = {}
     for name in names:
-        descriptor = os.open(folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+        # Locks of the kernel, by open file: whoever dies gives its GPUs back.
+        descriptor = take_lock(folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.lock")
+        if descriptor is None:
             continue
         taken[name] = descriptor
         if len(taken) == count:

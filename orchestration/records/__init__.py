@@ -1,1 +1,3 @@
-"""What Dagster, MLflow and the bridge remember of artifacts, read without starting either; and links from a run to an artifact."""
+"""What Dagster, MLflow, the bridge and git remember of artifacts and of the code that made them, read without starting any; and links from a run to
+an artifact.
+"""

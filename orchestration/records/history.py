@@ -13,7 +13,7 @@ OUTSIDE = "dvc"
 
 @dataclasses.dataclass(frozen=True)
 class Making:
-    """One time an artifact was made or found to hold. at: Unix seconds or None; how: `ran`, `restored`, `recorded`, or `outside`.
+    """One time an artifact was made or found to hold. at: Unix seconds or None; how: `ran`, `restored`, or `outside`.
 
     For an artifact that DVC made alone, `at` is when its bytes first entered the cache of this machine.
     """
@@ -28,6 +28,7 @@ class Making:
 
 def makings(project: Project, lock: Lock) -> dict[str, Making]:
     """For every stage in dvc.lock, how its recorded artifact came to be."""
+    # The log says how each id was made here last; what it does not know, DVC made alone.
     newest = {
         (stage, id): _making(id, at, door, outcome, detail)
         for stage, id, at, door, outcome, detail in project.store.connection().execute(

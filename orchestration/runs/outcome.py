@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 _HOW: dict[str, tuple[str, Colour]] = {
     "ran": ("made", "green"),
     "restored": ("restored", "green"),
-    "recorded": ("recorded", "green"),
     "fresh": ("unchanged", "dim"),
     "failed": ("failed", "red"),
     "cancelled": ("cancelled", "yellow"),

@@ -1,0 +1,1 @@
+"""Tests of what every stage is made of."""

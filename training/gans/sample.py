@@ -19,10 +19,10 @@ from formats.png import encode_png
 from stages.artifact_id import content_id
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
-from stages.run_key import run_key
 from training.gans.grids import save_picture, tile
 from training.gans.seed_ranges import parse_seeds
 from training.loop.bounds import at_least
+from training.loop.run_key import run_key
 
 # Draws the pictures of some seeds at a truncation: (seed, uint8 [C, R, R]), in order.
 Draw = Callable[[Sequence[int], float], Iterator[tuple[int, numpy.ndarray]]]

@@ -13,7 +13,8 @@ import numpy
 import torch
 from torch import Tensor
 
-from stages.output_folder import OutputFolder, write_file_atomically
+from stages.files import write_file_atomically
+from stages.output_folder import OutputFolder
 from training.gans.drawing import PictureNetwork, draw_batches
 from training.gans.grids import SnapshotIndex, default_grid, save_picture, snapshot_name, tile
 from training.gans.image_stream import TrainingImages, uint8_images

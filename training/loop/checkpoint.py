@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from stages.output_folder import sync
+from stages.files import replacing
 from stages.reporting import Reporter
 
 _MARK = b"FIGMENT1"
@@ -172,18 +172,9 @@ def write_checkpoint(path: Path, payload: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(dict(payload), buffer)
     view = buffer.getbuffer()
-    writing = path.with_name(f".{path.name}.writing")
-    try:
-        with writing.open("wb") as stream:
-            stream.write(view)
-            stream.write(_MARK + hashlib.sha256(view).digest())
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError:
-        writing.unlink(missing_ok=True)
-        raise
-    writing.replace(path)
-    sync(path.parent)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        stream.write(view)
+        stream.write(_MARK + hashlib.sha256(view).digest())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -21,10 +21,10 @@ from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter, SilentReporter
-from stages.run_key import run_key
 from training.loop.checkpoint import CheckpointError, Checkpoints
 from training.loop.devices import Devices, open_devices
 from training.loop.loop import Guard, Hook, Outcome, Plan, Trainable, TrainingError, TrainingLoop
+from training.loop.run_key import run_key
 from training.loop.stats_files import EventFiles, StatsFile
 from training.tracking.tracker import InputArtifact, Tracker, TrackingError, open_tracker
 

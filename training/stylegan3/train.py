@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from formats.image_shards import ImageSetError
+from formats.weights import write_weights
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.gans.ada import AugmentController
@@ -30,7 +31,7 @@ from training.loop.loop import Hook, Outcome
 from training.loop.seeding import seed_everything
 from training.metrics.images import FeatureExtractorError
 from training.stylegan3.discriminator import Discriminator
-from training.stylegan3.generator import Generator, StyleGAN3Error, read_config, read_weights, save_generator, write_weights
+from training.stylegan3.generator import Generator, StyleGAN3Error, read_config, read_weights, save_generator
 from training.stylegan3.losses import StyleGAN3Losses
 from training.stylegan3.options import StyleGAN3Options
 

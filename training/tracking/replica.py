@@ -46,6 +46,7 @@ class Replica:
     def send_pending(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Send what the journal has beyond the last sent line, until `should_stop`. Raises whatever MLflow raises; nothing is lost by it."""
         try:
+            # Group by group, after each noting how far MLflow has everything: a crash repeats one group at most, and repeats are recognised.
             if self.run_id is None and self._sent.get("run_id"):
                 self._take_up(self._sent["run_id"])
             for events, offset in _grouped(read_events(self.folder, offset=self._sent["offset"])):
@@ -54,8 +55,7 @@ class Replica:
                 write_sent(self.folder, self._sent)
                 if should_stop():
                     return
-        except Exception:
-            # The failed request may have been carried out all the same: compare with MLflow afresh before sending again.
+        except Exception:  # raised again: whatever failed may have been carried out all the same, so MLflow is asked afresh before the next sending
             self.run_id = None
             raise
 
@@ -85,6 +85,7 @@ class Replica:
     def _apply(self, events: list[tuple[Event, int]]) -> None:
         event = events[0][0]
         kind = event["kind"]
+        # Metrics go in batches; everything else is one request each, in the order of the journal.
         if kind in ("metrics", "system"):
             limit = self._resume_limit(events[-1][1])
             self._send_metrics([metric for event, _ in events for metric in self._new_metrics(event, limit)])
@@ -119,6 +120,7 @@ class Replica:
             name = f"{event['stage']} {event['run_key'][:8]}" + (f" attempt {attempt}" if attempt != "1" else "")
             run = self._client.create_run(self.experiment_id, start_time=event["time_ms"], tags=identity, run_name=name)
         self._remember(run)
+        # The run is written down before anything is sent to it: found again after a crash, it is not made twice.
         self._sent |= {"run_id": run.info.run_id}
         write_sent(self.folder, self._sent)
         if run.info.status != "RUNNING":
@@ -152,6 +154,7 @@ class Replica:
 
     def _resume_limit(self, offset: int) -> float:
         """The last step that counts among the metric lines before `offset`: where a later start of the same attempt took up from."""
+        # The opening before this line says which attempt it belongs to; later openings of that attempt say from which step it was written again.
         attempt = next((attempt for end, attempt, _ in reversed(self._openings) if end <= offset), None)
         return min((limit for end, later, limit in self._openings if end > offset and later == attempt), default=math.inf)
 
@@ -168,6 +171,7 @@ class Replica:
                 yield Metric(key, float(value), event["time_ms"], step)
 
     def _is_new(self, key: str, step: int) -> bool:
+        # Above the newest step nothing can be there yet. Below it (a resumed start, a repeat) MLflow's own history is asked, once for each key.
         newest = self._newest_step.get(key)
         if newest is None or step > newest:
             self._newest_step[key] = step
@@ -215,6 +219,7 @@ class Replica:
             self._client.log_artifact(self._run(), str(source), event["folder"] or None)
 
     def _send_report(self, event: Event) -> None:
+        # A report speaks of a model that a training registers: it waits while such a journal is still to be sent, and is refused when none is.
         version = registry.find_version(self._client, event["model"], event["output_id"])
         if version is None and any(has_unsent(other) for other in self.folder.parent.iterdir() if other != self.folder):
             raise LookupError(f"no version of {event['model']} has the id {event['output_id']} yet, and a training of it has not been sent whole")

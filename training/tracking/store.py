@@ -60,6 +60,7 @@ def open_client(uri: str) -> Any:
     if path is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that make a new database at once get into each other's way.
     lock = FolderLock(path.parent, "create.lock")
     if not lock.acquire(timeout_s=120):
         raise TimeoutError(f"{lock.path}: another process has been making the MLflow database for two minutes; end it and run again")

@@ -204,6 +204,7 @@ def open_tracker(
     mode = _mode()
     if mode == "none" or os.environ.get("RANK", "0") != "0":
         return Tracker()
+    # One journal for all that one set of parameters and inputs ever recorded; two processes on it would mix their steps.
     folder = state_dir / "tracking" / stage / run_key
     lock = FolderLock(folder)
     if not lock.acquire(timeout_s=_LOCK_WAIT_S):
@@ -213,6 +214,7 @@ def open_tracker(
     use_mlflow = mode == "mlflow" and is_installed()
     if mode == "mlflow" and not use_mlflow:
         reporter.log("mlflow is not installed: the training is recorded in its journal only (install the `track` extra)")
+    # The opening says what a reader of the journal must know: which attempt, from which step on, by which process, from which inputs.
     tracker = _JournalTracker(folder, lock, inputs, reporter)
     opening = {
         "stage": stage,
@@ -251,6 +253,7 @@ def attach_metrics(
     if not lock.acquire(timeout_s=60):
         raise TrackingError(f"{folder}: another process has been reporting on this model for a minute; wait for it or end it")
     try:
+        # Journal first, as for trainings; what cannot be sent now is in it for the next one.
         journal = Journal(folder)
         journal.append(
             "report",
@@ -303,7 +306,7 @@ def _send_report_now(folder: Path, state_dir: Path, outcome: dict[str, Any]) -> 
         replica.send_pending()
         drop_sent_copies(folder)
         outcome["report"] = replica.report
-    except Exception as error:  # noqa: BLE001 the report is in the journal; whatever ails MLflow is told, not raised
+    except Exception as error:  # noqa: BLE001 - the end of a thread; the report is in the journal, and whatever ails MLflow is told, not raised
         outcome["trouble"] = first_line(error)
 
 

@@ -57,6 +57,7 @@ def parse(page: Page) -> Parsed:
 
 def _own_pictures(url: str, facts: dict, body: str) -> Iterator[str]:
     """Pictures under /assets/, beside the folder `_posts`, whatever base path the posts write before it."""
+    # Pictures of the source tree lie beside `_posts`, while posts write the address that the finished site has.
     root = url.partition("/_posts/")[0] + "/"
     for address in [text_fact(facts, "image", "thumbnail"), *(match[1] or match[2] for match in _IN_MARKDOWN.finditer(body[:_MOST_CHARACTERS]))]:
         own = _ASSETS.match(address.strip())

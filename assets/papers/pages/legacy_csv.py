@@ -47,6 +47,7 @@ def _read(page: Page, *, suffix: str) -> Parsed:
     papers: dict[str, Paper] = {}
     links: list[Link] = []
     problems: list[Problem] = []
+    # A row that cannot be used is told with its number, and costs only itself.
     for number, row in _rows(page):
         where = f"{page.url} row {number}"
         if isinstance(row, str):

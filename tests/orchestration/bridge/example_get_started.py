@@ -125,6 +125,6 @@ FILES: Mapping[str, str] = {
 
 def build_example(root: Path) -> Toy:
     """The project, its data added to DVC, nothing made yet."""
-    example = build(root, FILES, normalise=None)
+    example = build(root, FILES)
     example.dvc("add", "-q", "data/data.xml")
     return example

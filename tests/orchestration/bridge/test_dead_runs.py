@@ -12,8 +12,9 @@ import pytest
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from orchestration.bridge.dead_runs import WORKER_TAG, dead_run_sensor, is_dead, reap_dead_runs, worker_tag
+from orchestration.bridge.survivors import is_running
 from tests.orchestration.bridge import threaded_jobs
-from tests.orchestration.bridge.test_process import is_running, wait_until
+from tests.orchestration.bridge.test_process import wait_until
 
 ROOT = Path(__file__).parents[3]
 POOLS = {"concurrency": {"pools": {"default_limit": 1, "granularity": "op"}}}

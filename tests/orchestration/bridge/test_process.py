@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.bridge.process import LineReader, Outcome, run_command
+from orchestration.bridge.process import Hold, LineReader, Outcome, run_command
+from orchestration.bridge.survivors import is_running
 
 
 def run(cmd: str | list[str], cwd: Path, **changes) -> tuple[Outcome, list[tuple[str, str]]]:
@@ -25,10 +26,6 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float = 5.0) -> None
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_the_lines_of_both_streams_arrive_with_the_exit_status(tmp_path):
@@ -161,6 +158,32 @@ def test_a_killed_supervisor_takes_the_command_with_it(tmp_path):
 
     assert (outcome.returncode, outcome.signal, outcome.peak_rss_bytes) == (128 + signal.SIGKILL, signal.SIGKILL, None)
     wait_until(lambda: not is_running(pids[0]))
+
+
+def test_what_outlives_a_killed_supervisor_is_found_by_its_mark_and_ended(tmp_path):
+    pids: list[int] = []
+    # Started by Python, which hands on no open file, and in a session of its own: only its environment still says where it belongs.
+    child = "import subprocess; subprocess.Popen(['sh', '-c', 'echo $$; exec sleep 300'], start_new_session=True).wait()"
+
+    def on_output(_, line):
+        pids.append(int(line))
+        if len(pids) == 2:
+            psutil.Process(pids[0]).kill()
+
+    outcome, _ = run(f"echo $PPID; {shlex.quote(sys.executable)} -c {shlex.quote(child)}", tmp_path, on_output=on_output, hold=Hold(mark="test-mark"))
+
+    assert outcome.signal == signal.SIGKILL and outcome.leftovers > 0
+    assert not is_running(pids[1])
+
+
+def test_a_command_that_ends_well_because_its_supervisor_was_told_to_end_has_not_succeeded(tmp_path):
+    def on_output(stream, line):
+        if stream == "stdout":
+            os.kill(int(line), signal.SIGTERM)
+
+    outcome, _ = run("trap 'exit 0' TERM; echo $PPID; while :; do sleep 0.05; done", tmp_path, on_output=on_output)
+
+    assert not outcome.succeeded and (outcome.returncode, outcome.signal) == (128 + signal.SIGTERM, signal.SIGTERM)
 
 
 def test_many_threads_run_commands_at_once_without_mixing_them_up(tmp_path):

@@ -52,7 +52,7 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(toy: Toy, path: st
 def test_parameters_of_toml_and_json_make_a_stage_stale_as_dvc_says(toy: Toy) -> None:
     toy.write("extra.toml", "depth = 3\n[net]\nwidth = 8\n")
     toy.write("extra.json", '{"x": 1, "y": 2}')
-    toy.replace("dvc.yaml", "    params: [side]\n", "    params: [side, extra.toml: [depth, net.width], extra.json: ]\n")
+    toy.replace("dvc.yaml", "    params: [side, versions.yaml: [side]]\n", "    params: [side, extra.toml: [depth, net.width], extra.json: ]\n")
     toy.make("side")
     assert toy.stale() == toy.dvc_stale() == set()
     for path, old, new in [("extra.toml", "8", "9"), ("extra.json", '"y": 2', '"y": 3'), ("extra.json", '"x": 1, ', "")]:

@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -6,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.bridge.stage_lock import Holder, StageBusy, holder_of, stage_lock
+from orchestration.bridge.stage_lock import StageBusy, holder_of, stage_lock
+from orchestration.bridge.survivors import is_running
 
 _HOLD = """
 import sys, time
@@ -16,6 +19,32 @@ with stage_lock(Path(sys.argv[1]), sys.argv[2], door="elsewhere"):
     print("held", flush=True)
     time.sleep(60)
 """
+
+
+# Takes the lock as for a command, starts one (argv[4:]) and says its number.
+_RUN = """
+import os, subprocess, sys
+from pathlib import Path
+from orchestration.bridge.stage_lock import stage_lock
+from orchestration.bridge.survivors import MARK
+with stage_lock(Path(sys.argv[1]), sys.argv[2], door="elsewhere") as lock:
+    hold = lock.hold(lambda supervisor: None)
+    kept = hold.descriptors if sys.argv[3] == "keep" else ()
+    command = subprocess.Popen(sys.argv[4:], pass_fds=kept, env={**os.environ, MARK: hold.mark}, stdout=subprocess.DEVNULL)
+    hold.begin(command.pid)
+    print(command.pid, flush=True)
+    command.wait()
+"""
+
+
+def run_and_kill(locks: Path, project_root: Path, *words: str) -> tuple[int, int]:
+    """The numbers of a process that was killed while it held the lock, and of the command it had started, which lives."""
+    with subprocess.Popen([sys.executable, "-c", _RUN, str(locks), *words], cwd=project_root, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        command = int(process.stdout.readline())
+        process.kill()
+    assert is_running(command)
+    return process.pid, command
 
 
 def hold_in_another_process(locks: Path, name: str, project_root: Path) -> subprocess.Popen[str]:
@@ -46,12 +75,37 @@ def test_who_does_not_want_to_wait_is_told_who_works(tmp_path: Path, project_roo
 
 
 def test_who_waits_is_told_once_and_gets_the_lock_when_its_holder_dies(tmp_path: Path, project_root: Path) -> None:
-    told: list[Holder | None] = []
+    told: list[str] = []
     with hold_in_another_process(tmp_path, "a", project_root) as process:
         threading.Timer(0.5, process.kill).start()
-        with stage_lock(tmp_path, "a", door="next", on_wait=told.append):
-            assert [holder and holder.pid for holder in told] == [process.pid]
+        with stage_lock(tmp_path, "a", door="next", tell=told.append):
+            assert told == [f"a is being materialized by process {process.pid} (elsewhere); waiting for it"]
             assert holder_of(tmp_path, "a").door == "next"
+
+
+def test_the_lock_is_that_of_the_command_when_its_taker_is_killed(tmp_path: Path, project_root: Path) -> None:
+    taker, command = run_and_kill(tmp_path, project_root, "a", "keep", "sleep", "60")
+    words = f"a was being materialized by process {taker} (elsewhere), which died; its command (process {command}) is still ending"
+
+    holder = holder_of(tmp_path, "a")
+    assert holder is not None and holder.is_gone and f"a {holder}" == words
+    told: list[str] = []
+
+    def tell(message: str) -> None:
+        told.append(message)
+        os.kill(command, signal.SIGKILL)
+
+    with stage_lock(tmp_path, "a", door="next", tell=tell):
+        assert told == [f"{words}; waiting for it"] and not is_running(command)
+
+
+def test_what_a_killed_taker_and_a_killed_supervisor_have_left_is_ended_by_the_next_taker(tmp_path: Path, project_root: Path) -> None:
+    _, command = run_and_kill(tmp_path, project_root, "a", "drop", "sleep", "60")
+    assert holder_of(tmp_path, "a") is None
+
+    told: list[str] = []
+    with stage_lock(tmp_path, "a", door="next", tell=told.append):
+        assert told == ["a: ended what a killed run had left behind (processes: 1)"] and not is_running(command)
 
 
 def test_a_cancelled_wait_ends(tmp_path: Path, project_root: Path) -> None:
@@ -98,10 +152,10 @@ def test_asking_who_holds_a_lock_never_makes_a_taker_wait(tmp_path: Path) -> Non
 
     thread = threading.Thread(target=ask)
     thread.start()
-    told: list[Holder | None] = []
+    told: list[str] = []
     try:
         for _ in range(50):
-            with stage_lock(tmp_path, "a", door="x", on_wait=told.append):
+            with stage_lock(tmp_path, "a", door="x", tell=told.append):
                 pass
     finally:
         stop.set()

@@ -11,19 +11,21 @@ from pathlib import Path
 import pytest
 
 from orchestration.bridge import supervise
-from tests.orchestration.bridge.test_process import is_running, wait_until
+from orchestration.bridge.process import BEGIN
+from orchestration.bridge.survivors import is_running
+from tests.orchestration.bridge.test_process import wait_until
 
 # Asks for a command, says the numbers of its processes, and would wait for ever.
 ASKING_PROGRAM = """
 import os, sys
 from pathlib import Path
-from orchestration.bridge.process import run_command
-hold_fds = [os.open(name, os.O_RDWR) for name in sys.argv[2:]]
-for fd in hold_fds:
+from orchestration.bridge.process import Hold, run_command
+locks = tuple(os.open(name, os.O_RDWR) for name in sys.argv[2:])
+for fd in locks:
     import fcntl
     fcntl.flock(fd, fcntl.LOCK_EX)
 run_command(sys.argv[1], cwd=Path.cwd(), env=os.environ, on_output=lambda _, line: print(line, flush=True),
-            cancelled=lambda: False, grace_s=1.0, hold_fds=hold_fds)
+            cancelled=lambda: False, grace_s=1.0, hold=Hold(locks))
 """
 ROOT = Path(__file__).parents[3]
 
@@ -106,6 +108,14 @@ def test_a_supervisor_within_tells_its_own_tree_once(tmp_path):
     assert told.read_text() == "told\n"
 
 
+def test_no_command_starts_before_the_word_nor_when_it_never_comes(tmp_path):
+    with open_supervisor(f"touch {tmp_path}/started", word=b"") as process, pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.3)
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not (tmp_path / "started").exists()
+
+
 def test_the_exit_status_is_passed_through():
     with open_supervisor("exit 41") as process:
         assert process.wait(timeout=5) == 41
@@ -135,12 +145,13 @@ def test_the_processes_that_ps_lists_are_read_with_their_groups():
 
 
 @contextlib.contextmanager
-def open_supervisor(command: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def open_supervisor(command: str, *, word: bytes = BEGIN, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """The supervisor of `command`, whose parent lives until the block ends."""
     read_fd, write_fd = os.pipe()
     arguments = [sys.executable, "-I", "-S", supervise.__file__, str(read_fd), "1.0", command]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, pass_fds=[read_fd], env={**os.environ, **environment}) as process:
         os.close(read_fd)
+        os.write(write_fd, word)
         try:
             yield process
         finally:

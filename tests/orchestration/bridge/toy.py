@@ -1,8 +1,9 @@
-"""Small real DVC projects for tests: five stages whose commands take 20 ms each, built once a session and copied for each test.
+"""Small real DVC projects for tests: five artifacts whose commands take 20 ms each, built once a session and copied for each test.
 
     raw/ ──> rows ──> evens ──> total ──> report        rows also feeds report directly;
     raw/ ──> side                                       side has nothing to do with the others.
 
+A prelude, `versions`, writes what the code of rows, evens and side says into versions.yaml; total and report depend on their files of code.
 Every command notes its runs in `.runs/<stage>`, so that a test can count them.
 """
 
@@ -24,21 +25,29 @@ from orchestration.bridge.definitions import build_definitions
 from orchestration.bridge.graph import Stage
 from orchestration.bridge.materialize import Materialized, Request, Surroundings, materialize
 from orchestration.bridge.mirror import asset_key, stage_name
-from orchestration.bridge.process import Outcome, run_command
-from orchestration.bridge.project import Normalise, Project
+from orchestration.bridge.preludes import prepared
+from orchestration.bridge.process import Hold, Outcome, run_command
+from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
-from orchestration.closure import normalised_source_hash
 
 STAGES = ("rows", "evens", "total", "report", "side")
 
 DVC_YAML = """\
 stages:
+  versions:
+    cmd: python -SB code/versions.py
+    deps: [code]
+    outs:
+      - versions.yaml:
+          cache: false
+          persist: true
   rows:
     desc: The numbers of all raw files.
     cmd: python -SB code/rows.py
-    deps: [code/rows.py, code/settings.py, raw]
+    deps: [raw]
     params:
       - rows
+      - versions.yaml: [rows]
       - libraries.yaml: [pillow]
     outs:
       - data/rows:
@@ -47,8 +56,8 @@ stages:
       dagster: {group: tables, kinds: [text], automation: on_data}
   evens:
     cmd: python -SB code/evens.py
-    deps: [code/evens.py, code/settings.py, data/rows]
-    params: [evens.modulo]
+    deps: [data/rows]
+    params: [evens.modulo, versions.yaml: [evens]]
     outs: [data/evens]
     meta:
       dagster: {group: tables, automation: on_data, pool: few, owners: ["team:numbers"], tags: {tier: gold}}
@@ -67,8 +76,8 @@ stages:
     outs: [data/report.md]
   side:
     cmd: python -SB code/side.py
-    deps: [code/side.py, code/settings.py, raw]
-    params: [side]
+    deps: [raw]
+    params: [side, versions.yaml: [side]]
     outs: [data/side]
 """
 
@@ -148,6 +157,23 @@ write("data/side/side.txt", section("side")["word"] + " " + str(len(list(pathlib
 """,
 }
 
+_VERSIONS = '''\
+"""Make versions.yaml: what the code of some stages says, comments and layout left out."""
+import ast
+import hashlib
+import pathlib
+
+from settings import begin, write
+
+begin("versions")
+shared = ast.dump(ast.parse(pathlib.Path("code/settings.py").read_text()))
+lines = []
+for name in ("rows", "evens", "side"):
+    own = ast.dump(ast.parse(pathlib.Path("code", name + ".py").read_text()))
+    lines.append(name + ": 'v" + hashlib.sha256((shared + own).encode()).hexdigest()[:8] + "'\\n")
+write("versions.yaml", "".join(lines))
+'''
+
 FILES: Mapping[str, str] = {
     "dvc.yaml": DVC_YAML,
     "params.yaml": PARAMS_YAML,
@@ -155,6 +181,7 @@ FILES: Mapping[str, str] = {
     "raw/a.txt": "1\n2\n3\n",
     "raw/b.txt": "4\n5\n",
     "code/settings.py": _SETTINGS,
+    "code/versions.py": _VERSIONS,
     **{f"code/{name}.py": _HEAD.format(name) + body for name, body in _BODIES.items()},
     ".gitignore": "/.figment\n/.runs\n__pycache__\n",
     ".dvcignore": "/.figment\n/.runs\n",
@@ -162,14 +189,13 @@ FILES: Mapping[str, str] = {
 
 
 class Toy:
-    """A project on disk and the questions tests ask of it. `normalise` as in Project: edits of looks are told from edits of meaning."""
+    """A project on disk and the questions tests ask of it."""
 
-    def __init__(self, root: Path, *, normalise: Normalise | None = normalised_source_hash) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.normalise = normalise
 
     def project(self) -> Project:
-        return Project(self.root, normalise=self.normalise)
+        return Project(self.root)
 
     def write(self, path: str, text: str) -> None:
         """A new file renamed into place: outputs may be read-only links into the cache."""
@@ -191,7 +217,7 @@ class Toy:
     # ---- figment ---------------------------------------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, StageStatus]:
-        return project_status(self.project())
+        return project_status(prepared(self.project()))
 
     def stale(self) -> set[str]:
         return {name for name, status in self.status().items() if status.state != "fresh"}
@@ -211,9 +237,15 @@ class Toy:
         is_cancelled: Callable[[], bool] = lambda: False,
         heard: Callable[[str], None] = lambda line: None,
     ) -> Surroundings:
-        def run(stage: Stage, environment: Mapping[str, str]) -> Outcome:
+        def run(stage: Stage, environment: Mapping[str, str], hold: Hold) -> Outcome:
             return run_command(
-                stage.cmd, cwd=self.root / stage.wdir, env=environment, on_output=lambda _, line: heard(line), cancelled=is_cancelled, grace_s=1
+                stage.cmd,
+                cwd=self.root / stage.wdir,
+                env=environment,
+                on_output=lambda _, line: heard(line),
+                cancelled=is_cancelled,
+                grace_s=1,
+                hold=hold,
             )
 
         return Surroundings(run, log=log, is_cancelled=is_cancelled)
@@ -310,12 +342,12 @@ class Background:
         return self._answer
 
 
-def build(root: Path, files: Mapping[str, str] = FILES, **options: Any) -> Toy:
+def build(root: Path, files: Mapping[str, str] = FILES) -> Toy:
     """A git and DVC project of `files`, nothing made yet, with hard links into its cache wherever the tests run."""
     from dvc.repo import Repo
 
     root.mkdir(parents=True, exist_ok=True)
-    toy = Toy(root, **options)
+    toy = Toy(root)
     for path, text in files.items():
         toy.write(path, text)
     subprocess.run(["git", "init", "-q", str(root)], check=True)
@@ -327,7 +359,7 @@ def build(root: Path, files: Mapping[str, str] = FILES, **options: Any) -> Toy:
 def copy_of(template: Toy, root: Path) -> Toy:
     """The same project elsewhere; hard links between its workspace and its cache stay hard links."""
     subprocess.run(["cp", "-a", str(template.root), str(root)], check=True)
-    return Toy(root, normalise=template.normalise)
+    return Toy(root)
 
 
 def python_first() -> None:

@@ -94,17 +94,6 @@ def test_a_preset_changes_its_own_keys_and_keeps_the_comments(known_toy: Toy):
     assert (wrong.code, "did you mean 'triple'?" in wrong.err) == (2, True)
 
 
-def test_deps_check_says_what_is_missing_and_deps_writes_it(tmp_path: Path):
-    (tmp_path / "assets").mkdir()
-    (tmp_path / "assets/__init__.py").write_text("")
-    (tmp_path / "assets/thing.py").write_text("import json\n")
-    (tmp_path / "dvc.yaml").write_text("stages:\n  thing:\n    cmd: python -m assets.thing\n    outs:\n      - data/thing\n")
-    assert figment(tmp_path, "deps", "--check").code == 1
-    assert figment(tmp_path, "deps").code == 0
-    assert "assets/thing.py" in (tmp_path / "dvc.yaml").read_text()
-    assert figment(tmp_path, "deps", "--check").out == "dvc.yaml and libraries.yaml say what the code does\n"
-
-
 def test_the_id_of_a_folder_is_dvcs_and_needs_no_project(known_toy: Toy, tmp_path: Path):
     done = subprocess.run([sys.executable, "-m", "orchestration.cli.main", "id", str(known_toy.root / "data/rows")], capture_output=True, text=True)
     assert done.stdout.strip() == known_toy.project().lock().entries["rows"].outs["data/rows"]

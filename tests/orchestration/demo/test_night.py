@@ -177,7 +177,7 @@ def real_project(origin: Path, root: Path) -> Path:
     for stage in kept.values():
         body = stage.get("do", stage)
         # The code is found on the path; that a change of it makes a stage stale is tested elsewhere.
-        body["deps"] = [dep for dep in body.get("deps", []) if not dep.endswith(".py")]
+        body["params"] = [entry for entry in body["params"] if isinstance(entry, str)]
     kept["gan"] = {
         "cmd": "mkdir -p data/gan && cp data/toc_dataset@128/index.parquet data/gan/weights",
         "deps": ["data/toc_dataset@128"],
@@ -185,8 +185,7 @@ def real_project(origin: Path, root: Path) -> Path:
         "meta": {"dagster": {"automation": "manual"}},
     }
     root.mkdir()
-    for name in ("params.yaml", "libraries.yaml"):
-        shutil.copyfile(origin / name, root / name)
+    shutil.copyfile(origin / "params.yaml", root / "params.yaml")
     (root / "retractions.yaml").write_text("[]\n")
     with open(root / "dvc.yaml", "w") as stream:
         yaml.dump({"stages": kept}, stream)

@@ -5,9 +5,11 @@ Where outputs are hard links into the cache, a byte flipped in place is flipped 
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,7 @@ def test_a_sound_project_has_no_findings_and_every_byte_of_it_was_read(known_toy
     document = doctor(known_toy)
     assert document["agrees"] is True
     assert document["findings"] == []
-    assert document["read"]["outputs"] == 6
+    assert document["read"]["outputs"] == 7
     assert document["read"]["files"] >= 10
     answer = figment(known_toy.root, "doctor")
     assert (answer.code, answer.out.splitlines()[-1].partition(" (")[0]) == (0, "files, DVC, Dagster and MLflow agree")
@@ -140,6 +142,32 @@ def test_an_output_that_git_keeps_is_left_to_git(known_toy: Toy):
 
 
 # ---- the cache -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind"),
+    [
+        (lambda path: path.write_text("rows: 'v0'\n"), "output_edited"),
+        (flip, "output_edited"),
+        (lambda path: path.unlink(), "output_missing"),
+    ],
+)
+def test_what_a_prelude_wrote_is_compared_too_and_written_anew(known_toy: Toy, damage: Callable[[Path], None], kind: str):
+    path = known_toy.root / "versions.yaml"
+    text = path.read_text()
+    damage(path)
+    document = doctor(known_toy, "--repair")
+    assert kinds(document["findings"]) == {(kind, "versions.yaml")}
+    assert [repair["did"] for repair in document["repairs"]] == ["wrote versions.yaml anew"]
+    assert path.read_text() == text
+    assert document["remaining"] == []
+
+
+def test_a_prelude_that_cannot_be_written_anew_says_why(known_toy: Toy):
+    known_toy.replace("code/versions.py", "begin(", 'raise SystemExit("no")\nbegin(')
+    (known_toy.root / "versions.yaml").unlink()
+    (repair,) = doctor(known_toy, "--repair")["repairs"]
+    assert repair["refused"] == "versions: its command ended with status 1: no"
 
 
 def test_a_damaged_cache_object_is_named_with_its_output_and_written_anew(known_toy: Toy):
@@ -397,6 +425,13 @@ def test_a_temporary_file_that_nobody_writes_any_more_is_named_and_removed(known
     assert document["remaining"] == []
 
 
+def test_what_a_killed_prelude_left_is_removed_and_what_else_lies_beside_it_is_not(known_toy: Toy):
+    (known_toy.root / "versions.yaml.123.tmp").write_text("half")
+    (known_toy.root / "notes.tmp").write_text("somebody's own")
+    assert kinds(doctor(known_toy, "--repair")["findings"]) == {("leftover", "versions.yaml.123.tmp")}
+    assert (known_toy.root / "notes.tmp").exists() and not (known_toy.root / "versions.yaml.123.tmp").exists()
+
+
 def test_temporary_files_are_left_alone_while_a_stage_runs(known_toy: Toy):
     known_toy.write("data/.tmp-rows/half", "half")
     with stage_lock(known_toy.project().paths.locks, "rows", door="dagster"):
@@ -424,6 +459,15 @@ def test_locks_of_ended_processes_are_named_and_removed_and_those_of_living_ones
     assert kinds(document["findings"]) == {("stale_lock", ".dvc/tmp/rwlock")}
     assert json.loads(path.read_text()) == {"write": {}, "read": {"raw": [living]}}
     assert document["remaining"] == []
+
+
+def test_an_output_that_a_dvc_command_is_writing_is_not_restored_under_it(known_toy: Toy):
+    shutil.rmtree(known_toy.root / "data/side")
+    written = {str(known_toy.root / "data/side"): {"pid": os.getpid(), "cmd": "dvc repro side"}}
+    (known_toy.root / ".dvc/tmp/rwlock").write_text(json.dumps({"write": written, "read": {}}))
+    repairs = doctor(known_toy, "--repair")["repairs"]
+    assert [repair["did"] for repair in repairs] == [None] and "dvc repro side" in repairs[0]["refused"]
+    assert not (known_toy.root / "data/side").exists()
 
 
 def test_a_lock_file_that_is_garbage_is_removed_and_dvc_works_again(known_toy: Toy):

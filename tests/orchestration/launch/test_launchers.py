@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.bridge.process import Outcome
+from orchestration.bridge.process import Hold, Outcome
 from orchestration.launch import launchers
 from orchestration.launch.launchers import (
     Compute,
@@ -143,6 +143,21 @@ def test_stages_of_the_gpu_pool_get_one_each_and_wait_for_it(tmp_path):
         busy ^= {device}
     assert {device for _, _, device in seen} == {"0", "1"}
     assert waited == ["waiting for 1 of 2 GPUs to be free"]
+
+
+def test_the_supervisor_holds_the_locks_of_the_stage_and_of_its_gpus(tmp_path):
+    stage = os.open(tmp_path / "stage.lock", os.O_RDWR | os.O_CREAT)
+    begun: list[int] = []
+    held: set[Path] = set()
+
+    def hear(_: str, line: str) -> None:
+        held.update(link.readlink() for link in Path(f"/proc/{begun[0]}/fd").iterdir())
+
+    job = Job("polygpt", ["echo begun"], tmp_path, dict(os.environ), "gpu", Hold((stage,), begun.append))
+    assert LocalLauncher(Compute(gpu=GpuPool(devices=["0"])), tmp_path / "locks")(job, on_output=hear, is_cancelled=lambda: False).succeeded
+
+    os.close(stage)
+    assert held >= {tmp_path / "stage.lock", tmp_path / "locks/0.lock"}
 
 
 def test_waiting_for_a_gpu_ends_when_the_run_is_cancelled(tmp_path):

@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestration.bridge.survivors import is_running
 from orchestration.runs import up
 from orchestration.runs.up import prepare_dagster_home, serve
-from tests.orchestration.bridge.test_process import is_running, wait_until
+from tests.orchestration.bridge.test_process import wait_until
 
 ROOT = Path(__file__).parents[3]
 DEFINITIONS = "import dagster as dg\n\n@dg.asset\ndef thing():\n    pass\n\ndefs = dg.Definitions([thing])\n"

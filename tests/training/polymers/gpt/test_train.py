@@ -18,6 +18,7 @@ from training.polymers import smiles_tokenizer
 from training.polymers.gpt import PolyGPT
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import read_data
+from training.polymers.gpt.sample import sample
 from training.polymers.gpt.train import main
 from training.polymers.gpt.trainer import PolyGPTTrainer
 from training.polymers.smiles_tokenizer import PAD
@@ -112,7 +113,7 @@ def test_the_output_has_what_the_stage_promises(uninterrupted):
     train = [len(smiles) for row, smiles in enumerate(enumerated_molecules(180)) if row % 5 < 3]
     assert config["property_mean"][0] == pytest.approx(sum(train) / len(train))
     model, tokenizer = PolyGPT.load(uninterrupted / "data/polygpt")
-    assert len(model.sample(tokenizer, number=2, properties={"rings": 1.0})) == 2
+    assert len(sample(model, tokenizer, number=2, properties={"rings": 1.0})) == 2
 
 
 def test_metrics_have_no_gap_and_no_repetition(uninterrupted):
