@@ -61,8 +61,8 @@ class Phase:
 class AdversarialTrainer:
     """Phases in turn, then the averages, then `after_step`.
 
-    players: by name. averages: by the player they follow. others: whatever else changes and has
-    `state_dict` and `load_state_dict`, such as the strength of an augmentation or a pool of earlier fakes.
+    players: by name. averages: by the player they follow. others: whatever else changes and has `state_dict` and `load_state_dict`, such as the
+    strength of an augmentation or a pool of earlier fakes. schedule: factor of all learning rates after so many samples.
     after_step: told the reported values and the number of samples of each step; what it returns is reported too.
     """
 
@@ -75,16 +75,18 @@ class AdversarialTrainer:
         devices: Devices,
         averages: Mapping[str, Ema],
         others: Mapping[str, Any],
+        schedule: Callable[[int], float] = lambda samples: 1.0,
         after_step: Callable[[Mapping[str, float], int], Mapping[str, float]] = lambda values, samples: {},
     ) -> None:
         self.players, self.phases, self.averages, self.others = players, phases, averages, others
-        self.batch_size, self.devices, self.after_step = batch_size, devices, after_step
+        self.batch_size, self.devices, self.schedule, self.after_step = batch_size, devices, schedule, after_step
         self.watches = {phase.name: GradientWatch() for phase in phases}
         self.samples_seen = self.iteration = self.rollback = 0
 
     def step(self) -> StepOutcome:
         """One iteration: every phase whose turn it is, then the averages."""
         now = Moment(self.samples_seen, self.iteration, self.rollback)
+        self._set_learning_rates()
         values: dict[str, Tensor] = {}
         skipped = False
         for phase in self.phases:
@@ -114,9 +116,12 @@ class AdversarialTrainer:
     def reseed(self, rollback: int) -> None:
         """Other samples (see `Moment`) and half the learning rate, for each roll-back so far."""
         self.rollback = rollback
+
+    def _set_learning_rates(self) -> None:
+        factor = self.schedule(self.samples_seen) * 0.5**self.rollback
         for player in self.players.values():
             for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
-                group["lr"] = rate * 0.5**rollback
+                group["lr"] = rate * factor
 
     def _parts(self) -> dict[str, Any]:
         """Everything that has a state of its own."""
