@@ -142,7 +142,8 @@ def test_papers_and_shards_are_counted_by_what_they_hold() -> None:
     after = Papers({"a": {"id": "a", "title": "z"}, "c": {"id": "c", "title": "y"}}, {"w": "gone", "b": "retracted"})
     counts = paper_counts(before, after)
     assert (counts.changed, counts.new, dict(counts.withdrawn)) == (("a",), ("c",), {"b": "retracted"})
-    shards = shard_counts({"s-0": "1", "s-1": "1", "s-2": "1"}, {"s-0": "1", "s-1": "2", "s-3": "1"})
+    one, other = Path("1"), Path("2")
+    shards = shard_counts({"s-0": one, "s-1": one, "s-2": one}, {"s-0": one, "s-1": other, "s-3": one})
     assert (shards.kept, shards.rewritten, shards.added, shards.gone) == (1, 1, 1, 1)
 
 
