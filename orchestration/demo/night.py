@@ -120,6 +120,7 @@ def _night(root: Path) -> bool:
 
 def _require_made(project: Project) -> None:
     """Raises CommandError where there is nothing to compare with, or no journal that has editions."""
+    # Everything is looked at before the night begins, for a night cannot be taken back: the journal has published.
     missing = [name for name in (SOURCE, PAPERS) if name not in project.graph.stages]
     if missing:
         raise CommandError(f"demo --nightly: dvc.yaml has no stage {missing[0]}")
