@@ -1,6 +1,7 @@
 """Who may import whom (docs/contributing.md), where the packages lie, and what every package says of itself. Code is read, not imported."""
 
 import ast
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -51,11 +52,16 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path, *, lazy: bool = True, for_types: bool = False) -> Iterator[tuple[int, str]]:
+@functools.cache  # every rule asks for every file's
+def imports(path: Path, *, lazy: bool = True, for_types: bool = False) -> tuple[tuple[int, str], ...]:
     """(line, dotted name) of every import of the file; with lazy=False only those that run when the file is loaded.
 
     for_types: also those under `if TYPE_CHECKING:`.
     """
+    return tuple(_imports(path, lazy=lazy, for_types=for_types))
+
+
+def _imports(path: Path, *, lazy: bool, for_types: bool) -> Iterator[tuple[int, str]]:
     pending: list[ast.AST] = [ast.parse(path.read_bytes())]
     package = relative(path).split("/")[:-1]
     while pending:

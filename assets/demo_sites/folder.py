@@ -54,7 +54,7 @@ class FolderSite:
             return error_page(404, "There is nothing here by that name.")
         if path.is_dir():
             if not request.path.endswith("/"):
-                return error_page(301, "It is a folder.", headers=(("Location", f"http://{request.host}{_quoted(request.path)}/"),))
+                return error_page(301, "It is a folder.", headers=(("Location", f"http://{request.host}{urllib.parse.quote(request.path)}/"),))
             return self._listing(path, request.path)
         return self._file(path)
 
@@ -100,7 +100,3 @@ class FolderSite:
         if key not in self._hashes:
             self._hashes[key] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         return self._hashes[key]
-
-
-def _quoted(path: str) -> str:
-    return urllib.parse.quote(path)

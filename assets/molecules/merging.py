@@ -116,6 +116,7 @@ class Merger:
         source, name, digest, smiles, scaffold = columns[:5]
         names, values = self._merge(ordinal, name, columns[5 + self._descriptor_count :])
         ids = [one[:16] for one in digest]
+        # In the order of the dataset's schema: what is known of every molecule, then the descriptors, then the properties of its sources.
         complete = [
             ids,
             smiles,

@@ -75,7 +75,7 @@ def decode(body: bytes, content_type: str = "") -> str:
         except UnicodeDecodeError:
             if declared == "utf-8" and re.search(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}", body):
                 return body.decode("utf-8", "replace")  # UTF-8 with a few damaged bytes
-            return _decode_western(body)
+            return body.decode("cp1252", "cp1252_holes")
     return body.decode(declared, "replace")
 
 
@@ -151,10 +151,6 @@ def _text_encoding(label: str) -> str | None:
     except (LookupError, ValueError):
         return None  # a codec such as `hex`, which makes no text
     return name
-
-
-def _decode_western(body: bytes) -> str:
-    return body.decode("cp1252", "cp1252_holes")
 
 
 def _fill_hole(error: UnicodeError) -> tuple[str, int]:

@@ -113,6 +113,7 @@ def version() -> str:
 
 
 def _top_parser() -> argparse.ArgumentParser:
+    # What follows the verb is left to the verb's own parser, so that this one needs none of their modules.
     width = max(map(len, VERBS))
     listing = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in VERBS.items())
     parser = argparse.ArgumentParser(

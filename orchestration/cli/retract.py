@@ -42,6 +42,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
         status = _flag(project, items)
     except RetractionError as error:
         raise CommandError(str(error)) from error
+    # The models are tagged before the data is made again: should that fail, none of them keeps its title meanwhile.
     if arguments.materialize:
         from orchestration.nights.nightly import follow_papers
 

@@ -117,6 +117,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _stale_locks(project: Project) -> Iterator[Finding]:
+    # A killed DVC command leaves its claims behind; DVC drops them only when they are in its way, and only while the process number is free.
     path = project.root / ".dvc/tmp/rwlock"
     content = _read_rwlock(project)
     if content is None:

@@ -44,6 +44,7 @@ def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: lis
             mend = _mend(project, one, remembered) if one.present_id else None
             repairs = "`figment doctor --repair` records what is there, which was made by a known run; or " if mend else ""
             yield Finding("lock_unknown_id", one.stage, detail, f"{repairs}`git checkout dvc.lock`", mend)
+    # The same for what a stage says it read: its writer may have moved on since, but the id it read must have been somebody's.
     for name, entry in lock.entries.items():
         for path, writer in project.graph.artifact_deps(name).items():
             recorded = entry.deps.get(path)

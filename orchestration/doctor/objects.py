@@ -18,6 +18,7 @@ def examine_objects(project: Project, cache: CacheReader, evidence: list[OutputE
         state = cache.state(id)
         if state == "good":
             continue
+        # One finding an object, however many outputs share it; the first few are named.
         path = cache.path(id)
         where = path.relative_to(project.root) if path.is_relative_to(project.root) else path
         source = _good_copy(project, evidence, id)

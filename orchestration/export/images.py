@@ -157,6 +157,7 @@ def _write_png(images: _ImageSet, target: Path) -> None:
     labels = []
     for shard in images.shards:
         for picture in images.pictures(shard):
+            # Names of members are data: one from elsewhere could lead out of the folder.
             place = target / picture.name
             if not place.resolve().is_relative_to(target.resolve()):
                 raise ImageExportError(f"{shard}: the member {picture.name!r} would lie outside the folder")
@@ -201,6 +202,7 @@ def _write_hdf5(images: _ImageSet, target: Path) -> None:
 
     from formats.png import decode_png
 
+    # Written block by block: a set of a hundred thousand pictures is never in memory as a whole.
     count, side, channels = 0, 0, 0
     labels: list[Any] = []
     with h5py.File(target, "w", libver=("earliest", "v110")) as file:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.cache import object_path
+from orchestration.bridge.cache import cached_members
 from orchestration.bridge.project import Project
 from orchestration.records.mlflow_runs import MlflowUnreachableError, ModelVersion, flag_models_trained_on, model_versions, models_made_from
 from stages.files import write_file_atomically
@@ -163,22 +163,10 @@ def _only_theirs(root: Path, wanted: Mapping[str, str]) -> set[str]:
 
 def _tables(project: Project, id: str) -> list[Path] | None:
     """The Parquet files of the version `id` of an artifact; None when its bytes are nowhere."""
-    if not id.endswith(".dir"):
-        return []
     # The very version that the model read, from DVC's cache: today's table no longer holds what was withdrawn.
-    listing = object_path(project.cache_dir, id)
-    try:
-        members = json.loads(listing.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    found = []
-    for member in members:
-        if member["relpath"].endswith(".parquet"):
-            path = object_path(project.cache_dir, member["md5"])
-            if not path.is_file():
-                return None
-            found.append(path)
-    return found
+    members = cached_members(project.cache_dir, id)
+    tables = None if members is None else [path for relative, path in members.items() if relative.endswith(".parquet")]
+    return tables if tables is not None and all(path.is_file() for path in tables) else None
 
 
 def _holds(table: Path, papers: Collection[str], pictures: Collection[str]) -> bool:

@@ -41,17 +41,6 @@ def reporter() -> RecordingReporter:
     return RecordingReporter()
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite store without runs; making one takes seconds, copying it none."""
-    pytest.importorskip("mlflow", reason="mlflow is not installed (the `track` extra)")
-    from training.tracking.store import open_client
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
 def state_dir(tmp_path: Path, empty_store: Path) -> Path:
     """The `.figment` folder of a project whose MLflow store exists and is empty."""

@@ -31,6 +31,7 @@ class Discriminator(nn.Module):
         channels = discriminator_channels(config)
         self.sides = [side for side in channels if side > 4]
         low_precision_from = lowest_low_precision_side(config)
+        # From the picture inwards, each block halves the side; only the first takes the picture itself (StyleGAN2, figure 7, "residual").
         for side in self.sides:
             block = Block(
                 in_channels=config.channels if side == config.resolution else 0,
@@ -41,6 +42,7 @@ class Discriminator(nn.Module):
                 is_low_precision=side >= low_precision_from,
             )
             self.add_module(f"b{side}", block)
+        # Labels are projected onto the last features (Miyato and Koyama 2018, arXiv 1802.05637); without labels there is no mapping network.
         label_width = channels[4] if config.label_dim else 0
         if label_width:
             self.mapping = Mapping(z_dim=0, label_dim=config.label_dim, w_dim=label_width, depth=config.discriminator_map_depth)

@@ -55,6 +55,7 @@ class Mapping(nn.Module):
         self._dense = tuple(f"fc{index}" for index in range(depth))
 
     def forward(self, z: Tensor | None, c: Tensor | None) -> Tensor:
+        # Latent and embedded label each of unit mean square, then side by side: neither may drown the other.
         parts = []
         layers = [cast("Dense", self.get_submodule(name)) for name in self._dense]
         dtype = layers[0].weight.dtype

@@ -305,6 +305,7 @@ def _load(stream: io.BufferedIOBase | io.BufferedReader, path: Path) -> Any:
         raise SnapshotError(f"{path}: {error}") from None
     except MemoryError:
         raise SnapshotError(f"{path}: claims more than fits into memory") from None
+    # A damaged or hostile pickle can end in any of these; the reader builds nothing but names that are on its list, so there is nothing to undo.
     except (
         pickle.UnpicklingError,
         ArithmeticError,

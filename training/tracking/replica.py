@@ -260,6 +260,7 @@ def artifact_source(folder: Path, event: Mapping[str, Any]) -> Path | str:
 
 def _grouped(events: Iterator[tuple[Event, int]]) -> Iterator[tuple[list[tuple[Event, int]], int]]:
     """Metric lines in groups of up to a batch of values, every other event alone; each group with the offset behind it."""
+    # MLflow refuses more than so many values in one call; all other events are calls of their own, and order must be kept.
     group: list[tuple[Event, int]] = []
     count = 0
     for event, offset in events:

@@ -282,6 +282,7 @@ def _send_report(folder: Path, state_dir: Path, subject: str, reporter: Reporter
     thread = threading.Thread(target=_send_report_now, args=(folder, state_dir, outcome), name="figment-mlflow-report", daemon=True)
     thread.start()
     thread.join(timeout=_CLOSE_TIMEOUT_S)
+    # Nothing is lost by giving up: the journal has the report, and whoever tracks next sends it.
     if "trouble" in outcome or thread.is_alive():
         why = outcome.get("trouble", f"no answer in {_CLOSE_TIMEOUT_S:.0f} s")
         reporter.log(f"MLflow has not taken the report on {subject} ({why}); the journal {folder} keeps it and the next run sends it")
@@ -327,6 +328,7 @@ def _attempt(folder: Path, resume_step: int | None) -> int:
 
 
 def _tags_of(opening: Mapping[str, Any], state_dir: Path) -> dict[str, str]:
+    # Enough to find the process again and see whether it lives: `reap` asks by host, number and start.
     process = opening["process"]
     commit = os.environ.get("FIGMENT_GIT_COMMIT") or _git_commit(state_dir)
     dagster_url, dagster_id = os.environ.get("FIGMENT_RUN_URL"), os.environ.get("FIGMENT_DAGSTER_RUN_ID")

@@ -73,9 +73,11 @@ class JournalSpider(Spider):
         self.proxies = proxies
         self.reporter = reporter
         self.sources = {source.name: source for source in config.sources}
+        # What the hosts told us tonight: pauses, who wants to be left alone, and what is reserved.
         self.crawl_delays_s: dict[str, float] = {}
         self.closed_hosts: dict[str, float] = {}
         self.reservations: dict[str, tuple[Reservation, ...]] = {}
+        # What was met and asked for tonight; sources that were not seen whole say nothing about what is gone.
         self.seen: dict[str, set[str]] = defaultdict(set)
         self.asked: set[str] = set()
         self.sent: Counter[str] = Counter()

@@ -244,6 +244,7 @@ def _issue_links(root: etree._Element, page: Page) -> Iterator[Link]:
             continue
         url = join(page.url, href)
         target = urlsplit(url)
+        # Shelves link to all journals of a publisher; only this one's issues were asked for.
         issue = _ISSUE_PATH.match(unquote(target.path))
         is_step = anchor.get("rel") in ("next", "prev")
         if url in seen or target.netloc != here.netloc or not (is_step or (issue and (own is None or issue[1] == own[1]))):

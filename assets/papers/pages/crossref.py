@@ -80,6 +80,7 @@ def _paper(item: dict[str, Any], doi: str) -> Paper | None:
     title = plain_text(_first(item.get("title")) or _first(item.get("original-title")))
     if not doi or not title:
         return None
+    # Either side may say it: the title of old records, and `updated-by` of those that know their notice.
     is_withdrawn = is_withdrawn_title(title) or any(update.get("type") in _WITHDRAWING for update in _updates(item, "updated-by"))
     resource = item.get("resource")
     primary = resource.get("primary") if isinstance(resource, dict) else None

@@ -81,6 +81,7 @@ def _read(page: Page, *, suffix: str) -> Parsed:
 
 def _rows(page: Page) -> Iterator[tuple[int, list[str] | str]]:
     """(number, cells) of each row that is not blank; a row that cannot be used comes as words about it."""
+    # Row by row, so that one that is no CSV costs itself and not the file.
     reader = csv.reader(io.StringIO(decode(page.body, page.content_type), newline=""))
     while True:
         try:
