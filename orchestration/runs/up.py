@@ -25,6 +25,7 @@ from typing import Any
 
 from orchestration.bridge.process import supervised
 from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
+from training.tracking import moved_store
 
 HOST = "127.0.0.1"
 DAGSTER_PORT = 3000
@@ -187,6 +188,7 @@ def _mlflow_command(root: Path, port: int) -> list[str]:
     folder = root / ".figment" / "mlflow"
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
+    moved_store.settle(folder / "mlflow.db")
     storage = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", artifacts.as_uri()]
     return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *storage]
 
