@@ -41,7 +41,7 @@ def train(reporter: Any, tmp_path: Path) -> Callable[..., Any]:
     def train(root: Path, run_key: str, *, resume_step: int | None = None) -> Any:
         state_dir = root / ".figment"
         grid = tmp_path / "grid.png"
-        grid.write_bytes(run_key.encode())
+        grid.write_text(run_key if resume_step is None else f"{run_key} resumed")
         with open_tracker(
             "polygpt", run_key=run_key, config={"width": 8}, inputs=[], state_dir=state_dir, resume_step=resume_step, reporter=reporter
         ) as tracker:
@@ -73,11 +73,11 @@ def test_a_moved_project_reads_its_artifacts_and_records_further_ones(project: P
     second = train(moved, "two")
     resumed = train(moved, "one", resume_step=1)
 
-    assert resumed.info.run_id == run_id and _read(moved, run_id, "more/grid.png") == b"one"
+    assert resumed.info.run_id == run_id and _read(moved, run_id, "more/grid.png") == b"one resumed"
     assert _read(moved, second.info.run_id, "samples/grid.png") == b"two"
     assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [1, 2]
     # Nothing was sent twice, and nothing lies or is looked for in the old place.
-    assert list(moved.rglob(REFUSED_NAME)) == []
+    assert _read(moved, run_id, "samples/grid.png") == b"one" and list(moved.rglob(REFUSED_NAME)) == []
     assert not project.exists()
     assert [row for row in _dump(moved) if "first" in row] == []
 
