@@ -221,8 +221,8 @@ def test_uv_takes_packages_from_all_places_that_pips_file_names(place_with, inde
     links = tmp_path / "links"
     links.mkdir()
     make_wheel(links, "torch", "2.13.0+cpu")
-    everywhere = f"[global]\nindex-url = {second.address}/simple/\nfind-links =\n  {links}\n  {tmp_path}\n"
-    (tmp_path / "pip.conf").write_text(f"{everywhere}[install]\nextra-index-url = {place.index.address}/simple/\n")
+    everywhere = f"[global]\nindex-url = {place.index.address}/simple/\nfind-links =\n  {links}\n  {tmp_path}\n"
+    (tmp_path / "pip.conf").write_text(f"{everywhere}[install]\nextra-index-url = {second.address}/simple/\n")
     place.set_up(PIP_INDEX_URL="", PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
     assert place.installed() == by("uv", "2.13.0+cpu")
 
