@@ -230,9 +230,9 @@ def test_uv_takes_packages_from_all_places_that_pips_file_names(place_with, inde
 def test_what_uv_is_told_itself_is_not_overridden(place_with):
     place = place_with("2.13.0+cpu")
     place.program("uv", NOTES_WHAT_IT_IS_TOLD)
-    place.set_up(UV_DEFAULT_INDEX="http://127.0.0.1:9/mine", PIP_TRUSTED_HOST="a.invalid b.invalid", PIP_FIND_LINKS="/one /two")
+    place.set_up(UV_DEFAULT_INDEX="http://127.0.0.1:9/mine", PIP_EXTRA_INDEX_URL="http://127.0.0.1:9/more", PIP_FIND_LINKS="/one /two")
     told = place.told_uv()["environment"]
-    assert (told["UV_DEFAULT_INDEX"], told["UV_INSECURE_HOST"]) == ("http://127.0.0.1:9/mine", "a.invalid b.invalid")
+    assert (told["UV_DEFAULT_INDEX"], told["UV_INDEX"]) == ("http://127.0.0.1:9/mine", "http://127.0.0.1:9/more")
     assert told["UV_FIND_LINKS"] == "/one,/two"
 
 
