@@ -95,11 +95,19 @@ def find_root(given: Path | None) -> Path:
     """The project folder: the one given, or the nearest above that has a dvc.yaml."""
     from orchestration.checkout import find_root as nearest
 
-    if given is None:
-        return nearest()
-    if not (given / "dvc.yaml").is_file():
+    if given is not None and not (given / "dvc.yaml").is_file():
         raise CommandError(f"--root {given}: no dvc.yaml there; give the folder of a project")
-    return given.resolve()
+    root = nearest(given)
+    _refuse_other_checkout(root)
+    return root
+
+
+def _refuse_other_checkout(root: Path) -> None:
+    """Each checkout is served by its own code. The programs of a copied .venv start that of the place it was made in."""
+    code = Path("orchestration/cli/main.py")
+    here = Path(__file__).resolve().parents[2]
+    if (root / code).is_file() and not (root / code).samefile(here / code):
+        raise CommandError(f"this program runs the code of {here}, and {root} has its own; there: `make setup`, then `.venv/bin/figment`")
 
 
 def version() -> str:

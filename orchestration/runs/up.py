@@ -26,6 +26,7 @@ from orchestration.bridge.process import BEGIN, supervised
 from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
 from stages.files import replacing
 from stages.locks import leave_note, read_note, take_lock
+from training.tracking import moved_store
 
 HOST = "127.0.0.1"
 DAGSTER_PORT = 3000
@@ -188,6 +189,7 @@ def _mlflow_command(root: Path, port: int) -> list[str]:
     folder = root / ".figment" / "mlflow"
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
+    moved_store.settle(folder / "mlflow.db")
     storage = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", artifacts.as_uri()]
     return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *storage]
 

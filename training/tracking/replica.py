@@ -10,7 +10,7 @@ from typing import Any
 
 from training.tracking import registry
 from training.tracking.journal import REFUSED_NAME, Event, has_unsent, openings, read_events, read_sent, write_sent
-from training.tracking.store import MAX_DIGEST_CHARACTERS, ensure_experiment, flat_params, run_link, safe_key, safe_tags
+from training.tracking.store import MAX_DIGEST_CHARACTERS, ensure_experiment, flat_params, run_link, safe_key, safe_tags, store_name
 
 _BATCH_METRICS = 1000
 _BATCH_PARAMS = 100
@@ -38,7 +38,8 @@ class Replica:
         self._uri = uri
         sent = read_sent(folder)
         # A store other than last time has seen nothing of this journal.
-        self._sent: dict[str, Any] = sent if sent.get("store") == uri else {"store": uri, "offset": 0}
+        self._store = store_name(uri, folder)
+        self._sent: dict[str, Any] = sent if sent.get("store") == self._store else {"store": self._store, "offset": 0}
         self._openings = openings(folder)
         self._newest_step: dict[str, int] = {}
         self._history: dict[str, set[int]] = {}
@@ -142,7 +143,7 @@ class Replica:
                 raise
             run = None
         if run is None or run.info.lifecycle_stage != "active":
-            self._sent = {"store": self._uri, "offset": 0}
+            self._sent = {"store": self._store, "offset": 0}
         else:
             self._remember(run)
 
