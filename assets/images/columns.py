@@ -2,6 +2,9 @@
 
 from formats.tables import columns
 
+# The licence of what says none; it enters no training set unless a parameter lets it.
+UNKNOWN_LICENCE = "unknown"
+
 # Of an index of gathered originals: what gathering finds out.
 FOUND = columns(sha256=str, serial=int, shard=str, member=str, format=str, mode=str, width=int, height=int, decoded_as=str)
 # Of a dataset of one size: its pictures, and those that were left out.

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.images.columns import EXCLUDED, INDEXED
+from assets.images.columns import EXCLUDED, INDEXED, UNKNOWN_LICENCE
 from assets.images.contact_sheet import write_contact_sheet
 from assets.images.dataset_card import CardFacts, card
 from assets.images.dataset_config import DatasetConfig, Subject
@@ -28,7 +28,6 @@ from formats.tables import table_from_rows, write_table
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 
-UNKNOWN = "unknown"
 CONTACT_SHEET = "contact_sheet.png"
 _PICTURES_SHOWN = 24
 
@@ -108,9 +107,9 @@ def _select(rows: Sequence[dict[str, Any]], config: DatasetConfig, subject: Subj
     """(those that may be used, those left out with `reason` and `words`)."""
     kept, excluded = [], []
     for row in rows:
-        known = {**row, "licence": row.get("licence") or UNKNOWN, "source": row.get("source") or UNKNOWN}
+        known = {**row, "licence": row.get("licence") or UNKNOWN_LICENCE, "source": row.get("source") or UNKNOWN_LICENCE}
         refusal = subject.refusal(row)
-        if refusal is None and known["licence"] == UNKNOWN and not config.allow_unknown_licence:
+        if refusal is None and known["licence"] == UNKNOWN_LICENCE and not config.allow_unknown_licence:
             refusal = ("licence_unknown", "name the licence of its source, or set allow_unknown_licence")
         if refusal is None:
             kept.append(known)
@@ -127,7 +126,7 @@ def _classes(rows: Sequence[Mapping[str, Any]], labels: str | None) -> dict[str,
 
 def _label(row: Mapping[str, Any], labels: str) -> str:
     value = row.get(labels)
-    return UNKNOWN if value is None or value == "" else str(value)
+    return UNKNOWN_LICENCE if value is None or value == "" else str(value)
 
 
 def _write_shard(

@@ -6,7 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
-from assets.images.dataset import CONTACT_SHEET, UNKNOWN, BuildFacts, DatasetError, build_dataset
+from assets.images.columns import UNKNOWN_LICENCE
+from assets.images.dataset import CONTACT_SHEET, BuildFacts, DatasetError, build_dataset
 from assets.images.dataset_config import DatasetConfig, Subject
 from stages.markdown import counted, png_data_uri
 from stages.params import ParamsError, load_params
@@ -68,7 +69,7 @@ def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:
     )
     reporter.markdown("licence_counts", counted("licence", "pictures", facts.licences))
     reporter.markdown("contact_sheet", f"![the first pictures]({png_data_uri(target / CONTACT_SHEET)})")
-    unknown = facts.licences[UNKNOWN]
+    unknown = facts.licences[UNKNOWN_LICENCE]
     reporter.check("licences_known", unknown == 0, severity="WARN", pictures_of_unknown_licence=unknown)
     reporter.log(
         f"{target.name}: {facts.pictures:,} pictures in {facts.shards:,} shards ({facts.shards_kept:,} kept as they were), "

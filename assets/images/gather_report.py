@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from assets.images.columns import UNKNOWN_LICENCE
 from assets.images.contact_sheet import sheet_of_originals
 from assets.images.gather import GatherFacts
 from stages.markdown import counted, png_data_uri
 from stages.reporting import Reporter
 
-UNKNOWN_LICENCE = "unknown"
 _SAMPLED_PER_SHARD = 16
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.checks import report_checks
 from assets.papers.identities import plain_doi
 from assets.papers.items import PageObject
@@ -27,7 +28,7 @@ from assets.papers.page_objects import find_page_object
 from assets.papers.parsed_memo import ParsedMemo
 from assets.papers.pictures import StoredPictures, is_reserved
 from assets.papers.raw_pages import RawPages, RawPagesError
-from assets.papers.reading import UNKNOWN_LICENCE, UnknownPage, bounded, read_pages, rejected_row
+from assets.papers.reading import UnknownPage, bounded, read_pages, rejected_row
 from assets.papers.tables import IMAGES, PAPERS, REJECTED_PAPERS, WITHDRAWN
 from assets.papers.text import clean
 from assets.papers.withdrawals import REASONS, Request, Requests, RetractionsError, Withdrawn, read_requests

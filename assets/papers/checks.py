@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.raw_pages import RawPages
-from assets.papers.reading import UNKNOWN_LICENCE
 from assets.papers.tables import PAPERS
 from stages.reporting import Reporter
 

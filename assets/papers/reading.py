@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.items import PageObject, Parsed, Problem
 from assets.papers.merging import PageHistory, Version
 from assets.papers.page_objects import read_page
@@ -12,7 +13,6 @@ from assets.papers.pictures import is_reserved
 from assets.papers.raw_pages import RawPages, StoredPage
 from assets.papers.text import clean
 
-UNKNOWN_LICENCE = "unknown"
 _WORDS_KEPT = 500
 
 
