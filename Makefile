@@ -1,7 +1,7 @@
 # The project's verbs. `make help` lists them; each works in a fresh clone and sets up what it needs.
 #
 #   PYTHON=python3.12 make setup     another interpreter (3.11, 3.12 or 3.13)
-#   PIP_FIND_LINKS=DIR make setup    a folder or page with wheels to prefer, e.g. a CPU build of torch
+#   TORCH=cuda make setup            another build of torch (cpu, cuda or auto: CUDA where an NVIDIA driver answers)
 
 PYTHON ?= python3
 VENV   := .venv
@@ -9,8 +9,6 @@ BIN    := $(VENV)/bin
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 
-# uv ignores pip's settings; find-links is the one that decides which build of torch is taken.
-export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export DVC_NO_ANALYTICS = 1
 export DAGSTER_DISABLE_TELEMETRY = 1
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -25,8 +23,14 @@ setup: $(VENV)/.ready-all ## Make .venv with everything the demo uses
 setup-test: $(VENV)/.ready-all-fcd-test
 setup-lint: $(VENV)/.ready-all-lint
 
-# One stamp per set of extras: nothing happens until pyproject.toml or constraints.txt change. At its end code.yaml gets what is installed.
-$(VENV)/.ready-%: pyproject.toml constraints.txt scripts/make_venv.sh
+# One stamp per set of extras: nothing happens until pyproject.toml or constraints.txt change, the checkout was moved or copied, or TORCH is given. At its end
+# code.yaml gets what is installed.
+MADE_IN := $(shell cat $(VENV)/.made_in 2>/dev/null)
+ifneq ($(TORCH)$(MADE_IN),$(CURDIR))
+.PHONY: again
+AGAIN := again
+endif
+$(VENV)/.ready-%: pyproject.toml constraints.txt scripts/make_venv.sh $(AGAIN)
 	@PYTHON="$(PYTHON)" bash scripts/make_venv.sh "$(VENV)" "$(subst -,$(comma),$*)"
 	@touch "$@"
 comma := ,

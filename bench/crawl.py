@@ -11,7 +11,6 @@ Counted besides: requests of our second night (unchanged: no image), of a third 
 Exits 1 when contents or counts are not as they should be.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -27,12 +26,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench.measuring import ROOT, cpu_and_wall_s, parser, spread, write_report
+
 SCALES = {"smoke": (20, 2), "std": (200, 5)}
 PER_ISSUE = 10
 IMAGE_BYTES = 15_000
 AIM = 1.2
 HOST = "letters.example"
+OURS = [sys.executable, "-m", "assets.papers.crawl"]
 
 PEER = """
 import sys
@@ -122,6 +123,7 @@ class Site:
         return "text/plain", b""
 
     def _issue(self, number: int) -> bytes:
+        # The first issue links to all the others, so that both sides find them by crawling.
         links = (
             "".join(f'<a class="issue" href="/toc/letters/1/{other}">Issue {other}</a>' for other in range(1, self.issues + 1)) if number == 1 else ""
         )
@@ -142,7 +144,7 @@ class Site:
 
 def run_peer(site: Site, folder: Path) -> float:
     (folder / "spider.py").write_text(PEER)
-    return cpu_s([sys.executable, "spider.py", f"{site.address}/toc/letters/1/1"], folder)
+    return cpu_and_wall_s([sys.executable, "spider.py", f"{site.address}/toc/letters/1/1"], cwd=folder, variables={})[0]
 
 
 def run_ours(site: Site, folder: Path) -> float:
@@ -156,23 +158,7 @@ def run_ours(site: Site, folder: Path) -> float:
     }
     pace = {"delay_s": 0, "concurrency_per_host": 8, "target_concurrency": 8.0}
     (folder / "params.yaml").write_text(json.dumps({"journal_pages": {"contact": "bench@figment-crawl.net", "sources": [source], **pace}}))
-    return cpu_s([sys.executable, "-m", "assets.papers.crawl"], folder)
-
-
-def cpu_s(words: list[str], folder: Path) -> float:
-    process = subprocess.Popen(words, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    with process.stderr as stream:
-        said = stream.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(words)}: exit {process.returncode}\n{said.decode()}")
-    return usage.ru_utime + usage.ru_stime
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    return cpu_and_wall_s(OURS, cwd=folder, variables={})[0]
 
 
 def contents_of_peer(folder: Path) -> tuple[set[tuple[str, str, str]], set[str]]:
@@ -182,7 +168,6 @@ def contents_of_peer(folder: Path) -> tuple[set[tuple[str, str, str]], set[str]]
 
 
 def contents_of_ours(folder: Path) -> tuple[set[tuple[str, str, str]], set[str]]:
-    sys.path.insert(0, str(ROOT))
     from assets.papers.pages import PAGES
     from assets.papers.raw_pages import RawPages
 
@@ -194,14 +179,15 @@ def contents_of_ours(folder: Path) -> tuple[set[tuple[str, str, str]], set[str]]
 
 def kill_at_half(site: Site, folder: Path) -> dict[str, int]:
     """Kill our crawl when half of the images were asked for, run it again: requests in all, and how many were asked twice."""
-    process = subprocess.Popen([sys.executable, "-m", "assets.papers.crawl"], cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(OURS, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
+    # Killed when the site has been asked for half of the images, not after a time: the same on a slow machine.
     half = site.issues * PER_ISSUE // 2
     deadline = time.monotonic() + 120
     while sum(path.startswith("/images/") for path in list(site.asked)) < half and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    cpu_s([sys.executable, "-m", "assets.papers.crawl"], folder)
+    cpu_and_wall_s(OURS, cwd=folder, variables={})
     repeated = sum(number - 1 for path, number in site.asked.items() if number > 1 and path != "/robots.txt")
     return {**site.take_counts(), "repeated": repeated}
 
@@ -212,6 +198,7 @@ def measure(scale: str) -> dict:
     site, one_page = Site(issues), Site(0)
     report: dict = {"scale": scale, "responses": responses, "rounds": []}
     try:
+        # Round 0 checks contents and counts, and warms the disk cache; the others are timed. Each side starts from an empty folder.
         for number in range(rounds + 1):
             cpu = {}
             for name, run in (("ours", run_ours), ("peer", run_peer)):
@@ -275,25 +262,21 @@ def check_counts(requests: dict[str, dict[str, int]]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.crawl", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", choices=SCALES, default="smoke")
-    parser.add_argument("--json", type=Path, default=None, metavar="PATH")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__).parse_args()
     report = measure(arguments.scale)
     ratios = {
         "whole process": [cpu["ours"] / cpu["peer"] for cpu in report["rounds"]],
         "without the start": [(cpu["ours"] - cpu["ours_start"]) / (cpu["peer"] - cpu["peer_start"]) for cpu in report["rounds"]],
     }
-    report["ratios"] = {name: {"median": statistics.median(values), "min": min(values), "max": max(values)} for name, values in ratios.items()}
+    report["ratios"] = {name: spread(values) for name, values in ratios.items()}
     for side in ("ours", "peer"):
         each = [1000 * cpu[side] / report["responses"] for cpu in report["rounds"]]
         print(f"{side:<5} {statistics.median(each):6.2f} ms CPU a response ({min(each):.2f}-{max(each):.2f}), {report['responses']:,} responses")
     for name, found in report["ratios"].items():
-        print(f"CPU, {name}: {found['median']:.2f} ({found['min']:.2f}-{found['max']:.2f}); aim {AIM}")
+        print(f"CPU, {name}: {found['median']:.2f} ({found['lowest']:.2f}-{found['highest']:.2f}); aim {AIM}")
     for name, counts in report["requests"].items():
         print(f"requests, {name}: {', '.join(f'{number:,} {kind}' for kind, number in counts.items())}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(arguments.json, report)
     wrong = check_counts(report["requests"])
     for line in wrong:
         print(f"crawl: {line}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Our Frechet distance beside `scipy.linalg.sqrtm`: the same number, at what cost?
 
-    python bench/frechet.py                               # smoke scale: 512 features
-    python bench/frechet.py --scale std --json frechet.json    # 2048 features, as Inception has
+    python -m bench.frechet                                   # smoke scale: 512 features
+    python -m bench.frechet --scale std --json frechet.json   # 2048 features, as Inception has
 
 Cases: `covariances` (more samples than features: both sides begin with means and covariances) and `samples` (fewer: ours begins with the samples,
 scipy with the covariances of the same). The peer's formula is the one of pytorch-fid: |m1 - m2|² + Tr(C1 + C2 - 2 sqrtm(C1 C2)), with 1e-6 added
@@ -10,23 +10,18 @@ in one process with one thread; the features are made before. Ratios are of CPU 
 Exits 1 when numbers disagree. Aim: at most 0.2.
 """
 
-import argparse
 import hashlib
-import json
 import os
 import statistics
 import sys
 import time
-from pathlib import Path
 
-# Before numpy is loaded: both sides get one thread.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
+from bench.measuring import ONE_THREAD, parser, spread, write_report
 
-import numpy  # noqa: E402  # reads those variables when it is loaded
+# Before numpy is loaded, which reads them: both sides get one thread.
+os.environ |= ONE_THREAD
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import numpy
 
 SCALES = {"smoke": {"features": 512, "rounds": 3}, "std": {"features": 2048, "rounds": 5}}
 # Samples on each side, over the number of features.
@@ -37,6 +32,7 @@ AIM = 0.2
 
 def make_features(features: int, samples: int, seed: int) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Two sets of non-negative features whose variances fall over three decades, as those of Inception do."""
+    # Real features are correlated and unevenly strong; independent ones would make the matrix root easy.
     random = numpy.random.default_rng(seed)
     mixing = random.normal(size=(features, features)) / features**0.5 * numpy.geomspace(1, 0.03, features)[:, None]
     fakes, reals = (numpy.abs(random.normal(size=(samples, features)) @ mixing + shift) for shift in (0.02, 0.0))
@@ -83,6 +79,7 @@ def compare_case(sides: dict, *, rounds: int) -> dict:
     result = {"values": values, "relative_difference": abs(values["ours"] - values["scipy"]) / values["scipy"], "sides": {}}
     if result["relative_difference"] > TOLERANCE:
         return result
+    # Sides take turns, so that a machine which slows down slows both.
     times = {side: [] for side in sides}
     for _ in range(rounds):
         for side, distance in sides.items():
@@ -92,7 +89,7 @@ def compare_case(sides: dict, *, rounds: int) -> dict:
     ratios = [our["cpu_s"] / their["cpu_s"] for our, their in zip(times["ours"], times["scipy"], strict=True)]
     for side, runs in times.items():
         result["sides"][side] = {name: statistics.median(run[name] for run in runs) for name in ("cpu_s", "wall_s")}
-    result["ours_over_scipy"] = {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+    result["ours_over_scipy"] = spread(ratios)
     return result
 
 
@@ -110,15 +107,12 @@ def print_table(report: dict) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", choices=SCALES, default="smoke")
-    parser.add_argument("--json", type=Path, help="also write the result there")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    flags = parser(__doc__)
+    flags.add_argument("--seed", type=int, default=0)
+    arguments = flags.parse_args()
     report = compare(arguments.scale, arguments.seed)
     print_table(report)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_report(arguments.json, report)
     return 0 if all(result["sides"] for result in report["cases"].values()) else 1
 
 

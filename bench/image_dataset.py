@@ -15,20 +15,18 @@ are compared. Aim: `figment` at most 0.5 of it.
 Work is counted beside: pictures decoded, resized and encoded. Exits 1 when pixels or counts are not as they must be.
 """
 
-import argparse
 import hashlib
 import io
 import json
-import os
 import platform
 import random
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -39,24 +37,20 @@ import numpy
 import PIL
 from PIL import Image, ImageDraw, ImageFilter
 
+from assets.images.dataset import BuildFacts, build_dataset
 from assets.papers.tables import TOC_IMAGES
-from assets.papers.toc_dataset import BuildFacts, TocDatasetConfig, build_dataset
+from assets.papers.toc_dataset import TocDatasetConfig, toc_subject
+from bench.measuring import ONE_THREAD, cpu_and_wall_s, parser, spread, write_report
 from formats.image_shards import ImageShards
 from formats.stored_zip import StoredZipWriter
 from formats.tables import table_from_rows, write_table
-from stages.reporting import Reporter
+from stages.reporting import SilentReporter
 
-ROOT = Path(__file__).resolve().parent.parent
 SCALES = {"smoke": {"pictures": 150, "rounds": 2, "delta_pictures": 600}, "std": {"pictures": 2_000, "rounds": 5, "delta_pictures": 8_000}}
 SIZES = [256, 128]
 CANVAS_PX = 512
 AIMS = {"cpu_of_tool": 0.60, "cpu_of_pad_and_tool": 0.30, "bytes_of_tool": 0.25, "one_percent_of_all": 0.03, "cpu_of_img2dataset": 0.5}
 _PER_SHARD = 1_000
-
-
-class Quiet(Reporter):
-    def log(self, message: str) -> None:
-        pass
 
 
 # Inputs: like table-of-contents pictures. White ground, drawings and words; a third with something photographic.
@@ -167,15 +161,8 @@ download(url_list=sys.argv[1], output_folder=sys.argv[2], image_size=int(sys.arg
 
 
 def cpu_of(commands: Sequence[Sequence[str]], folder: Path) -> float:
-    """CPU seconds of these programs with their children. A program that fails ends the benchmark."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    for command in commands:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2_000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    """CPU seconds of these programs, one after the other."""
+    return sum(cpu_and_wall_s(command, cwd=folder, variables=ONE_THREAD)[0] for command in commands)
 
 
 class Sides:
@@ -221,6 +208,7 @@ class Sides:
 
     def check(self) -> dict[str, Any]:
         """Every side once; exits when pixels differ. Gives bytes and the time to load a picture."""
+        # Pixels first: a faster program that makes other pictures is no answer to the question.
         self.figment()
         self.pad()
         self.tool()
@@ -248,6 +236,7 @@ def _load_ms(images: ImageShards) -> float:
 def measure_delta(pictures: Sequence[bytes], folder: Path) -> dict[str, Any]:
     """CPU seconds and work of a full build of both sizes, of one with 1 % more pictures, and of one with a picture less; exits when work is wrong."""
     config = TocDatasetConfig(sizes=list(SIZES), canvas_px=CANVAS_PX, images_per_shard=_PER_SHARD)
+    # The same pictures in two editions, 1 % of them new: what each step may cost is counted in decodes, and timed beside.
     hundredth = max(1, len(pictures) // 101)
     old = pictures[: len(pictures) - hundredth]
     steps: dict[str, Callable[[], None]] = {
@@ -275,7 +264,8 @@ def measure_delta(pictures: Sequence[bytes], folder: Path) -> dict[str, Any]:
 
 def _build(size: int, config: TocDatasetConfig, folder: Path) -> BuildFacts:
     target = folder / f"data/toc_dataset@{size}"
-    return build_dataset(size, config, folder / "data/toc_images", target, figment=folder / ".figment", workers=1, reporter=Quiet())
+    originals, figment = folder / "data/toc_images", folder / ".figment"
+    return build_dataset(size, config, toc_subject(config), originals, target, figment=figment, workers=1, reporter=SilentReporter())
 
 
 def report(checked: dict[str, Any], rounds: Sequence[dict[str, float]], delta: dict[str, Any], pictures: int, peer: str) -> dict[str, Any]:
@@ -292,10 +282,7 @@ def report(checked: dict[str, Any], rounds: Sequence[dict[str, float]], delta: d
         "rounds": len(rounds),
         "tool": peer,
         "cpu_ms_per_picture": {side: round(1e3 * statistics.median(row[side] for row in rounds) / pictures, 3) for side in rounds[0]},
-        "ratios": {
-            name: {"median": round(statistics.median(values), 4), "low": round(min(values), 4), "high": round(max(values), 4), "aim": AIMS[name]}
-            for name, values in ratios.items()
-        },
+        "ratios": {name: {**spread(values, 4), "aim": AIMS[name]} for name, values in ratios.items()},
         "checked": checked,
         "delta": delta,
         "versions": {"pillow": PIL.__version__, "isal": isal.__version__, "python": platform.python_version(), "machine": platform.machine()},
@@ -306,10 +293,10 @@ def show(result: dict[str, Any]) -> None:
     print(f"{result['pictures']:,} pictures at {SIZES} px; {result['rounds']} rounds; tool: {result['tool']}; same pixels")
     for side, milliseconds in result["cpu_ms_per_picture"].items():
         print(f"{side:14}{milliseconds:>10} ms CPU a picture, both sizes")
-    print(f"{'ratio':24}{'median':>10}{'low':>10}{'high':>10}{'aim':>8}")
+    print(f"{'ratio':24}{'median':>10}{'lowest':>10}{'highest':>10}{'aim':>8}")
     for name, row in result["ratios"].items():
         verdict = "met" if row["median"] <= row["aim"] else "MISSED"
-        print(f"{name:24}{row['median']:>10}{row['low']:>10}{row['high']:>10}{row['aim']:>8}  {verdict}")
+        print(f"{name:24}{row['median']:>10}{row['lowest']:>10}{row['highest']:>10}{row['aim']:>8}  {verdict}")
     for name in ("all", "one_percent_new", "one_removed", "nothing"):
         row = result["delta"][name]
         print(f"{name:18}{row['cpu_s']:>9} s CPU  decodes {row['work']['decodes']:,}, shards rewritten {row['shards_rewritten']}")
@@ -317,17 +304,15 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--scale", choices=SCALES, default="smoke")
-    parser.add_argument("--pictures", type=int, default=None, help="how many (default: as the scale says)")
-    parser.add_argument("--repeat", type=int, default=None, help="rounds (default: as the scale says)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--peer-dataset-tool", type=Path, default=None, metavar="PATH", help="a dataset_tool.py; without it, a plain script")
-    parser.add_argument("--peer-img2dataset", type=Path, default=None, metavar="PYTHON", help="an interpreter that can import img2dataset")
-    parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
-    parser.add_argument("--step-pad", nargs=2, default=None, help=argparse.SUPPRESS)
-    parser.add_argument("--step-tool", nargs=3, default=None, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    flags = parser(__doc__)
+    flags.add_argument("--pictures", type=int, default=None, help="how many (default: as the scale says)")
+    flags.add_argument("--repeat", type=int, default=None, help="rounds (default: as the scale says)")
+    flags.add_argument("--seed", type=int, default=0)
+    flags.add_argument("--peer-dataset-tool", type=Path, default=None, metavar="PATH", help="a dataset_tool.py; without it, a plain script")
+    flags.add_argument("--peer-img2dataset", type=Path, default=None, metavar="PYTHON", help="an interpreter that can import img2dataset")
+    flags.add_argument("--step-pad", nargs=2, default=None, help=SUPPRESS)
+    flags.add_argument("--step-tool", nargs=3, default=None, help=SUPPRESS)
+    arguments = flags.parse_args()
     if arguments.step_pad:
         return pad_to_disk(*map(Path, arguments.step_pad))
     if arguments.step_tool:
@@ -341,6 +326,7 @@ def main() -> None:
         sides = Sides(Path(folder), pictures, arguments.peer_dataset_tool, arguments.peer_img2dataset)
         checked = sides.check()
         rounds = []
+        # A fresh order each round: whoever goes first finds the disk cache cold.
         for _ in range(arguments.repeat or scale["rounds"]):
             order = list(sides.calls)
             draw.shuffle(order)
@@ -349,8 +335,7 @@ def main() -> None:
         delta = measure_delta([*pictures, *more], Path(folder))
     result = report(checked, rounds, delta, len(pictures), str(arguments.peer_dataset_tool or "a plain script"))
     show(result)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_report(arguments.json, result)
     return None
 
 

@@ -1,8 +1,8 @@
 """Our molecule metrics beside the reference functions of MOSES: the same numbers, at what cost?
 
-    python bench/molecule_metrics.py                          # seconds, 500 strings
-    python bench/molecule_metrics.py --scale std --json molecule_metrics.json
-    pip install --no-deps --target PEER molsets==0.3.1 && python bench/molecule_metrics.py --peer PEER    # beside MOSES itself
+    python -m bench.molecule_metrics                          # seconds, 500 strings
+    python -m bench.molecule_metrics --scale std --json molecule_metrics.json
+    pip install --no-deps --target PEER molsets==0.3.1 && python -m bench.molecule_metrics --peer PEER    # beside MOSES itself
 
 Sides: `ours`; `definitions` (bench/moses_definitions.py: written from the paper, each metric reads its strings again); `moses` (the package,
 only with --peer). Each run is a process of its own; only the metrics are timed, not imports. A first run of each side checks that the numbers
@@ -10,7 +10,6 @@ agree and counts how often RDKit parses a SMILES; then the sides take turns. Rat
 Exits 1 when numbers disagree. Aim: at most 0.3.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -23,19 +22,18 @@ import tempfile
 import time
 import types
 import warnings
+from argparse import SUPPRESS
 from pathlib import Path
 
 from rdkit import Chem, RDConfig, rdBase
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from bench.measuring import ONE_THREAD, ROOT, parser, spread, write_report
 
 SCALES = {"smoke": {"generated": 500, "reference": 200, "rounds": 3}, "std": {"generated": 10_000, "reference": 2_000, "rounds": 5}}
 CASES = ("rates", "similarities")
 # MOSES adds up in float32.
 TOLERANCE = 1e-6
 AIM = 0.3
-THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 # --- inputs
@@ -47,6 +45,7 @@ def make_inputs(scale: str, seed: int) -> dict[str, list[str]]:
     lines = [line.split()[0] for line in (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()]
     with rdBase.BlockLogs():
         molecules = {Chem.MolToSmiles(molecule): molecule for molecule in map(Chem.MolFromSmiles, lines) if molecule}
+    # Other spellings of known molecules, so that canonicalisation has work; a tenth damaged, so that validity has.
     draw = random.Random(seed)
     names = sorted(molecules)
     draw.shuffle(names)
@@ -140,6 +139,7 @@ def run_here(side: str, case: str, inputs_path: Path, peer: Path | None, *, coun
     inputs = json.loads(inputs_path.read_text(encoding="utf-8"))
     parses = 0
     if count:
+        # Counting replaces the function itself: every side calls it by this name.
         parse = Chem.MolFromSmiles
 
         def counted(*arguments, **keywords):
@@ -158,9 +158,10 @@ def run_here(side: str, case: str, inputs_path: Path, peer: Path | None, *, coun
 
 
 def run_apart(side: str, case: str, inputs_path: Path, peer: Path | None, *, count: bool = False) -> dict:
-    command = [sys.executable, str(Path(__file__).resolve()), "--run", side, case, str(inputs_path), *(["--count"] if count else [])]
+    command = [sys.executable, "-m", "bench.molecule_metrics", "--run", side, case, str(inputs_path), *(["--count"] if count else [])]
     command += ["--peer", str(peer)] if peer else []
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **THREADS, "MPLBACKEND": "Agg"})
+    environment = {**os.environ, **ONE_THREAD, "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -181,6 +182,7 @@ def compare(scale: str, peer: Path | None, seed: int) -> dict:
 
 
 def compare_case(case: str, sides: list[str], inputs_path: Path, peer: Path | None, *, rounds: int) -> dict:
+    # Numbers first, with parses counted; times come from runs that count nothing.
     checked = {side: run_apart(side, case, inputs_path, peer, count=True) for side in sides}
     truth = checked["ours"]["values"]
     differences = {side: max(abs(truth[name] - value) for name, value in run["values"].items()) for side, run in checked.items()}
@@ -196,7 +198,7 @@ def compare_case(case: str, sides: list[str], inputs_path: Path, peer: Path | No
         result["sides"][side] = {
             "parses": checked[side]["parses"],
             **{name: statistics.median(run[name] for run in times[side]) for name in ("cpu_s", "wall_s", "peak_mib")},
-            "ours_over_it": {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)},
+            "ours_over_it": spread(ratios),
         }
     return result
 
@@ -215,22 +217,19 @@ def print_table(report: dict) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", choices=SCALES, default="smoke")
-    parser.add_argument("--peer", type=Path, help="folder into which molsets was installed")
-    parser.add_argument("--json", type=Path, help="also write the result there")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--run", nargs=3, metavar=("SIDE", "CASE", "INPUTS"), help=argparse.SUPPRESS)
-    parser.add_argument("--count", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    flags = parser(__doc__)
+    flags.add_argument("--peer", type=Path, help="folder into which molsets was installed")
+    flags.add_argument("--seed", type=int, default=0)
+    flags.add_argument("--run", nargs=3, metavar=("SIDE", "CASE", "INPUTS"), help=SUPPRESS)
+    flags.add_argument("--count", action="store_true", help=SUPPRESS)
+    arguments = flags.parse_args()
     if arguments.run:
         side, case, inputs_path = arguments.run
         print(json.dumps(run_here(side, case, Path(inputs_path), arguments.peer, count=arguments.count)))
         return 0
     report = compare(arguments.scale, arguments.peer, arguments.seed)
     print_table(report)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_report(arguments.json, report)
     return 0 if all(result["sides"] for result in report["cases"].values()) else 1
 
 

@@ -1,7 +1,7 @@
 """What does it cost to learn that there is nothing to do? `figment` against `dvc status` and against one trivial `dagster asset materialize`.
 
-    python bench/no_op.py                  # 2,000 files, 10 stages: half a minute
-    python bench/no_op.py --scale std      # 60,000 files, 50 stages: several minutes, most of them making the project
+    python -m bench.no_op                  # 2,000 files, 10 stages: half a minute
+    python -m bench.no_op --scale std      # 60,000 files, 50 stages: several minutes, most of them making the project
 
 (a) `figment status` and `dvc status` on the same fresh project. (b) `figment materialize --stale` with nothing to do and `dagster asset materialize`
 of one asset that returns None. Before anything is timed both must give the same answer: everything fresh, and after an edit the same stages stale.
@@ -9,7 +9,6 @@ Times are CPU seconds of whole processes with their children (rusage), in interl
 least and the greatest. The work counters must be zero: no file hashed, no step run. Exits 1 when they are not, or when the answers differ.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -17,12 +16,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench.measuring import cpu_and_wall_s, parser, spread, write_report
+
 BIN = Path(sys.executable).parent
+VARIABLES = {"DVC_NO_ANALYTICS": "1", "DAGSTER_DISABLE_TELEMETRY": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 SCALES = {"smoke": (10, 200, 3), "std": (50, 1200, 7)}
 FILE_BYTES = 2000
 AIMS = {"status": 0.25, "materialize": 1.3}
@@ -76,25 +76,10 @@ def command(tool: str, *words: str) -> list[str]:
 
 
 def call(root: Path, tool: str, *words: str) -> str:
-    done = subprocess.run(command(tool, *words), cwd=root, capture_output=True, text=True, check=False, env=environment())
+    done = subprocess.run(command(tool, *words), cwd=root, capture_output=True, text=True, check=False, env={**os.environ, **VARIABLES})
     if done.returncode not in (0, 1):
         raise SystemExit(f"{tool} {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "DVC_NO_ANALYTICS": "1", "DAGSTER_DISABLE_TELEMETRY": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-
-
-def cpu_and_wall_s(words: Sequence[str], *, cwd: Path, variables: dict[str, str]) -> tuple[float, float]:
-    """CPU seconds (user and system) of the process and all it waited for, and wall seconds."""
-    started = time.monotonic()
-    process = subprocess.Popen(words, cwd=cwd, env={**environment(), **variables}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(words)}: exit {process.returncode}")
-    return usage.ru_utime + usage.ru_stime, time.monotonic() - started
 
 
 def check_equal(root: Path) -> dict[str, int]:
@@ -107,6 +92,7 @@ def check_equal(root: Path) -> dict[str, int]:
         "files_hashed": json.loads(call(root, "figment", "status", "--json"))["work"]["files_hashed"],
         "steps": runs_of_dagster(root) - steps_before,
     }
+    # Both must also see an edit: a tool that always says "fresh" would win every timing.
     params = (root / "params.yaml").read_text(encoding="utf-8")
     edited = params.replace("stage_02: {value: 1}", "stage_02: {value: 2}").replace("stage_07: {value: 1}", "stage_07: {value: 2}")
     (root / "params.yaml").write_text(edited, encoding="utf-8")
@@ -139,13 +125,13 @@ def measure(pairs: dict[str, tuple[Sequence[str], Sequence[str]]], *, root: Path
     samples: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in pairs}
     for number in range(rounds + 1):
         for name, (ours, peer) in pairs.items():
-            first = cpu_and_wall_s(ours, cwd=root, variables={})
-            second = cpu_and_wall_s(peer, cwd=root, variables={"DAGSTER_HOME": str(home)})
+            # Pairs, one right after the other: their ratio is what a slower minute does not change.
+            first = cpu_and_wall_s(ours, cwd=root, variables=VARIABLES)
+            second = cpu_and_wall_s(peer, cwd=root, variables={**VARIABLES, "DAGSTER_HOME": str(home)})
             if number:
                 samples[name].append((*first, *second))
     rows = []
     for name, taken in samples.items():
-        ratios = sorted(ours / peer for ours, _, peer, _ in taken)
         rows.append(
             {
                 "case": name,
@@ -153,9 +139,7 @@ def measure(pairs: dict[str, tuple[Sequence[str], Sequence[str]]], *, root: Path
                 "peer_cpu_s": statistics.median(one[2] for one in taken),
                 "figment_wall_s": statistics.median(one[1] for one in taken),
                 "peer_wall_s": statistics.median(one[3] for one in taken),
-                "cpu_ratio": statistics.median(ratios),
-                "cpu_ratio_least": ratios[0],
-                "cpu_ratio_greatest": ratios[-1],
+                "cpu_ratio": spread([ours / peer for ours, _, peer, _ in taken]),
                 "aim": AIMS[name],
             }
         )
@@ -163,12 +147,7 @@ def measure(pairs: dict[str, tuple[Sequence[str], Sequence[str]]], *, root: Path
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", choices=SCALES, default="smoke", help="smoke: 2,000 files in 10 stages; std: 60,000 in 50 (default: %(default)s)")
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "bench/results/no_op.json", help="where the JSON goes (default: bench/results/no_op.json)"
-    )
-    arguments = parser.parse_args()
+    arguments = parser(__doc__).parse_args()
     stages, files, rounds = SCALES[arguments.scale]
     with tempfile.TemporaryDirectory(prefix="figment-no-op-") as folder:
         root, home = Path(folder, "project"), Path(folder, "dagster-home")
@@ -188,16 +167,14 @@ def main() -> int:
         rows = measure(pairs, root=root, home=home, rounds=rounds)
     report = {"scale": arguments.scale, "files": stages * files, "stages": stages, "rounds": rounds, "machine": platform.platform()}
     report |= {"processors": os.cpu_count(), "counters": counters, "cases": rows}
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(arguments.json, report)
     print(f"{report['files']:,} files, {stages} stages, {rounds} pairs; files hashed {counters['files_hashed']}, steps {counters['steps']}")
-    print(f"{'case':<12} {'figment CPU s':>14} {'peer CPU s':>11} {'ratio':>7} {'least':>7} {'greatest':>9} {'aim':>6}")
+    print(f"{'case':<12} {'figment CPU s':>14} {'peer CPU s':>11} {'ratio':>7} {'lowest':>7} {'highest':>8} {'aim':>6}")
     for row in rows:
         print(
-            f"{row['case']:<12} {row['figment_cpu_s']:>14.3f} {row['peer_cpu_s']:>11.3f} {row['cpu_ratio']:>7.3f} "
-            f"{row['cpu_ratio_least']:>7.3f} {row['cpu_ratio_greatest']:>9.3f} {row['aim']:>6}"
+            f"{row['case']:<12} {row['figment_cpu_s']:>14.3f} {row['peer_cpu_s']:>11.3f} {row['cpu_ratio']['median']:>7.3f} "
+            f"{row['cpu_ratio']['lowest']:>7.3f} {row['cpu_ratio']['highest']:>8.3f} {row['aim']:>6}"
         )
-    print(arguments.json)
     return 1 if any(counters.values()) else 0
 
 

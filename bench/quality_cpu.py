@@ -1,7 +1,7 @@
 """Does PolyGPT learn to write molecules on a CPU? Trains presets/quality_cpu.yaml on short ZINC molecules and holds it to a bar.
 
-    python bench/quality_cpu.py                                   # ../shared/data, a few minutes on two cores
-    python bench/quality_cpu.py --smiles my.smi --samples 20000   # another list, a smaller budget (the bar is for 200,000 samples)
+    python -m bench.quality_cpu                                   # ../shared/data, a few minutes on two cores
+    python -m bench.quality_cpu --smiles my.smi --samples 20000   # another list, a smaller budget (the bar is for 200,000 samples)
 
 The bar: of 3,000 molecules, at least 65 % valid at temperature 1 and 78 % at 0.8; of the valid ones at least 97 % unique. Prints a table, exits
 1 below the bar. The training is logged to the project's MLflow store; its run id is among the lines it prints.
@@ -22,11 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rdkit import Chem, rdBase
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from training.metrics.molecules import novelty, read_generated, uniqueness, validity  # noqa: E402
-from training.polymers.smiles import split_smiles  # noqa: E402 (the project need not be installed)
+from bench.measuring import ROOT, write_report
+from training.metrics.molecules import novelty, read_generated, uniqueness, validity
+from training.polymers.smiles import split_smiles
 
 MINIMUM_VALID = {1.0: 0.65, 0.8: 0.78}
 MINIMUM_UNIQUE = 0.97
@@ -34,6 +32,7 @@ MINIMUM_UNIQUE = 0.97
 
 def write_short_molecules(source: Path, folder: Path, *, longest: int) -> int:
     """Canonical SMILES of at most `longest` atoms and bonds as data/molecules; nine tenths are for training. Returns their number."""
+    # By the molecule's own hash, so that training and validation stay the same for a longer list.
     rows = {}
     for line in source.read_text(encoding="utf-8").splitlines():
         with rdBase.BlockLogs():
@@ -63,6 +62,7 @@ def judge(samples: pa.Table, training: set[str]) -> list[dict[str, float]]:
     rows = []
     for temperature in sorted(set(samples["temperature"].to_pylist()), reverse=True):
         reading = read_generated(samples.filter(pa.compute.equal(samples["temperature"], temperature))["smiles"].to_pylist())
+        # Each rate with the denominator of its definition: valid of all, unique of valid, novel of unique.
         valid = validity(reading)
         rows.append(
             {
@@ -105,8 +105,7 @@ def main() -> int:
     passed = all(row["valid"] >= MINIMUM_VALID[row["temperature"]] and row["unique"] >= MINIMUM_UNIQUE for row in rows)
     print("bar: " + ("met" if passed else "NOT met"))
     result = {"machine": platform.machine(), "cores": os.cpu_count(), "seconds": round(seconds), "molecules": number, "rows": rows, "passed": passed}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    write_report(arguments.json, result)
     return 0 if passed else 1
 
 

@@ -9,8 +9,6 @@ checks that both find the same molecules with the same numbers, and that figment
 Ratios are of CPU time of this process, round by round. Exits 1 when the results differ. Aim: `figment` at most 1.15.
 """
 
-import argparse
-import json
 import platform
 import random
 import resource
@@ -29,18 +27,13 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from assets.molecules.build import BuildFacts, DatasetConfig, build_dataset
 from assets.molecules.reading import SourceFile
 from assets.molecules.rows import ReadOptions
+from bench.measuring import ROOT, parser, spread, write_report
 from formats.descriptors import descriptors_named
 from stages.params import load_params
-from stages.reporting import Reporter
+from stages.reporting import SilentReporter
 
-ROOT = Path(__file__).resolve().parent.parent
 SCALES = {"smoke": {"rows": 2_000, "rounds": 3}, "std": {"rows": 100_000, "rounds": 5}}
 AIM = 1.15
-
-
-class Quiet(Reporter):
-    def log(self, message: str) -> None:
-        pass
 
 
 def make_inputs(rows: int, seed: int) -> list[str]:
@@ -57,6 +50,7 @@ def make_inputs(rows: int, seed: int) -> list[str]:
 
 def bare_loop(texts: list[str], names: list[str]) -> dict[str, tuple]:
     """(scaffold, *descriptors) by canonical SMILES, as briefly as RDKit allows."""
+    # What nobody can do without: parse, name, scaffold, descriptors. All else is what the stage adds.
     functions = [descriptor.function for descriptor in descriptors_named(names)]
     found = {}
     with rdBase.BlockLogs():
@@ -74,7 +68,7 @@ def figment(texts: list[str], config: DatasetConfig, folder: Path) -> BuildFacts
     file = folder / "texts.smi"
     file.write_text("".join(f"{text}\n" for text in texts))
     source = SourceFile("texts", file, "molecules", "BSD-3-Clause", "rdkit", ReadOptions(header=False, smiles_column="0"))
-    return build_dataset("molecules", config, [source], folder / "molecules", scratch=folder / "scratch", workers=1, reporter=Quiet())
+    return build_dataset("molecules", config, [source], folder / "molecules", scratch=folder / "scratch", workers=1, reporter=SilentReporter())
 
 
 def cpu_seconds(work: Callable, *arguments: object) -> float:
@@ -118,6 +112,7 @@ def run_round(texts: list[str], config: DatasetConfig, draw: random.Random) -> d
             with tempfile.TemporaryDirectory() as folder:
                 seconds["figment"] = cpu_seconds(figment, texts, config, Path(folder))
                 hundredth = len(texts) // 100
+                # 1 % of the rows leave at the beginning and as many others come at the end, so that every remaining row has moved.
                 changed = texts[hundredth:] + [f"F{text}" for text in texts[:hundredth]]
                 seconds["again"] = cpu_seconds(figment, changed, config, Path(folder))
     return seconds
@@ -131,9 +126,7 @@ def report(counts: dict[str, int], rounds: list[dict[str, float]]) -> dict:
         sides[side] = {
             "cpu_s_median": round(median_s, 3),
             "us_per_row": round(1e6 * median_s / counts["rows"], 1),
-            "ratio_median": round(statistics.median(ratios), 3),
-            "ratio_low": round(min(ratios), 3),
-            "ratio_high": round(max(ratios), 3),
+            "ratio": spread(ratios, 3),
         }
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     versions = {"rdkit": rdkit.__version__, "python": platform.python_version(), "machine": platform.machine()}
@@ -143,20 +136,18 @@ def report(counts: dict[str, int], rounds: list[dict[str, float]]) -> dict:
 def show(result: dict) -> None:
     counts = result["counts"]
     print(f"{counts['rows']:,} rows, {counts['molecules']:,} molecules, {counts['mol_parses']:,} Mol parses; {result['rounds']} rounds; same results")
-    print(f"{'side':10}{'CPU s':>10}{'us/row':>10}{'ratio':>10}{'low':>10}{'high':>10}")
+    print(f"{'side':10}{'CPU s':>10}{'us/row':>10}{'ratio':>10}{'lowest':>10}{'highest':>10}")
     for side, row in result["sides"].items():
-        print(f"{side:10}{row['cpu_s_median']:>10}{row['us_per_row']:>10}{row['ratio_median']:>10}{row['ratio_low']:>10}{row['ratio_high']:>10}")
-    verdict = "met" if result["sides"]["figment"]["ratio_median"] <= AIM else "MISSED"
+        print(f"{side:10}{row['cpu_s_median']:>10}{row['us_per_row']:>10}" + "".join(f"{value:>10}" for value in row["ratio"].values()))
+    verdict = "met" if result["sides"]["figment"]["ratio"]["median"] <= AIM else "MISSED"
     print(f"aim: figment at most {AIM} of bare: {verdict}; peak {result['peak_rss_mib']:,} MiB for all sides together")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--scale", choices=SCALES, default="smoke")
-    parser.add_argument("--repeat", type=int, default=None, help="rounds (default: as the scale says)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
-    arguments = parser.parse_args()
+    flags = parser(__doc__)
+    flags.add_argument("--repeat", type=int, default=None, help="rounds (default: as the scale says)")
+    flags.add_argument("--seed", type=int, default=0)
+    arguments = flags.parse_args()
     scale = SCALES[arguments.scale]
     asked = load_params(ROOT / "params.yaml", "molecules", DatasetConfig)
     # The bare loop rejects nothing but what RDKit cannot parse, so neither does the other side here.
@@ -167,8 +158,7 @@ def main() -> None:
     rounds = [run_round(texts, config, draw) for _ in range(arguments.repeat or scale["rounds"])]
     result = report(counts, rounds)
     show(result)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_report(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ class ImageShards:
 
     def __init__(self, path: Path, *, resolution: int | None = None) -> None:
         self.path = path
+        # Only names are read now, and the first picture, which says what all must be like.
         self._packs = _open_packs(path)
         self._places = [(number, name) for number, pack in enumerate(self._packs) for name in pack.picture_names]
         if not self._places:
@@ -177,6 +178,7 @@ class ImageShards:
 
 def box_downsample(pixels: numpy.ndarray, resolution: int) -> numpy.ndarray:
     """uint8 [H, H, C] as uint8 [resolution, resolution, C]: means of square boxes in whole numbers, halves rounded up."""
+    # Sums in 32 bits: 255 · 4096² fits; halves are rounded up, as whole numbers are the same on every machine.
     factor = pixels.shape[0] // resolution
     boxes = pixels.reshape(resolution, factor, resolution, factor, pixels.shape[2])
     sums = boxes.sum(axis=1, dtype=numpy.uint32).sum(axis=2, dtype=numpy.uint32)
@@ -270,6 +272,7 @@ def _decode(content: bytes, where: str) -> numpy.ndarray:
 
 
 def _label_matrix(packs: Sequence[_Pack], places: Sequence[tuple[int, str]]) -> numpy.ndarray | None:
+    # A set has labels when each of its zips has; one without leaves the whole set without.
     tables = [_labels_of(pack) for pack in packs]
     if any(table is None for table, pack in zip(tables, packs, strict=True) if pack.picture_names):
         return None
@@ -279,6 +282,7 @@ def _label_matrix(packs: Sequence[_Pack], places: Sequence[tuple[int, str]]) -> 
         if label is None:
             raise ImageSetError(f"{packs[number].path}: {LABELS_MEMBER} has no label for {name}; expected one for every picture, or null for all")
         rows.append(label)
+    # Classes become one-hot rows; anything else must be vectors of one length.
     if all(isinstance(label, int) for label in rows):
         classes = numpy.array(rows, numpy.int64)
         if classes.min() < 0 or classes.max() >= _MOST_CLASSES:

@@ -49,6 +49,7 @@ def read_molecules(
     _check_columns(folder, schema, split_column, present)
     table = pa.concat_tables([pq.read_table(shard, columns=["smiles", split_column, *present]) for shard in shards])
     table = table.filter(pa.compute.equal(table[split_column], split))
+    # A property that is absent fills its column with NaN, so that the matrix has the columns that were asked for, in their order.
     values = [
         table[name].to_numpy(zero_copy_only=False).astype(numpy.float64) if name in present else numpy.full(table.num_rows, numpy.nan)
         for name in properties

@@ -68,6 +68,7 @@ def _best_filter(rows: numpy.ndarray) -> int:
     if height <= _BANDS * _ROWS_OF_BAND * 2:
         sample = rows
     else:
+        # Bands in the middle of quarters: a margin at the top or bottom would tell nothing of the picture.
         starts = ((2 * band + 1) * height // (2 * _BANDS) - _ROWS_OF_BAND // 2 for band in range(_BANDS))
         sample = numpy.concatenate([rows[start : start + _ROWS_OF_BAND] for start in starts])
     sizes = {kind: len(isal_zlib.compress(_filtered(sample, kind), _LEVEL)) for kind in (_NONE, _UP)}
@@ -94,6 +95,7 @@ def _decode_simple(content: bytes) -> numpy.ndarray | None:
     data = _image_data(content)
     if data is None or depth != 8 or colour not in _CHANNELS or interlaced or not width or not height:
         return None
+    # Each row is its filter's number and its samples (PNG specification §7 and §9).
     stride = width * _CHANNELS[colour] + 1
     size = height * stride
     try:
@@ -107,6 +109,7 @@ def _decode_simple(content: bytes) -> numpy.ndarray | None:
     kinds = rows[:, 0]
     if (kinds == _NONE).all():
         pixels = rows[:, 1:].copy()
+    # Up: each sample is its difference to the one above, modulo 256.
     elif (kinds == _UP).all():
         pixels = numpy.empty((height, stride - 1), numpy.uint8)
         pixels[0] = rows[0, 1:]
@@ -119,6 +122,7 @@ def _decode_simple(content: bytes) -> numpy.ndarray | None:
 
 def _image_data(content: bytes) -> bytes | memoryview | None:
     """The content of the IDAT chunks; None where there is transparency, a palette or a broken chain of chunks: Pillow knows what to do then."""
+    # A chunk is length, kind, content and checksum (PNG specification §5.3).
     parts = []
     view, place = memoryview(content), 8
     while place + 12 <= len(content):

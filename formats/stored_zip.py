@@ -65,6 +65,7 @@ class StoredZipWriter:
         self._names.add(name)
         label = name.encode()
         flags = 0 if name.isascii() else _IS_UTF8
+        # APPNOTE.TXT 4.3.7: the local header repeats what the directory says, so that readers that stream understand it too.
         checksum, size = isal_zlib.crc32(content), len(content)
         common = struct.pack("<5H3L", _VERSION, flags, zipfile.ZIP_STORED, _DOS_TIME, _DOS_DATE, checksum, size, size)
         self._directory.append(_directory_entry(common, label, self._place))
@@ -77,6 +78,7 @@ class StoredZipWriter:
         size = sum(map(len, self._directory))
         count = len(self._directory)
         self._file.writelines(self._directory)
+        # APPNOTE.TXT 4.3.14: numbers that do not fit 16 or 32 bits stand in a ZIP64 record, and the classic one holds their maximum.
         if count >= _MOST_16 or start >= _LARGEST_32 or size >= _LARGEST_32:
             record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, _VERSION_ZIP64, _VERSION_ZIP64, 0, 0, count, count, size, start)
             self._file.write(record + struct.pack("<4sLQL", b"PK\x06\x07", 0, start + size, 1))
@@ -169,6 +171,20 @@ class StoredZip:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None}
+
+
+class StoredZips:
+    """The zips of a folder, read one after the other: one is open at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: StoredZip | None = None
+
+    def read(self, zip_name: str, member: str) -> bytes:
+        """As `StoredZip.read`."""
+        if self._open is None or self._open.path.name != zip_name:
+            self._open = StoredZip(self._folder / zip_name)
+        return self._open.read(member)
 
 
 class _Handle:

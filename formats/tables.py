@@ -5,6 +5,7 @@ numeric column lies in the metadata of its field, under `unit`.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS_PER_ROW_GROUP = 16_384
+_KINDS: Mapping[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    date: pa.date32(),
+    datetime: pa.timestamp("us", tz="UTC"),
+    list[str]: pa.list_(pa.string()),
+}
+
+
+def columns(**kinds: Any) -> pa.Schema:
+    """Columns by name, each of the Arrow type that holds str, int, float, bool, date, datetime (UTC) or list[str]; all may be null."""
+    return pa.schema([(name, _KINDS[kind]) for name, kind in kinds.items()])
+
 
 COLUMN_DOCS: Mapping[str, str] = {
     "id": "first 16 hexadecimal digits of `sha256`",
@@ -35,35 +51,13 @@ COLUMN_DOCS: Mapping[str, str] = {
     "options": "how to read the file, as JSON: columns, units, delimiter, encoding, member",
 }
 
-SOURCE_INDEX = pa.schema(
-    [
-        ("source", pa.string()),
-        ("file", pa.string()),
-        ("kind", pa.string()),
-        ("format", pa.string()),
-        ("origin", pa.string()),
-        ("licence", pa.string()),
-        ("sha256", pa.string()),
-        ("bytes", pa.int64()),
-        ("role", pa.string()),
-        ("options", pa.string()),
-    ]
-)
+SOURCE_INDEX = columns(source=str, file=str, kind=str, format=str, origin=str, licence=str, sha256=str, bytes=int, role=str, options=str)
 
-REJECTED_ROWS = pa.schema([("source", pa.string()), ("row", pa.int64()), ("id", pa.string()), ("text", pa.string()), ("reason", pa.string())])
+REJECTED_ROWS = columns(source=str, row=int, id=str, text=str, reason=str)
 
-MOLECULE_COLUMNS = (
-    ("id", pa.string()),
-    ("smiles", pa.string()),
-    ("source", pa.string()),
-    ("source_ids", pa.list_(pa.string())),
-    ("licence", pa.string()),
-    ("origin", pa.string()),
-    ("sha256", pa.string()),
-    ("scaffold", pa.string()),
-    ("split_random", pa.string()),
-    ("split_scaffold", pa.string()),
-)
+MOLECULE_COLUMNS = columns(
+    id=str, smiles=str, source=str, source_ids=list[str], licence=str, origin=str, sha256=str, scaffold=str, split_random=str, split_scaffold=str,
+)  # fmt: skip
 
 
 def molecule_schema(descriptor_units: Mapping[str, str], property_units: Mapping[str, str]) -> pa.Schema:
@@ -72,9 +66,7 @@ def molecule_schema(descriptor_units: Mapping[str, str], property_units: Mapping
     descriptor_units, property_units: unit by column name, in column order.
     """
     numbers = [*descriptor_units.items(), *property_units.items()]
-    return pa.schema(
-        [pa.field(name, kind) for name, kind in MOLECULE_COLUMNS] + [pa.field(name, pa.float64(), metadata={"unit": unit}) for name, unit in numbers]
-    )
+    return pa.schema([*MOLECULE_COLUMNS, *(pa.field(name, pa.float64(), metadata={"unit": unit}) for name, unit in numbers)])
 
 
 def write_table(path: Path, table: pa.Table) -> None:

@@ -49,6 +49,7 @@ def write_video(path: Path, frames: Iterable[numpy.ndarray], *, fps: int, codec:
             for frame in frames:
                 if frame.dtype != numpy.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
                     raise VideoError(f"{path}: frame {count} must be uint8 [H, W, 3], found {frame.dtype} {list(frame.shape)}")
+                # The first frame decides the size of the video, so the stream is opened with it.
                 if shape is None:
                     shape = frame.shape
                     stream, strip = _open_stream(container, codec, name, options, even(frame), fps)
@@ -60,6 +61,7 @@ def write_video(path: Path, frames: Iterable[numpy.ndarray], *, fps: int, codec:
                 count += 1
             if stream is None:
                 raise VideoError(f"{path}: no frame to write")
+            # The encoder keeps frames back to look ahead; None asks for the rest, and so does the filter behind it.
             _mux(container, stream, strip, stream.encode(None))
             if strip is not None:
                 _put(container, stream, strip.filter(None))

@@ -25,6 +25,7 @@ def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Def
 
     launcher: how commands reach processors; by compute.yaml when None. Raises GraphError or ParamsError when dvc.yaml or compute.yaml cannot be used.
     """
+    # The bridge makes assets of any dvc.yaml; what is Figment's own is how commands are launched, and the sensor for withdrawn papers.
     project = open_project(root)
     compute = load_compute(root / COMPUTE_FILE, list(project.graph.stages))
     bridge = build_bridge_definitions(project, run=_runner(project, launcher or LocalLauncher(compute, project.paths.locks / "gpus")))

@@ -73,6 +73,7 @@ class MovingLine:
 
     def say(self, text: str) -> None:
         """Replace the line, at most ten times a second."""
+        # Redrawing costs a system call a time: a fast job must not wait for its own progress.
         now = time.monotonic()
         if self._is_shown and now - self._drawn_at >= _REDRAW_S:
             self._drawn_at = now

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+.!|~&$-])")
@@ -26,6 +26,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
-def png_data_uri(path: Path) -> str:
+def counted(what: str, unit: str, counts: Mapping[str, int]) -> str:
+    """A table of how many there are of each, most first; names are escaped here."""
+    rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return table([what, unit], [[escape(name), f"{count:,}"] for name, count in rows])
+
+
+def png_data_uri(png: Path | bytes) -> str:
     """The picture itself as an address, so that the Markdown needs no file beside it."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(png if isinstance(png, bytes) else png.read_bytes()).decode("ascii")

@@ -7,7 +7,6 @@ corrupt the cache. Whatever a killed run left behind is removed, or put back, by
 """
 
 import contextlib
-import fcntl
 import filecmp
 import json
 import os
@@ -15,6 +14,9 @@ import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from stages.files import sync
+from stages.locks import take_lock
 
 
 class OutputBusyError(Exception):
@@ -39,7 +41,9 @@ class OutputFolder:
     def __enter__(self) -> Self:
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self._staging.mkdir(exist_ok=True)
-        self._lock = _lock_folder(self._staging, self.target)
+        self._lock = take_lock(self._staging)
+        if self._lock is None:
+            raise OutputBusyError(f"{self.target}: another run is writing this output now; wait for it, or stop it")
         if self._retired.exists() and not self.target.exists():
             self._retired.rename(self.target)  # A run died between the two renames of _publish.
         _remove(self._retired)
@@ -91,6 +95,7 @@ class OutputFolder:
         for path in sorted(self._staging.rglob("*")):
             if path.is_file():
                 self._share_or_sync(path)
+        # Files first, then the folder, then the two renames: after a crash there is a whole old output, a whole new one, or one to put back.
         sync(self._staging)
         if self.target.exists():
             self.target.rename(self._retired)
@@ -107,20 +112,6 @@ class OutputFolder:
             _link(old, path)
 
 
-def write_file_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by a new file holding `content`: written beside it under a temporary name, synced, renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{path.name}"
-    try:
-        temporary.unlink(missing_ok=True)
-        temporary.write_bytes(content)
-        sync(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(path.parent)
-
-
 def _same_bytes(old: Path, new: Path) -> bool:
     return old.samefile(new) or (old.stat().st_size == new.stat().st_size and filecmp.cmp(old, new, shallow=False))
 
@@ -130,25 +121,6 @@ def _link(old: Path, new: Path) -> None:
         os.link(old, new)
     except OSError:
         shutil.copy2(old, new)  # A file system without hard links, or the link limit of the inode is reached.
-
-
-def sync(path: Path) -> None:
-    """Wait until the bytes of the file `path` (or the entries of the folder) are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _lock_folder(folder: Path, target: Path) -> int:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise OutputBusyError(f"{target}: another run is writing this output now; wait for it, or stop it") from None
-    return descriptor
 
 
 def _unlock(descriptor: int | None) -> None:

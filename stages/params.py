@@ -1,12 +1,13 @@
 """Turn one section of params.yaml into a frozen dataclass, or say exactly what is wrong with it."""
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+from stages.near_misses import did_you_mean
 
 Config = TypeVar("Config")
 
@@ -45,7 +46,7 @@ def load_params(path: Path, section: str, config: type[Config], *, overrides: Se
     if not isinstance(tree, Mapping):
         raise ParamsError(f"{path}: expected a mapping of sections, found {_kind(tree)}")
     if section not in tree:
-        raise ParamsError(f"{path}: no section '{section}'{_near(section, tree)}; sections here: {', '.join(map(str, tree)) or 'none'}")
+        raise ParamsError(f"{path}: no section '{section}'{did_you_mean(section, tree)}; sections here: {', '.join(map(str, tree)) or 'none'}")
     values = tree[section] if tree[section] is not None else {}
     for override in overrides:
         values = _with_override(values, override, where=f"{path}: {section}")
@@ -56,11 +57,12 @@ def build_config(config: type[Config], values: Any, *, where: str) -> Config:
     """`values` (plain data) as an instance of the dataclass `config`; `where` opens every error message."""
     if not isinstance(values, Mapping):
         raise ParamsError(f"{where} must be a mapping, found {_kind(values)}")
+    # Keys first, then values: an unknown key is most often a misspelt known one, which would otherwise be called missing.
     hints = typing.get_type_hints(config)
     fields = {field.name: field for field in dataclasses.fields(config) if field.init}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            raise ParamsError(f"{where}.{key} is not a known key{_near(str(key), fields)}; known keys: {', '.join(sorted(fields))}")
+            raise ParamsError(f"{where}.{key} is not a known key{did_you_mean(str(key), fields)}; known keys: {', '.join(sorted(fields))}")
     missing = [
         name
         for name, field in fields.items()
@@ -80,6 +82,7 @@ def _convert(value: Any, hint: Any, *, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    # The first kind of a union that fits is taken; where none does, the first is what was most likely meant.
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
             return None
@@ -92,7 +95,7 @@ def _convert(value: Any, hint: Any, *, where: str) -> Any:
         raise ParamsError(reasons[0])
     if origin is typing.Literal:
         if value not in args:
-            raise ParamsError(f"{where} must be one of {', '.join(map(repr, args))}, found {value!r}{_near(str(value), map(str, args))}")
+            raise ParamsError(f"{where} must be one of {', '.join(map(repr, args))}, found {value!r}{did_you_mean(str(value), args)}")
         return value
     if dataclasses.is_dataclass(hint):
         return build_config(hint, value, where=where)  # type: ignore[arg-type]
@@ -126,11 +129,6 @@ def _with_override(values: Mapping, override: str, *, where: str) -> dict:
     changed = dict(values)
     changed[head] = _with_override(changed.get(head) or {}, f"{rest}={text}", where=f"{where}.{head}") if rest else YAML(typ="safe").load(text)
     return changed
-
-
-def _near(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, [str(name) for name in known], n=1, cutoff=0.6)
-    return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 _TYPE_WORDS = {int: "an integer", float: "a number", str: "a string", bool: "true or false", dict: "a mapping", list: "a list"}

@@ -3,6 +3,7 @@
 Exit codes: 0 all well, 1 the stage failed, 2 the parameters or the usage are wrong. An expected failure is one line on standard error.
 """
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from stages.output_folder import OutputBusyError
 from stages.params import ParamsError
 from stages.reporting import Reporter, open_reporter
+
+_MOST_WORKERS = 8
 
 
 def program(
@@ -38,6 +41,19 @@ def program(
     except failures as error:
         return _fail(error, code=1)
     return 0
+
+
+def add_workers(parser: ArgumentParser, who: str) -> None:
+    """The flag --workers, for `configure`. who: such as "threads that make pictures"."""
+    parser.add_argument("--workers", type=int, default=None, metavar="N", help=f"{who} (default: one for each core, at most {_MOST_WORKERS})")
+
+
+def worker_count(arguments: Namespace) -> int:
+    """How many were asked for, or one for each core this process may use. Raises ParamsError."""
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ParamsError(f"--workers must be at least 1, found {arguments.workers}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(arguments.workers or min(cores, _MOST_WORKERS))
 
 
 def _parser(description: str | None, configure: Callable[[ArgumentParser], None] | None) -> ArgumentParser:

@@ -3,11 +3,12 @@
 Programs that tests start inherit all of it but the socket guard, which is this process's own.
 """
 
+import fcntl
 import ipaddress
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,36 @@ def dvc_settings_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("dvc-settings")
     for name in ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR"):
         os.environ[name] = str(folder / name.lower())
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], Any]], Path]:
+    """`made_once(name, make)` gives the path that `make(path)` made, once for all workers of a run. Tests copy it and leave it as it is."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+
+    def once(name: str, make: Callable[[Path], Any]) -> Path:
+        path, is_made = shared / name, shared / f"{name}.made"
+        shared.mkdir(exist_ok=True)
+        # Whoever comes while it is being made waits here; should making it fail, the next one tries again.
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_made.exists():
+                shutil.rmtree(path, ignore_errors=True)
+                make(path)
+                is_made.touch()
+        return path
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def empty_store(made_once: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
+    """A migrated SQLite store of MLflow without runs; making one takes seconds, copying it none."""
+    pytest.importorskip("mlflow", reason="mlflow is not installed (the `track` extra)")
+    from training.tracking.store import open_client
+
+    return made_once("mlflow.db", lambda path: open_client(f"sqlite:///{path}"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Who may import whom (docs/contributing.md), where the packages lie, and what every package says of itself. Code is read, not imported."""
 
 import ast
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -34,7 +35,7 @@ ONLY_IN = {
 # Slow to import: never when a module is loaded whose import opens the graph, the definitions or `figment status`.
 HEAVY = ("PIL", "av", "h5py", "lxml", "matplotlib", "mlflow", "pandas", "rdkit", "scipy", "scrapy", "sklearn", "torch", "transformers", "twisted")
 # Rooms that others on their floor may use. Every other folder of assets and training is a subject that no other subject imports.
-SHARED_ROOMS = {"assets": {"images", "downloads", "demo_sites"}, "training": {"loop", "tracking", "metrics", "gans"}}
+SHARED_ROOMS = {"assets": {"images", "downloads", "demo_sites"}, "training": {"loop", "tracking", "metrics", "reports", "gans"}}
 # Model folders share their family's own files, and ldm decodes with vae.
 FAMILIES = {"training/polymers", "training/words"}
 ALLOWED_BETWEEN_MODELS = {("training/polymers/ldm", "training/polymers/vae")}
@@ -51,8 +52,16 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path, *, lazy: bool = True) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of every import of the file; with lazy=False only those that run when the file is loaded."""
+@functools.cache  # every rule asks for every file's
+def imports(path: Path, *, lazy: bool = True, for_types: bool = False) -> tuple[tuple[int, str], ...]:
+    """(line, dotted name) of every import of the file; with lazy=False only those that run when the file is loaded.
+
+    for_types: also those under `if TYPE_CHECKING:`.
+    """
+    return tuple(_imports(path, lazy=lazy, for_types=for_types))
+
+
+def _imports(path: Path, *, lazy: bool, for_types: bool) -> Iterator[tuple[int, str]]:
     pending: list[ast.AST] = [ast.parse(path.read_bytes())]
     package = relative(path).split("/")[:-1]
     while pending:
@@ -64,7 +73,7 @@ def imports(path: Path, *, lazy: bool = True) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, ".".join([*base, alias.name])) for alias in node.names)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not lazy:
             continue
-        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING") and not for_types:
             pending.extend(node.orelse)
             continue
         pending.extend(ast.iter_child_nodes(node))
@@ -128,7 +137,7 @@ def test_no_modules_import_each_other_in_a_circle():
     edges: dict[str, set[str]] = {}
     for path in ALL_FILES:
         name = relative(path)[:-3].replace("/", ".").removesuffix(".__init__")
-        found = (imported if imported in modules else imported.rpartition(".")[0] for _, imported in imports(path))
+        found = (imported if imported in modules else imported.rpartition(".")[0] for _, imported in imports(path, for_types=True))
         edges[name] = {imported for imported in found if imported in modules and imported != name}
     assert _circle(edges) == []
 

@@ -9,7 +9,10 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "orchestration").rglob("*.md")])
+ROOMS = ("assets", "bench", "docs", "formats", "orchestration", "presets", "scripts", "stages", "tests", "training")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for room in ROOMS for page in (ROOT / room).rglob("*.md"))])
+# What the worked examples make up, and a word for any.
+IMAGINED = re.compile(r"\b(letters_of_nothing|colours|NAME)\b")
 
 
 def test_dvc_ignores_nothing_inside_an_output_folder():
@@ -30,6 +33,15 @@ def test_every_link_of_a_page_leads_to_a_file(page):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     missing = [link for link in links if "://" not in link and not link.startswith("mailto:") and not (page.parent / link).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_and_module_that_a_page_names_is_there(page):
+    rooms, text = "|".join(ROOMS), page.read_text()
+    paths = re.findall(rf"`((?:{rooms})/[\w./-]*(?:/|\w\.(?:md|png|py|sh|txt|yaml)))`", text)
+    paths += [f"{name.replace('.', '/')}.py" for name in re.findall(rf"python -m ((?:{rooms})\.[\w.]*\w)", text)]
+    missing = [path for path in paths if not (ROOT / path).exists() and not (ROOT / path.removesuffix(".py") / "__main__.py").exists()]
+    assert [path for path in missing if not IMAGINED.search(path)] == []
 
 
 def test_the_licence_is_the_one_that_is_declared():

@@ -131,6 +131,7 @@ def edition(number: int) -> Edition:
     withdrawn: dict[int, Article] = {}
     retractions: list[Retraction] = []
     changed: list[int] = []
+    # Each edition is made from the one before it, never from outside: edition 7 is the same whether or not anybody asked for 3.
     for later in range(2, number + 1):
         change = _change(later, articles)
         articles[change.changed] = _article(change.changed, articles[change.changed].revision + 1)
@@ -180,6 +181,7 @@ def _issues() -> tuple[Issue, ...]:
 
 
 def _article(number: int, revision: int, *, day: date | None = None) -> Article:
+    # Papers that later editions add go into the newest issue; its pages simply go on.
     place = min((number - 1) // _PER_ISSUE, len(_issues()) - 1)
     issue = _issues()[place]
     first_in_issue = place * _PER_ISSUE + 1

@@ -90,6 +90,7 @@ def _encoded(kind: str, random: Random, label: str) -> bytes:
     image = scene.render()
     if kind == "gif":
         return _saved(_as_palette(image), "gif")
+    # The kinds differ in what readers get wrong: palettes with a transparent entry, alpha, 16 bits, CMYK, and EXIF that asks to be turned.
     if kind in {"gif_transparent", "png_palette_alpha"}:
         small = _as_palette(image)
         # The corner's colour is that of the paper, at least there.
@@ -148,6 +149,7 @@ class _Scene:
     def render(self, step: int = 0) -> PilImage:
         """In RGB. step: of an animation; what moves has moved on."""
         image = _gradient(self.palette.paper, self.palette.paper_end, (self.width, self.height))
+        # A generator of its own from the same seed: every frame of an animation makes the same choices.
         canvas = _Canvas(ImageDraw.Draw(image), Random(f"scene {self.seed}"), self.palette, self.width, self.height - 44 * bool(self.label), step)
         self.motif(canvas)
         if self.label:
@@ -218,6 +220,7 @@ class _Canvas:
             centre = (at[0] + round((place - (count - 1) / 2) * wide), at[1])
             sides = 6 if count > 1 else self.random.choice((5, 6, 6, 7))
             corners = self.ring(centre, radius, sides, double=self.random.random() < 0.7)
+            # Substituents stand on corners, except towards the ring beside this one.
             for corner in self.random.sample(range(sides), 2):
                 away = math.atan2(corners[corner][1] - centre[1], corners[corner][0] - centre[0])
                 if 0 < place < count - 1 or (count > 1 and abs(math.cos(away)) > 0.6 and (math.cos(away) > 0) == (place == 0)):
@@ -263,6 +266,7 @@ def _reaction(canvas: _Canvas) -> None:
 
 def _spectrum(canvas: _Canvas) -> None:
     left, bottom, right, top = 60, canvas.height - 50, canvas.width - 40, 30
+    # A sum of Lorentzians h / (1 + ((x - x₀) / w)²), drawn three times, each a little further to the right.
     peaks = [(canvas.random.uniform(0.1, 0.9), canvas.random.uniform(0.02, 0.09), canvas.random.uniform(0.3, 1.0)) for _ in range(4)]
     for layer in range(3):
         shift = 0.06 * layer + 0.04 * canvas.step
@@ -297,6 +301,7 @@ def _framework(canvas: _Canvas) -> None:
     wide, tall = round(radius * math.sqrt(3)), radius * 3 // 2
     node, linker = canvas.accent(), canvas.accent()
     corners: set[Point] = set()
+    # Hexagons in a honeycomb: every other row is shifted by half a ring.
     for row in range(canvas.height // tall + 1):
         for column in range(canvas.width // wide + 1):
             at = (column * wide + (row % 2) * wide // 2, row * tall)

@@ -54,12 +54,13 @@ class FolderSite:
             return error_page(404, "There is nothing here by that name.")
         if path.is_dir():
             if not request.path.endswith("/"):
-                return error_page(301, "It is a folder.", headers=(("Location", f"http://{request.host}{_quoted(request.path)}/"),))
+                return error_page(301, "It is a folder.", headers=(("Location", f"http://{request.host}{urllib.parse.quote(request.path)}/"),))
             return self._listing(path, request.path)
         return self._file(path)
 
     def _inside(self, path: str) -> Path | None:
         """The file or folder that `path` names, or None."""
+        # Names are judged before the disk is asked; then the path must be its own real path, so that no link, inside or out, is followed.
         names = [name for name in path.split("/") if name]
         if any(name.startswith(".") or "\\" in name or "\0" in name for name in names):
             return None
@@ -99,7 +100,3 @@ class FolderSite:
         if key not in self._hashes:
             self._hashes[key] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         return self._hashes[key]
-
-
-def _quoted(path: str) -> str:
-    return urllib.parse.quote(path)

@@ -50,6 +50,7 @@ class ImaginaryLetters:
         return self.edition.now
 
     def respond(self, request: Request) -> Response:
+        # Three hosts in one site: the journal, the registry of its DOIs, and its OAI-PMH repository.
         if request.path == "/robots.txt":
             return text(_ROBOTS[request.host])
         if request.host == API_HOST:
@@ -82,6 +83,7 @@ class ImaginaryLetters:
 
     def _list_of_issues(self) -> Response:
         newest_first = sorted(self.edition.issues, reverse=True)
+        # Newest first, by volume, as publishers' lists are.
         parts = [f"<h1>{NAME}</h1>", "<p>A journal of chemistry that has not happened. Everything on this site is made up.</p>", '<div class="loi">']
         for (volume, year), issues in itertools.groupby(newest_first, key=lambda issue: (issue.volume, issue.year)):
             links = "".join(
@@ -235,6 +237,7 @@ def _article_box(article: Article) -> str:
 
 def _article_page(article: Article) -> Response:
     written, issue = article.written, article.issue
+    # Highwire and Dublin Core side by side, as on real pages; readers have to choose.
     meta = [
         ("citation_journal_title", NAME),
         ("citation_title", written.title),

@@ -51,6 +51,7 @@ class OaiRepository:
             "ListIdentifiers": self._list,
             "GetRecord": self._get,
         }.get(verb)
+        # Errors of the protocol are answers with status 200 (OAI-PMH 2.0 §3.6), without the request's arguments.
         inside = (
             body(query) if body else _error("badVerb", "The verb must be Identify, ListMetadataFormats, ListRecords, ListIdentifiers or GetRecord.")
         )
@@ -88,6 +89,7 @@ class OaiRepository:
             if query.get("metadataPrefix") != "oai_dc":
                 return _error("cannotDisseminateFormat" if "metadataPrefix" in query else "badArgument", "metadataPrefix must be oai_dc.")
             offset, first, last = 0, query.get("from", ""), query.get("until", "")
+        # Dates are texts of one length, so that comparing them as texts compares days.
         chosen = [record for record in self.records if (not first or str(record.datestamp) >= first) and (not last or str(record.datestamp) <= last)]
         if offset >= len(chosen):
             return (

@@ -28,6 +28,7 @@ def works(edition: Edition, query: Mapping[str, str], *, journal: str) -> Respon
             {"type": "parameter-not-valid", "value": "rows or cursor", "message": "This is not a number, or not a cursor that was given out here."}
         ]
         return text(json.dumps({"status": "failed", "message-type": "validation-failure", "message": words}), _JSON, status=400)
+    # Paged by place, which is safe because later editions only append: nothing moves between two pages of one harvest.
     everything = all_works(edition, journal=journal)
     rows = min(rows, _MOST_ROWS)
     page = everything[start : start + rows]

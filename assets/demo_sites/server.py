@@ -69,30 +69,33 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, running: RunningSite) -> None:
         self.running = running
-        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._connections: set[socket.socket] = set()
+        self._answering: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._is_closing = False
         super().__init__(("127.0.0.1", 0), _Connection)
 
     def opened(self, connection: socket.socket) -> None:
         with self._lock:
-            self._connections[connection] = threading.current_thread()
+            self._connections.add(connection)
+            self._answering = [*(thread for thread in self._answering if thread.is_alive()), threading.current_thread()]
             if self._is_closing:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def closed(self, connection: socket.socket) -> None:
         with self._lock:
-            self._connections.pop(connection, None)
+            self._connections.discard(connection)
 
     def drop_connections(self) -> None:
         with self._lock:
             self._is_closing = True
-            connections = dict(self._connections)
+            connections, threads = set(self._connections), self._answering
         for connection in connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for thread in connections.values():
+        # Also those whose connection has ended by itself, and which are about to.
+        for thread in threads:
             thread.join(timeout=5)
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -138,6 +141,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _answer(self, method: str, target: str, headers: dict[str, str]) -> tuple[str, Response]:
         site = self.server.running.site
+        # The origin form (RFC 9112 §3.2.1) names the host in a header, the absolute form in the target itself.
         if target.startswith("/"):
             host = headers.get("host", "")
             target = f"http://{site.hosts[0] if _is_here(host) else host}{target}"
@@ -155,6 +159,7 @@ class _Connection(socketserver.BaseRequestHandler):
         return target, site.respond(Request(method, host, path, query, headers))
 
     def _send(self, method: str, url: str, headers: dict[str, str], response: Response, *, is_open: bool) -> None:
+        # What the asker has already is not sent again (RFC 9110 §13): same tag, or not modified since.
         etag = response.etag or (f'"{hashlib.sha256(response.body).hexdigest()[:24]}"' if response.status == 200 else "")
         is_known = response.status == 200 and _is_known(headers, etag, response.last_modified)
         status, body = (304, b"") if is_known else (response.status, response.body)

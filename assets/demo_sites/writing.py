@@ -119,6 +119,7 @@ class Written:
 
 def write_paper(seed: int, number: int, revision: int = 0) -> Written:
     """Paper `number`; another revision changes its abstract and nothing else."""
+    # All choices come from one generator in this order; a new choice in the middle would rewrite every paper, so it would go to the end.
     random = Random(f"letters {seed} {number}")
     adjective, compound = random.choice(_ADJECTIVES), random.choice(_COMPOUNDS)
     reaction, habit = random.choice(_REACTIONS)

@@ -1,17 +1,21 @@
-"""One picture of many: a grid on white, for people who want to see what a dataset holds."""
+"""One picture of many, for people who want to see what a folder of pictures holds."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
+import pyarrow.parquet as pq
 from PIL import Image
 
+from assets.images.decoding import NO_LIMITS, decode
 from formats.png import decode_png, encode_png
-from formats.stored_zip import StoredZip
+from formats.stored_zip import StoredZip, StoredZips
 
 _COLUMNS = 8
 _CELL_PX = 128
 _GAP_PX = 4
+_ORIGINALS, _ORIGINAL_PX = 24, 96
 
 
 def write_contact_sheet(path: Path, members: Sequence[tuple[Path, str]]) -> None:
@@ -29,5 +33,23 @@ def write_contact_sheet(path: Path, members: Sequence[tuple[Path, str]]) -> None
 
 
 def _reduced(pixels: numpy.ndarray) -> numpy.ndarray:
+    """uint8 [H, W, 3], from RGB or grey."""
+    colours = numpy.broadcast_to(pixels, (*pixels.shape[:2], 3))
     factor = max(1, pixels.shape[0] // _CELL_PX)
-    return numpy.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
+    return numpy.asarray(Image.fromarray(colours).reduce(factor)) if factor > 1 else colours
+
+
+def sheet_of_originals(folder: Path) -> bytes:
+    """A small PNG of up to 24 of the originals gathered in `folder`, evenly spaced, each padded with white."""
+    index = pq.read_table(folder / "index.parquet", columns=["shard", "member"]).to_pylist()
+    chosen = index if len(index) <= _ORIGINALS else [index[place * len(index) // _ORIGINALS] for place in range(_ORIGINALS)]
+    sheet = Image.new("RGB", (_COLUMNS * _ORIGINAL_PX, -(-len(chosen) // _COLUMNS) * _ORIGINAL_PX), (255, 255, 255))
+    zips = StoredZips(folder)
+    for place, row in enumerate(chosen):
+        cell = Image.fromarray(decode(zips.read(row["shard"], row["member"]), limits=NO_LIMITS).pixels)
+        cell.thumbnail((_ORIGINAL_PX - _GAP_PX, _ORIGINAL_PX - _GAP_PX))
+        left, top = place % _COLUMNS * _ORIGINAL_PX, place // _COLUMNS * _ORIGINAL_PX
+        sheet.paste(cell, (left + (_ORIGINAL_PX - cell.width) // 2, top + (_ORIGINAL_PX - cell.height) // 2))
+    stream = io.BytesIO()
+    sheet.quantize(128).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()

@@ -1,80 +1,65 @@
 """The dataset card: what a folder of pictures is, where it comes from, and under which licences; Markdown with the header Hugging Face reads."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.markdown import escape, table
+from assets.images.dataset_config import DatasetConfig, Subject
+from stages.markdown import counted, escape, table
 
 # Identifiers that the header may name; everything else is `other`, and the table below it says which.
-_KNOWN_LICENCES = {
-    "apache-2.0": "apache-2.0",
-    "bsd-2-clause": "bsd-2-clause",
-    "bsd-3-clause": "bsd-3-clause",
-    "cc0-1.0": "cc0-1.0",
-    "cc-by-2.0": "cc-by-2.0",
-    "cc-by-3.0": "cc-by-3.0",
-    "cc-by-4.0": "cc-by-4.0",
-    "cc-by-nc-4.0": "cc-by-nc-4.0",
-    "cc-by-nc-nd-4.0": "cc-by-nc-nd-4.0",
-    "cc-by-nc-sa-4.0": "cc-by-nc-sa-4.0",
-    "cc-by-nd-4.0": "cc-by-nd-4.0",
-    "cc-by-sa-3.0": "cc-by-sa-3.0",
-    "cc-by-sa-4.0": "cc-by-sa-4.0",
-    "mit": "mit",
-}
+_CREATIVE_COMMONS = ("2.0", "3.0", "4.0", "nc-4.0", "nc-nd-4.0", "nc-sa-4.0", "nd-4.0", "sa-3.0", "sa-4.0")
+_KNOWN_LICENCES = {"apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "mit", *(f"cc-by-{terms}" for terms in _CREATIVE_COMMONS)}
 _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LONGEST_CLASS_TABLE = 200
+_COLOURS = {"rgb": "RGB", "grey": "grey"}
+_RIGHTS = "rights stay with their owners."
 _FILES = """\
 - `shard-*.zip`: pictures `NNNNN/imgNNNNNNNN.png`, numbered by first appearance, and `dataset.json` with the labels, or null. A number never moves;
   a picture that was left out leaves a gap.
-- `index.parquet`: for each picture its number, SHA-256 of the original, shard, member, class, label, licence, source and papers.
+- `index.parquet`: for each picture its number, SHA-256 of the original, shard, member, class, label, {names}.
 - `excluded.parquet`: what was left out, and why.
 """
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says. licences, sources: of each picture. excluded: pictures by reason. classes: names by number, [] without labels."""
+    """What a card counts: pictures by licence, by source and, of those left out, by reason. classes: names by number, [] without labels."""
 
     size_px: int
-    canvas_px: int
-    resample: str
     shards: int
-    licences: Sequence[str]
-    sources: Sequence[str]
+    licences: Mapping[str, int]
+    sources: Mapping[str, int]
     excluded: Mapping[str, int]
-    labels: str | None
     classes: Sequence[str]
     class_counts: Sequence[int]
 
 
-def card(facts: CardFacts) -> str:
+def card(facts: CardFacts, config: DatasetConfig, subject: Subject) -> str:
     """The text of README.md. Equal facts give equal text; foreign text in it is escaped."""
-    count = len(facts.licences)
+    count = sum(facts.licences.values())
+    title = f"{subject.title} at {facts.size_px} px"
     left_out = [[escape(reason), f"{number:,}"] for reason, number in sorted(facts.excluded.items())]
     sections = {
-        "How it was made": _how_it_was_made(facts),
-        "Files": _FILES,
-        "Licences": _counts("licence", facts.licences)
-        + "\nEach row of `index.parquet` names licence, source and papers; rights stay with their owners.\n",
-        "Sources": _counts("source", facts.sources),
+        "How it was made": _how_it_was_made(facts, config),
+        "Files": _FILES.format(names=subject.names),
+        "Licences": counted("licence", "pictures", facts.licences) + f"\nEach row of `index.parquet` names {subject.names}; {_RIGHTS}\n",
+        "Sources": counted("source", "pictures", facts.sources),
         "Left out": table(["reason", "pictures"], left_out) if left_out else "Nothing.\n",
-        "Labels": _labels(facts),
+        "Labels": _labels(facts, config.labels),
     }
     opening = (
-        f"# Table-of-contents images at {facts.size_px} px\n\n{count:,} graphical abstracts of scientific papers as RGB pictures of "
+        f"# {title}\n\n{count:,} {subject.pictures} as {_COLOURS[config.colours]} pictures of "
         f"{facts.size_px} x {facts.size_px} px, in {facts.shards:,} StyleGAN dataset zips.\n\n![The first pictures](contact_sheet.png)\n"
     )
-    return "\n".join([_header(facts, count), opening, *(f"## {title}\n\n{text}" for title, text in sections.items())])
+    return "\n".join([_header(title, facts, count, subject), opening, *(f"## {name}\n\n{text}" for name, text in sections.items())])
 
 
-def _header(facts: CardFacts, count: int) -> str:
-    licences = sorted({_KNOWN_LICENCES.get(licence.lower(), "other") for licence in facts.licences})
+def _header(title: str, facts: CardFacts, count: int, subject: Subject) -> str:
+    licences = sorted({name if (name := licence.lower()) in _KNOWN_LICENCES else "other" for licence in facts.licences})
     size = next((words for limit, words in _SIZE_CATEGORIES if count < limit), "n>1M")
     lines = [
         "---",
-        f"pretty_name: Table-of-contents images at {facts.size_px} px",
+        f"pretty_name: {title}",
         "license:",
         *(f"- {licence}" for licence in licences or ["other"]),
         "task_categories:",
@@ -82,35 +67,32 @@ def _header(facts: CardFacts, count: int) -> str:
         "size_categories:",
         f"- {size}",
         "tags:",
-        "- chemistry",
-        "- graphical-abstracts",
-        "- stylegan",
+        *(f"- {tag}" for tag in (*subject.tags, "stylegan")),
         "---",
         "",
     ]
     return "\n".join(lines)
 
 
-def _how_it_was_made(facts: CardFacts) -> str:
-    means = {"lanczos": "Pillow's LANCZOS filter", "box": "the mean of each pixel's area"}[facts.resample]
+def _how_it_was_made(facts: CardFacts, config: DatasetConfig) -> str:
+    means = {"lanczos": "Pillow's LANCZOS filter", "box": "the mean of each pixel's area"}[config.resample]
+    fitted = {
+        "pad": f"put in the middle of a white square of {config.canvas_px} px, or of its longer side where that is more, and brought",
+        "crop": "cut to the square in its middle, and brought",
+    }[config.fit]
+    stayed = {"pad": "Nothing was stretched or cropped.", "crop": "Nothing was stretched."}[config.fit]
     return (
-        "Each picture was decoded (first frame of an animation, transparency on white, every colour mode to RGB), put in the middle of a white "
-        f"square of {facts.canvas_px} px, or of its longer side where that is more, and brought to {facts.size_px} px with {means}. Nothing was "
-        "stretched or cropped. The PNGs are lossless.\n"
+        f"Each picture was decoded (first frame of an animation, transparency on white, every colour mode to {_COLOURS[config.colours]}), "
+        f"{fitted} to {facts.size_px} px with {means}. {stayed} The PNGs are lossless.\n"
     )
 
 
-def _counts(what: str, values: Sequence[str]) -> str:
-    counted = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
-    return table([what, "pictures"], [[escape(value), f"{number:,}"] for value, number in counted])
-
-
-def _labels(facts: CardFacts) -> str:
-    if facts.labels is None:
+def _labels(facts: CardFacts, labels: str | None) -> str:
+    if labels is None:
         return "None.\n"
     rows = [
         [escape(name), str(number), f"{count:,}"] for number, (name, count) in enumerate(zip(facts.classes, facts.class_counts, strict=True)) if count
     ]
     more = f"\n{len(rows) - _LONGEST_CLASS_TABLE:,} more in `index.parquet`.\n" if len(rows) > _LONGEST_CLASS_TABLE else ""
-    head = f"The class of a picture is its {facts.labels}; classes are numbered by first appearance.\n\n"
-    return head + table([facts.labels, "class", "pictures"], rows[:_LONGEST_CLASS_TABLE]) + more
+    head = f"The class of a picture is its {labels}; classes are numbered by first appearance.\n\n"
+    return head + table([labels, "class", "pictures"], rows[:_LONGEST_CLASS_TABLE]) + more

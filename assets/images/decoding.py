@@ -61,6 +61,10 @@ class DecodeLimits:
             raise ValueError(f"formats must name some of {', '.join(FORMATS)}; found {', '.join(unknown) or 'none'}")
 
 
+# For what was judged before: narrower limits are a matter of the stage that let it in.
+NO_LIMITS = DecodeLimits(max_bytes=1 << 31, max_pixels=MOST_PIXELS, max_frames=1 << 31, min_side_px=1)
+
+
 @dataclass(frozen=True)
 class Decoded:
     """A picture as it is to be seen.
@@ -92,6 +96,7 @@ def decode(data: bytes, *, limits: DecodeLimits) -> Decoded:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # What Pillow only warns of (odd EXIF, odd TIFF tags) does not change the pixels.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        # The header is judged first; what is then decoded must be there to its last byte, because Pillow refuses a file that ends too early.
         with _open(data, limits) as image:
             name = _NAMES[image.format or ""]
             frames = _check_size(image, data, name, limits)
@@ -133,6 +138,7 @@ def _open(data: bytes, limits: DecodeLimits) -> "Picture":
 
 def _check_size(image: "Picture", data: bytes, name: str, limits: DecodeLimits) -> int:
     """The number of frames, as far as `max_frames` + 1; everything here is read from headers."""
+    # Bytes, pixels and frames bound the work, in the order in which they cost anything to find out.
     width, height = image.size
     if width * height > limits.max_pixels:
         raise Undecodable("too_many_pixels", f"{width}×{height} is {width * height:,} pixels, at most {limits.max_pixels:,} are allowed")
@@ -151,6 +157,7 @@ def _frames(image: "Picture", name: str) -> int:
 
 def _gif_frames(data: bytes, most: int) -> int:
     """Frames of a GIF, counted without decoding any and no further than `most`. Source: GIF89a specification, §18 to §26."""
+    # Header and logical screen descriptor have 13 bytes; then blocks follow, each a chain of sub-blocks that ends with an empty one.
     place = 13 + _colour_table_bytes(data[10:11])
     frames = 0
     while frames < most and place < len(data):
@@ -240,6 +247,7 @@ def _on_white(image: "Picture") -> "Picture":
 
 def _scaled_grey(image: "Picture", steps: list[str]) -> "Picture":
     """Grey of more than 8 bits as RGB: 16 bits over their whole range, wider ones (which have no fixed white) over the range they use."""
+    # Which level is transparent is stated in the file's own depth, so it is looked for before scaling.
     levels = numpy.asarray(image)
     transparent = image.info.get("transparency")
     clear = levels == transparent if isinstance(transparent, int) and image.mode in _WIDE_GREY else None

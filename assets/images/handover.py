@@ -43,6 +43,7 @@ class Handover:
         self._folder = folder / recipe[:32]
         self._limit = limit_bytes
         self._folder.mkdir(parents=True, exist_ok=True)
+        # What was made with other settings or code is of no use to anybody now.
         for other in folder.iterdir():
             if other.is_dir() and other != self._folder:
                 shutil.rmtree(other, ignore_errors=True)
@@ -93,6 +94,7 @@ class Handover:
             return
         path = self._path(size, chunk)
         everything = {**self._read(path), **made}
+        # One file a chunk: a digest of all that follows, a line of JSON that says what lies where, and the PNGs one after the other.
         header = [
             [key, len(value), "", ""] if isinstance(value, bytes) else [key, -1, value.reason, value.words] for key, value in everything.items()
         ]

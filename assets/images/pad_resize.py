@@ -1,4 +1,4 @@
-"""Pad a picture to a white square and give it at several sizes: never stretched, never cropped.
+"""Give a picture at several square sizes, never stretched: padded to a white square, or the square in its middle.
 
 The canvas is `canvas_px` wide and high, or as large as the picture's longer side where that is more. The picture lies in its middle; an odd margin
 leaves the extra pixel at the right and at the bottom. With LANCZOS the result is, pixel for pixel, Pillow's resize of the whole canvas, at the cost
@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy
 from PIL import Image
 
+Fit: TypeAlias = Literal["pad", "crop"]
 Resample: TypeAlias = Literal["lanczos", "box"]
 
 _LANCZOS_REACH = 3.0  # output pixels on each side of a centre
@@ -45,6 +46,14 @@ def pad_and_resize(image: Image.Image, sizes: Sequence[int], *, canvas_px: int =
     return {size: _at_size(image, size, side, left, top, resample) for size in sizes}
 
 
+def crop_and_resize(image: Image.Image, sizes: Sequence[int], *, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
+    """By size, the square in the middle of an RGB picture as uint8 [size, size, 3]; an odd margin loses the extra pixel right or below."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return {size: numpy.asarray(square.resize((size, size), Image.Resampling[resample.upper()])) for size in sizes}
+
+
 def _at_size(image: Image.Image, size: int, side: int, left: int, top: int, resample: Resample) -> numpy.ndarray:
     out = numpy.full((size, size, 3), 255, numpy.uint8)
     if size == side:
@@ -52,10 +61,12 @@ def _at_size(image: Image.Image, size: int, side: int, left: int, top: int, resa
         return out
     if resample == "box":
         return _by_box(image, size, side, left, top)
+    # Pass one, across: as many rows as the picture has, and only the columns that its content reaches.
     across = _Cut.around(left, left + image.width, side, size)
     down = _Cut.around(top, top + image.height, side, size)
     strip = _on_white(image, (across.width, image.height), (left - across.first, 0))
     strip = strip.resize((across.out_width, image.height), Image.Resampling.LANCZOS, box=(across.box[0], 0, across.box[1], image.height))
+    # Pass two, down, of what pass one gave in 8 bits.
     block = _on_white(strip, (across.out_width, down.width), (0, top - down.first))
     block = block.resize((across.out_width, down.out_width), Image.Resampling.LANCZOS, box=(0, down.box[0], across.out_width, down.box[1]))
     out[down.out_first : down.out_first + down.out_width, across.out_first : across.out_first + across.out_width] = numpy.asarray(block)
@@ -77,6 +88,7 @@ class _Cut:
         """What the content [start, end) of a canvas of `side` pixels reaches at `size` pixels. One pixel more on each side than the filter needs."""
         if side * size > _EXACT_IN_BOX:
             return cls(0, side, 0, size, (0, side))
+        # Output pixel i is centred at (i + ½) · scale and sees three lobes, so 3 · scale canvas pixels, to each side.
         scale = side / size
         reach = _LANCZOS_REACH * scale
         out_first = max(0, int((start - reach) / scale) - 1)

@@ -4,7 +4,6 @@ The memory lies outside the output. A shard counts only when its file is, byte f
 anew. Without the memory everything is, and the same bytes come out.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any, TypeAlias
 
 from assets.images.handover import Failure, Made
 from formats.image_shards import member_name
-from formats.stored_zip import StoredZip
-from stages.output_folder import write_file_atomically
+from formats.stored_zip import StoredZips
+from stages.files import sha256_of, write_file_atomically
 
 # [serial, sha256 of the original, class or None]
 Member: TypeAlias = Sequence[Any]
@@ -33,7 +32,7 @@ class ShardMemory:
         self._places = {
             key: (name, serial) for name, shard in self._old.items() for serial, key, _ in shard["members"] if key not in shard["failures"]
         }
-        self._zips: dict[str, StoredZip] = {}
+        self._zips = StoredZips(target)
         self.kept = 0
 
     def keep(self, name: str, members: Sequence[Member]) -> dict[str, Failure] | None:
@@ -41,6 +40,7 @@ class ShardMemory:
 
         Gives those of them that are not in it, and why.
         """
+        # Equal lists were made into equal bytes; that the file still has them is what the digest is for.
         old = self._old.get(name)
         if old is None or old["members"] != members or not self._intact(name):
             return None
@@ -54,13 +54,13 @@ class ShardMemory:
         for content in contents:
             name, serial = self._places.get(content, ("", 0))
             if name and self._intact(name):
-                found[content] = self._zip(name).read(member_name(serial))
+                found[content] = self._zips.read(name, member_name(serial))
         return found
 
     def remember(self, name: str, file: Path, members: Sequence[Member], failures: Mapping[str, Failure]) -> None:
         """Note that the shard `name`, which lies at `file` now, was made of `members`, without those that failed."""
         reasons = {key: [failure.reason, failure.words] for key, failure in failures.items()}
-        self._new[name] = {"sha256": _sha256(file), "members": list(members), "failures": reasons}
+        self._new[name] = {"sha256": sha256_of(file), "members": list(members), "failures": reasons}
 
     def save(self) -> None:
         """Write the memory of the new output; after the output itself was published."""
@@ -69,14 +69,8 @@ class ShardMemory:
     def _intact(self, name: str) -> bool:
         if name not in self._is_intact:
             file = self._target / name
-            self._is_intact[name] = file.is_file() and _sha256(file) == self._old[name]["sha256"]
+            self._is_intact[name] = file.is_file() and sha256_of(file) == self._old[name]["sha256"]
         return self._is_intact[name]
-
-    def _zip(self, name: str) -> StoredZip:
-        if name not in self._zips:
-            self._zips.clear()  # One open file is enough: shards are asked for in order.
-            self._zips[name] = StoredZip(self._target / name)
-        return self._zips[name]
 
 
 def remembered_contents(path: Path, recipe: str) -> set[str]:
@@ -90,8 +84,3 @@ def _load(path: Path, recipe: str) -> dict[str, dict[str, Any]]:
         return memory["shards"] if memory["recipe"] == recipe else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

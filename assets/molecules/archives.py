@@ -59,6 +59,7 @@ def _open_member(path: Path, stream: BinaryIO, member: str, limits: ArchiveLimit
 
 
 def _choose_member(path: Path, archive: zipfile.ZipFile, member: str, limits: ArchiveLimits) -> zipfile.ZipInfo:
+    # Everything that the directory tells is judged before a byte is unpacked.
     infos = archive.infolist()
     if len(infos) > limits.max_members:
         raise ArchiveError(f"{path.name}: the zip has {len(infos):,} members, at most {limits.max_members:,} are accepted; repack what is needed")
@@ -98,6 +99,7 @@ class _Guarded(io.RawIOBase):
             chunk = self._content.read(len(buffer))
         except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
             raise ArchiveError(f"{self._path.name}: damaged after {self._seen:,} unpacked bytes ({error}); fetch it again") from None
+        # The name may hide what it is: a zip or gzip stream inside is told by its first bytes.
         if self._seen == 0 and chunk.startswith((b"PK\x03\x04", b"\x1f\x8b")):
             raise ArchiveError(f"{self._path.name}: holds another compressed file; nested archives are not opened, unpack the outer one")
         self._seen += len(chunk)

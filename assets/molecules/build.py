@@ -8,7 +8,6 @@ Building again after a change parses only rows that were not seen before, and gi
 
 import contextlib
 import dataclasses
-import os
 import resource
 import sys
 import time
@@ -35,9 +34,10 @@ from assets.molecules.splits import SplitRule
 from assets.molecules.standardize import Rules
 from formats.descriptors import UnknownDescriptorError, descriptors_named
 from formats.tables import REJECTED_ROWS, ROWS_PER_ROW_GROUP, molecule_schema, open_writer, table_from_rows, write_table
+from stages.markdown import counted
 from stages.output_folder import OutputFolder
-from stages.params import ParamsError, load_params
-from stages.program import program
+from stages.params import load_params
+from stages.program import add_workers, program, worker_count
 from stages.reporting import Reporter
 
 _STARS = {"molecules": 0, "polymers": 2}
@@ -121,6 +121,7 @@ def build_dataset(
     Raises BuildError, SourceError, WorkerDiedError, OutputBusyError; the previous output is then untouched.
     """
     started = time.monotonic()
+    # What decides a row (rules, RDKit, code) is named by the recipe; what was parsed under the same recipe is not parsed again.
     facts, schema = _describe(name, config, sources)
     rules = config.rules(_STARS[name])
     recipe = recipe_of(rules)
@@ -131,14 +132,17 @@ def build_dataset(
         stack.callback(writer.discard)
         merger = Merger(facts, schema, descriptor_count=len(rules.descriptors), temporary=scratch / ".tmp-first-seen.arrow")
         stack.callback(merger.close)
+        # One pass over all sources: rows are read, parsed and merged as they come, and none of the three holds them all.
         streams = [read_rows(source) for source in sources]
         batches = parse(streams, rules, memo=Memo(scratch, recipe), writer=writer, workers=workers, counts=counts)
         _write_rejected(output.file("rejected.parquet"), _merge(batches, merger, name, reporter))
+        # Second pass: the merged molecules, cut into shards by content.
         summary = _summary(name, schema, facts, merger.counts)
         if not summary["rows_accepted"]:
             raise BuildError(_nothing_left(name, summary))
         summary |= _write_shards(name, output, cut_into_shards(merger.tables(config.split()), rows_per_shard=config.rows_per_shard))
         output.write_json("summary.json", summary)
+        # The memo is published inside the block: a build that fails leaves the old output and the old memo.
         files, size = output.size()
         writer.publish()
     return BuildFacts(summary, counts, time.monotonic() - started, files, size)
@@ -158,6 +162,7 @@ def _describe(name: str, config: DatasetConfig, sources: Sequence[SourceFile]) -
     facts = []
     for source in sources:
         properties = source_properties(source)
+        # A column holds one unit: two sources that disagree must not meet in it.
         for key, item in properties.items():
             if key in config.descriptors or key in {"id", "smiles", "source", "licence", "origin", "sha256", "scaffold"}:
                 raise BuildError(f"{name}: property '{key}' of source '{source.name}' has the name of another column; rename it under `properties`")
@@ -256,27 +261,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("dataset", choices=sorted(_STARS), help="which dataset to build")
-    parser.add_argument("--workers", type=int, default=None, metavar="N", help="processes that parse (default: one for each core, at most 8)")
+    add_workers(parser, "processes that parse")
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     name = arguments.dataset
     config = load_params(arguments.params, name, DatasetConfig, overrides=arguments.overrides)
-    workers = _worker_count(arguments.workers)
+    workers = worker_count(arguments)
     sources = read_sources(arguments.data / "molecule_sources", role=name)
     target = arguments.data / name
     facts = build_dataset(name, config, sources, target, scratch=Path(".figment") / "reuse" / name, workers=workers, reporter=reporter)
+    rejected = facts.summary["rejected"]
     _report(facts, reporter)
     reporter.markdown("examples", _examples(target / f"{name}-00000.parquet"))
-    reporter.markdown("rejected_rows", _rejected_table(facts.summary["rejected"]))
+    reporter.markdown("rejected_rows", counted("reason", "rows", rejected) if rejected else "No row was rejected.")
     report_checks(target, name, reporter)
-
-
-def _worker_count(asked: int | None) -> int:
-    if asked is not None and asked < 1:
-        raise ParamsError(f"--workers must be at least 1, found {asked}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return asked or min(cores, 8)
 
 
 def _report(facts: BuildFacts, reporter: Reporter) -> None:
@@ -306,11 +305,6 @@ def _examples(shard: Path, *, count: int = 8) -> str:
     rows = pq.read_table(shard, columns=["smiles", "source", "split_random"]).slice(0, count).to_pylist()
     lines = [f"| `{row['smiles']}` | {row['source']} | {row['split_random']} |" for row in rows]
     return "\n".join(["| molecule | source | split |", "|---|---|---|", *lines])
-
-
-def _rejected_table(rejected: dict[str, int]) -> str:
-    lines = [f"| {reason.replace('*', '&#42;')} | {count:,} |" for reason, count in sorted(rejected.items(), key=lambda item: (-item[1], item[0]))]
-    return "\n".join(["| reason | rows |", "|---|---:|", *lines]) if lines else "No row was rejected."
 
 
 def peak_memory_mib() -> float:

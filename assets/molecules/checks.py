@@ -27,6 +27,7 @@ def report_checks(folder: Path, name: str, reporter: Reporter) -> None:
 def split_leaks(shards: list[Path]) -> tuple[int, int]:
     """(molecules listed more than once, scaffolds found in more than one split of `split_scaffold`)."""
     table = pa.concat_tables([pq.read_table(shard, columns=["id", "scaffold", "split_scaffold"]) for shard in shards])
+    # A scaffold in two splits, or a molecule listed twice, would let a model be tested on what it was trained on.
     duplicates = len(table) - pc.count_distinct(table["id"]).as_py()
     with_rings = table.filter(pc.not_equal(table["scaffold"], "")).select(["scaffold", "split_scaffold"])
     pairs = with_rings.group_by(["scaffold", "split_scaffold"]).aggregate([])

@@ -3,7 +3,8 @@
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import numpy
@@ -39,6 +40,7 @@ _BOHR_PER_ANGSTROM = 1.0 / 0.529177210903
 def read_sdf(stream: BinaryIO, options: ReadOptions, properties: Sequence[Property]) -> Iterator[Row | BadRow]:
     """The records of an SDF file; properties are its data items, the id is the title line or the data item `id_column`."""
     lines = Lines(stream, encoding=options.encoding)
+    # Records end with $$$$; one that never ends is held to MAX_RECORD_LINES, and its rest is skipped.
     record: list[str] = []
     position = 0
     for line in lines:
@@ -155,12 +157,14 @@ def coulomb_to_xyz(matrix: numpy.ndarray) -> str | None:
 
     matrix: [N, N] in atomic units (distances in bohr), zero-padded: C_ii = Z^2.4 / 2, C_ij = Z_i Z_j / |R_i - R_j|. Source: Rupp et al. 2012.
     """
+    # The diagonal gives the elements: Z = (2 C_ii)^(1 / 2.4).
     diagonal = numpy.diag(matrix).astype(float)
     present = diagonal > 0
     charges = (2.0 * diagonal[present]) ** (1 / 2.4)
     numbers = numpy.rint(charges).astype(int)
     if not len(numbers) or numpy.abs(charges - numbers).max() > 0.05 or any(int(value) not in _SYMBOLS for value in numbers):
         return None
+    # The rest gives the distances: |R_i - R_j| = Z_i Z_j / C_ij, from bohr to ångström.
     repulsion = matrix[numpy.ix_(present, present)].astype(float)
     off_diagonal = ~numpy.eye(len(numbers), dtype=bool)
     if (repulsion[off_diagonal] <= 0).any():
@@ -177,6 +181,8 @@ def positions_from_distances(distances: numpy.ndarray) -> numpy.ndarray:
 
     Each axis is turned so that its largest coordinate is positive, so that equal input gives equal output.
     """
+    # B = -½ J D² J with J = I - 1/N is the Gram matrix of the centred points; its three largest eigenvectors, times √λ, are coordinates
+    # (classical scaling; Torgerson 1952).
     N = len(distances)
     centering = numpy.eye(N) - 1.0 / N
     values, vectors = numpy.linalg.eigh(-0.5 * centering @ (distances**2) @ centering)
@@ -190,19 +196,26 @@ def positions_from_distances(distances: numpy.ndarray) -> numpy.ndarray:
 def _load_qm7b(stream: BinaryIO) -> tuple[numpy.ndarray, numpy.ndarray]:
     """(X [N, A, A], T [N, 14]). Shapes are read before the data, so a wrong file is refused without being loaded."""
     from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import MatReadError
 
     content = stream.read(MAX_MAT_BYTES + 1)
     if len(content) > MAX_MAT_BYTES:
         raise SourceError(f"larger than {MAX_MAT_BYTES:,} bytes; qm7b.mat has about 16 million")
+    # What broken bytes lead scipy into, found by breaking ten thousand files (docs/LOG.md).
+    damage = (MatReadError, zlib.error, OSError, ValueError, TypeError, LookupError, NameError, NotImplementedError)
     try:
-        shapes = {name: shape for name, shape, _ in whosmat(io.BytesIO(content))}
-    except Exception as error:  # noqa: BLE001 - scipy raises whatever the broken bytes lead to: ValueError, TypeError, zlib.error, NotImplementedError
-        raise SourceError(f"not a MATLAB v5 file ({type(error).__name__}); expected qm7b.mat from quantum-machine.org") from None
+        _check_shapes({name: shape for name, shape, _ in whosmat(io.BytesIO(content))})
+        loaded = loadmat(io.BytesIO(content), variable_names=["X", "T"])
+    except damage as error:
+        raise SourceError(f"not a whole MATLAB v5 file ({type(error).__name__}); expected qm7b.mat from quantum-machine.org") from None
+    return loaded["X"], loaded["T"]
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
     X, T = shapes.get("X", ()), shapes.get("T", ())
+    # The 14 properties of T have no names in the file: their number is what tells QM7b from QM7.
     if len(X) != 3 or X[1] != X[2] or X[1] > 64 or (X[0], len(QM7B_PROPERTIES)) != T:
         raise SourceError(
             f"not QM7b: expected variables X [N, A, A] (Coulomb matrices) and T [N, {len(QM7B_PROPERTIES)}] (properties), "
             f"found {', '.join(f'{name} {list(shape)}' for name, shape in shapes.items()) or 'none'}; expected qm7b.mat from quantum-machine.org"
         )
-    loaded = loadmat(io.BytesIO(content), variable_names=["X", "T"])
-    return loaded["X"], loaded["T"]

@@ -4,9 +4,10 @@ A layout states what the publishers say about their own columns. An explicit map
 a known layout needs only a column called `smiles`.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from stages.near_misses import did_you_mean
 
 
 class LayoutError(Exception):
@@ -127,6 +128,7 @@ def recognise(header: Sequence[str], *, stem: str) -> Layout:
     """
     if tuple(header) == KHAZANA_HEADER:
         return _khazana(stem)
+    # The most particular layout that fits; else any column whose name says SMILES.
     matching = [layout for layout in LAYOUTS if layout.header <= set(header)]
     if matching:
         return max(matching, key=lambda layout: len(layout.header))
@@ -135,7 +137,7 @@ def recognise(header: Sequence[str], *, stem: str) -> Layout:
             if column.strip().casefold() == known:
                 return Layout("generic", frozenset(), column)
     raise LayoutError(
-        f"no column of SMILES; columns here: {_list(header)}{_near('smiles', header)}; set `smiles_column` of the source to the right one"
+        f"no column of SMILES; columns here: {_list(header)}{did_you_mean('smiles', header)}; set `smiles_column` of the source to the right one"
     )
 
 
@@ -143,19 +145,13 @@ def require_column(column: str, header: Sequence[str], *, key: str) -> str:
     """`column` when the table has it; raises LayoutError with the nearest name otherwise. `key` is the parameter that named it."""
     if column in header:
         return column
-    raise LayoutError(f"no column '{column}' (asked for by `{key}`){_near(column, header)}; columns here: {_list(header)}")
+    raise LayoutError(f"no column '{column}' (asked for by `{key}`){did_you_mean(column, header)}; columns here: {_list(header)}")
 
 
 def _khazana(stem: str) -> Layout:
     known = KHAZANA_PROPERTIES.get(stem.split(".", maxsplit=1)[0])
     properties = {known[0]: Property("value", known[1])} if known else {}
     return Layout("khazana", frozenset(KHAZANA_HEADER), "smiles", "index", properties, "polymers")
-
-
-def _near(word: str, header: Sequence[str]) -> str:
-    folded = {column.casefold(): column for column in header}
-    close = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
-    return f" (did you mean '{folded[close[0]]}'?)" if close else ""
 
 
 def _list(header: Sequence[str], *, most: int = 20) -> str:

@@ -19,7 +19,7 @@ import rdkit
 from assets.molecules import standardize
 from assets.molecules.standardize import Rules, Standardized
 from formats import descriptors
-from stages.output_folder import write_file_atomically
+from stages.files import sha256_of, write_file_atomically
 from stages.source_code import code_of
 
 _KEY_BYTES = 16
@@ -122,8 +122,7 @@ class MemoWriter:
     def publish(self) -> None:
         self._writer.close()
         self._sink.close()
-        with self._temporary.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256_of(self._temporary)
         self._temporary.replace(_memo_path(self._folder))
         write_file_atomically(self._folder / "parsed.json", json.dumps({"recipe": self._recipe, "sha256": digest}).encode())
 
@@ -140,8 +139,7 @@ def _is_intact(folder: Path, recipe: str) -> bool:
     """Whether the memo is of this recipe and its bytes are those that were written."""
     try:
         state = json.loads((folder / "parsed.json").read_text(encoding="utf-8"))
-        with _memo_path(folder).open("rb") as stream:
-            return state == {"recipe": recipe, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        return state == {"recipe": recipe, "sha256": sha256_of(_memo_path(folder))}
     except (FileNotFoundError, ValueError):
         return False
 

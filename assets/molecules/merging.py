@@ -59,6 +59,7 @@ class Merger:
     def add(self, batch: ParsedBatch) -> list[dict]:
         """Take a batch; gives back its rejected rows as records of the table of rejected rows."""
         facts, counts = self._sources[batch.source], self.counts[batch.source]
+        # Where each property of the dataset stands in this source's rows.
         places = [facts.properties.index(name) if name in facts.properties else None for name in self._properties]
         fresh: list[tuple] = []
         rejected = []
@@ -79,6 +80,7 @@ class Merger:
 
     def tables(self, split: SplitRule) -> Iterator[pa.Table]:
         """The merged molecules in order of first occurrence, one table for each batch that was added."""
+        # The places of first occurrence are needed no more; what later rows added stays until its molecule is read back.
         self._spill.close()
         self._sink.close()
         self._first.clear()
@@ -93,6 +95,7 @@ class Merger:
         self._temporary.unlink(missing_ok=True)
 
     def _place(self, source: int, name: str, values: tuple, result: Standardized, fresh: list[tuple], counts: SourceCounts) -> None:
+        # 64 bits of the hash stand for the molecule: in a set of 10⁸ two share them with a probability of about 3·10⁻⁴.
         digest = hashlib.sha256(result.smiles.encode()).hexdigest()
         molecule = int(digest[:16], 16)
         known = len(self._first)
@@ -113,6 +116,7 @@ class Merger:
         source, name, digest, smiles, scaffold = columns[:5]
         names, values = self._merge(ordinal, name, columns[5 + self._descriptor_count :])
         ids = [one[:16] for one in digest]
+        # In the order of the dataset's schema: what is known of every molecule, then the descriptors, then the properties of its sources.
         complete = [
             ids,
             smiles,
@@ -148,6 +152,7 @@ def cut_into_shards(tables: Iterator[pa.Table], *, rows_per_shard: int) -> Itera
     the rows near it alone, so a removed or added molecule changes its own shard, and those behind it keep their rows; cutting at fixed counts would
     shift them all. Hash buckets would not do: molecules added at the end of a source would fall into every bucket.
     """
+    # Content-defined chunking, with bounds on both sides.
     least, most = max(1, rows_per_shard // 4), 2 * rows_per_shard
     pending: list[pa.Table] = []
     count = 0

@@ -50,10 +50,12 @@ def parse(
     with _Crew(rules, workers, counts) as crew:
         waiting: deque[tuple[int, list[Row | BadRow], list[bytes], list[Standardized | str | None], Future | None]] = deque()
         for source, rows in _batches(streams):
+            # What the memo knows is taken from it; only the others are handed to a parser, a batch at a time.
             keys = [b"" if isinstance(row, BadRow) else row_key(row.form, row.text) for row in rows]
             known = _recall(rows, keys, memo, counts)
             missing = [(row.form, row.text) for row, result in zip(rows, known, strict=True) if result is None and isinstance(row, Row)]
             waiting.append((source, rows, keys, known, crew.start(missing) if missing else None))
+            # Results leave in the order in which rows came, whichever worker is done first.
             while len(waiting) > crew.ahead:
                 yield _finish(waiting.popleft(), crew, writer)
         while waiting:
@@ -106,6 +108,7 @@ class _Crew:
     def start(self, texts: Sequence[tuple[str, str]]) -> Future:
         self._started += len(texts)
         if self._pool is None and self._workers > 1 and self._started > ROWS_BEFORE_WORKERS:
+            # Spawned, not forked: the parent has threads (Arrow's), and a fork may inherit a lock that one of them holds.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin_work, initargs=(self._rules,))
         if self._pool is not None:

@@ -18,12 +18,14 @@ def make_repeat_units(molecules: Iterable[tuple[str, str]], *, count: int, seed:
 
     Every molecule gives one unit before any gives its second. The same arguments give the same units in the same order.
     """
+    # Parents by canonical SMILES, so that a molecule which is listed twice gives its units once.
     parents: dict[str, str] = {}
     with rdBase.BlockLogs():
         for smiles, name in molecules:
             if (parent := _suitable(smiles)) is not None:
                 parents.setdefault(parent, name)
     seen: set[str] = set()
+    # A generator for each parent and round: one parent more or less changes the draw of no other.
     for round_number in range(_MOST_PER_MOLECULE):
         for parent, name in parents.items():
             if len(seen) >= count:

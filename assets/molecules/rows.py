@@ -79,6 +79,7 @@ class Lines:
                 raise StopIteration
             self._byte += len(line)
             self.position += 1
+            # A file without line ends would be one line of its whole size.
             if len(line) > self._max_line_bytes:
                 self._skip_rest(line)
                 continue
@@ -103,6 +104,7 @@ class Lines:
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as error:
+            # The first line that is no UTF-8 tells of a file in another encoding; a later one, of one bad line.
             if self.position == 1 and self._encoding == "utf-8":
                 raise SourceError(
                     f"byte {error.start} (0x{line[error.start]:02x}) of the first line is not UTF-8; save the file as UTF-8, or set `encoding`"

@@ -1,7 +1,6 @@
 """The index of `data/molecule_sources`: what each source file is, where it came from, and how to read it."""
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from assets.molecules.layouts import Property
 from assets.molecules.reading import SourceFile
 from assets.molecules.rows import ReadOptions, SourceError
 from formats.tables import SOURCE_INDEX
+from stages.files import sha256_of
 
 
 def options_to_json(options: ReadOptions) -> str:
@@ -43,12 +43,6 @@ def read_sources(folder: Path, *, role: str) -> list[SourceFile]:
     if not chosen:
         raise SourceError(f"{folder}: no source has the role '{role}'; add one to the section molecule_sources of params.yaml")
     return [_verified(folder, record) for record in chosen]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _verified(folder: Path, record: dict) -> SourceFile:

@@ -17,12 +17,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from assets.downloads.download import DownloadError, DownloadRules, download
+from assets.downloads.batch import download_all
+from assets.downloads.guarded_http import DownloadError
+from assets.downloads.one_file import DownloadRules, Wanted
 from assets.molecules.reading import SourceFile, read_rows, source_properties
 from assets.molecules.repeat_units import make_repeat_units
 from assets.molecules.rows import ReadOptions, Row, SourceError
-from assets.molecules.source_index import options_to_json, read_index, sha256_of
+from assets.molecules.source_index import options_to_json, read_index
 from formats.tables import SOURCE_INDEX, table_from_rows, write_table
+from stages.files import sha256_of
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
@@ -103,7 +106,12 @@ class MoleculeSourcesConfig:
             known.add(source.name)
 
     def download_rules(self) -> DownloadRules:
-        return DownloadRules(self.max_download_mib * 2**20, self.timeout_s, self.retries, allow_private_addresses=self.allow_private_addresses)
+        return DownloadRules(
+            max_bytes=self.max_download_mib * 2**20,
+            timeout_s=self.timeout_s,
+            retries=self.retries,
+            allow_private_addresses=self.allow_private_addresses,
+        )
 
 
 def fetch_sources(config: MoleculeSourcesConfig, target: Path, *, scratch: Path, reporter: Reporter) -> list[dict]:
@@ -113,7 +121,10 @@ def fetch_sources(config: MoleculeSourcesConfig, target: Path, *, scratch: Path,
     Raises SourceError or DownloadError naming the source; the previous output is then untouched.
     """
     with OutputFolder(target) as output:
+        # Sources in the order of the parameters: repeat units are made of a file that is there already.
         fetcher = _Fetcher(config, output, {record["source"]: record for record in read_index(target)}, scratch, reporter)
+        # Side by side, and before anything is made of them.
+        fetcher.download()
         for source in config.sources:
             fetcher.fetch(source)
         write_table(output.file("index.parquet"), table_from_rows(SOURCE_INDEX, fetcher.records))
@@ -130,12 +141,31 @@ class _Fetcher:
     scratch: Path
     reporter: Reporter
     records: list[dict] = field(default_factory=list)
+    downloaded: dict[str, Path] = field(default_factory=dict)
+
+    def download(self) -> None:
+        """Fetch the addresses whose files are not at hand. What came with a checksum, also when others failed, is not asked for again."""
+        missing = [source for source in self.config.sources if source.kind == "url" and not self._is_at_hand(source)]
+        parts = [self.scratch / f"{source.name}-{hashlib.sha256(source.url.encode()).hexdigest()[:8]}.part" for source in missing]
+        wanted = [Wanted(source.url, part, {"sha256": source.sha256} if source.sha256 else {}) for source, part in zip(missing, parts, strict=True)]
+        outcomes = download_all(wanted, self.config.download_rules(), what="molecule_sources", reporter=self.reporter)
+        for source, outcome in zip(missing, outcomes, strict=True):
+            if outcome.problem:
+                others = sum(bool(other.problem) for other in outcomes) - 1
+                raise DownloadError(f"source '{source.name}': {outcome.problem}" + (f" ({others} more could not be had)" if others else ""))
+        for source, outcome in zip(missing, outcomes, strict=True):
+            self.downloaded[source.name] = outcome.wanted.target
+            if source.sha256 is None:
+                words = f"first download, nothing vouches for its bytes; pin this sha256: {outcome.sha256}"
+                self.reporter.log(f"ATTENTION: source '{source.name}': {words}")
 
     def fetch(self, source: SourceParams) -> None:
-        name = f"files/{source.name}/{_file_name(source)}"
+        name = _place(source)
         path = self.output.file(name)
-        if source.kind == "url":
-            self._fetch_url(source, name)
+        if source.name in self.downloaded:
+            shutil.move(self.downloaded[source.name], path)
+        elif source.kind == "url":
+            self.output.keep(name)
         elif source.kind == "repeat_units":
             _generate(source, self._parent(source), path)
         else:
@@ -143,22 +173,9 @@ class _Fetcher:
         self.records.append(_record(source, name, path))
         _check_readable(source, path)
 
-    def _fetch_url(self, source: SourceParams, name: str) -> None:
-        if self._is_at_hand(source, name):
-            self.output.keep(name)
-            return
-        part = self.scratch / f"{source.name}-{hashlib.sha256(source.url.encode()).hexdigest()[:8]}.part"
-        try:
-            found = download(source.url, part, sha256=source.sha256, rules=self.config.download_rules(), log=self.reporter.log)
-        except DownloadError as error:
-            raise DownloadError(f"source '{source.name}': {error}") from None
-        shutil.move(part, self.output.file(name))
-        if source.sha256 is None:
-            self.reporter.log(f"ATTENTION: source '{source.name}': first download, nothing vouches for its bytes; pin this sha256: {found}")
-
-    def _is_at_hand(self, source: SourceParams, name: str) -> bool:
+    def _is_at_hand(self, source: SourceParams) -> bool:
         """Whether the previous output has the file that is asked for, with the bytes that its index says."""
-        old, record = self.output.previous(name), self.previous.get(source.name)
+        old, record = self.output.previous(_place(source)), self.previous.get(source.name)
         if old is None or record is None or record["origin"] != source.url or record["sha256"] != (source.sha256 or record["sha256"]).lower():
             return False
         if sha256_of(old) == record["sha256"]:
@@ -217,12 +234,11 @@ def _origin(source: SourceParams) -> str:
     return Path(source.path).name if Path(source.path).is_absolute() else source.path
 
 
-def _file_name(source: SourceParams) -> str:
-    """A plain name for the file in the output, whatever the address or path looks like."""
-    if source.kind == "repeat_units":
-        return "repeat_units.smi"
+def _place(source: SourceParams) -> str:
+    """Where its file lies in the output: under a plain name, whatever the address or path looks like."""
     raw = urllib.parse.unquote(urllib.parse.urlsplit(source.url).path) if source.kind == "url" else source.path
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(raw).name).lstrip(".")[-100:] or "data"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", PurePosixPath(raw).name).lstrip(".")[-100:] or "data"
+    return f"files/{source.name}/{'repeat_units.smi' if source.kind == 'repeat_units' else name}"
 
 
 def _record(source: SourceParams, name: str, path: Path) -> dict:

@@ -108,6 +108,7 @@ class Standardizer:
         return max(fragments, key=_organic_size)
 
     def _check(self, molecule: Chem.Mol) -> None:
+        # The first rule that fails is the reason told; the number of ends comes first, since a wrong one means the wrong dataset.
         stars = len(molecule.GetSubstructMatches(self._star)) if molecule.HasSubstructMatch(self._star) else 0
         if stars != self._rules.stars:
             raise _RejectedError(f"{stars if stars < 5 else 'over 4'} attachment points (*) instead of {self._rules.stars}")
@@ -120,6 +121,7 @@ class Standardizer:
             raise _RejectedError("too few heavy atoms" if heavy < self._rules.min_heavy_atoms else "too many heavy atoms")
 
     def _derive(self, molecule: Chem.Mol) -> Standardized:
+        # Canonical SMILES and Bemis-Murcko scaffold (Bemis and Murcko 1996): the identity of the row, and what scaffold splits go by.
         smiles = Chem.MolToSmiles(molecule)
         has_rings = molecule.GetRingInfo().NumRings() > 0
         scaffold = Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(molecule)) if has_rings else ""
@@ -182,6 +184,7 @@ def _from_xyz(block: str, *, is_handed: bool) -> Chem.Mol | None:
         rdDetermineBonds.DetermineBonds(molecule, charge=0)
     except ValueError:
         raise _RejectedError("no neutral molecule fits the coordinates") from None
+    # Distances fix a molecule up to its mirror image: what handedness came out is chance.
     if not is_handed:
         for atom in molecule.GetAtoms():
             atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)

@@ -18,6 +18,7 @@ def read_csv(stream: BinaryIO, options: ReadOptions, properties: Sequence[Proper
     smiles_at = header.index(layout.smiles_column)
     id_at = header.index(layout.id_column) if layout.id_column else None
     values_at = [header.index(item.column) for item in properties]
+    # A row without the right number of fields has lost a delimiter somewhere: which of its values are whose, nobody can say.
     for position, record in enumerate(_records(lines, options.delimiter or _sniff(first), first if options.header is False else None)):
         if isinstance(record, BadRow):
             yield record._replace(row=position)
@@ -53,6 +54,7 @@ def read_smiles(stream: BinaryIO, options: ReadOptions, *, is_smiles: Callable[[
     is_smiles: judges a field; asked about the first lines only, to find which field holds the SMILES when the options do not say.
     """
     lines = Lines(stream, encoding=options.encoding)
+    # The first twenty lines decide which field is the SMILES.
     head = [line for _, line in zip(range(20), lines, strict=False)]
     head_bad = lines.take_bad()
     has_header = options.header if options.header is not None else bool(head) and _is_header(_fields(head[0], options.delimiter))

@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.checks import report_checks
 from assets.papers.identities import plain_doi
 from assets.papers.items import PageObject
@@ -27,17 +28,18 @@ from assets.papers.page_objects import find_page_object
 from assets.papers.parsed_memo import ParsedMemo
 from assets.papers.pictures import StoredPictures, is_reserved
 from assets.papers.raw_pages import RawPages, RawPagesError
-from assets.papers.reading import UNKNOWN_LICENCE, UnknownPage, bounded, read_pages, rejected_row
+from assets.papers.reading import UnknownPage, bounded, read_pages, rejected_row
 from assets.papers.tables import IMAGES, PAPERS, REJECTED_PAPERS, WITHDRAWN
 from assets.papers.text import clean
 from assets.papers.withdrawals import REASONS, Request, Requests, RetractionsError, Withdrawn, read_requests
 from formats.tables import table_from_rows, write_table
-from stages.markdown import escape
+from stages.markdown import counted, escape
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 
+# Columns that are copied from what is believed of a paper; empty texts become null.
 _TEXTS = (
     "doi",
     "journal",
@@ -128,6 +130,7 @@ def build_papers(
     scratch: a folder for the memo of parsed pages; nothing in it decides what is written.
     Raises BuildError, RawPagesError, OutputBusyError; the previous output is then untouched.
     """
+    # What pages say, from the memo where the same bytes were read by the same code before.
     facts = BuildFacts()
     memo = ParsedMemo(scratch)
     try:
@@ -137,6 +140,7 @@ def build_papers(
     histories, rejected = read.histories, read.rejected
     facts.sources = {name: Counter(pages=pages) for name, pages in read.pages.items()}
     facts.sources_left_out = read.sources_left_out
+    # One paper of all statements about it. Its serial is its rank among all that ever came, so one that leaves moves no other.
     pictures = StoredPictures(raw)
     merged = merge(histories, picture_at=pictures.at, picture_changes=pictures.changes)
     wanted = Requests(requests)
@@ -144,12 +148,14 @@ def build_papers(
     rejected += _missing_pictures(rows, raw)
     images = _image_rows(rows, pictures, histories)
     facts.unknown_requests = wanted.unknown
+    # Order decides bytes: rows by serial, what was set aside by its own words.
     with OutputFolder(target) as output:
         previous = _previous_rows(target)
         _count(facts, rows, images, previous)
         _write_shards(output, rows, config.rows_per_shard)
         write_table(output.file("images.parquet"), table_from_rows(IMAGES, images))
         write_table(output.file("withdrawn.parquet"), table_from_rows(WITHDRAWN, withdrawn))
+        # Merging sets papers aside by serial, reading by address: one order for both.
         rejected.sort(key=lambda row: tuple(str(row[name]) for name in ("source", "where", "reason", "words", "id")))
         write_table(output.file("rejected.parquet"), table_from_rows(REJECTED_PAPERS, rejected))
         facts.rejected = Counter(row["reason"] for row in rejected)
@@ -166,6 +172,7 @@ def _sort_out(
     withdrawn: list[dict] = []
     for serial, paper in enumerate(merged):
         facts.merged_statements += max(0, paper.statements - 1)
+        # A person's request counts before anything that the sources say.
         why = requests.naming([paper.id, *sorted(paper.names)]) or paper.withdrawn
         if why is not None:
             withdrawn.append(_tombstone(paper, serial, why))
@@ -174,6 +181,7 @@ def _sort_out(
             rejected.append(rejected_row(paper.fields.source, paper.fields.url, paper.first_crawl, *fault, paper.id))
         else:
             rows.append(_row(paper, serial))
+    # Only papers that stay are compared: a withdrawn one is no original that another could repeat.
     texts = [Text(row["id"], row["title"], row["abstract"] or "", row["language"] or "", row["translation_of"] or row["id"]) for row in rows]
     repeated = near_duplicates(texts, similarity=config.near_duplicate_similarity, min_words=config.near_duplicate_min_words)
     for row in rows:
@@ -245,11 +253,13 @@ def _image_rows(rows: Sequence[dict], pictures: StoredPictures, histories: Seque
     for row in rows:
         if row["image_sha256"]:
             showing[row["image_sha256"]].append(row)
+    # A picture's serial is its rank by (crawl in which it was first shown, sha256).
     first = pictures.first_shown(histories)
     stored = pictures.records()
     images = []
     for serial, (sha256, (crawl, day)) in enumerate(sorted(first.items(), key=lambda item: (item[1][0], item[0]))):
         image = {"sha256": sha256, "serial": serial, "is_live": False, "paper_ids": [], "first_crawl": crawl, "first_seen": day}
+        # A picture that several papers show may be used only as far as all of them allow.
         papers = showing.get(sha256)
         if papers:
             licences = sorted({paper["licence"] for paper in papers})
@@ -304,6 +314,7 @@ def _count(facts: BuildFacts, rows: Sequence[dict], images: Sequence[dict], prev
         for name, column in (("title", "title"), ("abstract", "abstract"), ("image", "image_sha256")):
             counter[name] += bool(row[column])
         counter["complete"] += bool(row["title"] and row["abstract"] and row["image_sha256"])
+    # New, changed and left are told against the previous version, row by row; a version with other columns counts as none.
     known = previous or {}
     facts.rows_before = None if previous is None else len(previous)
     facts.new = sum(row["id"] not in known for row in rows)
@@ -359,7 +370,7 @@ def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:
         reporter.log(f"papers: pages of '{name}' are stored, but that source is not in params.yaml any more; they are left out")
     reporter.markdown("sources", _source_table(facts))
     reporter.markdown("examples", _examples(target))
-    reporter.markdown("set_aside", _reason_table(facts))
+    reporter.markdown("set_aside", counted("reason", "items", facts.rejected) if facts.rejected else "Nothing was set aside.")
 
 
 def _source_table(facts: BuildFacts) -> str:
@@ -380,11 +391,6 @@ def _examples(target: Path, *, count: int = 8) -> str:
 
 def _shown(day: date | None) -> str:
     return day.isoformat() if day else ""
-
-
-def _reason_table(facts: BuildFacts) -> str:
-    lines = [f"| {escape(reason)} | {count:,} |" for reason, count in sorted(facts.rejected.items(), key=lambda item: (-item[1], item[0]))]
-    return "\n".join(["| reason | count |", "|---|---:|", *lines]) if lines else "Nothing was set aside."
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ class Identities:
     def _learn(self, version: Said, paper: Paper) -> None:
         doi = doi_of(paper)
         aliases = list(self._aliases(version, paper))
+        # Names that meet in a statement without a DOI are joined into sets (union-find). Those of a statement with one are only noted, and take
+        # that DOI in `_collect`: were they joined, a name that is used with two DOIs would make one paper of two.
         if doi:
             for alias in aliases:
                 self._dois[alias].add(doi)
@@ -87,6 +89,7 @@ class Identities:
 
     def _collect(self) -> None:
         """Give every set of joined names the one DOI that any of them has."""
+        # A set in which two DOIs occur gets neither: two different DOIs never become one paper.
         dois: dict[Alias, set[str]] = defaultdict(set)
         for alias in self._parents:
             dois[self._root(alias)] |= self._dois.get(alias, set())

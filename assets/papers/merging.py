@@ -138,6 +138,7 @@ class _Change:
 
 def merge(pages: Sequence[PageHistory], *, picture_at: PictureAt, picture_changes: PictureChanges) -> list[MergedPaper]:
     """Every paper that was ever told of, ordered by (first_crawl, id). The order of `pages` does not matter."""
+    # Identities first, from all that was ever said: an article page of the third crawl may join two listings of the first.
     pages = sorted(pages, key=lambda page: (page.source, page.url))
     identities = Identities(said for page in pages for said in _said(page))
     changes: dict[Alias, list[_Change]] = defaultdict(list)
@@ -165,6 +166,8 @@ def _collect_changes(place: int, page: PageHistory, identities: Identities, chan
     tdm: bool | None = None
     for version in page.versions:
         before = state
+        # The page is there: it speaks of these papers now. Concerned are those of which it says something new, or which it stopped naming;
+        # after an absence all that it ever named, and with another reservation of mining all that it names now.
         if version.state == "there" and version.parsed is not None:
             now = _papers_of(Said(page.source, page.url, page.kind, version.crawl, version.parsed), identities)
             notices = _notices_of(page.source, version.parsed, identities)
@@ -177,6 +180,7 @@ def _collect_changes(place: int, page: PageHistory, identities: Identities, chan
             said, noticed, tdm = now, notices, version.tdm_reserved
             ever |= set(now) | set(notices)
         else:
+            # Not found once is missing, twice running is gone: one bad night of a server withdraws nothing.
             state = "moved" if version.state == "moved" else "gone" if before in ("missing", "gone") else "missing"
             concerned = ever if state != before else set()
         for alias in concerned:
@@ -221,6 +225,7 @@ class _Timeline:
         self._statements: list[tuple[int, str, Paper]] = []
 
     def run(self) -> MergedPaper:
+        # The crawls in which anything about the paper may have changed: a page's words, or what the address of a picture shows.
         moments: dict[int, list[datetime.date]] = defaultdict(list)
         for change in self._changes:
             moments[change.crawl].append(change.day)
@@ -231,6 +236,7 @@ class _Timeline:
             for crawl, day in self._picture_changes(source, url):
                 if crawl >= first:
                     moments[crawl].append(day)
+        # Replay them in order. The day of the last one after which it stood otherwise than before is `last_changed`.
         waiting = list(reversed(self._changes))
         before: tuple[Fields, Withdrawn | None] | None = None
         last_changed, last_picture = datetime.date.min, ""
@@ -264,6 +270,7 @@ class _Timeline:
             teller.gone_on = (change.gone_since or change.crawl, change.crawl, change.day)
         if change.state != "there":
             return
+        # A page that is back takes its absence back. One that no longer lists the paper keeps what it said (module docstring).
         teller.gone_on = None
         teller.is_current = change.says is not None
         if change.says is not None:
@@ -278,6 +285,7 @@ class _Timeline:
         # Pages that went away count only where no other page tells of the paper.
         tellers = [teller for teller in tellers if teller.state in ("there", "missing")] or tellers
         tellers.sort(key=lambda teller: (_RANK.get(teller.page.kind, 9), teller.page.order, -teller.since, teller.page.url))
+        # Field by field, the first that says something is believed.
         papers = [teller.paper for teller in tellers if teller.paper is not None]
         image_url, picture = self._picture(tellers, crawl)
         reserved = [teller.tdm_reserved for teller in tellers] + [picture.tdm_reserved if picture else None]
@@ -304,6 +312,7 @@ class _Timeline:
         return (stated[0][1] if stated else ""), None
 
     def _withdrawn(self) -> Withdrawn | None:
+        # When each source's pages began to call it published: what a claim of the same source is answered by.
         published: dict[str, list[int]] = defaultdict(list)
         for teller in self._tellers.values():
             is_shown = teller.is_current and teller.state in ("there", "missing")
@@ -313,12 +322,14 @@ class _Timeline:
             claim for teller in self._tellers.values() for claim in teller.claims.values() if not claim.is_answered(published[teller.page.source])
         ]
         if standing:
+            # A retraction outranks a deletion; then the oldest claim, so that the reason told does not change from night to night.
             claim = min(standing, key=lambda one: (one.reason != "retracted", one.since, one.words))
             return Withdrawn(claim.reason, claim.words, claim.day)
         return self._gone()
 
     def _gone(self) -> Withdrawn | None:
         tellers = [teller for teller in self._tellers.values() if teller.paper is not None]
+        # Article pages decide where there are any; a page that moved is no loss, and one page that is still there keeps the paper.
         deciding = [teller for teller in tellers if teller.page.kind == "article"] or tellers
         deciding = [teller for teller in deciding if teller.state != "moved"]
         if not deciding or any(teller.gone_on is None for teller in deciding):
@@ -341,10 +352,12 @@ def _update_claims(teller: _Teller, change: _Change) -> None:
     if change.says is not None and change.says.status != "published":
         claimed.setdefault(change.says.status, f"{teller.page.url} calls it {change.says.status}")
     for reason, words in claimed.items():
+        # A claim that goes on in other words keeps its day; one that had lapsed begins anew.
         known = teller.claims.get(reason)
         if known is None or known.lapsed is not None or known.words != words:
             since, day = (known.since, known.day) if known is not None and known.lapsed is None else (change.crawl, change.day)
             teller.claims[reason] = Claim("retracted" if reason == "retracted" else "deleted", words, since, day)
+    # A claim that is not repeated: dropped where the page calls the paper published, else it lapses and waits for an answer.
     for reason in set(teller.claims) - set(claimed):
         if is_published:
             del teller.claims[reason]

@@ -49,6 +49,7 @@ def near_duplicates(texts: Sequence[Text], *, similarity: float, min_words: int)
 
     similarity: Jaccard, in (0, 1]. min_words: of title and abstract together; shorter texts are not judged.
     """
+    # What each text is compared by; texts too short to tell are out of it from here on.
     judged: list[int] = []
     traits: list[_Traits] = []
     numbers: dict[str, int] = {}
@@ -59,11 +60,13 @@ def near_duplicates(texts: Sequence[Text], *, similarity: float, min_words: int)
             judged.append(place)
             traits.append(_traits(title, text.language))
             sets.append(_shingles(title, abstract, numbers))
+    # Of each later paper, the earlier ones that it repeats.
     earlier: dict[int, list[int]] = defaultdict(list)
     for first, second in _similar(_ranked(sets), traits, similarity):
         one, other = sorted((judged[first], judged[second]))
         if traits[first].agree(traits[second]) and not _are_translations(texts[one], texts[other]):
             earlier[other].append(one)
+    # In order, so that a chain of reprints all point to the first of them and not to each other.
     found: dict[str, str] = {}
     for place in sorted(earlier):
         first_id = texts[min(earlier[place])].id
@@ -103,6 +106,7 @@ def _shingles(title: list[str], abstract: list[str], numbers: dict[str, int]) ->
         if words:
             # A text of fewer words than a shingle still counts, as one.
             padded = [numbers.setdefault(word, len(numbers) + 1) & _WORD_MASK for word in words] + [0] * max(0, _SHINGLE_WORDS - len(words))
+            # w₁·2⁴² + w₂·2²¹ + w₃: three words in one number, as long as there are no more than 2²¹ different words.
             row = numpy.array(padded, dtype=numpy.uint64)
             pieces.append(row[:-2] << numpy.uint64(42) | row[1:-1] << numpy.uint64(21) | row[2:])
     return numpy.unique(numpy.concatenate(pieces))
@@ -112,6 +116,7 @@ def _ranked(sets: list[numpy.ndarray]) -> list[numpy.ndarray]:
     """The same sets with members replaced by their rank, rarest first, each sorted."""
     if not sets:
         return []
+    # Rank 0 is the rarest shingle of the whole collection: the fewer papers share a prefix's members, the fewer are compared.
     members, places, counts = numpy.unique(numpy.concatenate(sets), return_inverse=True, return_counts=True)
     ranks = numpy.empty(len(members), dtype=numpy.int64)
     ranks[numpy.lexsort((members, counts))] = numpy.arange(len(members))
@@ -120,6 +125,7 @@ def _ranked(sets: list[numpy.ndarray]) -> list[numpy.ndarray]:
 
 def _similar(sets: list[numpy.ndarray], traits: list[_Traits], similarity: float) -> Iterator[tuple[int, int]]:
     """All pairs of places whose sets are similar enough, except that of equal sets with equal traits each is paired with the first alone."""
+    # Equal sets (a paper stored under two names) would meet in every member: only the first of them is joined, and copies are paired after it.
     first_equal: dict[tuple[bytes, _Traits], int] = {}
     distinct = []
     copies: dict[int, list[int]] = defaultdict(list)
@@ -144,11 +150,13 @@ def _join(sets: list[numpy.ndarray], similarity: float) -> Iterator[tuple[int, i
     order = sorted(range(len(sets)), key=lambda place: (len(sets[place]), place))
     holders: dict[int, list[int]] = defaultdict(list)
     for place in order:
+        # Prefix filtering: a set that is similar enough holds one of these |x| - ceil(t |x|) + 1 rarest members, and has t |x| members or more.
         members = sets[place]
         size = len(members)
         prefix = members[: size - math.ceil(similarity * size - 1e-9) + 1].tolist()
         met = {other for member in prefix for other in holders[member] if len(sets[other]) >= similarity * size - 1e-9}
         for other in sorted(met):
+            # |x ∩ y| ≥ t |x ∪ y|, the definition itself; 1e-9 keeps a similarity that is met exactly from being lost to rounding.
             shared = len(numpy.intersect1d(members, sets[other], assume_unique=True))
             if shared >= similarity * (size + len(sets[other]) - shared) - 1e-9:
                 yield place, other

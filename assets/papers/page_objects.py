@@ -1,9 +1,10 @@
 """Find the page object that a source names in params.yaml: one of ours (assets/papers/pages), or one's own as `module:function`."""
 
-import difflib
 import importlib
+from collections.abc import Callable
 
-from assets.papers.items import PageObject
+from assets.papers.items import Page, PageObject, Parsed, Problem
+from stages.near_misses import did_you_mean
 
 
 def find_page_object(name: str) -> PageObject:
@@ -14,13 +15,24 @@ def find_page_object(name: str) -> PageObject:
     """
     if ":" in name:
         return _imported(name)
+    # Ours load lxml: not for a page object of one's own.
     from assets.papers.pages import PAGES
 
     if name not in PAGES:
-        near = difflib.get_close_matches(name, PAGES, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(name, PAGES)
         raise ValueError(f"page '{name}' is not known{hint}; there are: {', '.join(sorted(PAGES))}, and `module:function` for one of your own")
     return PAGES[name]
+
+
+def read_page(read: PageObject, page: Page, *, log: Callable[[str], None] | None = None) -> Parsed:
+    """What the page object says of the page; where it raises, a problem that says so, which `log` hears at once."""
+    try:
+        return read(page)
+    except Exception as error:  # noqa: BLE001 - it may be a user's own and raise anything, and one page is not worth all the others
+        words = f"the page object failed: {type(error).__name__}: {str(error)[:200]}; this is a defect of it, not of the page"
+        if log is not None:
+            log(f"journal_pages: {page.url}: {words}")
+        return Parsed(problems=(Problem(page.url, words),))
 
 
 def _imported(name: str) -> PageObject:

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
-from stages.output_folder import sync, write_file_atomically
+from stages.files import replacing, sha256_of, write_file_atomically
 from stages.source_code import code_of, program_fingerprint
 
 _LIBRARIES = ("lxml", "w3lib", "parsel", "pyyaml", "brotli")
@@ -68,36 +68,27 @@ class ParsedMemo:
         """Write what was asked for, unless that is what is there already."""
         if self._asked.keys() == self._known.keys():
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(".tmp-parsed.arrow")
         entries = sorted(self._asked.items())
         with (
+            replacing(self._path) as temporary,
             pa.OSFile(str(temporary), "wb") as sink,
             pa.ipc.new_file(sink, _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer,
         ):
             for start in range(0, len(entries), _ENTRIES_PER_BATCH):
                 batch = entries[start : start + _ENTRIES_PER_BATCH]
                 writer.write_batch(pa.record_batch([[key for key, _ in batch], [text for _, text in batch]], schema=_SCHEMA))
-        sync(temporary)
-        digest = _digest(temporary)
-        temporary.replace(self._path)
-        write_file_atomically(self._path.with_suffix(".sha256"), digest.encode())
+        write_file_atomically(self._path.with_suffix(".sha256"), sha256_of(self._path).encode())
 
 
 def _read(path: Path) -> dict[str, str]:
     """The entries of a memo whose bytes are those that were written; none otherwise."""
     try:
-        if path.with_suffix(".sha256").read_text(encoding="ascii") != _digest(path):
+        if path.with_suffix(".sha256").read_text(encoding="ascii") != sha256_of(path):
             return {}
     except (FileNotFoundError, UnicodeDecodeError):
         return {}
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     return dict(zip(table["key"].to_pylist(), table["parsed"].to_pylist(), strict=True))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @cache

@@ -28,12 +28,14 @@ class StoredPictures:
     def at(self, source: str, url: str, crawl: int) -> Picture | None:
         """The picture that `url` showed after the crawl; None where there was none, or it was gone in two crawls running."""
         for _ in range(_LONGEST_REDIRECT_CHAIN):
+            # The address as that crawl knew it: only answers up to then, newest last.
             known = [record for record in self._history(source, url) if record.crawl <= crawl]
             if not known:
                 return None
             if known[-1].is_redirect:
                 url = self._targets(known[-1])
                 continue
+            # The rule for pages holds for pictures: missing once may be a bad night, twice is gone.
             if len(known) > 1 and all(record.is_gone for record in known[-2:]):
                 return None
             shown = next((record for record in reversed(known) if not record.is_gone and not record.is_redirect), None)
@@ -42,6 +44,7 @@ class StoredPictures:
 
     def changes(self, source: str, url: str) -> list[tuple[int, date]]:
         """(crawl, day) of every answer that may have changed what `url` shows."""
+        # Along redirects as well: a target that changes its bytes changes what the first address shows.
         found: set[tuple[int, date]] = set()
         waiting, seen = [url], {url}
         while waiting and len(seen) <= _LONGEST_REDIRECT_CHAIN:
@@ -68,12 +71,14 @@ class StoredPictures:
 
         Which paper it belongs to does not matter, so that nothing learnt later about papers moves a serial.
         """
+        # When each address was first named by a page; a picture served before that was nobody's yet.
         named: dict[tuple[str, str], tuple[int, date]] = {}
         for page in pages:
             for version in page.versions:
                 for paper in version.parsed.papers if version.parsed else ():
                     key = (page.source, paper.image_url)
                     named[key] = min(named.get(key, (version.crawl, version.day)), (version.crawl, version.day))
+        # The earliest moment in which any named address showed each content.
         shown: dict[str, tuple[int, date]] = {}
         for (source, url), begin in named.items():
             for moment in [begin, *(change for change in self.changes(source, url) if change > begin)] if url else ():
@@ -83,6 +88,7 @@ class StoredPictures:
         return shown
 
     def _history(self, source: str, url: str) -> list[StoredPage]:
+        # Two sources may show the same picture, and it is asked for once: where this source has none stored, any other's counts.
         return self._of_source.get((source, url)) or self._of_any.get(url, [])
 
     def _read_target(self, record: StoredPage) -> str:

@@ -11,9 +11,9 @@ What is not here: how responses are fetched (assets/papers/crawl) and what pages
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,31 +23,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.papers.items import Page, PageKind
-from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, decode_body, read_exchange
-from formats.tables import table_from_rows, write_table
+from assets.papers.warc_store import Exchange, Place, WarcError, decode_body, read_exchange
+from formats.tables import columns, table_from_rows, write_table
 
-INDEX = pa.schema(
-    [
-        ("url", pa.string()),
-        ("source", pa.string()),
-        ("kind", pa.string()),
-        ("crawl", pa.int64()),
-        ("day", pa.date32()),
-        ("fetched_at", pa.timestamp("us", tz="UTC")),
-        ("status", pa.int64()),
-        ("content_sha256", pa.string()),
-        ("content_type", pa.string()),
-        ("etag", pa.string()),
-        ("last_modified", pa.string()),
-        ("robots_tag", pa.string()),
-        ("tdm_reserved", pa.bool_()),
-        ("warc", pa.string()),
-        ("offset", pa.int64()),
-        ("length", pa.int64()),
-    ]
-)
-SOURCES = pa.schema([("name", pa.string()), ("page", pa.string()), ("licence", pa.string()), ("start", pa.list_(pa.string()))])
-PROBLEMS = pa.schema([("url", pa.string()), ("source", pa.string()), ("crawl", pa.int64()), ("kind", pa.string()), ("words", pa.string())])
+INDEX = columns(
+    url=str, source=str, kind=str, crawl=int, day=date, fetched_at=datetime, status=int, content_sha256=str, content_type=str, etag=str,
+    last_modified=str, robots_tag=str, tdm_reserved=bool, warc=str, offset=int, length=int,
+)  # fmt: skip
+SOURCES = columns(name=str, page=str, licence=str, start=list[str])
+PROBLEMS = columns(url=str, source=str, crawl=int, kind=str, words=str)
 
 GONE = frozenset({404, 410})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -185,7 +169,8 @@ class RawPages:
 
     def body(self, record: StoredPage) -> bytes:
         """The response's body without content encodings. Raises RawPagesError naming file and place when it is not what the index says."""
-        exchange = self._exchange(record)
+        # The digest is of the decoded body: a server that compresses otherwise tonight has sent nothing new.
+        exchange = self.exchange(record)
         try:
             body = decode_body(exchange.body, exchange.headers)
         except WarcError as error:
@@ -200,7 +185,7 @@ class RawPages:
 
     def headers(self, record: StoredPage) -> dict[str, str]:
         """The response's headers, names in lower case; values of one that was sent several times are joined by `, `."""
-        return joined_headers(self._exchange(record).headers)
+        return joined_headers(self.exchange(record).headers)
 
     def page(self, record: StoredPage) -> Page:
         """The response as a page object takes it."""
@@ -208,9 +193,6 @@ class RawPages:
 
     def exchange(self, record: StoredPage) -> Exchange:
         """The response as it was sent, content encodings and all."""
-        return self._exchange(record)
-
-    def _exchange(self, record: StoredPage) -> Exchange:
         path = self.folder / record.warc
         try:
             if record.warc not in self._descriptors:
@@ -247,6 +229,7 @@ def address(url: str) -> str:
     """
     parts = urlsplit(url.strip())
     host, colon, port = parts.netloc.rpartition("@")[2].partition(":")
+    # IDNA as browsers do it; `quote` below is for what people type into parameters.
     if not host.isascii():
         host = host.encode("idna").decode("ascii")
     path, query = (quote(part, safe=_KEPT_IN_ADDRESSES) for part in (parts.path or "/", parts.query))
@@ -286,64 +269,6 @@ def write_sources(path: Path, sources: Iterable[SourceInfo]) -> None:
 def write_problems(path: Path, problems: Iterable[StoredProblem]) -> None:
     """Write problems.parquet, ordered by (url, source, crawl)."""
     write_table(path, table_from_rows(PROBLEMS, (asdict(problem) for problem in sorted(problems))))
-
-
-@dataclass
-class RawPagesWriter:
-    """Writes a whole small store into a new folder, for tests and imports; the crawl itself appends to WARC files as responses come.
-
-    with RawPagesWriter(folder, sources=[SourceInfo("letters", "acs", "CC-BY-4.0")]) as writer:
-        writer.add("http://letters.example/1", b"<html>…", kind="article", source="letters")
-        writer.add("http://letters.example/1", b"", kind="article", source="letters", crawl=2, day=date(2026, 1, 2), status=404)
-    """
-
-    folder: Path
-    sources: Sequence[SourceInfo] = ()
-    _records: list[StoredPage] = field(default_factory=list, repr=False)
-    _problems: list[StoredProblem] = field(default_factory=list, repr=False)
-    _writers: dict[int, WarcWriter] = field(default_factory=dict, repr=False)
-
-    def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        if kind is None:
-            write_index(self.folder / "index.parquet", self._records)
-            write_sources(self.folder / "sources.parquet", self.sources)
-            write_problems(self.folder / "problems.parquet", self._problems)
-
-    def add(
-        self,
-        url: str,
-        body: bytes,
-        *,
-        kind: PageKind,
-        source: str,
-        crawl: int = 1,
-        day: date = date(2026, 1, 1),
-        status: int = 200,
-        content_type: str = "text/html; charset=utf-8",
-        headers: Mapping[str, str] | None = None,
-        tdm_reserved: bool | None = None,
-        fetched_at: datetime | None = None,
-    ) -> StoredPage:
-        """Store one response. body: as sent, so encoded if `headers` hold a Content-Encoding."""
-        moment = fetched_at or datetime(day.year, day.month, day.day, tzinfo=UTC)
-        sent = (("Content-Type", content_type), *(headers or {}).items())
-        if crawl not in self._writers:
-            self._writers[crawl] = WarcWriter(self.folder / warc_name(crawl), about={"software": "figment"})
-        place = self._writers[crawl].write(Exchange(url, moment, status, sent, body))
-        record = stored_page(sent, place, url=url, source=source, kind=kind, crawl=crawl, day=day, fetched_at=moment, status=status,
-                             content_sha256=hashlib.sha256(decode_body(body, sent)).hexdigest(), tdm_reserved=tdm_reserved)  # fmt: skip
-        self._records.append(record)
-        return record
-
-    def add_problem(self, url: str, words: str, *, kind: str, source: str, crawl: int = 1) -> None:
-        """Note one problem."""
-        self._problems.append(StoredProblem(url, source, crawl, kind, words))
 
 
 def stored_page(

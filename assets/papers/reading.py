@@ -4,14 +4,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.items import PageObject, Parsed, Problem
 from assets.papers.merging import PageHistory, Version
+from assets.papers.page_objects import read_page
 from assets.papers.parsed_memo import ParsedMemo, version_of
 from assets.papers.pictures import is_reserved
 from assets.papers.raw_pages import RawPages, StoredPage
 from assets.papers.text import clean
 
-UNKNOWN_LICENCE = "unknown"
 _WORDS_KEPT = 500
 
 
@@ -42,7 +43,9 @@ def read_pages(raw: RawPages, memo: ParsedMemo, find: Callable[[str], PageObject
             objects[name] = find(source.page)
         except ValueError as error:
             raise UnknownPage(f"source '{name}' of journal_pages: {error}; mend `page` of that source in params.yaml") from None
+    # Named once a source: the closure of a page object's code is walked for it.
     versions = {name: version_of(sources[name].page, read) for name, read in objects.items()}
+    # Stored pages by address. Those of a source that left params.yaml stay in the store, and out of `papers`.
     records: dict[tuple[str, str], list[StoredPage]] = defaultdict(list)
     left_out: set[str] = set()
     for record in raw.records():
@@ -51,6 +54,7 @@ def read_pages(raw: RawPages, memo: ParsedMemo, find: Callable[[str], PageObject
         elif record.kind in ("index", "api", "article"):
             records[record.source, record.url].append(record)
     result = ReadPages(pages=Counter(dict.fromkeys(sources, 0)), sources_left_out=sorted(left_out))
+    # A fixed order, and each page's versions oldest first, as `merge` replays them.
     for (name, url), mine in sorted(records.items()):
         mine.sort(key=lambda record: record.crawl)
         told = [_version(raw, record, objects[name], memo, versions[name]) for record in mine]
@@ -66,6 +70,7 @@ def _version(raw: RawPages, record: StoredPage, read: PageObject, memo: ParsedMe
         return Version(record.crawl, record.day, "missing")
     if record.is_redirect:
         return Version(record.crawl, record.day, "moved")
+    # The body is read and parsed only where the memo does not know what these bytes say.
     key = memo.key(record, version)
     parsed = memo.lookup(key)
     if parsed is None:
@@ -75,12 +80,7 @@ def _version(raw: RawPages, record: StoredPage, read: PageObject, memo: ParsedMe
 
 
 def _parse(raw: RawPages, record: StoredPage, read: PageObject) -> Parsed:
-    page = raw.page(record)
-    try:
-        parsed = read(page)
-    except Exception as error:  # noqa: BLE001 - a page object must not raise; one that does must not cost the other pages
-        words = f"the page object failed: {type(error).__name__}: {str(error)[:200]}; this is a defect of it, not of the page"
-        return Parsed(problems=(Problem(record.url, words),))
+    parsed = read_page(read, raw.page(record))
     # Without a key a paper could be taken for any other that has none.
     named = tuple(paper for paper in parsed.papers if paper.key.strip())
     nameless = Problem(record.url, f"{len(parsed.papers) - len(named)} papers without a key (DOI, identifier or address); they are left out")
@@ -91,6 +91,7 @@ def _note_problems(source: str, record: StoredPage, version: Version, rejected: 
     parsed = version.parsed
     if parsed is None:
         return
+    # Only the newest version is complained about: what was wrong with a page that has been mended since helps nobody.
     rejected += [rejected_row(source, problem.where, record.crawl, "problem_on_page", problem.words) for problem in parsed.problems]
     if record.kind == "article" and not (parsed.papers or parsed.withdrawals or parsed.problems):
         rejected.append(rejected_row(source, record.url, record.crawl, "no_paper_on_page", "an article page on which no paper was found"))

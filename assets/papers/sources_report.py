@@ -62,6 +62,7 @@ def report_sources(data: Path) -> list[SourceReport]:
     except RawPagesError as error:
         raise ReportError(str(error)) from error
     papers = Counter(_paper_facts(data / "papers"))
+    # Reasons come from three places: the crawl, the reading of pages, the decoding of pictures.
     aside = Counter((problem.source, problem.kind) for problem in problems)
     aside += Counter((row["source"], row["reason"]) for row in _rows(data / "papers/rejected.parquet"))
     aside += Counter((row["source"], row["reason"]) for row in _rows(data / "toc_images/rejected.parquet"))

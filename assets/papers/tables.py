@@ -1,101 +1,31 @@
 """The columns of `papers` and `toc_images`, and what each means. A text that nobody states is null."""
 
 from collections.abc import Mapping
+from datetime import date
 
 import pyarrow as pa
 
-PAPERS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("serial", pa.int64()),
-        ("doi", pa.string()),
-        ("journal", pa.string()),
-        ("volume", pa.string()),
-        ("issue", pa.string()),
-        ("pages", pa.string()),
-        ("date", pa.date32()),
-        ("title", pa.string()),
-        ("abstract", pa.string()),
-        ("image_url", pa.string()),
-        ("image_sha256", pa.string()),
-        ("licence", pa.string()),
-        ("url", pa.string()),
-        ("source", pa.string()),
-        ("language", pa.string()),
-        ("translation_of", pa.string()),
-        ("near_duplicate_of", pa.string()),
-        ("tdm_reserved", pa.bool_()),
-        ("first_crawl", pa.int64()),
-        ("first_seen", pa.date32()),
-        ("last_changed", pa.date32()),
-        ("status", pa.string()),
-    ]
-)
+from assets.images.columns import FOUND
+from formats.tables import columns
 
-IMAGES = pa.schema(
-    [
-        ("sha256", pa.string()),
-        ("serial", pa.int64()),
-        ("is_live", pa.bool_()),
-        ("paper_ids", pa.list_(pa.string())),
-        ("licence", pa.string()),
-        ("source", pa.string()),
-        ("url", pa.string()),
-        ("first_crawl", pa.int64()),
-        ("first_seen", pa.date32()),
-        ("journal", pa.string()),
-        ("tdm_reserved", pa.bool_()),
-    ]
-)
+PAPERS = columns(
+    id=str, serial=int, doi=str, journal=str, volume=str, issue=str, pages=str, date=date, title=str, abstract=str, image_url=str, image_sha256=str,
+    licence=str, url=str, source=str, language=str, translation_of=str, near_duplicate_of=str, tdm_reserved=bool, first_crawl=int, first_seen=date,
+    last_changed=date, status=str,
+)  # fmt: skip
 
-WITHDRAWN = pa.schema(
-    [
-        ("id", pa.string()),
-        ("serial", pa.int64()),
-        ("doi", pa.string()),
-        ("reason", pa.string()),
-        ("why", pa.string()),
-        ("since", pa.date32()),
-        ("image_sha256", pa.string()),
-    ]
-)
+IMAGES = columns(
+    sha256=str, serial=int, is_live=bool, paper_ids=list[str], licence=str, source=str, url=str, first_crawl=int, first_seen=date, journal=str,
+    tdm_reserved=bool,
+)  # fmt: skip
 
-REJECTED_PAPERS = pa.schema(
-    [("source", pa.string()), ("where", pa.string()), ("id", pa.string()), ("crawl", pa.int64()), ("reason", pa.string()), ("words", pa.string())]
-)
+WITHDRAWN = columns(id=str, serial=int, doi=str, reason=str, why=str, since=date, image_sha256=str)
 
-TOC_IMAGES = pa.schema(
-    [
-        ("sha256", pa.string()),
-        ("serial", pa.int64()),
-        ("shard", pa.string()),
-        ("member", pa.string()),
-        ("format", pa.string()),
-        ("mode", pa.string()),
-        ("width", pa.int64()),
-        ("height", pa.int64()),
-        ("decoded_as", pa.string()),
-        ("licence", pa.string()),
-        ("journal", pa.string()),
-        ("year", pa.int64()),
-        ("paper_ids", pa.list_(pa.string())),
-        ("source", pa.string()),
-        ("first_crawl", pa.int64()),
-        ("tdm_reserved", pa.bool_()),
-    ]
-)
+REJECTED_PAPERS = columns(source=str, where=str, id=str, crawl=int, reason=str, words=str)
 
-REJECTED_IMAGES = pa.schema(
-    [
-        ("sha256", pa.string()),
-        ("serial", pa.int64()),
-        ("source", pa.string()),
-        ("where", pa.string()),
-        ("paper_ids", pa.list_(pa.string())),
-        ("reason", pa.string()),
-        ("words", pa.string()),
-    ]
-)
+TOC_IMAGES = pa.schema([*FOUND, *columns(licence=str, journal=str, year=int, paper_ids=list[str], source=str, first_crawl=int, tdm_reserved=bool)])
+
+REJECTED_IMAGES = columns(sha256=str, serial=int, source=str, where=str, paper_ids=list[str], reason=str, words=str)
 
 COLUMN_DOCS: Mapping[str, str] = {
     "id": "paper: 16 hexadecimal digits from its DOI, or from source and key where it had none when it came",

@@ -63,9 +63,11 @@ def decode(body: bytes, content_type: str = "") -> str:
 
     A declaration of Latin-1 yields to UTF-8 where the bytes are valid UTF-8 beyond ASCII: no other text looks like that.
     """
+    # A byte order mark says it for certain, and stands before anything declared (WHATWG Encoding Standard, "decode").
     for mark, name in _BOMS:
         if body.startswith(mark):
             return body[len(mark) :].decode(name, "replace")
+    # Latin-1 and its kin are declared by servers that know nothing of the page: they are believed only where the bytes are not UTF-8.
     declared = _declared_charset(body, content_type)
     if declared is None or declared == "utf-8" or declared in _WESTERN:
         try:
@@ -73,14 +75,16 @@ def decode(body: bytes, content_type: str = "") -> str:
         except UnicodeDecodeError:
             if declared == "utf-8" and re.search(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}", body):
                 return body.decode("utf-8", "replace")  # UTF-8 with a few damaged bytes
-            return _decode_western(body)
+            return body.decode("cp1252", "cp1252_holes")
     return body.decode(declared, "replace")
 
 
 def clean(text: str) -> str:
     """Plain text in NFC, with single spaces, and without control, bidirectional and other invisible characters. Idempotent."""
+    # Most strings are clean already, and this is the cheap way to see it.
     if text.isascii() and text.isprintable() and "  " not in text:
         return text.strip(" ")
+    # Until nothing changes, so that cleaning what is clean alters nothing.
     while (cleaner := _cleaned_once(text)) != text:
         text = cleaner
     return text
@@ -114,6 +118,7 @@ def script(text: str, *, is_sub: bool) -> str:
     """A subscript or superscript in one line: H₂O, Ca²⁺, k_cat, x^(n+i), 1st, p*."""
     text = text.strip()
     table = SUBSCRIPTS if is_sub else SUPERSCRIPTS
+    # Unicode has digits and signs; what it lacks is written as LaTeX would: _x, ^(x).
     if all(ord(letter) in table for letter in text):
         return text.translate(table)
     if not any(map(str.isalnum, text)) or (not is_sub and text.lower() in _ORDINAL):
@@ -148,10 +153,6 @@ def _text_encoding(label: str) -> str | None:
     return name
 
 
-def _decode_western(body: bytes) -> str:
-    return body.decode("cp1252", "cp1252_holes")
-
-
 def _fill_hole(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error
@@ -175,6 +176,7 @@ def _without_markup(text: str) -> str:
     """Known elements go, block elements leave a space; a start tag without its end tag is the author's own and stays."""
     if "<" not in text:
         return text
+    # Sub- and superscripts first, while their tags are still there to tell them from plain letters.
     text = _SCRIPT.sub(lambda match: script(match[2], is_sub=match[1].lower().endswith("sub")), text)
     closed = {match[2].lower() for match in _TAG.finditer(text) if match[1]}
 

@@ -86,6 +86,7 @@ class WarcWriter:
 
         Raises OSError (disk full …) with the file as it was before.
         """
+        # Response and request are one write: whoever finds the first whole finds the second, or the torn tail begins at it.
         response_id = _new_id()
         response = _member(_response_record(exchange, response_id), _level(exchange))
         offset = self._append(response + _member(_request_record(exchange, response_id), _LEVEL))
@@ -148,6 +149,7 @@ def decode_body(body: bytes, headers: Iterable[tuple[str, str]], *, max_bytes: i
 
     Raises WarcError when the bytes are not so encoded, or hold more than max_bytes.
     """
+    # Content-Encoding lists encodings in the order applied (RFC 9110 §8.4), so they are undone from the last.
     names = [name.strip().lower() for key, value in headers if key.lower() == "content-encoding" for name in value.split(",")]
     for name in reversed([name for name in names if name]):
         if name in {"gzip", "x-gzip", "deflate"}:
@@ -163,6 +165,7 @@ def _inflate(body: bytes, name: str, max_bytes: int | None) -> bytes:
     # "deflate" is zlib's format by RFC 9110, and a bare stream from many servers.
     raw_deflate = name == "deflate" and not (len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0)
     bits = -zlib.MAX_WBITS if raw_deflate else zlib.MAX_WBITS if name == "deflate" else _GZIP
+    # Member by member, since gzip bodies may be several, and never more bytes than the room left: a bomb stops here.
     parts: list[bytes] = []
     room = max_bytes
     while body:
@@ -185,6 +188,7 @@ def _inflate(body: bytes, name: str, max_bytes: int | None) -> bytes:
 def _unbrotli(body: bytes, max_bytes: int | None) -> bytes:
     import brotli  # type: ignore[import-untyped]
 
+    # In steps of _CHUNK, so that a bomb is noticed when it passes max_bytes and not when memory is full.
     stream = brotli.Decompressor()
     parts, size = [], 0
     try:
@@ -351,6 +355,7 @@ def _next_record(descriptor: int, start: int) -> FoundRecord | None:
             parts.append(stream.decompress(data))
         except zlib.error:
             return None
+    # The member ends where inflating stopped; what was read beyond it belongs to the next record.
     end = position - len(stream.unused_data)
     try:
         named, _ = _record_block(b"".join(parts))

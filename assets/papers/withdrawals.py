@@ -88,11 +88,13 @@ class Requests:
     """Finds the request that names a paper, and knows which requests named none."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
+        # Reversed, so that of two entries for one name the first in the file is kept.
         self._requests = {_plain(request.id): request for request in reversed(requests)}
         self._unused = dict(self._requests)
 
     def naming(self, names: Sequence[str]) -> Withdrawn | None:
         """The request that names a paper which is called `names`: its id, DOI, addresses."""
+        # Every entry that names the paper counts as used, also where another one gives the reason.
         found = [plain for name in names if name and (plain := _plain(name)) in self._requests]
         for plain in found:
             self._unused.pop(plain, None)

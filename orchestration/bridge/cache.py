@@ -68,6 +68,16 @@ def object_path(cache: Path, id: str) -> Path:
     return cache / "files" / "md5" / id[:2] / id[2:]
 
 
+def cached_members(cache: Path, id: str) -> dict[str, Path] | None:
+    """The objects of the output `id` by relative path, `{"": object}` for a file; None where the cache cannot say. They may be absent."""
+    root = object_path(cache, id)
+    if not id.endswith(".dir"):
+        return {"": root}
+    if not root.is_file() or not _has_bytes_of(root, id):
+        return None
+    return {row["relpath"]: object_path(cache, row["md5"]) for row in json.loads(root.read_bytes())}
+
+
 def _memory_key(project: Project, content: Content) -> str:
     folder = project.cache_dir / "files" / "md5"
     with os.scandir(folder) as entries:

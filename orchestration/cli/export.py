@@ -46,6 +46,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
     from orchestration.export.copying import ExportError, export, recorded_files
 
     project = open_prepared(root)
+    # Only bytes that dvc.lock vouches for leave the project, so that the id printed at the end is the id of what was written.
     status = project_status(project, [project.graph.artifact(arguments.name).name])[arguments.name]
     if status.id is None:
         raise CommandError(f"{arguments.name} was never made; `figment materialize {arguments.name}` makes it", Exit.DISAGREES)
@@ -53,6 +54,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
         causes = "; ".join(cause.text for cause in status.causes)
         remedy = f"`figment materialize {arguments.name}` first, or export {status.id} as it is recorded with --stale-ok"
         raise CommandError(f"{arguments.name} is stale ({causes}); {remedy}", Exit.DISAGREES)
+    # The format is guessed from the ending of the destination, and of what an ending leaves open, from what the artifact holds.
     destination = arguments.destination.expanduser().absolute()
     try:
         files = recorded_files(project, arguments.name)

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from orchestration.bridge.graph import GraphError
 from orchestration.errors import CommandError, Exit
+from stages.near_misses import did_you_mean
 
 # Verb -> what it does in a line. The module of a verb has its name, but for the few listed in _MODULES.
 VERBS = {
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    # Two parsers, the second made by the verb's own module: `figment status` never loads what `figment materialize` needs.
     given = _top_parser().parse_args(argv)
     if given.version:
         print(f"figment {version()}")
@@ -93,11 +95,19 @@ def find_root(given: Path | None) -> Path:
     """The project folder: the one given, or the nearest above that has a dvc.yaml."""
     from orchestration.checkout import find_root as nearest
 
-    if given is None:
-        return nearest()
-    if not (given / "dvc.yaml").is_file():
+    if given is not None and not (given / "dvc.yaml").is_file():
         raise CommandError(f"--root {given}: no dvc.yaml there; give the folder of a project")
-    return given.resolve()
+    root = nearest(given)
+    _refuse_other_checkout(root)
+    return root
+
+
+def _refuse_other_checkout(root: Path) -> None:
+    """Each checkout is served by its own code. The programs of a copied .venv start that of the place it was made in."""
+    code = Path("orchestration/cli/main.py")
+    here = Path(__file__).resolve().parents[2]
+    if (root / code).is_file() and not (root / code).samefile(here / code):
+        raise CommandError(f"this program runs the code of {here}, and {root} has its own; there: `make setup`, then `.venv/bin/figment`")
 
 
 def version() -> str:
@@ -111,6 +121,7 @@ def version() -> str:
 
 
 def _top_parser() -> argparse.ArgumentParser:
+    # What follows the verb is left to the verb's own parser, so that this one needs none of their modules.
     width = max(map(len, VERBS))
     listing = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in VERBS.items())
     parser = argparse.ArgumentParser(
@@ -129,11 +140,7 @@ def _top_parser() -> argparse.ArgumentParser:
 
 
 def _refuse(verb: str) -> NoReturn:
-    import difflib
-
-    near = difflib.get_close_matches(verb, VERBS, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
-    raise CommandError(f"no verb '{verb}'{hint}; verbs: {', '.join(VERBS)}")
+    raise CommandError(f"no verb '{verb}'{did_you_mean(verb, VERBS)}; verbs: {', '.join(VERBS)}")
 
 
 if __name__ == "__main__":

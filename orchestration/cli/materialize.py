@@ -42,6 +42,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
     project = open_prepared(root)
     statuses = project_status(project)
     plan = _plan(project, statuses, arguments)
+    # With nothing to do, Dagster is loaded only when `dvc repro` made something that it was not told.
     if not plan.names:
         chosen = plural(len(arguments.names or statuses), "artifact")
         print(f"nothing to do: {chosen} up to date")

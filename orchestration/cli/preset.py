@@ -12,12 +12,13 @@ exit codes: 0 done, or nothing to change · 2 wrong usage or configuration
 """
 
 import argparse
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from orchestration.errors import CommandError, Exit
+from stages.files import replacing
+from stages.near_misses import did_you_mean
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +33,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
             print(f"{name}: {_first_comment(path)}")
         return Exit.WELL if arguments.list else Exit.USAGE
     if arguments.name not in presets:
-        near = difflib.get_close_matches(arguments.name, presets, n=1)
-        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        hint = did_you_mean(arguments.name, presets)
         raise CommandError(f"no preset '{arguments.name}'{hint}; presets: {', '.join(presets) or 'none in presets/'}")
     changes = apply_preset(root / "params.yaml", presets[arguments.name])
     for change in changes:
@@ -48,6 +48,7 @@ def apply_preset(params: Path, preset: Path) -> list[str]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    # Round trip: comments, order and quotes of params.yaml stay as their author wrote them.
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
@@ -60,10 +61,8 @@ def apply_preset(params: Path, preset: Path) -> list[str]:
         raise CommandError(f"{preset.name} and {params.name} must hold sections of parameters (a mapping)")
     changes = list(_merge(target, source, ""))
     if changes:
-        temporary = params.with_suffix(".yaml.tmp")
-        with temporary.open("w", encoding="utf-8") as stream:
+        with replacing(params) as temporary, temporary.open("w", encoding="utf-8") as stream:
             yaml.dump(target, stream)
-        temporary.replace(params)
     return changes
 
 

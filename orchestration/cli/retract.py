@@ -42,6 +42,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
         status = _flag(project, items)
     except RetractionError as error:
         raise CommandError(str(error)) from error
+    # The models are tagged before the data is made again: should that fail, none of them keeps its title meanwhile.
     if arguments.materialize:
         from orchestration.nights.nightly import follow_papers
 
@@ -57,6 +58,7 @@ def _enter(root: Path, arguments: argparse.Namespace) -> dict[str, str] | None:
 
     if arguments.sync:
         return None
+    # All ids are looked up before one is written, so that a misspelt one leaves the file as it was.
     found = {wanted: find_item(root, wanted) for wanted in arguments.ids}
     for wanted, item in found.items():
         if item is None and not arguments.unseen:
@@ -72,16 +74,11 @@ def _enter(root: Path, arguments: argparse.Namespace) -> dict[str, str] | None:
 
 
 def _flag(project: "Project", items: dict[str, str] | None) -> int:
-    from orchestration.nights.retractions import flag_withdrawn
-    from orchestration.records.mlflow_runs import MlflowUnreachableError
+    from orchestration.nights.retractions import tag_models
 
-    try:
-        flagged = flag_withdrawn(project, items)
-    except MlflowUnreachableError as error:
-        print(f"figment: models could not be tagged: {error}; run `figment retract --sync` when MLflow is back")
+    flagged = tag_models(project, items, say=print)
+    if flagged is None:
         return Exit.DISAGREES
-    for line in flagged.lines():
-        print(line)
     if not flagged.all:
         print("no model that is not tagged already was made from it")
     return Exit.WELL

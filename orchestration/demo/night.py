@@ -6,7 +6,6 @@ shards of every image dataset are expected to move, and nothing else: trainings 
 
 import dataclasses
 import functools
-import json
 import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping
@@ -15,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from assets.demo_sites.opening import STATE, read_edition, write_edition
-from orchestration.bridge.cache import object_path
+from orchestration.bridge.cache import cached_members
 from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
 from orchestration.checkout import open_prepared, open_project
 from orchestration.errors import CommandError, Exit
-from orchestration.nights.nightly import followers, run_night, tag_models
-from orchestration.records.mlflow_runs import MlflowUnreachableError
+from orchestration.nights.nightly import followers, run_night
+from orchestration.nights.retractions import tag_models
 from orchestration.runs.outcome import report_run, say
 from orchestration.terminal import paint, plural, short_id, table
 from stages.params import ParamsError, read_yaml
@@ -47,16 +46,16 @@ class Papers:
 class Snapshot:
     """The project at one moment, as dvc.lock and the cache have it.
 
-    ids: of every artifact, None where it was never made. files: artifact → path inside it → md5. images: artifact → the contents it lists.
+    ids: of every artifact, None where it was never made. files: artifact → path in it → object in the cache. images: artifact → its contents.
     """
 
     ids: Mapping[str, str | None]
-    files: Mapping[str, Mapping[str, str]]
+    files: Mapping[str, Mapping[str, Path]]
     papers: Papers
     images: Mapping[str, frozenset[str]]
 
-    def shards(self, name: str) -> dict[str, str]:
-        return {path: md5 for path, md5 in self.files.get(name, {}).items() if _SHARD.search(path)}
+    def shards(self, name: str) -> dict[str, Path]:
+        return {relative: path for relative, path in self.files.get(name, {}).items() if _SHARD.search(relative)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +102,9 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
     project = open_prepared(root)
     after, statuses = take_snapshot(project), project_status(project)
     print_night(project, before, after, statuses)
-    flagged = _tag(project)
-    problems = [*unexpected(project, before, after, statuses), *([] if flagged else ["models could not be tagged; see above"])]
+    problems = unexpected(project, before, after, statuses)
+    if tag_models(project, say=say) is None:
+        problems.append("models could not be tagged; see above")
     for problem in problems:
         print(paint(f"figment: {problem}", "red"))
     if not problems:
@@ -120,6 +120,7 @@ def _night(root: Path) -> bool:
 
 def _require_made(project: Project) -> None:
     """Raises CommandError where there is nothing to compare with, or no journal that has editions."""
+    # Everything is looked at before the night begins, for a night cannot be taken back: the journal has published.
     missing = [name for name in (SOURCE, PAPERS) if name not in project.graph.stages]
     if missing:
         raise CommandError(f"demo --nightly: dvc.yaml has no stage {missing[0]}")
@@ -136,20 +137,11 @@ def _require_made(project: Project) -> None:
         raise CommandError(f"demo --nightly: {', '.join(stale)} must be up to date before a night can be compared with it; run {remedy} first")
 
 
-def _tag(project: Project) -> bool:
-    try:
-        tag_models(project, say=say)
-    except MlflowUnreachableError as error:
-        say(f"figment: models could not be tagged: {error}; run `figment retract --sync` when MLflow is back")
-        return False
-    return True
-
-
 def take_snapshot(project: Project) -> Snapshot:
     ids = {name: _id_of(project, name) for name in project.graph.stages}
-    files = {name: _listing(project, id) for name, id in ids.items() if id}
-    images = {name: _contents(project, files[name]) for name in files if _is_one_of(name, _IMAGES)}
-    return Snapshot(ids, files, _papers(project, files.get(PAPERS, {})), images)
+    files = {name: cached_members(project.cache_dir, id) or {} for name, id in ids.items() if id}
+    images = {name: _contents(files[name]) for name in files if _is_one_of(name, _IMAGES)}
+    return Snapshot(ids, files, _papers(files.get(PAPERS, {})), images)
 
 
 def paper_counts(before: Papers, after: Papers) -> PaperCounts:
@@ -159,7 +151,7 @@ def paper_counts(before: Papers, after: Papers) -> PaperCounts:
     return PaperCounts(tuple(changed), tuple(new), withdrawn)
 
 
-def shard_counts(before: Mapping[str, str], after: Mapping[str, str]) -> ShardCounts:
+def shard_counts(before: Mapping[str, Path], after: Mapping[str, Path]) -> ShardCounts:
     both = before.keys() & after.keys()
     kept = sum(before[path] == after[path] for path in both)
     return ShardCounts(kept, len(both) - kept, len(after.keys() - before.keys()), len(before.keys() - after.keys()))
@@ -167,6 +159,7 @@ def shard_counts(before: Mapping[str, str], after: Mapping[str, str]) -> ShardCo
 
 def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Mapping[str, StageStatus]) -> list[str]:
     """What an edition should not have done, and what it should have done but did not; in sentences."""
+    # Nothing but the source and what follows it may move; of those, what holds papers must.
     allowed = {SOURCE, *followers(project, [SOURCE])}
     moved = [name for name in after.ids if before.ids.get(name) != after.ids[name]]
     found = [f"{name} moved, but it is not made from {SOURCE} or waits for a person" for name in moved if name not in allowed]
@@ -175,6 +168,7 @@ def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Ma
     ]
     found += [f"{name} is {statuses[name].state} after the night, expected fresh" for name in allowed if statuses[name].state != "fresh"]
     found += _unexpected_papers(paper_counts(before.papers, after.papers))
+    # In the archives, changes stay local: one new crawl file, and of pictures no more shards than pictures that came or went.
     for name in after.files:
         counts = shard_counts(before.shards(name), after.shards(name))
         if name == SOURCE and (counts.rewritten or counts.gone or counts.added != 1):
@@ -256,30 +250,19 @@ def _id_of(project: Project, name: str) -> str | None:
     return entry.output_id(project.graph[name]) if entry else None
 
 
-def _listing(project: Project, id: str) -> dict[str, str]:
-    """Path inside the artifact → md5, from DVC's cache; empty for an artifact that is one file, or one that the cache does not have."""
-    try:
-        members = json.loads(object_path(project.cache_dir, id).read_text(encoding="utf-8")) if id.endswith(".dir") else []
-    except (OSError, ValueError):
-        return {}
-    return {member["relpath"]: member["md5"] for member in members}
-
-
-def _papers(project: Project, files: Mapping[str, str]) -> Papers:
+def _papers(files: Mapping[str, Path]) -> Papers:
     rows: dict[str, Mapping[str, Any]] = {}
-    for path, md5 in sorted(files.items()):
-        if fnmatch(path, "papers-*.parquet"):
-            rows |= {row["id"]: row for row in _rows(project, md5)}
-    withdrawn = {row["id"]: str(row.get("reason") or "") for row in _rows(project, files.get("withdrawn.parquet", ""))}
-    return Papers(rows, withdrawn)
+    for relative, path in sorted(files.items()):
+        if fnmatch(relative, "papers-*.parquet"):
+            rows |= {row["id"]: row for row in _rows(path)}
+    return Papers(rows, {row["id"]: str(row.get("reason") or "") for row in _rows(files.get("withdrawn.parquet"))})
 
 
-def _contents(project: Project, files: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(row["sha256"] for row in _rows(project, files.get("index.parquet", "")))
+def _contents(files: Mapping[str, Path]) -> frozenset[str]:
+    return frozenset(row["sha256"] for row in _rows(files.get("index.parquet")))
 
 
-def _rows(project: Project, md5: str) -> list[dict[str, Any]]:
+def _rows(path: Path | None) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
-    path = object_path(project.cache_dir, md5) if md5 else None
     return pq.read_table(path).to_pylist() if path is not None and path.is_file() else []

@@ -16,6 +16,7 @@ def examine_dagster(project: Project, lock: Lock, records: DagsterRecords, *, bu
     """One finding for each stage of which Dagster's record is not dvc.lock's; those in `but` have a worse illness. Raises DagsterUnreadableError."""
     if not records.exists:
         return
+    # dvc.lock is the truth: what Dagster does not say of it was made outside, or its record is damaged.
     newest = records.newest()
     for name in untold_stages(project, records):
         if name in but:
@@ -40,6 +41,7 @@ def _not_in_lock(project: Project, lock: Lock, newest: Mapping[str, Materializat
 
 def _differences(project: Project, lock: Lock, name: str, known: Materialization) -> str:
     tags = provenance_tags(project.graph, lock, name)
+    # What differs, tag by tag, in words: the artifact's id, what it was made by, and what it read.
     gone = [key.removeprefix(INPUT_VERSION) for key in known.tags if key.startswith(INPUT_VERSION) and key not in tags]
     words = [f"Dagster says it read {before}, which it does not any more" for before in gone]
     for key, value in tags.items():

@@ -48,6 +48,7 @@ def examine(project: Project, *, hear: Callable[[Path], None] | None = None) -> 
     cache = CacheReader(project.cache_dir, reader)
     running = running_stages(project)
     evidence: list[OutputEvidence] = []
+    # Without a readable dvc.lock nothing can be compared; leftovers of killed processes can be told all the same.
     findings = [conflict] if (conflict := examine_lock_text(project.root)) else []
     if not findings:
         try:
@@ -84,6 +85,7 @@ def _compare(project: Project, cache: CacheReader, evidence: list[OutputEvidence
     except DagsterUnreadableError as error:
         findings.append(_unreadable_dagster(error))
         remembered = ids = set()
+    # A wrong lock entry makes everything else about its stage look wrong: the other examinations leave those stages out.
     on_lock = list(examine_lock(project, lock, cache, evidence, remembered))
     wrongly_recorded = {finding.subject for finding in on_lock}
     rest = [one for one in evidence if one.stage not in wrongly_recorded]

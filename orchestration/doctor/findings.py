@@ -32,8 +32,7 @@ def dvc_trouble_told() -> Iterator[None]:
         yield
     except DvcBusy as error:
         raise CannotMendError(str(error)) from error
-    except Exception as error:
-        # DVC's exception classes are known only where DVC was imported.
+    except Exception as error:  # DVC's own errors have no base class in common; all others are raised again
         if type(error).__module__.partition(".")[0] not in ("dvc", "dvc_data", "dvc_objects"):
             raise
         raise CannotMendError(f"DVC: {' '.join(str(error).split())}") from error

@@ -19,6 +19,7 @@ _LOCK_ADVICE = "`figment doctor --repair` removes it"
 
 def examine_leftovers(project: Project, evidence: list[OutputEvidence], *, busy: set[str]) -> Iterator[Finding]:
     """One finding for each temporary file or folder that nobody is writing any more; none while stages run, whose they may be."""
+    # While a stage runs, ours or DVC's, its half-written files are no leftovers.
     if not busy and not any(_is_alive(info) for info in _infos(_read_rwlock(project))):
         for path in sorted({*_beside_outputs(project), *_inside_outputs(project, evidence), *_in_tool_folders(project)}):
             if not _is_locked(path):
@@ -39,6 +40,7 @@ def is_temporary(name: str) -> bool:
 
 
 def _beside_outputs(project: Project) -> Iterator[Path]:
+    # Writers put their temporary beside the output they are going to replace.
     folders = {(project.root / out.path).parent for stage in project.graph.stages.values() for out in stage.outs}
     declared = {project.root / out.path for stage in project.graph.stages.values() for out in stage.outs}
     for folder in folders:
@@ -60,7 +62,8 @@ def _inside_outputs(project: Project, evidence: list[OutputEvidence]) -> Iterato
 
 
 def _in_tool_folders(project: Project) -> Iterator[Path]:
-    yield from (path for path in project.paths.state.rglob("*.tmp") if "set-aside" not in path.parts)
+    state = project.paths.state
+    yield from (path for pattern in ("*.tmp", ".tmp-*") for path in state.rglob(pattern) if "set-aside" not in path.parts)
     yield from (project.cache_dir / "files" / "md5").glob("*/*.tmp")
     yield from (project.cache_dir / "files" / "md5").glob("*/.*.tmp")
     yield from (project.root / ".dvc/tmp").glob("*.tmp")
@@ -114,6 +117,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _stale_locks(project: Project) -> Iterator[Finding]:
+    # A killed DVC command leaves its claims behind; DVC drops them only when they are in its way, and only while the process number is free.
     path = project.root / ".dvc/tmp/rwlock"
     content = _read_rwlock(project)
     if content is None:

@@ -32,6 +32,7 @@ def unreadable(error: GraphError) -> Finding:
 
 def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: list[OutputEvidence], remembered: set[str]) -> Iterator[Finding]:
     """One finding for each id in dvc.lock that neither the workspace, the cache, git, Dagster nor the log bears out."""
+    # An id that the workspace, the cache, git, Dagster or the log knows was once real; one that nobody knows was typed or merged.
     present = {one.present_id for one in evidence}
 
     def is_borne_out(id: str) -> bool:
@@ -43,6 +44,7 @@ def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: lis
             mend = _mend(project, one, remembered) if one.present_id else None
             repairs = "`figment doctor --repair` records what is there, which was made by a known run; or " if mend else ""
             yield Finding("lock_unknown_id", one.stage, detail, f"{repairs}`git checkout dvc.lock`", mend)
+    # The same for what a stage says it read: its writer may have moved on since, but the id it read must have been somebody's.
     for name, entry in lock.entries.items():
         for path, writer in project.graph.artifact_deps(name).items():
             recorded = entry.deps.get(path)

@@ -18,6 +18,7 @@ def examine_objects(project: Project, cache: CacheReader, evidence: list[OutputE
         state = cache.state(id)
         if state == "good":
             continue
+        # One finding an object, however many outputs share it; the first few are named.
         path = cache.path(id)
         where = path.relative_to(project.root) if path.is_relative_to(project.root) else path
         source = _good_copy(project, evidence, id)
@@ -37,6 +38,7 @@ def _needed(evidence: list[OutputEvidence]) -> dict[str, list[tuple[str, str]]]:
         if not one.out.cached:
             continue
         users.setdefault(one.recorded, []).append((one.stage, one.out.path))
+        # Files of a folder from its listing; where that is damaged, from the workspace, if its id is the recorded one.
         listing = one.expected or (one.present if one.agrees else None) or {}
         for relative, md5 in listing.items():
             if relative:

@@ -39,6 +39,7 @@ def examine_outputs(project: Project, cache: CacheReader, evidence: list[OutputE
 
 def _damaged(project: Project, one: OutputEvidence, made_at: float | None) -> bool:
     """Whether a differing file has the very stamp with which its right bytes were remembered, or was last written before it was recorded."""
+    # A file whose stamp is the one its right bytes had, or older than the record, was not edited: the disk changed it.
     top = project.root / one.out.path
     expected = one.expected or {}
     for relative, word in one.differing().items():
@@ -95,6 +96,7 @@ def _write_anew(project: Project, one: OutputEvidence) -> str:
 
 
 def _restore(project: Project, one: OutputEvidence) -> str:
+    # Nothing is deleted: what is there, wrong or not, may be somebody's work, and moves to .figment/set-aside first.
     path = project.root / one.out.path
     aside = set_aside(project, path, one.stage) if path.exists() or path.is_symlink() else None
     StageStore(project.root).checkout(one.out.path)

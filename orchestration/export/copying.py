@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.cache import object_path
+from orchestration.bridge.cache import cached_members
 from orchestration.bridge.identity import file_md5
 from orchestration.bridge.project import Project
 from orchestration.export import images as export_images
@@ -39,6 +39,7 @@ def recorded_files(project: Project, name: str) -> dict[str, Path]:
 
 def export(files: Mapping[str, Path], destination: Path, format: str) -> None:
     """Write `files` to `destination`, which must not exist, in one of the formats of `figment export`. Raises ExportError."""
+    # Written beside and renamed: who finds DEST finds all of it. An empty folder made beforehand counts as not there.
     is_empty_folder = destination.is_dir() and not any(destination.iterdir())
     beside = export_images.companion(destination, format)
     for path in filter(None, (destination, beside)):
@@ -78,19 +79,18 @@ def _write(files: Mapping[str, Path], target: Path, format: str) -> None:
 
 
 def _files_of(project: Project, top: Path, id: str) -> dict[str, Path]:
+    # The workspace where it has the recorded bytes; else DVC's cache, of which every object is read and compared, since DVC itself does not.
     content = project.store.content(top)
     if content is not None and content.id == id:
         return {relative: top / relative for relative in project.store.md5_by_relpath(top)} if top.is_dir() else {"": top}
-    listing = object_path(project.cache_dir, id)
-    if not listing.is_file() or file_md5(listing) != id.removesuffix(".dir"):
+    members = cached_members(project.cache_dir, id)
+    if members is None:
         raise ExportError(f"{top.name}: neither the workspace nor the DVC cache has {id}; `dvc pull`, or `figment doctor` to see what is wrong")
-    if not id.endswith(".dir"):
-        return {"": listing}
-    found = {row["relpath"]: (object_path(project.cache_dir, row["md5"]), row["md5"]) for row in json.loads(listing.read_bytes())}
-    for relative, (path, md5) in found.items():
+    for relative, path in members.items():
+        md5 = path.parent.name + path.name
         if not path.is_file() or file_md5(path) != md5:
             raise ExportError(f"{top.name}/{relative}: its cache object {md5} is absent or damaged; `figment doctor` says more")
-    return {relative: path for relative, (path, _) in found.items()}
+    return members
 
 
 def _write_folder(files: Mapping[str, Path], target: Path) -> None:

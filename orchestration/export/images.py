@@ -119,6 +119,7 @@ class _ImageSet:
         """The artifact's card, with what it says of its files replaced, and lines added to its header."""
         if _CARD not in self._files:
             return None
+        # Preview pictures and the list of files belong to the artifact's own form; everything else of the card holds for any.
         text = self._files[_CARD].read_text(encoding="utf-8")
         text = re.sub(r"^!\[[^\]]*\]\([\w.]+\)\n\n?", "", text, flags=re.MULTILINE)
         text = re.sub(r"(?<=^## Files\n\n).*?(?=^## )", lambda _: f"{files_words}\n\n", text, flags=re.MULTILINE | re.DOTALL)
@@ -156,6 +157,7 @@ def _write_png(images: _ImageSet, target: Path) -> None:
     labels = []
     for shard in images.shards:
         for picture in images.pictures(shard):
+            # Names of members are data: one from elsewhere could lead out of the folder.
             place = target / picture.name
             if not place.resolve().is_relative_to(target.resolve()):
                 raise ImageExportError(f"{shard}: the member {picture.name!r} would lie outside the folder")
@@ -175,6 +177,7 @@ def _write_webdataset(images: _ImageSet, target: Path) -> None:
         name = shard.rpartition("/")[2].replace(".zip", ".tar")
         with tarfile.open(target / name, "w", format=tarfile.USTAR_FORMAT) as archive:
             for picture in images.pictures(shard):
+                # USTAR without names, times or owners of this machine, parts in a fixed order: equal pictures make equal archives.
                 facts = {**picture.facts, **({} if picture.label is None else {"label": picture.label})}
                 parts = {"png": picture.content, "json": json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()}
                 if isinstance(picture.label, int):
@@ -199,6 +202,7 @@ def _write_hdf5(images: _ImageSet, target: Path) -> None:
 
     from formats.png import decode_png
 
+    # Written block by block: a set of a hundred thousand pictures is never in memory as a whole.
     count, side, channels = 0, 0, 0
     labels: list[Any] = []
     with h5py.File(target, "w", libver=("earliest", "v110")) as file:
@@ -239,6 +243,7 @@ def _create_levels(file: Any, channels: int, side: int) -> None:
 def _append_levels(file: Any, pixels: Any, start: int) -> int:
     import numpy
 
+    # Each level is the mean of the one above it, in float32 before rounding, so that errors do not add up down to 1 x 1.
     level = pixels.astype(numpy.float32)
     while True:
         resolution = level.shape[-1]
@@ -267,6 +272,7 @@ def _write_huggingface(images: _ImageSet, target: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # `datasets` reads its features out of the schema's metadata; without them a picture would be a struct of bytes.
     facts = {name: kind for name, kind in images.columns.items() if name not in _NOT_FACTS}
     fields = [pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), *(pa.field(name, kind) for name, kind in facts.items())]
     features: dict[str, Any] = {"image": {"_type": "Image"}, **{name: _feature(kind) for name, kind in facts.items()}}

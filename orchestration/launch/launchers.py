@@ -5,8 +5,6 @@ gives back an `Outcome`; one for a cluster (submit, follow the log, cancel) fits
 """
 
 import contextlib
-import difflib
-import fcntl
 import os
 import re
 import shlex
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from orchestration.bridge.process import Hold, Outcome, run_command
+from stages.locks import take_lock
+from stages.near_misses import did_you_mean
 from stages.params import ParamsError, build_config, read_yaml
 
 COMPUTE_FILE = "compute.yaml"
@@ -118,9 +118,8 @@ def load_compute(path: Path, stages: Sequence[str] | None = None) -> Compute:
     found = {}
     for name, values in outline.stages.items():
         if stages is not None and name not in stages:
-            close = difflib.get_close_matches(name, stages, n=1)
-            near = f" (did you mean '{close[0]}'?)" if close else ""
-            raise ParamsError(f"{where}: stages.{name} is no stage of dvc.yaml{near}; stages there: {', '.join(sorted(stages))}")
+            hint = did_you_mean(name, stages)
+            raise ParamsError(f"{where}: stages.{name} is no stage of dvc.yaml{hint}; stages there: {', '.join(sorted(stages))}")
         build_config(StageCompute, values or {}, where=f"{where}: stages.{name}")
         found[name] = build_config(StageCompute, {**outline.default, **(values or {})}, where=f"{where}: stages.{name}")
     return Compute(gpu, default, found)
@@ -150,6 +149,7 @@ def gpu_devices(pool: GpuPool, env: Mapping[str, str] = os.environ) -> list[str]
     """
     if pool.devices != "auto":
         return list(pool.devices)
+    # What the surroundings allow bounds what is handed out; only without a word from them is the machine asked.
     if "CUDA_VISIBLE_DEVICES" in env:
         return [device.strip() for device in env["CUDA_VISIBLE_DEVICES"].split(",") if device.strip() not in ("", "-1")]
     program = shutil.which("nvidia-smi", path=env.get("PATH"))
@@ -167,6 +167,7 @@ def _listed_devices(listing: str) -> list[str]:
     devices: list[str] = []
     whole: str | None = None
     for line in listing.splitlines():
+        # A divided GPU is listed before its parts, and cannot be used beside them.
         match = re.search(r"UUID:\s*((GPU|MIG)-[^)\s]+)", line)
         if not match:
             continue
@@ -231,6 +232,7 @@ class LocalLauncher:
         self, job: Job, wanted: StageCompute, on_output: Callable[[str, str], None], is_cancelled: Callable[[], bool]
     ) -> Iterator[tuple[list[str], list[int]]]:
         """GPUs that no other job has, waiting for them as long as it takes; none on a machine without any."""
+        # Waiting happens here, before the command is started: a lock on each GPU, as many as asked for, or none of them.
         count = wanted.gpus if wanted.gpus is not None else int(job.pool == GPU_POOL)
         present = gpu_devices(self._compute.gpu, job.env) if count else []
         if not present:
@@ -259,11 +261,9 @@ def take_locks(folder: Path, names: Sequence[str], count: int) -> dict[str, int]
     """Exclusive locks on `count` of `names`, as open file descriptors by name; None, and none taken, when so many are not free."""
     taken: dict[str, int] = {}
     for name in names:
-        descriptor = os.open(folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+        # Locks of the kernel, by open file: whoever dies gives its GPUs back.
+        descriptor = take_lock(folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.lock")
+        if descriptor is None:
             continue
         taken[name] = descriptor
         if len(taken) == count:

@@ -12,7 +12,6 @@ from orchestration.bridge.project import Project
 from orchestration.bridge.status import project_status
 from orchestration.checkout import open_prepared, open_project
 from orchestration.errors import Exit
-from orchestration.nights.retractions import Flagged, flag_withdrawn
 from orchestration.runs.dagster_run import RunResult, run_plan
 from orchestration.runs.selection import Plan
 
@@ -26,6 +25,7 @@ def followers(project: Project, names: Collection[str]) -> list[str]:
     """What is made from the named stages and may follow by itself, in topological order: not past a stage that waits for a person."""
     found: list[str] = []
     for stage in project.graph.stages.values():
+        # In topological order, one pass is enough: a follower of a follower follows.
         above = set(project.graph.upstream(stage.name))
         if stage.name not in names and above & {*names, *found} and stage_meta(stage).automation == "on_data":
             found.append(stage.name)
@@ -45,7 +45,7 @@ def run_night(root: Path, sources: Collection[str], *, say: Callable[[str], None
 
 
 def follow_papers(root: Path) -> int:
-    """Make again what is stale from `papers` on, trainings excepted, and tag the models; the exit code of `figment materialize`."""
+    """Make again what is stale from `papers` on, trainings excepted; the exit code of `figment materialize`."""
     from orchestration.runs.outcome import report_run, say
 
     project = open_prepared(root)
@@ -59,11 +59,3 @@ def follow_papers(root: Path) -> int:
     result = run_plan(project, Plan(due, following, frozenset()), jobs=None, say=say)
     report_run(result)
     return Exit.WELL if result.is_success and not result.failed_checks else Exit.DISAGREES
-
-
-def tag_models(project: Project, *, say: Callable[[str], None]) -> Flagged:
-    """Tag the models made from what sources have withdrawn, and say so. Raises MlflowUnreachableError."""
-    flagged = flag_withdrawn(project)
-    for line in flagged.lines():
-        say(line)
-    return flagged

@@ -8,14 +8,14 @@ import dataclasses
 import datetime
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.cache import object_path
+from orchestration.bridge.cache import cached_members
 from orchestration.bridge.project import Project
-from orchestration.records.mlflow_runs import ModelVersion, flag_models_trained_on, model_versions, models_made_from
-from stages.output_folder import write_file_atomically
+from orchestration.records.mlflow_runs import MlflowUnreachableError, ModelVersion, flag_models_trained_on, model_versions, models_made_from
+from stages.files import write_file_atomically
 from training.tracking.store import safe_key
 
 RETRACTIONS_FILE = "retractions.yaml"
@@ -114,6 +114,18 @@ def flag_withdrawn(project: Project, items: Mapping[str, str] | None = None) -> 
     return Flagged(tuple(certain), tuple(possible))
 
 
+def tag_models(project: Project, items: Mapping[str, str] | None = None, *, say: Callable[[str], None]) -> Flagged | None:
+    """Tag the models made from `items` (see flag_withdrawn), and say so; None where MLflow is away, which is said too."""
+    try:
+        flagged = flag_withdrawn(project, items)
+    except MlflowUnreachableError as error:
+        say(f"figment: models could not be tagged: {error}; run `figment retract --sync` when MLflow is back")
+        return None
+    for line in flagged.lines():
+        say(line)
+    return flagged
+
+
 def untagged_models(project: Project) -> list[ModelVersion]:
     """The versions that `flag_withdrawn` would tag. Raises MlflowUnreachableError."""
     held, unknown = _inputs_with(project, withdrawn_items(project.root))
@@ -126,6 +138,7 @@ def _inputs_with(project: Project, wanted: Mapping[str, str]) -> tuple[set[str],
     unknown: set[str] = set()
     if not wanted:
         return held, unknown
+    # A picture taints only where no paper that stays shows it as well.
     papers, pictures = set(wanted), _only_theirs(project.root, wanted)
     for name, id in sorted({used for version in model_versions(project.root) if not version.is_retracted for used in version.inputs.items()}):
         tables = _tables(project, id)
@@ -150,21 +163,10 @@ def _only_theirs(root: Path, wanted: Mapping[str, str]) -> set[str]:
 
 def _tables(project: Project, id: str) -> list[Path] | None:
     """The Parquet files of the version `id` of an artifact; None when its bytes are nowhere."""
-    if not id.endswith(".dir"):
-        return []
-    listing = object_path(project.cache_dir, id)
-    try:
-        members = json.loads(listing.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    found = []
-    for member in members:
-        if member["relpath"].endswith(".parquet"):
-            path = object_path(project.cache_dir, member["md5"])
-            if not path.is_file():
-                return None
-            found.append(path)
-    return found
+    # The very version that the model read, from DVC's cache: today's table no longer holds what was withdrawn.
+    members = cached_members(project.cache_dir, id)
+    tables = None if members is None else [path for relative, path in members.items() if relative.endswith(".parquet")]
+    return tables if tables is not None and all(path.is_file() for path in tables) else None
 
 
 def _holds(table: Path, papers: Collection[str], pictures: Collection[str]) -> bool:

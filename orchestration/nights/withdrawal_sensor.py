@@ -16,6 +16,7 @@ def build_withdrawal_sensor(root: Path, *, seconds: int = 60) -> dg.SensorDefini
         from orchestration.nights.retractions import flag_withdrawn
         from orchestration.records.mlflow_runs import MlflowUnreachableError
 
+        # The cursor is the id of `papers`: with the same bytes nobody has been withdrawn.
         project = open_project(root)
         entry = project.lock().entries.get("papers")
         id = entry.output_id(project.graph["papers"]) if entry else None

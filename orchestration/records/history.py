@@ -28,6 +28,7 @@ class Making:
 
 def makings(project: Project, lock: Lock) -> dict[str, Making]:
     """For every stage in dvc.lock, how its recorded artifact came to be."""
+    # The log says how each id was made here last; what it does not know, DVC made alone.
     newest = {
         (stage, id): _making(id, at, door, outcome, detail)
         for stage, id, at, door, outcome, detail in project.store.connection().execute(

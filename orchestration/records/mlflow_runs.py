@@ -8,6 +8,7 @@ no store, and then each answers with nothing and makes none.
 import contextlib
 import dataclasses
 import sqlite3
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -135,6 +136,7 @@ def flag_models_trained_on(root: Path, ids: Collection[str], reason: str) -> lis
 
     Returns the versions that were not tagged before. Raises MlflowUnreachableError.
     """
+    # Read first, at the cost of a query: most withdrawals touch no model, and then mlflow is not imported.
     affected = models_made_from(root, ids)
     if affected:
         with _told_plainly(root):
@@ -199,6 +201,7 @@ def _dead_run_findings(root: Path) -> Iterator[Finding]:
 
 def _journal_findings(root: Path) -> Iterator[Finding]:
     for folder in journal_folders(state_dir(root)):
+        # The lock tells a journal at work from one left behind.
         lock = FolderLock(folder)
         if not lock.acquire():
             continue  # a training is writing it right now, and sends it itself
@@ -221,12 +224,7 @@ def _dead_runs(root: Path) -> list[Row]:
     with _reading(root) as store:
         running = store.running() if store else []
     ours = [row for row in running if row["tags"].get("figment.project") == str(root.resolve())]
-    return [row for row in ours if tracking_process.is_dead(_process_of(row["tags"]))]
-
-
-def _process_of(tags: Mapping[str, str]) -> dict[str, Any]:
-    """The process that a run's tags name, as `tracking_process.is_dead` takes it."""
-    return {"host": tags.get("figment.host"), "pid": tags.get("figment.pid", "0"), "started": tags.get("figment.process_started", "0")}
+    return [row for row in ours if tracking_process.is_dead(tracking_process.process_of(row["tags"]))]
 
 
 def _made_from(versions: list[ModelVersion], ids: Collection[str]) -> list[ModelVersion]:
@@ -272,13 +270,15 @@ def _told_plainly(root: Path) -> Iterator[None]:
     """Trouble with the store as MlflowUnreachableError."""
     try:
         yield
-    except (sqlite3.Error, OSError, ImportError) as error:
+    except _store_errors() as error:
         raise MlflowUnreachableError(f"{store_uri(root)}: {first_line(error)}") from error
-    except Exception as error:
-        # mlflow's own exception class is known only where mlflow was imported.
-        if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy"):
-            raise
-        raise MlflowUnreachableError(f"{store_uri(root)}: {first_line(error)}") from error
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What a store that is not well raises; of MLflow and SQLAlchemy where they were loaded, for else they have raised nothing."""
+    bases = {"mlflow.exceptions": "MlflowException", "sqlalchemy.exc": "SQLAlchemyError"}
+    loaded = (getattr(sys.modules[module], name) for module, name in bases.items() if module in sys.modules)
+    return (sqlite3.Error, OSError, ImportError, *loaded)
 
 
 class _ServerStore:

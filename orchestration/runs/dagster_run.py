@@ -76,6 +76,7 @@ def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[s
 
     jobs: steps at once, the number of processors when None. say: gets one line at a time.
     """
+    # Dagster hears first what DVC did without it, so that the run begins with what dvc.lock says.
     job = _job(project.root)
     with open_instance(project.root) as instance:
         for name in report_outside_changes(instance, project):
@@ -143,6 +144,7 @@ class _Watcher:
                 self._say(_prefixed(self._by_step[entry.step_key], entry.user_message))
 
     def _hear_event(self, event: DagsterEvent) -> None:
+        # Of Dagster's many kinds of event these five matter to a person at a terminal.
         kind = event.event_type
         if kind == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key in self._by_key:
             self._hear_materialization(event, self._by_key[event.asset_key])

@@ -34,6 +34,7 @@ def report_run(result: "RunResult") -> None:
         print(f"figment: {result.error}", file=sys.stderr)
     if result.is_interrupted:
         print("\nfigment: interrupted; what was finished stays, the rest was not recorded", file=sys.stderr)
+    # The table last, so that it is what stands at the bottom of the terminal.
     print(f"\nDagster run {result.run_id}")
     rows = [
         (stage.name, _HOW[stage.how][0], short_id(stage.id), f"{stage.seconds:,.1f}" if stage.seconds is not None else "-")

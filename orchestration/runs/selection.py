@@ -33,6 +33,7 @@ def plan_everything(graph: Graph, statuses: Mapping[str, StageStatus], *, force:
 
 def plan_names(graph: Graph, statuses: Mapping[str, StageStatus], names: Collection[str], *, force: bool, with_upstream: bool) -> Plan:
     """The named artifacts with whatever above them is not fresh. force: make the named ones again, and with_upstream all above them too."""
+    # Above the named ones only what is not fresh is made; beside and below them nothing.
     above = ancestors(graph, names)
     reach = above | set(names)
     forced = (reach if with_upstream else set(names)) if force else set()

@@ -4,7 +4,6 @@ Every service runs under the bridge's supervisor, so that its whole process tree
 """
 
 import contextlib
-import fcntl
 import importlib.util
 import json
 import os
@@ -25,6 +24,9 @@ from typing import Any
 
 from orchestration.bridge.process import BEGIN, supervised
 from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
+from stages.files import replacing
+from stages.locks import leave_note, read_note, take_lock
+from training.tracking import moved_store
 
 HOST = "127.0.0.1"
 DAGSTER_PORT = 3000
@@ -69,9 +71,8 @@ def prepare_dagster_home(root: Path) -> Path:
     path = home / "dagster.yaml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         # Another process may be reading it this moment: it sees the old file or the new one.
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        with replacing(path, many_writers=True) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
     return home
 
 
@@ -160,6 +161,7 @@ def _services(root: Path, ports: tuple[int, int], definitions: str) -> list[Serv
     """In starting order: the daemon last, because two processes that create Dagster's tables at once get into each other's way."""
     dagster_url, mlflow_url = (f"http://{HOST}:{port}" for port in ports)
     has_mlflow = importlib.util.find_spec("mlflow") is not None
+    # Everything the servers would otherwise learn from the user's own settings, or tell somebody.
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(prepare_dagster_home(root)),
@@ -187,6 +189,7 @@ def _mlflow_command(root: Path, port: int) -> list[str]:
     folder = root / ".figment" / "mlflow"
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
+    moved_store.settle(folder / "mlflow.db")
     storage = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", artifacts.as_uri()]
     return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *storage]
 
@@ -229,6 +232,7 @@ class _Fleet:
     def run(self, services: Sequence[Service], *, open_browser: bool) -> int:
         self._logs.mkdir(parents=True, exist_ok=True)
         try:
+            # Up, then watched, then ended; whatever happens in between, nothing is left running.
             self._bring_up(services)
             if open_browser:
                 webbrowser.open(_address(services[0]))
@@ -333,25 +337,19 @@ def _only_one(root: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
     """A lock on the project's services; what writes their addresses into it. Raises UpError while another process has it."""
     path = root / ".figment" / "up.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise UpError(
-                f"the services of {root} are open already ({file.read().strip() or 'just starting'}); use them, or stop them first"
-            ) from None
+    lock = take_lock(path)
+    if lock is None:
+        raise UpError(f"the services of {root} are open already ({read_note(path) or 'just starting'}); use them, or stop them first")
 
-        def announce(addresses: Mapping[str, str]) -> None:
-            file.truncate(0)
-            told = [f"{name} {address.rpartition('/')[0]}" for name, address in addresses.items() if address]
-            file.write(f"process {os.getpid()}, {', '.join(told)}\n")
-            file.flush()
+    def announce(addresses: Mapping[str, str]) -> None:
+        told = [f"{name} {address.rpartition('/')[0]}" for name, address in addresses.items() if address]
+        leave_note(lock, f"process {os.getpid()}, {', '.join(told)}")
 
-        try:
-            yield announce
-        finally:
-            path.unlink(missing_ok=True)
+    try:
+        yield announce
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(lock)
 
 
 @contextlib.contextmanager

@@ -30,5 +30,5 @@ def test_the_report_has_a_ratio_for_each_side():
     texts = smiles_pass.make_inputs(100, seed=0)
     rounds = [smiles_pass.run_round(texts, _CONFIG, random.Random(0))]
     result = smiles_pass.report(smiles_pass.check_equal(texts, _CONFIG), rounds)
-    assert result["sides"]["bare"]["ratio_median"] == 1.0
+    assert result["sides"]["bare"]["ratio"]["median"] == 1.0
     assert set(result["sides"]) == {"bare", "figment", "again"}

@@ -1,9 +1,11 @@
 """The Parquet files: equal rows, equal bytes; every column has a meaning and every number a unit."""
 
+from datetime import UTC, date, datetime
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from formats.tables import COLUMN_DOCS, MOLECULE_COLUMNS, REJECTED_ROWS, SOURCE_INDEX, molecule_schema, table_from_rows, write_table
+from formats.tables import COLUMN_DOCS, MOLECULE_COLUMNS, REJECTED_ROWS, SOURCE_INDEX, columns, molecule_schema, table_from_rows, write_table
 
 
 def test_equal_rows_give_equal_bytes_however_they_are_chunked(tmp_path):
@@ -26,9 +28,16 @@ def test_a_unit_comes_back_with_its_column(tmp_path):
 
 def test_the_fixed_columns_come_first_then_descriptors_then_properties():
     names = molecule_schema({"tpsa": "angstrom2"}, {"density": "g/cm3"}).names
-    assert names == [*(name for name, _ in MOLECULE_COLUMNS), "tpsa", "density"]
+    assert names == [*MOLECULE_COLUMNS.names, "tpsa", "density"]
 
 
 def test_every_column_is_explained():
-    names = {*SOURCE_INDEX.names, *REJECTED_ROWS.names, *(name for name, _ in MOLECULE_COLUMNS)}
+    names = {*SOURCE_INDEX.names, *REJECTED_ROWS.names, *MOLECULE_COLUMNS.names}
     assert names <= set(COLUMN_DOCS)
+
+
+def test_columns_are_written_as_names_and_python_types():
+    schema = columns(name=str, count=int, share=float, is_new=bool, day=date, moment=datetime, **{"class": list[str]})
+    values = ["x", 1, 0.5, True, date(2026, 1, 2), datetime(2026, 1, 2, 3, tzinfo=UTC), ["a", "b"]]
+    row = dict(zip(schema.names, values, strict=True))
+    assert table_from_rows(schema, [row, {}]).to_pylist() == [row, dict.fromkeys(row)]

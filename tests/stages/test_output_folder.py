@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.output_folder import OutputBusyError, OutputFolder, write_file_atomically
+from stages.output_folder import OutputBusyError, OutputFolder
 
 
 def _write(target: Path, **files: str) -> None:
@@ -137,13 +137,3 @@ def test_json_is_the_same_bytes_for_equal_values(tmp_path):
         output.write_json("b.json", {"a": "ü", "b": 1})
     assert (tmp_path / "out/a.json").read_bytes() == (tmp_path / "out/b.json").read_bytes()
     assert (tmp_path / "out/a.json").read_text(encoding="utf-8") == '{\n  "a": "ü",\n  "b": 1\n}\n'
-
-
-def test_a_single_file_is_replaced_by_a_new_inode(tmp_path):
-    path = tmp_path / "file"
-    write_file_atomically(path, b"old")
-    os.link(path, tmp_path / "cache")
-    path.chmod(0o444)
-    write_file_atomically(path, b"new")
-    assert (path.read_bytes(), (tmp_path / "cache").read_bytes()) == (b"new", b"old")
-    assert _names(tmp_path) == ["cache", "file"]

@@ -1,4 +1,4 @@
-"""A project folder with an MLflow store in it, and what the tests of tracking ask of both."""
+"""A reporter that listens, a project folder with an MLflow store in it, and what the tests of tracking ask of both."""
 
 import shutil
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stages.reporting import Reporter
+from stages.reporting import Reporter, Severity
 
 
 class RecordingReporter(Reporter):
@@ -17,6 +17,8 @@ class RecordingReporter(Reporter):
         self.lines: list[str] = []
         self.facts: dict[str, Any] = {}
         self.links: dict[str, str] = {}
+        self.markdowns: dict[str, str] = {}
+        self.checks: dict[str, tuple[bool, str, dict[str, Any]]] = {}
 
     def log(self, message: str) -> None:
         self.lines.append(message)
@@ -27,21 +29,16 @@ class RecordingReporter(Reporter):
     def url(self, name: str, address: str) -> None:
         self.links[name] = address
 
+    def markdown(self, name: str, text: str) -> None:
+        self.markdowns[name] = text
+
+    def check(self, name: str, passed: bool, *, severity: Severity = "ERROR", **values: Any) -> None:
+        self.checks[name] = (passed, severity, values)
+
 
 @pytest.fixture
 def reporter() -> RecordingReporter:
     return RecordingReporter()
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite store without runs; making one takes seconds, copying it none."""
-    pytest.importorskip("mlflow", reason="mlflow is not installed (the `track` extra)")
-    from training.tracking.store import open_client
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{path}")
-    return path
 
 
 @pytest.fixture

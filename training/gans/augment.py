@@ -111,20 +111,23 @@ class Augment(nn.Module):
         return images
 
     def _move(self, images: Tensor, draw: "_Draw") -> Tensor:
+        """Pixel blitting, then general geometric changes, as one affine map (appendix B, its figure of the whole pipeline)."""
         config = self.config
         B, _, H, W = images.shape
         side = torch.tensor([W, H], device=images.device, dtype=torch.float32)
         # Each factor takes a place of the output to where its content comes from; the first change stands leftmost.
         inverse = torch.eye(3, device=images.device).expand(B, 3, 3)
+        # What moves whole pixels: mirroring, quarter turns, translation.
         mirrored = draw.when(config.xflip, torch.floor(draw.uniform() * 2), 0)
         inverse = inverse @ _scaling(1 - 2 * mirrored, torch.ones_like(mirrored))
         quarters = draw.when(config.rotate90, torch.floor(draw.uniform() * 4), 0)
         inverse = inverse @ _rotation(quarters * (math.pi / 2))
         shift = draw.when(config.xint, (draw.uniform(2) * 2 - 1) * config.xint_max, 0)
         inverse = inverse @ _translation(-torch.round(shift * side))
+        # What needs resampling. One zoom for both axes, its logarithm normal, so that twice as large is as likely as half.
         zoom = draw.when(config.scale, torch.exp2(draw.normal() * config.scale_std), 1)
         inverse = inverse @ _scaling(1 / zoom, 1 / zoom)
-        # Rotations before and after the anisotropic scaling: together they happen with probability p.
+        # Rotations before and after the anisotropic scaling make its axis any axis; together they happen with probability p.
         angle = draw.when(config.rotate, (draw.uniform() * 2 - 1) * math.pi * config.rotate_max, 0, is_one_of_two=True)
         inverse = inverse @ _rotation(angle)
         stretch = draw.when(config.aniso, torch.exp2(draw.normal() * config.aniso_std), 1)
@@ -133,16 +136,19 @@ class Augment(nn.Module):
         inverse = inverse @ _rotation(angle)
         shift = draw.when(config.xfrac, draw.normal(2) * config.xfrac_std, 0)
         inverse = inverse @ _translation(-shift * side)
+        # A picture that nothing happened to is not even filtered.
         is_moved = (inverse != torch.eye(3, device=images.device)).flatten(1).any(dim=1)
         return torch.where(is_moved[:, None, None, None], warp(images, inverse), images)
 
     def _recolour(self, images: Tensor, draw: "_Draw") -> Tensor:
+        """Changes of colour as one affine map of (R, G, B, 1) for each picture (appendix B)."""
         config = self.config
         B, channels, _, _ = images.shape
         if channels not in (1, 3):
             raise ValueError(f"colours of 1 or 3 channels can be changed, found {channels}")
         unit = torch.eye(4, device=images.device)
-        # `white` projects onto the axis of greys.
+        # `white` projects onto the axis of greys: lightness is turned over along it (a Householder reflection), hue turns and saturation stretches
+        # about it.
         white = torch.tensor([[1.0, 1.0, 1.0, 0.0]], device=images.device) / math.sqrt(3)
         white = white.T @ white
         matrix = unit.expand(B, 4, 4)
@@ -152,6 +158,7 @@ class Augment(nn.Module):
         matrix = torch.diag_embed(torch.stack([factor, factor, factor, torch.ones_like(factor)], dim=1)) @ matrix
         flipped = draw.when(config.lumaflip, torch.floor(draw.uniform() * 2), 0)
         matrix = (unit - 2 * white * flipped[:, None, None]) @ matrix
+        # Grey pictures have neither hue nor saturation; they are drawn all the same, so that a seed means the same changes for both.
         angle = draw.when(config.hue, (draw.uniform() * 2 - 1) * math.pi * config.hue_max, 0)
         factor = draw.when(config.saturation, torch.exp2(draw.normal() * config.saturation_std), 1)
         if channels == 3:
@@ -186,6 +193,7 @@ class _Draw:
         """`value` with probability p times multiplier, else `neutral`. is_one_of_two: two such draws together happen with that probability."""
         probability = (self._p * multiplier).clamp(max=1)
         if is_one_of_two:
+            # Neither of two happens with (1 - q)^2 = 1 - p.
             probability = 1 - (1 - probability).sqrt()
         happens = (self.uniform() < probability).view(-1, *[1] * (value.ndim - 1))
         return torch.where(happens, value, torch.full_like(value, neutral))
@@ -204,6 +212,8 @@ def warp(images: Tensor, inverse: Tensor) -> Tensor:
     B, _, H, W = images.shape
     if H != W:
         raise ValueError(f"pictures must be square, found {H} x {W}")
+
+    # Up: the wavelet's low-pass filter at twice the rate, so that the bilinear samples between pixels are good ones.
     up, down = _resampling(H, images.device, images.dtype)
     fine = filter_both_axes(images, up)
     # The places that the filter on the way down will look at, in pixels of the original from the centre. The wavelet is not quite symmetric: it puts
@@ -212,6 +222,7 @@ def warp(images: Tensor, inverse: Tensor) -> Tensor:
     aside = _delay() / 2
     place = (torch.arange(count, device=images.device, dtype=torch.float32) + 0.5 - count / 2) / 2 - aside
     place = torch.stack([place.expand(count, count), place[:, None].expand(count, count), torch.ones(count, count, device=images.device)], dim=2)
+    # Where each of these places takes its content from; a triangle wave folds places outside back in.
     source = (place.view(1, -1, 3) @ inverse[:, :2].transpose(1, 2)).view(B, count, count, 2)
     mirrored = H - (torch.remainder(source + H / 2, 2 * H) - H).abs() - H / 2
     # grid_sample counts from -1 to 1 between the outer edges of the border pixels.

@@ -32,16 +32,17 @@ def r1_penalty(logits: Tensor, real: Tensor) -> Tensor:
     """Squared gradient norm of the critic on real pictures, one a picture.
 
     logits: [B, 1], computed from `real`. real: [B, C, H, W] in [-1, 1], requires grad. Returns [B]; unscaled, the caller multiplies by gamma / 2.
-    Source: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", R1.
+    Source: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9.
     """
     return _squared_gradient_norm(logits, real)
 
 
 def r2_penalty(logits: Tensor, fake: Tensor) -> Tensor:
-    """The same on fakes, detached from G and requiring grad. Source: Mescheder et al. 2018, R2; used beside R1 by Huang et al. 2024 (R3GAN)."""
+    """The same on fakes, detached from G and requiring grad. Source: Mescheder et al. 2018, equation 10; beside R1: Huang et al. 2024 (R3GAN)."""
     return _squared_gradient_norm(logits, fake)
 
 
 def _squared_gradient_norm(logits: Tensor, images: Tensor) -> Tensor:
+    # The sum over the batch gives each picture its own gradient: logits of one do not depend on another (or little, through batch statistics).
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3))

@@ -9,14 +9,14 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from stages.output_folder import sync
+from stages.files import replacing
 from stages.reporting import Reporter
 
 _MARK = b"FIGMENT1"
@@ -63,6 +63,7 @@ class Checkpoints:
         Raises CheckpointError when there are checkpoints and all are damaged: work would be lost in silence.
         """
         self._mention_others()
+        # Newest first; what is damaged is set aside only once an older one has proved whole, so that nothing is moved in vain.
         damaged = []
         for path in reversed(self.paths()):
             try:
@@ -98,9 +99,7 @@ class Checkpoints:
 
     def drop_after(self, samples: int) -> None:
         """Remove the checkpoints that were written after more than `samples` samples."""
-        for path in self.paths():
-            if _samples_of(path) > samples:
-                path.unlink()
+        _drop_after(self.paths(), samples)
 
     def remove(self) -> None:
         """Forget this training."""
@@ -155,20 +154,17 @@ class GoodStates:
 
     def use_up(self, samples: int) -> None:
         """Remove the state after `samples` samples and all later ones, unless it is the last one left."""
-        paths = self.paths()
-        for path in paths[1:]:
-            if _samples_of(path) >= samples:
-                path.unlink()
+        _drop_after(self.paths()[1:], samples - 1)
 
     def drop_after(self, samples: int) -> None:
         """Remove the states after more than `samples` samples."""
-        for path in self.paths():
-            if _samples_of(path) > samples:
-                path.unlink()
+        _drop_after(self.paths(), samples)
 
 
-def _samples_of(path: Path) -> int:
-    return int(path.stem.removeprefix("samples-"))
+def _drop_after(paths: Iterable[Path], samples: int) -> None:
+    for path in paths:
+        if int(path.stem.removeprefix("samples-")) > samples:
+            path.unlink()
 
 
 def write_checkpoint(path: Path, payload: Mapping[str, Any]) -> None:
@@ -176,18 +172,9 @@ def write_checkpoint(path: Path, payload: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(dict(payload), buffer)
     view = buffer.getbuffer()
-    writing = path.with_name(f".{path.name}.writing")
-    try:
-        with writing.open("wb") as stream:
-            stream.write(view)
-            stream.write(_MARK + hashlib.sha256(view).digest())
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError:
-        writing.unlink(missing_ok=True)
-        raise
-    writing.replace(path)
-    sync(path.parent)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        stream.write(view)
+        stream.write(_MARK + hashlib.sha256(view).digest())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.loop.bounds import above, at_least
+from training.loop.loop import Guard
+
+_STATE = ("_high_signs", "_far", "_best_spread", "_best_distance", "is_clean")
+
 
 @dataclass(frozen=True)
 class GuardLimits:
@@ -31,16 +36,13 @@ class GuardLimits:
     distance_windows: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("sign_windows", "distance_windows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        if self.distance <= 1:
-            raise ValueError(f"distance must be above 1, found {self.distance}")
+        at_least(self, 1, "sign_windows", "distance_windows")
+        above(self, 1, "distance")
 
 
 @dataclass
-class CollapseGuard:
-    """Judges reported values by `limits`; the loop's `Guard`.
+class CollapseGuard(Guard):
+    """Judges reported values by `limits`.
 
     sign, spread, distance: the names of the three values; what a report lacks is not judged. real_spread: of as many real images.
     """
@@ -55,35 +57,25 @@ class CollapseGuard:
         self._high_signs = self._far = 0
         self._best_spread: float | None = None
         self._best_distance: float | None = None
-        self._is_clean = True
-
-    @property
-    def is_clean(self) -> bool:
-        return self._is_clean
+        self.is_clean = True
 
     def judge(self, values: Mapping[str, float]) -> str | None:
         checks = ((self.sign, self._judge_sign), (self.spread, self._judge_spread), (self.distance, self._judge_distance))
         reasons = [check(values[name]) for name, check in checks if name in values]
         found = [reason for reason in reasons if reason]
-        self._is_clean = not (found or self._high_signs or self._far)
+        self.is_clean = not (found or self._high_signs or self._far)
         return "; ".join(found) or None
 
     def forget_windows(self) -> None:
         self._high_signs = self._far = 0
-        self._is_clean = True
+        self.is_clean = True
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "high_signs": self._high_signs,
-            "far": self._far,
-            "best_spread": self._best_spread,
-            "best_distance": self._best_distance,
-            "is_clean": self._is_clean,
-        }
+        return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._high_signs, self._far = state["high_signs"], state["far"]
-        self._best_spread, self._best_distance, self._is_clean = state["best_spread"], state["best_distance"], state["is_clean"]
+        for name in _STATE:
+            setattr(self, name, state[name])
 
     def _judge_sign(self, value: float) -> str | None:
         # Not a number means the discriminator is broken, which is no better.

@@ -66,6 +66,7 @@ def open_devices() -> Iterator[Devices]:
     """The device of this process, from the environment: FIGMENT_THREADS, CUDA_VISIBLE_DEVICES and, under torchrun, WORLD_SIZE and RANK."""
     if threads := os.environ.get("FIGMENT_THREADS"):
         torch.set_num_threads(int(threads))
+    # Under torchrun each process has one GPU, the one with its number on this machine.
     world_size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

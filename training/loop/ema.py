@@ -1,27 +1,32 @@
 """Exponential moving average of weights, with a half-life counted in samples so that it does not depend on the batch size."""
 
+import copy
 from collections.abc import Collection
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Ema:
     """A slowly moving copy of the parameters and buffers of `model`.
 
-    half_life_samples: samples after which an old value counts half; 0 copies. copied: names of what is always copied, such as buffers that are
+    half_life_samples: samples after which an old value counts half; 0 copies. rampup: the half-life is at most this share of the samples seen, so
+    that a young average does not drag untrained weights along; 0 for no ramp. copied: names of what is always copied, such as buffers that are
     averages themselves.
     """
 
-    def __init__(self, model: nn.Module, *, half_life_samples: float, copied: Collection[str] = ()) -> None:
-        self.half_life_samples = half_life_samples
+    def __init__(self, model: nn.Module, *, half_life_samples: float, rampup: float = 0.0, copied: Collection[str] = ()) -> None:
+        self.half_life_samples, self.rampup = half_life_samples, rampup
         self.copied = frozenset(copied)
         self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, model: nn.Module, *, samples: int, most_half_life: float | None = None) -> None:
-        """Move towards `model` after it has learned from `samples` more samples. most_half_life: a shorter half-life for now, as in a ramp."""
-        half_life = self.half_life_samples if most_half_life is None else min(self.half_life_samples, most_half_life)
+    def update(self, model: nn.Module, *, samples: int, seen: int = 0) -> None:
+        """Move towards `model` after it has learned from `samples` more samples, `seen` having come before them."""
+        half_life = min(self.half_life_samples, self.rampup * seen) if self.rampup else self.half_life_samples
         towards = 1.0 - (0.5 ** (samples / half_life) if half_life else 0.0)
         moving: list[Tensor] = []
         targets: list[Tensor] = []
@@ -32,6 +37,12 @@ class Ema:
             else:
                 self.average[name].copy_(tensor)
         torch._foreach_lerp_(moving, targets, towards)
+
+    def averaged(self, model: Network) -> Network:
+        """A copy of `model` with the averaged weights, in eval mode and without gradients: what samples are drawn with."""
+        copied = copy.deepcopy(model)
+        copied.load_state_dict(self.average)
+        return copied.eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.average

@@ -77,47 +77,33 @@ class Hook:
     at_start: bool = False
 
 
-class Guard(Protocol):
-    """Judges a training by what is reported of it. Its state must be plain values: it is saved and comes back with the training's."""
+class Guard:
+    """Judges a training by what is reported of it; this one finds nothing, so that only steps that are not finite lead to a roll-back.
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing at all was amiss at the last judgement, so that a state saved now is one to come back to."""
-        ...
+    is_clean: whether nothing at all was amiss at the last judgement, so that a state saved now is one to come back to.
+    Its state must be plain values: it is saved and comes back with the training's.
+    """
+
+    is_clean: bool = True
 
     def judge(self, values: Mapping[str, float]) -> str | None:
         """Why the training has collapsed, in words, or None. values: what was just reported; a guard knows the names it needs."""
-        ...
-
-    def forget_windows(self) -> None:
-        """After a roll-back: what was amiss before does not count any more."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class NoGuard:
-    """Finds nothing; only steps that are not finite lead to a roll-back."""
-
-    is_clean = True
-
-    def judge(self, values: Mapping[str, float]) -> str | None:
         del values
         return None
 
-    def forget_windows(self) -> None: ...
+    def forget_windows(self) -> None:
+        """After a roll-back: what was amiss before does not count any more."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        del state
 
 
 @dataclass(frozen=True)
 class Plan:
-    """total_samples: the budget. max_seconds: stop earlier, at a checkpoint. what: the noun of the progress lines.
+    """total_samples: the budget. max_seconds: stop earlier, at a checkpoint. what: the noun of the samples.
 
     skips_before_rollback: steps in a row that are not finite. rollbacks_before_failure: then the training fails.
     good_states: how many states that proved good are kept apart to roll back to; 0 = roll back to the newest checkpoint.
@@ -179,34 +165,6 @@ class _Progress:
         return {**self.__dict__, "sums": {name: float(total) for name, total in self.sums.items()}}
 
 
-def train(
-    trainable: Trainable,
-    plan: Plan,
-    *,
-    checkpoints: Checkpoints,
-    resume_from: dict[str, Any] | None,
-    sink: MetricSink,
-    reporter: Reporter,
-    devices: Devices,
-    hooks: Sequence[Hook] = (),
-    guard: Guard | None = None,
-    on_rollback: Callable[[int, str], None] = lambda number, why: None,
-) -> Outcome:
-    """Train until the budget is spent. resume_from: what `checkpoints.latest()` gave.
-
-    on_rollback: told of every roll-back (1, 2, …) and of the failure after the last one, in the main process.
-    SIGTERM finishes the step, writes a checkpoint and exits with code 143. Raises TrainingError when roll-backs do not help.
-    """
-    run = _Run(trainable, plan, checkpoints, sink, reporter, devices, hooks, guard or NoGuard(), on_rollback)
-    if resume_from is None:
-        run.start()
-    else:
-        run.restore(resume_from)
-        reporter.log(f"continuing after {trainable.samples_seen:,} of {plan.total_samples:,} {plan.what}")
-    with _sigterm_noted() as is_terminated:
-        return run.until_done(is_terminated)
-
-
 def backward_and_step(
     loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
 ) -> tuple[float, bool]:
@@ -233,16 +191,21 @@ def linear_schedule(samples: int, *, warmup_samples: int, total_samples: int, fi
 
 
 @dataclass
-class _Run:
+class TrainingLoop:
+    """Trains until the budget is spent.
+
+    on_rollback: told of every roll-back (1, 2, …) and of the failure after the last one, in the main process.
+    """
+
     trainable: Trainable
     plan: Plan
     checkpoints: Checkpoints
-    sink: MetricSink
+    sinks: Sequence[MetricSink]
     reporter: Reporter
     devices: Devices
-    hooks: Sequence[Hook]
-    guard: Guard
-    on_rollback: Callable[[int, str], None]
+    hooks: Sequence[Hook] = ()
+    guard: Guard = field(default_factory=Guard)
+    on_rollback: Callable[[int, str], None] = lambda number, why: None
 
     def __post_init__(self) -> None:
         self.good = GoodStates(self.checkpoints.own_folder / "good", self.plan.good_states)
@@ -251,19 +214,27 @@ class _Run:
         self.started_at_samples = self.trainable.samples_seen
         self.saved_at_samples = -1
 
+    def run(self, resume_from: dict[str, Any] | None) -> Outcome:
+        """resume_from: what `checkpoints.latest()` gave.
+
+        SIGTERM finishes the step, writes a checkpoint and exits with code 143. Raises TrainingError when roll-backs do not help.
+        """
+        if resume_from is None:
+            self.start()
+        else:
+            self.restore(resume_from)
+            self.reporter.log(f"continuing after {self.trainable.samples_seen:,} of {self.plan.total_samples:,} {self.plan.what}")
+        with _sigterm_noted() as is_terminated:
+            return self.until_done(is_terminated)
+
     def start(self) -> None:
         """What comes before the first step of a training that begins: the hooks that want it, and a state to come back to."""
-        values: dict[str, float] = {}
-        for hook in self.hooks:
-            if hook.at_start:
-                with _random_state_preserved():
-                    values |= hook.run()
+        values = self._run_hooks(lambda hook: hook.at_start)
         if values:
             self.progress.reported_until = self.trainable.samples_seen
             self.progress.values = values
             self.guard.judge(values)
-            if self.devices.is_main:
-                self.sink.metrics(self.trainable.samples_seen, values)
+            self._tell(values)
         self.save(is_due=True)
 
     def save(self, *, is_due: bool = False) -> None:
@@ -307,6 +278,8 @@ class _Run:
         while self.trainable.samples_seen < self.plan.total_samples:
             before = self.trainable.samples_seen
             self.progress.add(self.trainable.step())
+
+            # Trouble first: a state that is to be left behind is never saved.
             if self.progress.skipped_in_a_row >= self.plan.skips_before_rollback:
                 self._roll_back(f"{self.progress.skipped_in_a_row} steps in a row had a loss or gradient that is not finite")
                 continue
@@ -314,6 +287,7 @@ class _Run:
             if self.devices.any(collapse is not None):
                 self._roll_back(collapse or "another process found a collapse")
                 continue
+            # Every process takes the same way out: whoever saved alone would leave the others waiting for its gradients.
             self._print_progress()
             if self._crossed(self.plan.checkpoint_every_samples, before):
                 self.save(is_due=True)
@@ -333,12 +307,10 @@ class _Run:
         samples = self.trainable.samples_seen
         is_last = samples >= self.plan.total_samples
         values: dict[str, float] = {}
+        # What is due is a matter of the number of samples alone, so a resumed training reports at the same ones.
         if (is_last or self._crossed(self.plan.report_every_samples, before)) and self.progress.steps:
             values = self.progress.take_means()
-        for hook in self.hooks:
-            if is_last or self._crossed(hook.every_samples, before):
-                with _random_state_preserved():
-                    values |= hook.run()
+        values |= self._run_hooks(lambda hook: is_last or self._crossed(hook.every_samples, before))
         if not values:
             return None
         collapse = self.guard.judge(values)
@@ -348,9 +320,21 @@ class _Run:
         self.progress.reported_until = samples
         self.progress.values = self.progress.values | values
         trouble = {"skipped_steps": float(self.progress.skipped_steps), "rollbacks": float(self.progress.rollbacks)}
-        if self.devices.is_main:
-            self.sink.metrics(samples, {**values, **trouble, "samples_per_second": self._rate()})
+        self._tell({**values, **trouble, "samples_per_second": self._rate()})
         return collapse
+
+    def _tell(self, values: Mapping[str, float]) -> None:
+        if self.devices.is_main:
+            for sink in self.sinks:
+                sink.metrics(self.trainable.samples_seen, values)
+
+    def _run_hooks(self, is_due: Callable[[Hook], bool]) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for hook in self.hooks:
+            if is_due(hook):
+                with _random_state_preserved():
+                    values |= hook.run()
+        return values
 
     def _roll_back(self, reason: str) -> None:
         self.progress.rollbacks += 1
@@ -361,6 +345,7 @@ class _Run:
             self.on_rollback(rollbacks, where)
         if rollbacks > self.plan.rollbacks_before_failure:
             raise TrainingError(f"{where}, also after {rollbacks - 1} roll-backs; lower the learning rate, or look for extreme values in the inputs")
+        # The training's state goes back; counts of trouble, and what has been reported, do not.
         payload = self._state_to_come_back_to()
         self.restore(payload, keep_progress=True)
         self.progress.skipped_in_a_row = 0

@@ -7,51 +7,54 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 # Values that depend on the machine and the moment.
 _CLOCKED = ("samples_per_second",)
 
 
-class Sink(Protocol):
-    def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
-
-
 class StatsFile:
-    """`stats.jsonl`: {"kimg": thousands of images seen, "images": images, name: value, …} by rising number of images.
+    """`stats.jsonl`: {"images": images seen, name: value, …} by rising number of images, or of what `what` says. Without a path nothing is written.
 
-    resume_images: what an earlier process wrote beyond this number of images is dropped; None begins anew.
+    Images are counted in thousands too ("kimg"), as users of StyleGAN do.
+    resume_samples: what an earlier process wrote beyond this number of samples is dropped; None begins anew.
     """
 
-    def __init__(self, path: Path, *, resume_images: int | None) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, *, what: str, resume_samples: int | None) -> None:
+        self.path, self.what = path, what
+        if path is None:
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [] if resume_images is None else [line for line in self._lines() if json.loads(line)["images"] <= resume_images]
+        kept = [] if resume_samples is None else [line for line in _whole_lines(path) if json.loads(line)[what] <= resume_samples]
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         numbers = {name: value if math.isfinite(value) else str(value) for name, value in sorted(values.items()) if name not in _CLOCKED}
         self.append(step, numbers)
 
-    def append(self, images: int, row: Mapping[str, Any]) -> None:
+    def append(self, samples: int, row: Mapping[str, Any]) -> None:
+        if self.path is None:
+            return
+        thousands = {"kimg": samples / 1000} if self.what == "images" else {}
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"kimg": images / 1000, "images": images, **row}) + "\n")
+            stream.write(json.dumps({**thousands, self.what: samples, **row}) + "\n")
 
-    def _lines(self) -> list[str]:
-        """The whole lines; a process killed while writing may have left half a line at the end."""
-        if not self.path.exists():
-            return []
-        text = self.path.read_text(encoding="utf-8")
-        return text[: text.rfind("\n") + 1].splitlines()
+
+def _whole_lines(path: Path) -> list[str]:
+    """A process killed while writing may have left half a line at the end."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return text[: text.rfind("\n") + 1].splitlines()
 
 
 class EventFiles:
-    """TensorBoard event files in `folder`; the step is the number of images. Without a folder or TensorBoard it writes nothing.
+    """TensorBoard event files in `folder`; the step is the number of samples. Without a folder or TensorBoard it writes nothing.
 
-    resume_images: TensorBoard hides what an earlier process wrote from this step on.
+    resume_samples: TensorBoard hides what an earlier process wrote from this step on.
     """
 
-    def __init__(self, folder: Path | None, *, resume_images: int | None) -> None:
+    def __init__(self, folder: Path | None, *, resume_samples: int | None) -> None:
         self._writer: Any = None
         if folder is None:
             return
@@ -60,7 +63,7 @@ class EventFiles:
         except ImportError:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        self._writer = SummaryWriter(str(folder), purge_step=None if resume_images is None else resume_images + 1)
+        self._writer = SummaryWriter(str(folder), purge_step=None if resume_samples is None else resume_samples + 1)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         if self._writer is None:
@@ -75,14 +78,3 @@ class EventFiles:
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
             self._writer.close()
-
-
-class Sinks:
-    """Several sinks as one."""
-
-    def __init__(self, *sinks: Sink) -> None:
-        self._sinks = sinks
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        for sink in self._sinks:
-            sink.metrics(step, values)

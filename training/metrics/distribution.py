@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy
 
 from training.metrics import fcd
+from training.metrics.frechet import frechet_distance
 from training.metrics.intervals import Estimate, Rate
 from training.metrics.molecules import (
     Reading,
@@ -45,7 +46,6 @@ class DistributionScores:
     """
 
     validity: Rate
-    rejected: Mapping[str, int]
     uniqueness: Mapping[int, Rate]
     novelty: Rate
     compared: int
@@ -83,6 +83,7 @@ def score_distribution(
 
     training: canonical SMILES the model was trained on. uniqueness_at: the k of unique@k. compare_at_most: bound of `compared`.
     """
+    # Similarities cost the product of both sides, so a bounded number of valid molecules enters them, in the order they were made.
     compared = reading.valid[:compare_at_most]
     different = list(dict.fromkeys(compared))
     place = {smiles: index for index, smiles in enumerate(different)}
@@ -92,7 +93,6 @@ def score_distribution(
     molecules = [reading.molecules[smiles] for smiles in compared]
     return DistributionScores(
         validity=validity(reading),
-        rejected=reading.rejected,
         uniqueness={k: uniqueness(reading, first=k) for k in uniqueness_at},
         novelty=novelty(reading, training),
         compared=len(compared),
@@ -107,4 +107,4 @@ def score_distribution(
 def _fcd(different: Sequence[str], repeats: numpy.ndarray, reference: Reference) -> float | None:
     if reference.fcd_activations is None or len(repeats) < 2:
         return None
-    return fcd.fcd_torch_distance(fcd.chemnet_activations(different)[repeats], reference.fcd_activations)
+    return frechet_distance(fcd.chemnet_activations(different)[repeats], reference.fcd_activations)

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy
 
-from training.metrics.frechet import frechet_distance
-
 FCD_KEY = "fcd_torch"
 
 # Fixed, because the last bits of the activations may depend on it.
@@ -45,17 +43,13 @@ def chemnet_activations(smiles: Sequence[str]) -> numpy.ndarray:
 
     network = fcd_torch.FCD(device="cpu", n_jobs=1, canonize=False).model
     encoded = SmilesDataset(list(smiles), canonize=False)
+    # The network takes one-hot characters, channels first.
     with _one_thread(torch), torch.inference_mode():
         batches = [
             network(_batch(encoded, start, min(start + _BATCH_MOLECULES, len(smiles))).transpose(1, 2)).numpy()
             for start in range(0, len(smiles), _BATCH_MOLECULES)
         ]
     return numpy.concatenate(batches) if batches else numpy.zeros((0, 512), dtype=numpy.float32)
-
-
-def fcd_torch_distance(activations: numpy.ndarray, reference_activations: numpy.ndarray) -> float:
-    """The Frechet distance of two sets of ChemNet activations; equal to fcd_torch's own number up to the error of its matrix root."""
-    return frechet_distance(activations, reference_activations)
 
 
 @contextlib.contextmanager

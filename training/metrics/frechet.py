@@ -11,10 +11,6 @@ import numpy
 SMALLEST_FOR_INFINITY, POINTS_FOR_INFINITY = 5000, 15
 
 
-class TooFewSamplesError(ValueError):
-    """A covariance needs at least two samples on each side."""
-
-
 @dataclass(frozen=True)
 class GaussianStatistics:
     """Mean and covariance C over n - 1, in float64; C is held whole with more than D samples, and as the samples X with C = X^T X otherwise.
@@ -42,10 +38,10 @@ class GaussianStatistics:
 
 
 def gaussian_statistics(features: numpy.ndarray) -> GaussianStatistics:
-    """Of features [n, D]; TooFewSamplesError for fewer than two."""
+    """Of features [n, D]; ValueError for fewer than two."""
     n, dimension = features.shape
     if n < 2:
-        raise TooFewSamplesError(f"the Frechet distance needs at least 2 samples on each side, found {n}")
+        raise ValueError(f"the Frechet distance needs at least 2 samples on each side, found {n}")
     features = features.astype(numpy.float64)
     mean = features.mean(axis=0)
     centred = (features - mean) / numpy.sqrt(n - 1)
@@ -57,23 +53,20 @@ def frechet_distance(one: numpy.ndarray, other: numpy.ndarray) -> float:
 
     Source: Dowson and Landau 1982, J. Multivar. Anal. 12:450.
     """
-    if len(one) < 2 or len(other) < 2:
-        raise TooFewSamplesError(f"the Frechet distance needs at least 2 samples on each side, found {len(one)} and {len(other)}")
     return frechet_distance_of(gaussian_statistics(one), gaussian_statistics(other))
 
 
 def frechet_distance_of(one: GaussianStatistics, other: GaussianStatistics) -> float:
-    """The same distance from statistics alone.
-
-    With two covariances the trace of the root is found from the eigenvalues of F C2 F^T; when one side has at most D samples it is the nuclear
-    norm of F1 F2^T, which needs no matrix root. Both are exact, and never below zero but for rounding.
-    """
+    """The same distance from statistics alone, without a matrix root: exact, and never below zero but for rounding."""
     difference = one.mean - other.mean
     if one.covariance is not None and other.covariance is not None:
-        root = _trace_of_root_from_covariances(one.covariance, other.covariance)
+        # C1 = F^T F makes F C2 F^T a symmetric matrix similar to C1 C2, so that the trace of the root is the sum of the roots of its eigenvalues.
+        factor = one.factor()
+        root = numpy.sqrt(numpy.clip(numpy.linalg.eigvalsh(factor @ other.covariance @ factor.T), 0, None)).sum()
     else:
-        root = _trace_of_root_from_factors(one.factor(), other.factor())
-    return float(difference @ difference) + one.trace + other.trace - 2 * root
+        # With few samples F1 F2^T is small, and the roots of the eigenvalues of C1 C2 are its singular values: their sum is its nuclear norm.
+        root = numpy.linalg.svd(one.factor() @ other.factor().T, compute_uv=False).sum()
+    return float(difference @ difference) + one.trace + other.trace - 2 * float(root)
 
 
 def frechet_distance_at_infinity(
@@ -81,28 +74,16 @@ def frechet_distance_at_infinity(
 ) -> float:
     """What the distance of features one [N, D] from `other` would be with infinitely many of the first: N counts no more, that of `other` still does.
 
-    A line through the distances of random subsets of `smallest` … N over 1 / size, read at 0. TooFewSamplesError for N < 2 * smallest: over a
+    A line through the distances of random subsets of `smallest` … N over 1 / size, read at 0. ValueError for N < 2 * smallest: over a
     shorter range, and with fewer samples than features, the distances do not lie on a line.
     Source: Chong and Forsyth 2020, arXiv:1911.07023.
     """
     if len(one) < 2 * smallest:
-        raise TooFewSamplesError(f"reading the Frechet distance at infinity needs at least {2 * smallest} samples, found {len(one)}")
+        raise ValueError(f"reading the Frechet distance at infinity needs at least {2 * smallest} samples, found {len(one)}")
     random = numpy.random.default_rng(seed)
     sizes = numpy.linspace(smallest, len(one), points).round().astype(int)
     distances = [frechet_distance_of(gaussian_statistics(one[random.choice(len(one), size, replace=False)]), other) for size in sizes]
     return float(numpy.polynomial.polynomial.polyfit(1 / sizes, distances, 1)[0])
-
-
-def _trace_of_root_from_factors(one: numpy.ndarray, other: numpy.ndarray) -> float:
-    """Tr((C1 C2)^(1/2)) as the nuclear norm of F1 F2^T, with C = F^T F: for these the roots of the eigenvalues of C1 C2 are singular values."""
-    return float(numpy.linalg.svd(one @ other.T, compute_uv=False).sum())
-
-
-def _trace_of_root_from_covariances(one: numpy.ndarray, other: numpy.ndarray) -> float:
-    """Tr((C1 C2)^(1/2)) as the sum of the roots of the eigenvalues of F C2 F^T, with C1 = F^T F: a symmetric matrix similar to C1 C2."""
-    root = _root(one)
-    inner = numpy.linalg.eigvalsh(root @ other @ root.T)
-    return float(numpy.sqrt(numpy.clip(inner, 0, None)).sum())
 
 
 def _root(covariance: numpy.ndarray) -> numpy.ndarray:

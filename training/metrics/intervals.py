@@ -56,6 +56,22 @@ class Estimate:
     high: float = math.nan
 
 
+@dataclass(frozen=True)
+class Spread:
+    """The mean of a number over several draws of the same samples, and its standard deviation over them (NaN of one)."""
+
+    value: float
+    sd: float
+
+
+Number = float | Rate | Estimate | Spread
+
+
+def value_of(number: Number) -> float:
+    """The number without what qualifies it."""
+    return number if isinstance(number, int | float) else number.value
+
+
 def wilson_interval(successes: int, trials: int, *, z: float = Z_95) -> tuple[float, float]:
     """The Wilson score interval of a rate, in [0, 1]; (NaN, NaN) without a trial. Source: Wilson 1927, J. Am. Stat. Assoc. 22:209."""
     if trials == 0:
@@ -78,6 +94,7 @@ def bootstrap_interval(n: int, statistic: Callable[[numpy.ndarray], numpy.ndarra
     """
     if n < 2 or rounds < 1:
         return math.nan, math.nan
+    # Many rounds at a time, as few as memory asks for; the numbers drawn are the same however they are cut.
     random = numpy.random.default_rng(seed)
     block_rounds = max(1, _BLOCK_NUMBERS // n)
     values = numpy.concatenate(
@@ -86,6 +103,7 @@ def bootstrap_interval(n: int, statistic: Callable[[numpy.ndarray], numpy.ndarra
     values = values[numpy.isfinite(values)]
     if not len(values):
         return math.nan, math.nan
+    # The percentile interval: the middle 95 % of what the statistic was.
     low, high = numpy.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
@@ -107,6 +125,7 @@ def jackknife_interval(value: float, without_group: numpy.ndarray) -> tuple[floa
     groups = len(without_group)
     if groups != JACKKNIFE_GROUPS or not numpy.isfinite(without_group).all():
         return math.nan, math.nan
+    # The variance of the jackknife with G groups left out in turn, and Student's t with G - 1 degrees of freedom.
     variance = (groups - 1) / groups * float(((without_group - without_group.mean()) ** 2).sum())
     half_width = _T_95 * math.sqrt(variance)
     return value - half_width, value + half_width

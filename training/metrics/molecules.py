@@ -66,6 +66,7 @@ def read_generated(strings: Iterable[str | None], *, rule: ValidityRule = "molec
     rejected: Counter[str] = Counter()
     canonical = []
     parses = 0
+    # RDKit's complaints about each unreadable string would drown everything else.
     with rdBase.BlockLogs():
         for string in strings:
             if string not in seen:

@@ -43,11 +43,13 @@ def property_control(name: str, requested: numpy.ndarray, obtained: numpy.ndarra
     requested, obtained = numpy.asarray(requested, dtype=numpy.float64), numpy.asarray(obtained, dtype=numpy.float64)
     if requested.shape != obtained.shape or requested.ndim != 1 or not numpy.isfinite(requested).all():
         raise ValueError(f"{name}: needs as many finite requests as obtained values, found shapes {requested.shape} and {obtained.shape}")
+    # Errors are over valid molecules; success and coverage count an invalid one as a miss, so that refusing hard requests pays nothing.
     is_valid = numpy.isfinite(obtained)
     asked, got = requested[is_valid], obtained[is_valid]
     errors = numpy.abs(got - asked)
     sigma = float(requested.std()) if len(requested) else math.nan
     mae = float(errors.mean()) if len(errors) else math.nan
+    # The control: the same answers to the same requests dealt out at random.
     shuffled = numpy.random.default_rng(seed).permutation(asked)
     return PropertyControl(
         name=name,

@@ -57,9 +57,11 @@ def fit_surrogate(
         raise TooFewValuesError(
             f"{len(values)} training and {len(test_values)} held-out values of {name} are too few, at least {MINIMUM_VALUES} and 2 are needed"
         )
+    # Neighbours in a table are alike, so the fifth that chooses the strength is drawn from all of it.
     order = numpy.random.default_rng(seed).permutation(len(values))
     features, values = features[order], values[order]
-    weights, offset = _ridge(features, values, _choose_strength(features, values))
+    weights, offset = _Spectrum(features, values).solve(_choose_strength(features, values))
+    # What the predictor is worth, on molecules it has not seen: every score that rests on it carries this.
     predicted = test_features @ weights + offset
     quality = r_squared_estimate(test_values, predicted, rounds=rounds, seed=seed)
     return Surrogate(name, unit, len(values), quality, weights, offset)
@@ -76,10 +78,6 @@ def _choose_strength(features: numpy.ndarray, values: numpy.ndarray) -> float:
     fitted = _Spectrum(features[size:], values[size:])
     errors = [((values[:size] - features[:size] @ weights - offset) ** 2).sum() for weights, offset in map(fitted.solve, _STRENGTHS)]
     return _STRENGTHS[int(numpy.argmin(errors))]
-
-
-def _ridge(features: numpy.ndarray, values: numpy.ndarray, strength: float) -> tuple[numpy.ndarray, float]:
-    return _Spectrum(features, values).solve(strength)
 
 
 class _Spectrum:

@@ -42,11 +42,10 @@ def nearest_similarities(fingerprints: numpy.ndarray, reference: numpy.ndarray) 
     if not len(fingerprints) or not len(reference):
         return numpy.zeros(0)
     nearest = numpy.zeros(len(fingerprints), dtype=numpy.float32)
-    reference_blocks = [(_as_float(block), block.sum(axis=1, dtype=numpy.float32)) for _, block in _blocks(reference)]
-    for start, block in _blocks(fingerprints):
-        rows, bits = _as_float(block), block.sum(axis=1, dtype=numpy.float32)
-        best = nearest[start : start + len(block)]
-        for reference_rows, reference_bits in reference_blocks:
+    reference_blocks = list(_blocks(reference))
+    for start, rows, bits in _blocks(fingerprints):
+        best = nearest[start : start + len(rows)]
+        for _, reference_rows, reference_bits in reference_blocks:
             numpy.maximum(best, _similarities(rows, bits, reference_rows, reference_bits).max(axis=1), out=best)
     return nearest.astype(numpy.float64)
 
@@ -56,7 +55,8 @@ def _similarity_sums(fingerprints: numpy.ndarray, groups: numpy.ndarray, powers:
     n = len(fingerprints)
     membership = numpy.eye(JACKKNIFE_GROUPS, dtype=numpy.float32)[groups]
     sums = {power: numpy.zeros((n, JACKKNIFE_GROUPS)) for power in powers}
-    blocks = [(start, _as_float(block), block.sum(axis=1, dtype=numpy.float32)) for start, block in _blocks(fingerprints)]
+    blocks = list(_blocks(fingerprints))
+    # The matrix is symmetric: each block above the diagonal serves its rows, and turned over those of the block below.
     for index, (row_start, rows, row_bits) in enumerate(blocks):
         row_slice = slice(row_start, row_start + len(rows))
         for column_start, columns, column_bits in blocks[index:]:
@@ -95,10 +95,8 @@ def _similarities(rows: numpy.ndarray, row_bits: numpy.ndarray, columns: numpy.n
     return similarity
 
 
-def _blocks(fingerprints: numpy.ndarray) -> Iterator[tuple[int, numpy.ndarray]]:
+def _blocks(fingerprints: numpy.ndarray) -> Iterator[tuple[int, numpy.ndarray, numpy.ndarray]]:
+    """(index of the first, fingerprints as float32, how many bits each has) of a few at a time."""
     for start in range(0, len(fingerprints), _BLOCK_ROWS):
-        yield start, fingerprints[start : start + _BLOCK_ROWS]
-
-
-def _as_float(block: numpy.ndarray) -> numpy.ndarray:
-    return block.astype(numpy.float32)
+        block = fingerprints[start : start + _BLOCK_ROWS]
+        yield start, block.astype(numpy.float32), block.sum(axis=1, dtype=numpy.float32)

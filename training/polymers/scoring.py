@@ -121,6 +121,7 @@ def score_group(
 ) -> GroupScores:
     """Judge one group like the molecules of `real`; novelty against `trained_on`, the canonical SMILES of all the model was trained on."""
     reading = read_generated(group.smiles, rule=RULES[real.name])
+    # A requested property is recomputed by RDKit where it can, predicted where enough real molecules have it, and otherwise named as not judged.
     recomputed = [name for name in sorted(group.requested) if name in DESCRIPTORS]
     predicted = [name for name in sorted(group.requested) if name in surrogates and name not in DESCRIPTORS]
     obtained = {name: obtained_values(reading, name) for name in recomputed}

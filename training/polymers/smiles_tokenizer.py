@@ -67,6 +67,7 @@ def train_smiles_tokenizer(molecules: Sequence[str], config: SmilesTokenizerConf
     counts = Counter(atom for smiles in molecules for atom in split_smiles(smiles))
     if not counts:
         raise SmilesTokenizerError("the training split is empty; no vocabulary can be learned. Check the splits of data/molecules and data/polymers")
+    # The alphabet: one character for each atom or bond that is common enough, sorted, so that ids do not depend on the order of the molecules.
     atoms = sorted(atom for atom, count in counts.items() if count >= config.minimum_atom_count)
     characters = _characters_of(atoms)
     smallest = len(SPECIAL_TOKENS) + len(characters)
@@ -76,9 +77,11 @@ def train_smiles_tokenizer(molecules: Sequence[str], config: SmilesTokenizerConf
             f"vocabulary_size is {size}, but the {len(characters)} atoms and bonds of the training split and {len(SPECIAL_TOKENS)} special tokens "
             f"need {smallest}; set at least that (null = exactly that), or raise minimum_atom_count"
         )
+    # Byte-pair encoding (Sennrich et al. 2016, algorithm 1) over these characters; the normalizer and the decoder translate to and from SMILES.
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk_token"]))
     tokenizer.normalizer = _to_characters(characters)
     tokenizer.decoder = _from_characters(characters)
+    # Special tokens come first and in a fixed order: their ids are constants of this module.
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=list(SPECIAL_TOKENS.values()),

@@ -165,6 +165,8 @@ def layer_schedule(config: StyleGAN3Config) -> tuple[LayerSpec, ...]:
 
 
 def _signals(config: StyleGAN3Config) -> list[_Signal]:
+    # Karras et al.: f_c[i] = f_c[0] (f_c[N] / f_c[0])^e, likewise f_t; s[i] = 2^⌈log₂ min(2 f_t[i], R)⌉; f_h[i] = max(f_t[i], s[i]/2) - f_c[i].
+    # Equal steps of e between layers are equal ratios of cutoffs; from the first critically sampled layer on nothing grows any more.
     R, N = config.resolution, config.num_layers
     width = 2 if config.is_rotation_equivariant else 1
     signals = []
@@ -181,6 +183,7 @@ def _signals(config: StyleGAN3Config) -> list[_Signal]:
 
 
 def _layer(config: StyleGAN3Config, index: int, source: _Signal, target: _Signal) -> LayerSpec:
+    # The nonlinearity is applied at twice the higher of both rates, where what it makes of high frequencies can still be filtered out.
     is_torgb = index == config.num_layers
     is_critical = index >= config.num_layers - config.num_critical
     middle_rate = max(source.rate, target.rate) * (1 if is_torgb else 2)

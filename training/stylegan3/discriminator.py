@@ -31,6 +31,7 @@ class Discriminator(nn.Module):
         channels = discriminator_channels(config)
         self.sides = [side for side in channels if side > 4]
         low_precision_from = lowest_low_precision_side(config)
+        # From the picture inwards, each block halves the side; only the first takes the picture itself (StyleGAN2, figure 7, "residual").
         for side in self.sides:
             block = Block(
                 in_channels=config.channels if side == config.resolution else 0,
@@ -41,6 +42,7 @@ class Discriminator(nn.Module):
                 is_low_precision=side >= low_precision_from,
             )
             self.add_module(f"b{side}", block)
+        # Labels are projected onto the last features (Miyato and Koyama 2018, arXiv 1802.05637); without labels there is no mapping network.
         label_width = channels[4] if config.label_dim else 0
         if label_width:
             self.mapping = Mapping(z_dim=0, label_dim=config.label_dim, w_dim=label_width, depth=config.discriminator_map_depth)
@@ -121,6 +123,7 @@ class Convolution(nn.Module):
             self._blocks = matrix.blocks, matrix.transposed_blocks
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        # Equalised learning rate: weights are N(0, 1) at rest and scaled by He's constant when used (Karras et al. 2018, section 4.1).
         weight = (self.weight * self.weight[0].numel() ** -0.5).to(x.dtype)
         if self.halves:
             # A 1x1 convolution sees only the pixels that are kept, so that its blur drops the others at once.
@@ -154,6 +157,7 @@ class Epilogue(nn.Module):
         self.out = Dense(channels, label_width or 1)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        # One more map tells how much the group varies. With labels D(x, c) = φ(x) · embed(c) / √width (Miyato and Koyama 2018, without their ψ).
         x = x.to(self.fc.weight.dtype)
         x = torch.cat([x, minibatch_deviation(x, group=self.mbstd_group)], dim=1)
         x = self.out(self.fc(self.conv(x).flatten(1)))
@@ -168,6 +172,7 @@ def minibatch_deviation(x: Tensor, *, group: int) -> Tensor:
     Pictures b, b + B / G, b + 2 B / G … form a group of G: the largest divisor of B that is at most `group`.
     Source: Karras et al. 2018, section 3; groups: Karras et al. 2020 (StyleGAN2).
     """
+    # The deviation of every feature at every place over the group, averaged to one number a group.
     B, C, H, W = x.shape
     size = next(size for size in range(min(group, B), 0, -1) if B % size == 0)
     grouped = x.reshape(size, B // size, C, H, W)

@@ -35,6 +35,7 @@ def measure_eq_t(
     squares, count = 0.0, 0
     try:
         for start in range(0, len(z), batch):
+            # t[g(z)] against g(t[z]): the still pictures shifted by whole pixels, and pictures made from a shifted input.
             labels = None if c is None else c[start : start + batch]
             ws = generator.mapping(z[start : start + batch], labels)
             side = generator.config.resolution
@@ -44,11 +45,13 @@ def measure_eq_t(
             still = generator.synthesis(ws)
             transform.copy_(saved @ translation(right / side, down / side).to(saved))
             moved = generator.synthesis(ws)
+            # Pixels that came into view on one side and left on the other have no counterpart.
             difference = _overlap(moved, right, down) - _overlap(still, -right, -down)
             squares += difference.double().square().sum().item()
             count += difference.numel()
     finally:
         transform.copy_(saved)
+    # EQ-T = 10 log₁₀(I_max² / E[(g(t[z]) - t[g(z)])²]).
     mean_square = squares / count
     return EquivarianceScore(10 * math.log10(_RANGE**2 / mean_square) if mean_square else math.inf, len(z))
 

@@ -44,6 +44,7 @@ def radial_kaiser_jinc(taps: int, *, cutoff: float, width: float, rate: float) -
     if taps % 2:
         raise ValueError(f"a radial filter needs an even number of taps (no sample at its centre), found {taps}")
     time = (np.arange(taps) - (taps - 1) / 2) / rate
+    # jinc(r) = J₁(2π f_c r) / r is the Fourier transform of a disc, as sinc is that of an interval; constant factors go with the sum.
     radius = np.hypot(time[:, None], time[None, :])
     window = np.kaiser(taps, kaiser_beta(taps, width=width, rate=rate))
     kernel = j1(2 * np.pi * cutoff * radius) / radius * np.outer(window, window)
@@ -52,6 +53,7 @@ def radial_kaiser_jinc(taps: int, *, cutoff: float, width: float, rate: float) -
 
 def kaiser_beta(taps: int, *, width: float, rate: float) -> float:
     """Shape of the Kaiser window that reaches the stopband within `width`. Source: Kaiser 1974, by way of appendix C."""
+    # A = 2.285 (n - 1) Δω + 7.95 dB, then Kaiser's fit of β to A.
     attenuation_db = 2.285 * (taps - 1) * np.pi * width / (rate / 2) + 7.95
     if attenuation_db > 50:
         return 0.1102 * (attenuation_db - 8.7)
@@ -67,6 +69,7 @@ def filtering_matrices(
 
     up_kernel: [taps]. down_kernel: [taps], or [taps, taps] for a filter that is no outer product; terms of it below `tolerance` are left out.
     """
+    # Each separable term is a pair of matrices; the vertical ones interleaved, the horizontal ones side by side, so that two products do all terms.
     up_matrix = upsample_matrix(up_kernel, length=in_size, up=up, padding=padding)
     middle = len(up_matrix)
     extra = -middle % ALIGNMENT
@@ -88,6 +91,7 @@ def separable_terms(kernel: np.ndarray, *, tolerance: float) -> tuple[np.ndarray
     """
     if kernel.ndim == 1:
         return kernel[None], kernel[None]
+    # The best sum of `rank` outer products is the truncated singular value decomposition (Eckart and Young 1936).
     left, values, right = np.linalg.svd(kernel)
     rank = int((values > values[0] * tolerance).sum())
     scale = np.sqrt(values[:rank])

@@ -4,10 +4,8 @@ Names in the state dict are those of NVIDIA's snapshots, so that converted ones 
 equations. Shapes: B pictures, C channels, S = picture's resolution.
 """
 
-import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from formats.weights import ModelFiles, write_weights
 from training.stylegan3.config import InputSpec, LayerSpec, StyleGAN3Config, input_spec, layer_schedule
 from training.stylegan3.filters import filtering_matrices, kaiser_sinc, radial_kaiser_jinc
 from training.stylegan3.layers import (
@@ -28,12 +27,14 @@ from training.stylegan3.layers import (
     normalise_second_moment,
 )
 
-MODEL_TYPE = "stylegan3"
 _OUTPUT_SCALE = 0.25
 
 
 class StyleGAN3Error(Exception):
     """A folder holds no StyleGAN3, or its weights and its configuration do not belong together."""
+
+
+FILES = ModelFiles("stylegan3", "StyleGAN3", "stylegan3_toc", StyleGAN3Config, StyleGAN3Error)
 
 
 class Mapping(nn.Module):
@@ -54,6 +55,7 @@ class Mapping(nn.Module):
         self._dense = tuple(f"fc{index}" for index in range(depth))
 
     def forward(self, z: Tensor | None, c: Tensor | None) -> Tensor:
+        # Latent and embedded label each of unit mean square, then side by side: neither may drown the other.
         parts = []
         layers = [cast("Dense", self.get_submodule(name)) for name in self._dense]
         dtype = layers[0].weight.dtype
@@ -94,6 +96,7 @@ class GeneratorMapping(Mapping):
         if truncation_psi == 1:
             return ws
         cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
+        # The truncation trick: w' = w̄ + ψ (w - w̄) (Karras et al. 2019, appendix B).
         truncated = self.w_avg.lerp(ws[:, :cutoff], truncation_psi)
         return torch.cat([truncated, ws[:, cutoff:]], dim=1)
 
@@ -142,11 +145,13 @@ class FourierInput(nn.Module):
 
     def _placed(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Frequencies [B, C, 2] and phases [B, C] after the learned rotation and translation and the user's transform."""
+        # The first two numbers are a rotation once they have length 1; the same division scales the translation.
         t = self.affine(w)
         cos, sin, right, down = (t / t[:, :2].norm(dim=1, keepdim=True)).unbind(dim=1)
         zero, one = torch.zeros_like(cos), torch.ones_like(cos)
         rotation = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
         translation = torch.stack([one, zero, -right, zero, one, -down, zero, zero, one], dim=1).view(-1, 3, 3)
+        # Moving the picture by T is sampling waves at T⁻¹: frequencies turn with it, phases shift by f · t.
         placing = rotation @ translation @ self.transform
         phases = self.phases + (self.freqs @ placing[:, :2, 2:]).squeeze(2)
         return self.freqs @ placing[:, :2, :2], phases
@@ -181,6 +186,7 @@ class SynthesisLayer(nn.Module):
             with torch.no_grad():
                 magnitude = torch.linalg.vector_norm(x.detach(), dtype=self.magnitude_ema.dtype).square() / x.numel()
                 self.magnitude_ema.copy_(magnitude.lerp(self.magnitude_ema, self.magnitude_ema_beta))
+        # The input is divided by its expected magnitude √E[x²] (an average over training, not of this batch), so styles alone decide scale.
         spec = self.spec
         styles = self.affine(w)
         if spec.is_torgb:
@@ -205,6 +211,7 @@ class SynthesisLayer(nn.Module):
         if self.spec.is_torgb:
             return
         identity = np.ones(1)
+        # The convolution pads by kernel - 1 on either side and eats kernel - 1: that much more is what the filters begin with.
         matrices = filtering_matrices(
             (identity if up_filter is None else up_filter).astype(np.float64),
             (identity if down_filter is None else down_filter).astype(np.float64),
@@ -278,7 +285,7 @@ class Generator(nn.Module):
 
 def save_generator(folder: Path, generator: Generator) -> None:
     """Write generator.safetensors and config.json into `folder`, with the same bytes for the same weights."""
-    write_config(folder, generator.config)
+    FILES.write_config(folder, generator.config)
     write_weights(folder / "generator.safetensors", generator)
 
 
@@ -290,43 +297,11 @@ def load_generator(folder: str | Path, *, device: str | torch.device = "cpu") ->
     return generator.to(device).eval().requires_grad_(False)
 
 
-def write_config(folder: Path, config: StyleGAN3Config) -> None:
-    (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE, **asdict(config)}, indent=2) + "\n", encoding="utf-8")
-
-
 def read_config(folder: Path) -> StyleGAN3Config:
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StyleGAN3Error(f"{path}: no such file; expected a trained StyleGAN3: figment materialize stylegan3_toc") from None
-    except ValueError as error:
-        raise StyleGAN3Error(f"{path}: not JSON ({error}); make the model again") from None
-    if not isinstance(values, dict) or values.pop("model_type", None) != MODEL_TYPE:
-        raise StyleGAN3Error(f"{path}: not the configuration of a StyleGAN3 (model_type must be '{MODEL_TYPE}')")
-    known = {field.name for field in fields(StyleGAN3Config)}
-    if unknown := sorted(set(values) - known):
-        raise StyleGAN3Error(f"{path}: unknown key '{unknown[0]}'; it was written by another version, make the model again")
-    try:
-        return StyleGAN3Config(**values)
-    except (TypeError, ValueError) as error:
-        raise StyleGAN3Error(f"{path}: {error}; it was written by another version, make the model again") from None
-
-
-def write_weights(path: Path, module: nn.Module) -> None:
-    """Parameters and buffers as float32 safetensors."""
-    from safetensors.torch import save
-
-    tensors = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in module.state_dict().items()}
-    path.write_bytes(save(tensors, metadata={"format": "pt"}))
+    """What the networks in `folder` are built from. Raises StyleGAN3Error."""
+    return FILES.read_config(folder)
 
 
 def read_weights(path: Path, module: nn.Module) -> None:
-    """Fill `module` from `write_weights`' file; every name and shape must agree. Raises StyleGAN3Error."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        module.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise StyleGAN3Error(f"{path}: not the weights of the config.json beside it ({error}); make the model again") from None
+    """Fill `module` from `write_weights`' file. Raises StyleGAN3Error."""
+    FILES.read_weights(path, module)

@@ -58,6 +58,7 @@ class Dense(nn.Module):
         self.bias = nn.Parameter(torch.full((out_features,), bias / lr_multiplier))
 
     def forward(self, x: Tensor) -> Tensor:
+        # w = ŵ · c with c = 1 / √fan_in (He et al. 2015): every layer learns at the same speed whatever its width.
         gain = self.lr_multiplier * self.weight.shape[1] ** -0.5
         x = functional.linear(x, self.weight * gain, self.bias * self.lr_multiplier)
         return functional.leaky_relu(x, LRELU_SLOPE) * LRELU_GAIN if self.activation == "lrelu" else x
@@ -82,6 +83,7 @@ def modulated_convolution(
         squared_norm = styles.square() @ weight.square().sum(dim=(2, 3)).T
         # 1 / sqrt(fan_in) moves from the factor into the weights, where it keeps the convolution's output near 1.
         factor = ((squared_norm + 1e-8) / fan_in).rsqrt()
+    # w' = s_i w_ijk (equation 1) acts on input channels, demodulation 1 / √(Σ w'² + ε) (equation 3) on output channels: both move out of the weights.
     scaled = x * (styles * input_gain).to(x.dtype)[:, :, None, None]
     weight = (weight * fan_in**-0.5 if demodulate else weight).to(x.dtype)
     return functional.conv2d(scaled, weight, padding=padding), factor
@@ -120,6 +122,7 @@ def filtered_lrelu_reference(
     B, C, H, W = x.shape
     if bias is not None:
         x = x + bias[:, None, None]
+    # Zeros between pixels lower the mean by up², which the first filter makes up for.
     sparse = x.new_zeros(B, C, H, up, W, up)
     sparse[:, :, :, 0, :, 0] = x
     y = functional.pad(sparse.reshape(B, C, H * up, W * up), (*padding, *padding))
@@ -166,6 +169,7 @@ class _FilteredLeakyReLU(torch.autograd.Function):
         y, up, down_vertical, down_horizontal = ctx.saved_tensors
         (_, up_blocks), (_, vertical_blocks), (_, horizontal_blocks) = ctx.blocks
         B, middle, _, C = y.shape
+        # Backwards: transposed downsampling, the masks of clamp and leaky ReLU by what came out of them, transposed upsampling.
         grad = along_width(down_horizontal.T, grad.permute(0, 2, 3, 1).contiguous(), horizontal_blocks)
         grad = along_height(down_vertical.T, grad.view(B, -1, middle, C), vertical_blocks)
         torch.ops.aten.hardtanh_backward.grad_input(grad, y, -ctx.clamp, ctx.clamp, grad_input=grad)

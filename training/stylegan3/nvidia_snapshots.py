@@ -21,10 +21,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from formats.weights import write_weights
 from stages.output_folder import OutputBusyError, OutputFolder
 from training.stylegan3.config import StyleGAN3Config, layer_schedule
 from training.stylegan3.discriminator import Discriminator
-from training.stylegan3.generator import Generator, save_generator, write_weights
+from training.stylegan3.generator import Generator, save_generator
 
 # Every pickled tensor's storage begins so (torch's format before 1.6): protocol 2, then torch's magic number. Archives and tar files do not.
 _STORAGE_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -81,6 +82,7 @@ def convert_snapshot(source: Path, target: Path) -> StyleGAN3Config:
 def infer_config(network: Network, *, where: str) -> StyleGAN3Config:
     """The configuration whose generator has exactly the layers of `network`. Raises SnapshotError when there is none."""
     tensors, arguments = network.tensors, network.arguments
+    # Layers are named L{index}_{size}_{channels}: nearly all of the configuration can be read off names and shapes.
     found = sorted(tuple(map(int, match.groups())) for name in tensors if (match := _LAYER.fullmatch(name)))
     if not found or "synthesis.input.affine.weight" not in tensors or "mapping.fc0.weight" not in tensors:
         raise SnapshotError(f"{where}: not a StyleGAN3 generator (no layers named synthesis.L0_…); its first tensors are {_first(tensors)}")
@@ -105,6 +107,7 @@ def infer_config(network: Network, *, where: str) -> StyleGAN3Config:
         )
     except ValueError as error:
         raise SnapshotError(f"{where}: {error}") from None
+    # What shapes do not tell is tried: the margin follows from the first layer's size, cbase is the one whose schedule has these channels.
     config = replace(config, margin=max((found[0][1] - layer_schedule(config)[0].out_rate) // 2, 0))
     given = [int(_number(arguments, "channel_base", 0)) // width] if "channel_base" in arguments else []
     for cbase in (*given, *(2**power for power in range(6, 20))):
@@ -146,6 +149,7 @@ def _network(module: "_StoredModule", where: str) -> Network:
 
 def _tensors(root: "_StoredModule", where: str) -> Iterator[tuple[str, Tensor]]:
     """(state-dict name, tensor) of a module tree, in order."""
+    # Depth first and in order, without recursion, and with an end: a pickle may nest modules in themselves.
     pending: list[tuple[str, Any]] = [("", root)]
     for _ in range(_MOST_MODULES):
         if not pending:
@@ -301,6 +305,7 @@ def _load(stream: io.BufferedIOBase | io.BufferedReader, path: Path) -> Any:
         raise SnapshotError(f"{path}: {error}") from None
     except MemoryError:
         raise SnapshotError(f"{path}: claims more than fits into memory") from None
+    # A damaged or hostile pickle can end in any of these; the reader builds nothing but names that are on its list, so there is nothing to undo.
     except (
         pickle.UnpicklingError,
         ArithmeticError,

@@ -165,6 +165,7 @@ def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Each metric of the journal as (step, value) by rising step: what counts, without lines that a resumed training wrote again."""
     values: dict[str, dict[int, float]] = defaultdict(dict)
     for event, _ in read_events(folder):
+        # A start that resumed at step n writes again what came after it: values beyond n no longer count.
         if event["kind"] == "open":
             limit = _resume_limit(event)
             values = defaultdict(dict, {name: {s: v for s, v in steps.items() if s <= limit} for name, steps in values.items()})
@@ -259,6 +260,7 @@ def _cut_unfinished_line(path: Path) -> None:
     if not path.exists():
         return
     with path.open("rb+") as stream:
+        # Backwards in blocks: a journal of days is long, and a line end is near its end.
         size = stream.seek(0, os.SEEK_END)
         position = size
         while position > 0:

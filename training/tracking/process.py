@@ -22,6 +22,11 @@ def this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": round(psutil.Process().create_time(), 2)}
 
 
+def process_of(tags: Mapping[str, str]) -> dict[str, Any]:
+    """The process that the tags of an MLflow run name, as `is_dead` takes it."""
+    return {"host": tags.get("figment.host"), "pid": tags.get("figment.pid", "0"), "started": tags.get("figment.process_started", "0")}
+
+
 def is_dead(process: Mapping[str, Any]) -> bool:
     """Whether the process that `this_process` described is surely gone. Processes of other hosts cannot be judged: False."""
     if process.get("host") != socket.gethostname():
@@ -29,6 +34,7 @@ def is_dead(process: Mapping[str, Any]) -> bool:
     import psutil
 
     try:
+        # Numbers of processes are used again: only number and start time together name one. A zombie has ended, and waits for its parent.
         found = psutil.Process(int(process["pid"]))
         if found.status() == psutil.STATUS_ZOMBIE:
             return True

@@ -36,6 +36,7 @@ def register_version(client: Any, *, run_id: str, experiment_id: str, model: str
 
     tags: further tags of the version, such as `figment.input.<name>` and the output's path.
     """
+    # A version for each content, not for each run: the same bytes trained twice are one model.
     found = find_version(client, model, output_id)
     if found is not None:
         return str(found.version)
@@ -74,6 +75,7 @@ def record_metrics(client: Any, version: Any, metrics: Mapping[str, float]) -> N
     """Log `metrics` to the run and the model behind `version`; values that are there already are not logged again."""
     from mlflow.entities import Metric
 
+    # The same report sent twice (a reply that got lost) must not make a second point.
     known = {metric.key: metric.value for metric in _model_metrics(client, version)}
     new = {safe_key(name): float(value) for name, value in metrics.items() if known.get(safe_key(name)) != float(value)}
     now_ms = time.time_ns() // 1_000_000
@@ -86,6 +88,7 @@ def promote(client: Any, version: Any, metrics: Mapping[str, float], rule: Promo
     """Move `champion` to `version` when `rule` allows it. Returns the reason in words, which is tagged on the version too."""
     if rule.metric in metrics:
         _tag(client, version, METRIC_TAG + rule.metric, repr(float(metrics[rule.metric])))
+    # Judged against the present champion; a retracted one holds the title no longer.
     holder = champion(client, version.name)
     allowed, reason = judge(version, metrics, rule, holder)
     if allowed:

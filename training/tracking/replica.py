@@ -10,7 +10,7 @@ from typing import Any
 
 from training.tracking import registry
 from training.tracking.journal import REFUSED_NAME, Event, has_unsent, openings, read_events, read_sent, write_sent
-from training.tracking.store import MAX_DIGEST_CHARACTERS, ensure_experiment, flat_params, run_link, safe_key, safe_tags
+from training.tracking.store import MAX_DIGEST_CHARACTERS, ensure_experiment, flat_params, run_link, safe_key, safe_tags, store_name
 
 _BATCH_METRICS = 1000
 _BATCH_PARAMS = 100
@@ -38,7 +38,8 @@ class Replica:
         self._uri = uri
         sent = read_sent(folder)
         # A store other than last time has seen nothing of this journal.
-        self._sent: dict[str, Any] = sent if sent.get("store") == uri else {"store": uri, "offset": 0}
+        self._store = store_name(uri, folder)
+        self._sent: dict[str, Any] = sent if sent.get("store") == self._store else {"store": self._store, "offset": 0}
         self._openings = openings(folder)
         self._newest_step: dict[str, int] = {}
         self._history: dict[str, set[int]] = {}
@@ -46,6 +47,7 @@ class Replica:
     def send_pending(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Send what the journal has beyond the last sent line, until `should_stop`. Raises whatever MLflow raises; nothing is lost by it."""
         try:
+            # Group by group, after each noting how far MLflow has everything: a crash repeats one group at most, and repeats are recognised.
             if self.run_id is None and self._sent.get("run_id"):
                 self._take_up(self._sent["run_id"])
             for events, offset in _grouped(read_events(self.folder, offset=self._sent["offset"])):
@@ -54,8 +56,7 @@ class Replica:
                 write_sent(self.folder, self._sent)
                 if should_stop():
                     return
-        except Exception:
-            # The failed request may have been carried out all the same: compare with MLflow afresh before sending again.
+        except Exception:  # raised again: whatever failed may have been carried out all the same, so MLflow is asked afresh before the next sending
             self.run_id = None
             raise
 
@@ -85,6 +86,7 @@ class Replica:
     def _apply(self, events: list[tuple[Event, int]]) -> None:
         event = events[0][0]
         kind = event["kind"]
+        # Metrics go in batches; everything else is one request each, in the order of the journal.
         if kind in ("metrics", "system"):
             limit = self._resume_limit(events[-1][1])
             self._send_metrics([metric for event, _ in events for metric in self._new_metrics(event, limit)])
@@ -119,6 +121,7 @@ class Replica:
             name = f"{event['stage']} {event['run_key'][:8]}" + (f" attempt {attempt}" if attempt != "1" else "")
             run = self._client.create_run(self.experiment_id, start_time=event["time_ms"], tags=identity, run_name=name)
         self._remember(run)
+        # The run is written down before anything is sent to it: found again after a crash, it is not made twice.
         self._sent |= {"run_id": run.info.run_id}
         write_sent(self.folder, self._sent)
         if run.info.status != "RUNNING":
@@ -140,7 +143,7 @@ class Replica:
                 raise
             run = None
         if run is None or run.info.lifecycle_stage != "active":
-            self._sent = {"store": self._uri, "offset": 0}
+            self._sent = {"store": self._store, "offset": 0}
         else:
             self._remember(run)
 
@@ -152,6 +155,7 @@ class Replica:
 
     def _resume_limit(self, offset: int) -> float:
         """The last step that counts among the metric lines before `offset`: where a later start of the same attempt took up from."""
+        # The opening before this line says which attempt it belongs to; later openings of that attempt say from which step it was written again.
         attempt = next((attempt for end, attempt, _ in reversed(self._openings) if end <= offset), None)
         return min((limit for end, later, limit in self._openings if end > offset and later == attempt), default=math.inf)
 
@@ -168,6 +172,7 @@ class Replica:
                 yield Metric(key, float(value), event["time_ms"], step)
 
     def _is_new(self, key: str, step: int) -> bool:
+        # Above the newest step nothing can be there yet. Below it (a resumed start, a repeat) MLflow's own history is asked, once for each key.
         newest = self._newest_step.get(key)
         if newest is None or step > newest:
             self._newest_step[key] = step
@@ -215,6 +220,7 @@ class Replica:
             self._client.log_artifact(self._run(), str(source), event["folder"] or None)
 
     def _send_report(self, event: Event) -> None:
+        # A report speaks of a model that a training registers: it waits while such a journal is still to be sent, and is refused when none is.
         version = registry.find_version(self._client, event["model"], event["output_id"])
         if version is None and any(has_unsent(other) for other in self.folder.parent.iterdir() if other != self.folder):
             raise LookupError(f"no version of {event['model']} has the id {event['output_id']} yet, and a training of it has not been sent whole")
@@ -255,6 +261,7 @@ def artifact_source(folder: Path, event: Mapping[str, Any]) -> Path | str:
 
 def _grouped(events: Iterator[tuple[Event, int]]) -> Iterator[tuple[list[tuple[Event, int]], int]]:
     """Metric lines in groups of up to a batch of values, every other event alone; each group with the offset behind it."""
+    # MLflow refuses more than so many values in one call; all other events are calls of their own, and order must be kept.
     group: list[tuple[Event, int]] = []
     count = 0
     for event, offset in events:

@@ -51,6 +51,7 @@ class Sender:
         while not self._closing.is_set():
             self._send()
             self._closing.wait(self._pause_s)
+        # The end of the training: all of it is sent as long as that works, and for a bounded time where it does not.
         give_up_at = time.monotonic() + TROUBLED_CLOSE_S
         self._send()
         while has_unsent(self._journal.folder) and (self.trouble is None or time.monotonic() < give_up_at):
@@ -59,6 +60,7 @@ class Sender:
 
     def _send(self) -> None:
         try:
+            # First what was written must survive this machine, then it may be told elsewhere.
             self._journal.sync()
             if self._replica is None:
                 self._client = open_client(self._uri)
@@ -66,11 +68,12 @@ class Sender:
             self._replica.send_pending()
             self.run_id, self.link = self._replica.run_id, self._replica.link()
             self.trouble, self._pause_s = None, _SEND_EVERY_S
+            # The first success shows that MLflow is there: earlier trainings that it missed take their turn, and dead runs are marked.
             if not self._replayed and not self._closing.is_set():
                 self._replayed = True
                 replay(self._state_dir, should_stop=self._closing.is_set)
                 reap(self._client, str(self._state_dir.resolve().parent))
-        except Exception as error:  # noqa: BLE001 whatever ails MLflow, the training goes on and the journal keeps it all
+        except Exception as error:  # noqa: BLE001 - the end of a thread; whatever ails MLflow, the training goes on and the journal keeps it all
             self.trouble = first_line(error)
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
@@ -108,6 +111,7 @@ def replay(state_dir: Path, *, should_stop: Callable[[], bool] = lambda: False) 
         if not lock.acquire():
             continue
         try:
+            # The lock is free, so nobody trains here: a journal without an end is that of a process which was killed.
             if mark_if_dead(folder):
                 killed.append(name)
             if not is_wanted(folder):
@@ -116,7 +120,7 @@ def replay(state_dir: Path, *, should_stop: Callable[[], bool] = lambda: False) 
             Replica(folder, client, uri).send_pending(should_stop)
             drop_sent_copies(folder)
             sent.append(name)
-        except Exception as error:  # noqa: BLE001 one sick journal or a store that is down must not keep the others from their turn
+        except Exception as error:  # noqa: BLE001 - one sick journal or a store that is down must not keep the others from their turn
             troubles.append(f"{name}: {first_line(error)}")
         finally:
             lock.release()
@@ -127,6 +131,7 @@ def mark_if_dead(folder: Path) -> bool:
     """Write KILLED into a journal whose process died without a word. The caller holds the folder's lock. Returns whether it did."""
     if not is_open(folder) or not ended_without_a_word(folder):
         return False
+    # It died when it last wrote, not when this was noticed.
     journal = Journal(folder)
     died_ms = journal.path.stat().st_mtime_ns // 1_000_000
     journal.append("status", status="KILLED", time_ms=died_ms)
@@ -148,8 +153,7 @@ def reap(client: Any, project: str) -> list[str]:
             tags = run.data.tags
             if tags.get("figment.project") != project or "figment.pid" not in tags:
                 continue
-            process = {"host": tags.get("figment.host"), "pid": tags["figment.pid"], "started": tags.get("figment.process_started", "0")}
-            if tracking_process.is_dead(process):
+            if tracking_process.is_dead(tracking_process.process_of(tags)):
                 client.set_terminated(run.info.run_id, "KILLED")
                 reaped.append(run.info.run_id)
     return reaped

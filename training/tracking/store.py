@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from training.tracking import moved_store
 from training.tracking.journal import FolderLock
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -37,6 +38,12 @@ def tracking_uri(state_dir: Path) -> str:
     return os.environ.get(URI_VARIABLE) or f"sqlite:///{(state_dir / 'mlflow' / 'mlflow.db').resolve()}"
 
 
+def store_name(uri: str, folder: Path) -> str:
+    """`uri` for a note in `folder`: a SQLite file as seen from there, so that the note holds when both are moved."""
+    path = sqlite_path(uri)
+    return os.path.relpath(path, folder.resolve()) if path else uri
+
+
 def sqlite_path(uri: str) -> Path | None:
     """The file behind a `sqlite:///` URI; None for a server."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
@@ -48,7 +55,7 @@ def is_installed() -> bool:
 
 
 def open_client(uri: str) -> Any:
-    """A `MlflowClient` for `uri`. A first use of a SQLite file makes the database, one process at a time."""
+    """A `MlflowClient` for `uri`. A first use of a SQLite file makes the database, one process at a time; that of a moved project is settled in."""
     for name, value in _settings.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -60,12 +67,14 @@ def open_client(uri: str) -> Any:
     if path is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that make a new database at once get into each other's way.
     lock = FolderLock(path.parent, "create.lock")
     if not lock.acquire(timeout_s=120):
         raise TimeoutError(f"{lock.path}: another process has been making the MLflow database for two minutes; end it and run again")
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
+        moved_store.settle(path)
         return client
     finally:
         lock.release()

@@ -204,6 +204,7 @@ def open_tracker(
     mode = _mode()
     if mode == "none" or os.environ.get("RANK", "0") != "0":
         return Tracker()
+    # One journal for all that one set of parameters and inputs ever recorded; two processes on it would mix their steps.
     folder = state_dir / "tracking" / stage / run_key
     lock = FolderLock(folder)
     if not lock.acquire(timeout_s=_LOCK_WAIT_S):
@@ -213,6 +214,7 @@ def open_tracker(
     use_mlflow = mode == "mlflow" and is_installed()
     if mode == "mlflow" and not use_mlflow:
         reporter.log("mlflow is not installed: the training is recorded in its journal only (install the `track` extra)")
+    # The opening says what a reader of the journal must know: which attempt, from which step on, by which process, from which inputs.
     tracker = _JournalTracker(folder, lock, inputs, reporter)
     opening = {
         "stage": stage,
@@ -251,6 +253,7 @@ def attach_metrics(
     if not lock.acquire(timeout_s=60):
         raise TrackingError(f"{folder}: another process has been reporting on this model for a minute; wait for it or end it")
     try:
+        # Journal first, as for trainings; what cannot be sent now is in it for the next one.
         journal = Journal(folder)
         journal.append(
             "report",
@@ -279,6 +282,7 @@ def _send_report(folder: Path, state_dir: Path, subject: str, reporter: Reporter
     thread = threading.Thread(target=_send_report_now, args=(folder, state_dir, outcome), name="figment-mlflow-report", daemon=True)
     thread.start()
     thread.join(timeout=_CLOSE_TIMEOUT_S)
+    # Nothing is lost by giving up: the journal has the report, and whoever tracks next sends it.
     if "trouble" in outcome or thread.is_alive():
         why = outcome.get("trouble", f"no answer in {_CLOSE_TIMEOUT_S:.0f} s")
         reporter.log(f"MLflow has not taken the report on {subject} ({why}); the journal {folder} keeps it and the next run sends it")
@@ -303,7 +307,7 @@ def _send_report_now(folder: Path, state_dir: Path, outcome: dict[str, Any]) -> 
         replica.send_pending()
         drop_sent_copies(folder)
         outcome["report"] = replica.report
-    except Exception as error:  # noqa: BLE001 the report is in the journal; whatever ails MLflow is told, not raised
+    except Exception as error:  # noqa: BLE001 - the end of a thread; the report is in the journal, and whatever ails MLflow is told, not raised
         outcome["trouble"] = first_line(error)
 
 
@@ -324,6 +328,7 @@ def _attempt(folder: Path, resume_step: int | None) -> int:
 
 
 def _tags_of(opening: Mapping[str, Any], state_dir: Path) -> dict[str, str]:
+    # Enough to find the process again and see whether it lives: `reap` asks by host, number and start.
     process = opening["process"]
     commit = os.environ.get("FIGMENT_GIT_COMMIT") or _git_commit(state_dir)
     dagster_url, dagster_id = os.environ.get("FIGMENT_RUN_URL"), os.environ.get("FIGMENT_DAGSTER_RUN_ID")

@@ -62,6 +62,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     nights = read_nights(_STATE / "nights.jsonl", str(target))
     reporter.markdown("nights", nights_table(nights))
     reporter.markdown("nights over time", nights_picture(nights))
+    # A source that has never answered is a matter for a person: a wrong address, or a site that does not want this.
     answered = {record.source for record in records if record.status == 200 and record.kind != "robots"}
     silent = [source.name for source in config.sources if source.name not in answered]
     reporter.check("sources_answered", not silent, severity="WARN", sources=silent)

@@ -65,6 +65,7 @@ class SourceParams:
             raise ValueError(f"source '{self.name}': `via` cannot go with `embedded` or `folder`, which bring their own proxy")
         if self.contact:
             _check_contact(self.contact, where=f"source '{self.name}': contact")
+        # Where a source has none of its own, those of journal_pages hold, which are checked there.
         for name, value in (("delay_s", self.delay_s), ("max_pages", self.max_pages)):
             if value is not None and value < 0:
                 raise ValueError(f"source '{self.name}': {name} must not be negative, found {value}")

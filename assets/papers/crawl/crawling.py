@@ -1,7 +1,6 @@
 """Run one crawl: begin or continue, let the spider go, publish, remember."""
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -21,13 +20,15 @@ from assets.papers.crawl.guard import MIDDLEWARES
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS
 from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
 from assets.papers.crawl.publishing import discard, publish
-from assets.papers.crawl.spider import JournalSpider, parse_safely
+from assets.papers.crawl.spider import JournalSpider
 from assets.papers.crawl.tally import Night, append_night
 from assets.papers.crawl.unfinished import PASSING, Unfinished, unfinished_crawl
 from assets.papers.items import Page, Parsed
-from assets.papers.page_objects import find_page_object
+from assets.papers.page_objects import find_page_object, read_page
 from assets.papers.raw_pages import REDIRECTS, RawPages, StoredProblem
-from stages.output_folder import OutputBusyError, sync
+from stages.files import sync
+from stages.locks import leave_note, read_note, take_lock
+from stages.output_folder import OutputBusyError
 from stages.reporting import Reporter
 
 
@@ -41,9 +42,11 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
     state: a folder for what is not part of the store: the crawl in progress, what is remembered, the nights.
     Raises CrawlError, OutputBusyError (another crawl runs), RawPagesError (the store is damaged) or OSError (disk full …); the same call continues.
     """
+    # One folder a target: two checkouts, or a test, that crawl into other stores share nothing.
     own = state / hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:16]
     own.mkdir(parents=True, exist_ok=True)
     with _only_crawl(own / "lock", target), contextlib.ExitStack() as open_things:
+        # The number of this crawl follows the last that the store knows. One begun under another number was published, but not removed any more.
         raw = open_things.enter_context(RawPages(target))
         last = max((record.crawl for record in raw.records()), default=0)
         last = max([last, *(problem.crawl for problem in raw.problems())])
@@ -51,6 +54,7 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
         if begun is not None and begun != last + 1:
             reporter.log(f"journal_pages: crawl {begun} is part of the store already; its remains are removed")
             shutil.rmtree(own / "unfinished")
+        # Opening what is unfinished reads its log, cuts a torn tail, and finds again what was written but not logged.
         proxies = _open_sites(config, open_things)
         unfinished = Unfinished(
             own / "unfinished", last + 1, origins={source.name: _origin(source) for source in config.sources}, about=_about(config)
@@ -59,12 +63,14 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
         open_things.callback(unfinished.close)
         if unfinished.done:
             reporter.log(f"journal_pages: going on with crawl {unfinished.crawl}, which has {len(unfinished.done):,} addresses behind it")
+        # Crawl.
         memory = _memory(own / "memory.parquet", raw, config, reporter)
         night = Night(str(target), unfinished.crawl, "", datetime.now(UTC).isoformat(timespec="seconds"))
         started = time.monotonic()
         spider = _run_spider(config, raw, memory, unfinished, proxies, reporter)
         night.seconds = round(time.monotonic() - started, 1)
         _count(night, spider)
+        # Publish first, all at once; then what is remembered of it. Killed in between, the memory does not fit the store, and is read from it again.
         night.is_new = publish(unfinished, config, raw, _offsite(spider))
         _remember(spider)
         save_memory(own / "memory.parquet", memory, store_identity(target))
@@ -97,7 +103,7 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
         "DOWNLOAD_WARNSIZE": 0,
         "DOWNLOAD_FAIL_ON_DATALOSS": True,
         "DOWNLOAD_VERIFY_CERTIFICATES": True,
-        "DNS_RESOLVER": "assets.papers.crawl.guard.public_addresses.PublicResolver",
+        "TWISTED_DNS_RESOLVER": "assets.papers.crawl.guard.public_addresses.PublicResolver",
         TRUSTED_HOSTS: sorted({urlsplit(proxy).hostname or "" for proxy in proxies}),
         ALLOW_PRIVATE: config.allow_private_addresses,
         "DOWNLOAD_HANDLERS": dict.fromkeys(("file", "ftp", "s3", "data")),
@@ -153,6 +159,7 @@ def _run_spider(
     crawler = process.create_crawler(JournalSpider)
     process.crawl(crawler, config=config, raw=raw, memory=memory, unfinished=unfinished, proxies=proxies, reporter=reporter)
     process.start()
+    # Scrapy returns in any case: what went wrong, the spider and its reason to finish tell.
     spider = crawler.spider
     if not isinstance(spider, JournalSpider):
         raise CrawlError("the spider did not start; the lines above say why")
@@ -178,6 +185,7 @@ def _count(night: Night, spider: JournalSpider) -> None:
 def _remember(spider: JournalSpider) -> None:
     """Bring what is remembered up to this crawl."""
     memory, unfinished = spider.memory, spider.unfinished
+    # Papers first, then every address that was asked for: when, and what its listings said of it.
     for source, keys in spider.papers.by_source.items():
         memory.papers[source] |= keys
     for done in unfinished.done.values():
@@ -188,6 +196,8 @@ def _remember(spider: JournalSpider) -> None:
             memory.failed(done.link, done.source, done.kind, asked=asked, failures=1 if done.problem in PASSING else MOST_FAILURES)
         elif done.status not in REDIRECTS:
             memory.had(done.link, done.source, done.kind, fingerprints=spider.seen.get(done.link, ()), asked=asked)
+    # Images that were had need no memory, their contents are in the store. Of the others it is noted whether something still links to them,
+    # unless the source was not crawled to its end: then not having seen a link says nothing.
     for url, known in list(memory.known.items()):
         is_had_image = known.kind == "image" and not known.failures
         if is_had_image or known.source not in spider.sources:
@@ -218,22 +228,18 @@ def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Rep
     parsers = {source.name: find_page_object(source.page) for source in config.sources}
 
     def parse(page: Page) -> Parsed:
-        return parse_safely(parsers[page.source], page, log=reporter.log) if page.source in parsers else Parsed()
+        return read_page(parsers[page.source], page, log=reporter.log) if page.source in parsers else Parsed()
 
     return memory_from_store(raw, parse)
 
 
 @contextlib.contextmanager
 def _only_crawl(path: Path, target: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = take_lock(path)
+    if descriptor is None:
+        raise OutputBusyError(f"{target}: another crawl is running now ({read_note(path) or 'process unknown'}); wait for it, or stop it")
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(descriptor, 100, 0).decode("ascii", "replace").strip()
-            raise OutputBusyError(f"{target}: another crawl is running now ({holder or 'process unknown'}); wait for it, or stop it") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}\n".encode("ascii"), 0)
+        leave_note(descriptor, f"process {os.getpid()}")
         yield
     finally:
         os.close(descriptor)

@@ -23,10 +23,13 @@ class Freshness:
 
         has_changed: the paper that shows it has changed in this crawl (images only).
         """
+        # Lists are where news appears: they are asked for every night, conditionally.
         if link.kind in {"index", "api", "robots"}:
             return True
+        # A picture is immutable until its paper changes, so that a night without changes asks for none.
         if link.kind == "image":
             return has_changed or self._is_missing(known, today)
+        # An article is asked for again when its listing says something else of it, when it is not had, and now and then for what no listing tells.
         has_new_fingerprint = link.fingerprint not in known.fingerprints and known.failures < MOST_FAILURES
         return has_new_fingerprint or self._is_missing(known, today) or self._is_due(known, today)
 

@@ -15,19 +15,10 @@ import pyarrow.parquet as pq
 
 from assets.papers.items import Page, PageKind, Parsed
 from assets.papers.raw_pages import RawPages, StoredPage, address
-from formats.tables import table_from_rows, write_table
+from formats.tables import columns, table_from_rows, write_table
+from stages.files import replacing
 
-_SCHEMA = pa.schema(
-    [
-        ("url", pa.string()),
-        ("source", pa.string()),
-        ("kind", pa.string()),
-        ("fingerprints", pa.list_(pa.string())),
-        ("asked", pa.date32()),
-        ("failures", pa.int64()),
-        ("is_listed", pa.bool_()),
-    ]
-)
+_SCHEMA = columns(url=str, source=str, kind=str, fingerprints=list[str], asked=date, failures=int, is_listed=bool)
 # A paper's key, in the same table as the addresses.
 _PAPER = "paper"
 _PARSED_KINDS = {"index", "api", "article"}
@@ -89,6 +80,7 @@ def load_memory(path: Path, identity: str) -> Memory | None:
         table = pq.ParquetFile(path).read()
     except (FileNotFoundError, OSError, pa.ArrowInvalid):
         return None
+    # The memory of another store would keep pages from being asked for that this one does not hold.
     if (table.schema.metadata or {}).get(b"store") != identity.encode() or table.schema.names != _SCHEMA.names:
         return None
     memory = Memory()
@@ -105,9 +97,8 @@ def save_memory(path: Path, memory: Memory, identity: str) -> None:
     rows: list[dict] = [asdict(known) for known in memory.known.values()]
     rows += [{"url": key, "source": source, "kind": _PAPER} for source, keys in sorted(memory.papers.items()) for key in sorted(keys)]
     table = table_from_rows(_SCHEMA, rows).replace_schema_metadata({"store": identity})
-    temporary = path.with_name(f".tmp-{path.name}")
-    write_table(temporary, table)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        write_table(temporary, table)
 
 
 def memory_from_store(raw: RawPages, parse: Callable[[Page], Parsed]) -> Memory:

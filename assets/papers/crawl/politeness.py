@@ -19,7 +19,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from assets.papers.crawl.config import PRODUCT, SourceParams
-from assets.papers.crawl.guard import Refused, spider_of
+from assets.papers.crawl.guard import spider_of
+from assets.papers.crawl.refusal import Refused
 from assets.papers.crawl.reservations import WELL_KNOWN, read_reservations
 from assets.papers.crawl.unfinished import Done
 
@@ -60,10 +61,12 @@ class Robots(RobotsTxtMiddleware):
         url = urlsplit(request.url)
         if url.netloc in self._parsers:
             return await super().robot_parser(request)
+        # Requests that come while robots.txt is on its way wait for the same answer.
         waiting: Deferred[RobotParser | None] = Deferred()
         self._parsers[url.netloc] = waiting
         root, source = f"{url.scheme}://{url.netloc}", spider_of(self.crawler).source_of(request)
         rules = await self._fetch_rules(f"{root}/robots.txt", source)
+        # Hosts of pages are asked for their reservations too, where robots.txt lets us; hosts of images alone are not worth one more request.
         if request.meta["kind"] != "image" and not source.is_local and rules.allowed(f"{root}{WELL_KNOWN}", PRODUCT):
             await self._fetch_reservations(f"{root}{WELL_KNOWN}", source)
         self._parsers[url.netloc] = rules
@@ -74,6 +77,7 @@ class Robots(RobotsTxtMiddleware):
         response = await self._fetch(url, source)
         if isinstance(response, Done):
             return NothingAllowed(f"robots.txt could not be had: {response.words}")
+        # RFC 9309 §2.3.1: 4xx means that there are no rules, 5xx (and 429, which is our own reading) that nothing may be asked.
         if response.status == 429 or response.status >= 500:
             return NothingAllowed(f"robots.txt answered {response.status}")
         parser = ProtegoRobotParser.from_crawler(self.crawler, response.body if response.status == 200 else b"")
@@ -94,7 +98,7 @@ class Robots(RobotsTxtMiddleware):
         asking.meta["dont_obey_robotstxt"] = True
         try:
             return await self.crawler.engine.download_async(asking)
-        except Exception as error:  # noqa: BLE001 (whatever it was, there is nothing to go by)
+        except Exception as error:  # noqa: BLE001 - of Twisted, OpenSSL or ours: uncaught, every request of this host would wait for ever
             return spider_of(self.crawler).note_failure(asking, error)
 
 
@@ -129,6 +133,7 @@ class Throttle(AutoThrottle):
             self._hold(key, slot, _wait_s(response, request.meta.get("retry_times", 0)))
 
     def _hold(self, key: str, slot: Slot, wait_s: float) -> None:
+        # More patience than a crawl has: what waits for this host is given up at once, and noted as told_to_wait.
         if wait_s > spider_of(self.crawler).config.max_retry_after_s:
             spider_of(self.crawler).closed_hosts[key] = wait_s
             while slot.queue:
@@ -153,6 +158,7 @@ def _told_to_wait(wait_s: float) -> Refused:
 def _wait_s(response: Response, tries: int) -> float:
     """Seconds until the server wants to be asked again, by its Retry-After, or by our own patience."""
     header = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
+    # Retry-After is a number of seconds or a date (RFC 9110 §10.2.3).
     if header.isdigit():
         return float(header[:9])
     try:

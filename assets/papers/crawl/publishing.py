@@ -20,9 +20,11 @@ def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, o
     new = list(unfinished.stored())
     sources = [source.info() for source in config.sources]
     problems = merged_problems(raw, unfinished, [source.name for source in config.sources], offsite)
+    # A night that stored nothing and met the same problems writes nothing: not even the same bytes once more.
     is_complete = all((raw.folder / name).is_file() for name in ("index.parquet", "sources.parquet", "problems.parquet"))
     if is_complete and not new and problems == raw.problems() and sources == list(raw.sources().values()):
         return False
+    # Earlier WARC files are taken over as they are; the new one and the three tables appear with them, or not at all.
     with OutputFolder(raw.folder) as output:
         for name in dict.fromkeys(record.warc for record in raw.records()):
             output.keep(name)
@@ -41,6 +43,7 @@ def merged_problems(raw: RawPages, unfinished: Unfinished, sources: Iterable[str
     changes look like another.
     """
     known = set(sources)
+    # Problems of earlier crawls stay until their address has been had, or their source left params.yaml.
     rows = {
         (problem.url, problem.source): problem
         for problem in raw.problems()
@@ -51,6 +54,7 @@ def merged_problems(raw: RawPages, unfinished: Unfinished, sources: Iterable[str
         is_passing = done.problem in PASSING and raw.history(done.url)
         if done.problem and not is_passing and (place not in rows or rows[place].kind != done.problem):
             rows[place] = StoredProblem(done.url, done.source, unfinished.crawl, done.problem, done.words)
+    # One row a host that may not be asked, whichever of its addresses was met first.
     told = {(problem.source, problem.words) for problem in rows.values()}
     for problem in offsite:
         if (problem.source, problem.words) not in told:

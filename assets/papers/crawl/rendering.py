@@ -19,8 +19,9 @@ from scrapy.crawler import Crawler
 from scrapy.exceptions import DownloadTimeoutError, NotConfigured
 from scrapy.http import HtmlResponse, Response
 
-from assets.papers.crawl.guard import Refused, spider_of
+from assets.papers.crawl.guard import Middleware, spider_of
 from assets.papers.crawl.guard.public_addresses import PublicAddresses
+from assets.papers.crawl.refusal import Refused
 
 MARK = "X-Rendered-By"
 # Nothing of these is read, and each would be a request more.
@@ -29,11 +30,11 @@ _QUIET = ["--disable-background-networking", "--disable-component-update", "--di
 _SETTLE_MS = 500
 
 
-class Rendering:
-    """A downloader middleware next to the network. The browser starts with the first page that needs it, and ends with the crawl."""
+class Rendering(Middleware):
+    """Next to the network. The browser starts with the first page that needs it, and ends with the crawl."""
 
     def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
+        super().__init__(crawler)
         self._addresses = PublicAddresses.from_crawler(crawler)
         self._contexts: dict[str, Any] = {}
         self._browser: Any = None
@@ -47,7 +48,7 @@ class Rendering:
         """Raises NotConfigured, which switches it off, where no source asks for it."""
         if not any(source.render for source in spider_of(crawler).config.sources):
             raise NotConfigured
-        middleware = cls(crawler)
+        middleware = super().from_crawler(crawler)
         crawler.signals.connect(middleware.close, signal=signals.spider_closed)
         return middleware
 
@@ -57,11 +58,12 @@ class Rendering:
             return None
         host = urlsplit(request.url).hostname or ""
         async with self._turns[host]:
+            # Scrapy's throttle does not see what the browser asks for: pages of a host take turns here, with the same pauses.
             await asyncio.sleep(max(0.0, self._next.get(host, 0.0) - monotonic()))
             try:
                 return await self._draw(request)
             finally:
-                spider = spider_of(self._crawler)
+                spider = self.spider
                 pause_s = max(spider.config.delay_of(spider.source_of(request)), spider.crawl_delays_s.get(host, 0.0))
                 self._next[host] = monotonic() + pause_s
 
@@ -77,9 +79,10 @@ class Rendering:
 
         context = await self._context(request)
         page = await context.new_page()
-        timeout_ms = 1000 * self._crawler.settings.getfloat("DOWNLOAD_TIMEOUT")
+        timeout_ms = 1000 * self.crawler.settings.getfloat("DOWNLOAD_TIMEOUT")
         await page.route("**/*", lambda route: self._load_or_not(route, request))
         try:
+            # Loaded, and then quiet for half a second: that is when scripts have put the page together.
             answer = await page.goto(request.url, timeout=timeout_ms, wait_until="load")
             try:
                 await page.wait_for_load_state("networkidle", timeout=min(timeout_ms, 10_000))
@@ -95,7 +98,7 @@ class Rendering:
             raise Refused("not_drawn", f"the browser could not draw it: {' '.join(error.message.split())[:200]}") from None
         finally:
             await page.close()
-        most = self._crawler.settings.getint("DOWNLOAD_MAXSIZE")
+        most = self.crawler.settings.getint("DOWNLOAD_MAXSIZE")
         if len(body) > most:
             raise Refused("too_large", f"the drawn page has {len(body):,} bytes, more than the {most:,} allowed")
         return HtmlResponse(request.url, status=answer.status, headers=headers, body=body, encoding="utf-8", request=request)
@@ -109,7 +112,7 @@ class Rendering:
 
     async def _load_or_not(self, route: Any, request: Request) -> None:
         """Let the page load what belongs to its source, and nothing else."""
-        spider = spider_of(self._crawler)
+        spider = self.spider
         wanted = route.request
         parts = urlsplit(wanted.url)
         is_ours = parts.scheme in {"http", "https"} and spider.source_of(request).allows(parts.hostname or "")
@@ -122,9 +125,10 @@ class Rendering:
         await (route.continue_() if is_ours and wanted.resource_type not in _NOT_LOADED else route.abort())
 
     async def _context(self, request: Request) -> Any:
-        spider = spider_of(self._crawler)
+        spider = self.spider
         source = spider.source_of(request)
         async with self._starting:
+            # One browser for the crawl, one context a source: its own user agent and proxy, and no cookies from others.
             if self._browser is None:
                 await self._start()
             if source.name not in self._contexts:

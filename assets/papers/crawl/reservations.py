@@ -24,6 +24,7 @@ class Reservation:
 
     def covers(self, path: str) -> bool:
         """Whether the rule is about that path (with its query)."""
+        # Each part between asterisks has to occur, in order and as early as it can: what is left over decides about the final `$`.
         parts = self.location.removesuffix("$").split("*")
         if not path.startswith(parts[0]):
             return False
@@ -57,6 +58,7 @@ def is_reserved(url: str, headers: Mapping[str, str], body: bytes, rules: tuple[
 
     headers: names in lower case. rules: of its host; the first that covers the address counts.
     """
+    # The nearer word counts: the response's header, its page, then the host's file.
     if (header := headers.get("tdm-reservation", "").strip()) in {"0", "1"}:
         return header == "1"
     if "html" in headers.get("content-type", "") and (meta := _META.search(body[:_HEAD_BYTES])):

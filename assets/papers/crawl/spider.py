@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,12 +24,12 @@ from twisted.python.failure import Failure
 
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
 from assets.papers.crawl.freshness import Freshness
-from assets.papers.crawl.guard import Refused
 from assets.papers.crawl.memory import Memory
+from assets.papers.crawl.refusal import Refused
 from assets.papers.crawl.reservations import Reservation, is_reserved
 from assets.papers.crawl.unfinished import Done, Outcome, Unfinished
 from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal
-from assets.papers.page_objects import find_page_object
+from assets.papers.page_objects import find_page_object, read_page
 from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, RawPagesError, StoredPage, address, joined_headers
 from assets.papers.warc_store import WarcError
 from stages.reporting import Reporter
@@ -73,9 +73,11 @@ class JournalSpider(Spider):
         self.proxies = proxies
         self.reporter = reporter
         self.sources = {source.name: source for source in config.sources}
+        # What the hosts told us tonight: pauses, who wants to be left alone, and what is reserved.
         self.crawl_delays_s: dict[str, float] = {}
         self.closed_hosts: dict[str, float] = {}
         self.reservations: dict[str, tuple[Reservation, ...]] = {}
+        # What was met and asked for tonight; sources that were not seen whole say nothing about what is gone.
         self.seen: dict[str, set[str]] = defaultdict(set)
         self.asked: set[str] = set()
         self.sent: Counter[str] = Counter()
@@ -137,9 +139,11 @@ class JournalSpider(Spider):
             place = (source.name, host, link.kind == "image")
             self.offsite[place] = min(url, self.offsite.get(place, url))
             return
+        # Seen counts also for what is not asked for: a page that is still linked to is not gone.
         self.seen[url].add(link.fingerprint)
         if url in self.asked:
             return
+        # Asked for once a crawl, if the rules of freshness want it and the source has pages left.
         known = self.memory.linked(url, source.name, link.kind)
         is_wanted = self._freshness.is_wanted(link, known, today=self.unfinished.day_of(source.name), has_changed=has_changed)
         if is_wanted and self._is_within_max_pages(link, source):
@@ -156,6 +160,7 @@ class JournalSpider(Spider):
 
     def on_idle(self) -> None:
         """Nothing is left to follow: look after the pages that no page links to any more, and the images that could not be had the last time."""
+        # First pictures that failed the last time; then pages that nothing links to any more, of sources that were crawled to their end.
         known_here = [known for known in self.memory.known.values() if known.source in self.sources and known.url not in self.asked]
         requests = [
             request for known in known_here if known.kind == "image" for request in self.follow(Link(known.url, "image"), self.sources[known.source])
@@ -213,12 +218,14 @@ class JournalSpider(Spider):
 
     def keep(self, request: Request, status: int, body: bytes) -> Done:
         """Store a response if it is new, and note it either way. body: without content encodings."""
+        # Served from the store: it was kept when it came.
         if served := request.meta.get("served"):
             return served
         previous, exchange = request.meta["previous"], request.meta["exchange"]
         outcome: Outcome
         problem = words = ""
         digest = ""
+        # What becomes of it: not modified, worth keeping (200, 404 and 410, redirects that lead somewhere), or a failure.
         if request.meta.get("is_not_modified"):
             outcome = "unchanged"
         elif status == 200 or status in GONE or (status in REDIRECTS and "location" in joined_headers(exchange.headers)):
@@ -226,6 +233,7 @@ class JournalSpider(Spider):
             outcome = self._outcome(previous, status, digest, exchange.headers)
         else:
             outcome, problem, words = "failed", f"http_{status}", f"the server answered {status}"
+        # Sites answer for a missing picture with a friendly page and status 200.
         if outcome == "stored" and status == 200 and request.meta["kind"] == "image" and _is_html(body):
             outcome, problem, words = "failed", "not_an_image", "a page of HTML was sent where an image was expected"
         done = Done(url=exchange.url, link=request.meta["link"], source=request.meta["source"], kind=request.meta["kind"], outcome=outcome,
@@ -291,12 +299,14 @@ class JournalSpider(Spider):
     # What pages say
 
     def _read(self, page: Page, done: Done) -> Iterator[Request]:
+        # Read what it says now, and what its last stored version said, by the same page object.
         source = self.sources[page.source]
         parsed = self._parsed_page(page)
         self.page_problems += len(parsed.problems)
         earlier = self.previous(page.url) if done.outcome == "stored" else None
         before = self._parsed_page(self.raw.page(earlier)) if earlier is not None and earlier.status == 200 else None
         changed = self._count_papers(page.source, parsed, before) if done.outcome == "stored" else set()
+        # An article page that changed may show another picture under the same address; of a listing, the papers that changed are known by key.
         if done.kind == "article" and before is not None:
             for link in parsed.links:
                 yield from self.follow(link, source, has_changed=True)
@@ -305,14 +315,14 @@ class JournalSpider(Spider):
                 yield from self.follow(link, source, has_changed=link.paper_key in changed)
 
     def _parsed_page(self, page: Page) -> Parsed:
-        """What the source's page object says of the page; nothing, where one of the user's own fails on it."""
-        return parse_safely(self._page_objects[page.source], page, log=self.reporter.log)
+        return read_page(self._page_objects[page.source], page, log=self.reporter.log)
 
     def _count_papers(self, source: str, parsed: Parsed, before: Parsed | None) -> set[str]:
         """Count what a changed page says anew; gives the keys of the papers that are known and have changed."""
         known, old = self.memory.papers[source], {paper.key: paper for paper in before.papers} if before else {}
         old_withdrawals = set(before.withdrawals) if before else set[Withdrawal]()
         changed = set()
+        # New is what no source has told of; new to this source alone is remembered; known here and told otherwise than before is changed.
         for paper in parsed.papers:
             if paper.key not in self._known_papers:
                 self.papers.new.add(paper.key)
@@ -329,15 +339,6 @@ class JournalSpider(Spider):
     def _report_progress(self) -> None:
         waiting = len(self.asked) - len(self.unfinished.done)
         self.reporter.log(f"journal_pages: {len(self.unfinished.done):,} addresses done, about {max(waiting, 0):,} waiting")
-
-
-def parse_safely(parser: Callable[[Page], Parsed], page: Page, *, log: Callable[[str], None]) -> Parsed:
-    """What the page object says; a page object that raises says nothing, which is logged."""
-    try:
-        return parser(page)
-    except Exception as error:  # noqa: BLE001 (a user's own page object may raise anything, and one page is not worth the night)
-        log(f"journal_pages: the page object of source '{page.source}' failed on {page.url}: {type(error).__name__}: {error}")
-        return Parsed()
 
 
 def _is_withdrawn_now(paper: Paper, before: Paper) -> bool:

@@ -1,13 +1,13 @@
 """Downloader middlewares between Scrapy and the store: what is stored already is not asked for again, and what comes is kept as it came."""
 
 from datetime import UTC, datetime
-from typing import Self, cast
+from typing import cast
 
 from scrapy import Request
-from scrapy.crawler import Crawler
 from scrapy.http import Headers, Response
 
-from assets.papers.crawl.guard import Refused, spider_of
+from assets.papers.crawl.guard import Middleware
+from assets.papers.crawl.refusal import Refused
 from assets.papers.raw_pages import REDIRECTS, StoredPage, address
 from assets.papers.warc_store import Exchange, WarcError, decode_body
 
@@ -15,31 +15,25 @@ _CONDITIONS = ("If-None-Match", "If-Modified-Since")
 _KNOWN_ENCODINGS = {"gzip", "x-gzip", "deflate", "br", "identity"}
 
 
-class StoredResponses:
+class StoredResponses(Middleware):
     """Nearest to the network. Serves what this crawl has had before it was killed; asks conditionally for what an earlier crawl stored."""
 
-    def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
-
     def process_request(self, request: Request) -> Response | None:
-        spider = spider_of(self._crawler)
-        url = address(request.url)
+        spider, url = self.spider, address(request.url)
         # A redirected request brings along what was said of the address before it.
         for name in ("served", "exchange", "previous", "is_not_modified"):
             request.meta.pop(name, None)
         for name in _CONDITIONS:
             request.headers.pop(name, None)
         request.meta["previous"] = previous = spider.previous(url)
+        # Had by this crawl before it was killed: its failures stand, its responses come from its own WARC file, or, unchanged ones, from the store.
         done = spider.unfinished.done.get(url)
         if done is not None and done.outcome == "failed":
             raise Refused(done.problem, done.words)
         if done is not None and (done.page or previous):
             request.meta["served"] = done
             return _response(request, spider.unfinished.read(done.page) if done.page else spider.raw.exchange(cast("StoredPage", previous)))
+        # Written but not logged: as good as just received.
         if lost := spider.unfinished.take_lost(url):
             return self._received(request, _response(request, lost), lost)
         _ask_conditionally(request, previous)
@@ -47,11 +41,12 @@ class StoredResponses:
         return None
 
     def process_response(self, request: Request, response: Response) -> Response:
-        spider = spider_of(self._crawler)
+        spider = self.spider
         if "served" in request.meta or "exchange" in request.meta:
             return response
         spider.unfinished.note_date(request.meta["source"], (response.headers.get("Date") or b"").decode("latin-1"))
         previous: StoredPage | None = request.meta["previous"]
+        # Not modified: the spider reads the stored response in its place.
         if response.status == 304 and previous is not None:
             request.meta["is_not_modified"] = True
             exchange = spider.raw.exchange(previous)
@@ -63,47 +58,34 @@ class StoredResponses:
         if response.status in REDIRECTS and b"Location" in response.headers:
             # Scrapy's middleware turns it into another request, and nobody else sees it.
             try:
-                body = decode_body(exchange.body, exchange.headers, max_bytes=self._crawler.settings.getint("DOWNLOAD_MAXSIZE"))
+                body = decode_body(exchange.body, exchange.headers, max_bytes=self.crawler.settings.getint("DOWNLOAD_MAXSIZE"))
             except WarcError as error:
                 raise Refused("bad_encoding", f"of a redirect, {error}") from None
-            spider_of(self._crawler).keep(request, response.status, body)
+            self.spider.keep(request, response.status, body)
         return response
 
 
-class Keeping:
+class Keeping(Middleware):
     """Nearest to the spider, so that a response is stored as soon as nothing has an objection, and few are lost where the program is killed."""
 
-    def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
-
     def process_response(self, request: Request, response: Response) -> Response:
-        request.meta["done"] = spider_of(self._crawler).keep(request, response.status, response.body)
+        request.meta["done"] = self.spider.keep(request, response.status, response.body)
         return response
 
 
-class Decoding:
+class Decoding(Middleware):
     """Undoes content encodings, in place of Scrapy's own middleware: the store is read by the same function, so both see the same bytes."""
-
-    def __init__(self, crawler: Crawler) -> None:
-        self._max_bytes = crawler.settings.getint("DOWNLOAD_MAXSIZE")
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
 
     def process_response(self, request: Request, response: Response) -> Response:  # noqa: ARG002 (Scrapy's signature)
         encodings = [("Content-Encoding", value.decode("latin-1")) for value in response.headers.getlist("Content-Encoding")]
         if not encodings:
             return response
+        # What cannot be decoded cannot be read, and its digest would change with the encoding: it is refused.
         names = {name.strip().lower() for _, value in encodings for name in value.split(",") if name.strip()}
         if unknown := names - _KNOWN_ENCODINGS:
             raise Refused("unknown_encoding", f"the body is encoded as {', '.join(sorted(unknown))[:40]}, which was not asked for")
         try:
-            body = decode_body(response.body, encodings, max_bytes=self._max_bytes)
+            body = decode_body(response.body, encodings, max_bytes=self.crawler.settings.getint("DOWNLOAD_MAXSIZE"))
         except WarcError as error:
             raise Refused("too_large" if "holds more" in str(error) else "bad_encoding", str(error)) from None
         headers = Headers(response.headers)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from assets.papers.items import PageKind
 from assets.papers.raw_pages import StoredPage, stored_page, warc_name
 from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, cut_torn_tail, read_exchange, whole_records
-from stages.output_folder import write_file_atomically
+from stages.files import write_file_atomically
 
 # Problems that the next night may find solved; with others a page is left alone until it changes or is due for another visit.
 PASSING = frozenset({"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable"}) | {
@@ -90,11 +90,13 @@ class Unfinished:
     def open(self) -> None:
         """Read what is there, repair its tail, and be ready to go on."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        # The order matters: days before rows, the log before the WARC file that it is compared with, and only then files open for appending.
         self._read_days()
         self._read_log()
         self._mend_warc()
         self._writer = WarcWriter(self.warc, about=self.about)
         self._reader = os.open(self.warc, os.O_RDONLY)
+        # The log begins anew without its torn line and without what the WARC file has lost.
         write_file_atomically(self.folder / "log.jsonl", "".join(done.to_json() + "\n" for done in self.done.values()).encode("utf-8"))
         self._log = os.open(self.folder / "log.jsonl", os.O_WRONLY | os.O_APPEND)
 
@@ -120,6 +122,7 @@ class Unfinished:
 
     def keep(self, exchange: Exchange, done: Done, *, content_sha256: str, tdm_reserved: bool | None) -> Done:
         """Store the response and note it; gives `done` with its index row."""
+        # Already in the file, when the program was killed before it could log it; else append it now.
         place = self._lost.pop(exchange.url, None) or self._append(exchange)
         page = stored_page(
             exchange.headers,
@@ -204,6 +207,7 @@ class Unfinished:
         self.done = {url: done for url, done in self.done.items() if self.origins.get(done.source) == done.origin}
         if size == 0:
             return
+        # Records after the last logged one were written before the program was killed: found again, they need not be asked for.
         cut_torn_tail(self.warc, start=logged_end)
         found = [record for record in whole_records(self.warc, start=logged_end) if record.kind == "response"]
         self._lost = {record.url: record.place for record in found if record.url not in self.done}

@@ -93,6 +93,7 @@ def _read(page: Page, *, follow_articles: bool) -> Parsed:
     papers: dict[str, Paper] = {}
     links: list[Link] = []
     problems: list[Problem] = []
+    # Items of both ages of the markup, in page order. Broken markup nests them; each reads all inside it, so depth has to have an end.
     items = _ITEMS(root)
     everything = set(items)
     for item in items:
@@ -127,6 +128,7 @@ def _paper(item: etree._Element, page: Page, root: etree._Element) -> Paper | No
     title, anchor = _title(item, anchors)
     if not title:
         return None
+    # What only together names the paper: the link's address, the item's fields, the picture's path.
     facts = _facts(item)
     image = _image(item, page.url)
     doi = _doi(item, anchors, anchor, facts, image)
@@ -134,6 +136,7 @@ def _paper(item: etree._Element, page: Page, root: etree._Element) -> Paper | No
     if "/doi/" in url:
         url = url.partition("?")[0]  # it says where the reader came from
     from_address = _ISSUE_PATH.match(urlsplit(page.url).path)
+    # An item without DOI and link of its own is named by its content, so that two of a page stay two papers.
     return Paper(
         key=doi or url or f"{page.source}:{fingerprint(title, image)}",
         url=url or page.url,
@@ -156,6 +159,7 @@ def _paper(item: etree._Element, page: Page, root: etree._Element) -> Paper | No
 
 def _title(item: etree._Element, anchors: list[etree._Element]) -> tuple[str, etree._Element | None]:
     """The title and the link that carries it."""
+    # The title element's link first; then any link whose `title` attribute repeats it (2010s); then a link to the paper that has words.
     for anchor in item.iter("a"):
         if _is_in_title(anchor, item) and (title := plain_text(text_of(anchor)) or plain_text(anchor.get("title") or "")):
             return title, anchor if anchor.get("href") else None
@@ -201,6 +205,7 @@ def _image(item: etree._Element, base: str) -> str:
                 return url
         if url := _figure((picture.get("srcset") or picture.get("data-srcset") or "").split(",")[0].strip().partition(" ")[0], base):
             return url
+    # The 2009 markup: of the pictures that scripts name, one under /medium/ counts first.
     called = [url for element in _SCRIPTS(item) for match in _IN_SCRIPT.finditer(_script_text(element)) if (url := _figure(match[1], base))]
     return next((url for url in called if "/medium/" in url), called[0] if called else "")
 
@@ -217,6 +222,7 @@ def _figure(address: str | None, base: str) -> str:
 
 
 def _doi(item: etree._Element, anchors: list[etree._Element], anchor: etree._Element | None, facts: dict[str, str], image: str) -> str:
+    # From the certain to the inferred: the title's link, fields made for DOIs, other links (supplements have their own), the picture's path.
     def stated() -> Iterator[str]:
         yield doi_in(anchor.get("href")) if anchor is not None else ""
         yield from map(doi_in, _WITH_DOI(item))
@@ -238,6 +244,7 @@ def _issue_links(root: etree._Element, page: Page) -> Iterator[Link]:
             continue
         url = join(page.url, href)
         target = urlsplit(url)
+        # Shelves link to all journals of a publisher; only this one's issues were asked for.
         issue = _ISSUE_PATH.match(unquote(target.path))
         is_step = anchor.get("rel") in ("next", "prev")
         if url in seen or target.netloc != here.netloc or not (is_step or (issue and (own is None or issue[1] == own[1]))):

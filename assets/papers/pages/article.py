@@ -140,6 +140,7 @@ def parse(page: Page) -> Parsed:
 
 
 def _title(data: Metadata) -> str:
+    # Metadata decides what the title is, the heading how it is written: H₂O in a heading is H2O in metadata.
     stated = data.first("citation_title", "dc.title", "dcterms.title", "prism.title") or data.said("headline", "name")
     stated = stated or data.first("og:title", "twitter:title", "title")
     headings = [text for text in map(text_of, data.root.iter("h1")) if text]
@@ -160,6 +161,7 @@ def _bare(text: str) -> str:
 def _abstract(data: Metadata) -> str:
     own = [_HEADING.sub("", text_of(element), count=1) for element in _ABSTRACTS(data.root)]
     own = [text for text in own if 80 < len(text) < _LONGEST_ABSTRACT]
+    # From what is made for an abstract to what may be any description; of the page's own elements the longest.
     candidates = [
         *data.all("citation_abstract", "dcterms.abstract", "dc.description.abstract"),
         *sorted(own, key=len, reverse=True)[:1],
@@ -169,11 +171,13 @@ def _abstract(data: Metadata) -> str:
         *data.all("og:description", "twitter:description", "description"),
     ]
     texts = (plain_text(text) for text in candidates)
+    # A description that praises the journal is not the paper's.
     stated = next((text for text in texts if text and text != "None" and not _BLURB.search(text[:400])), "")
     return next((text for text in own if stated and _is_same(text, stated)), stated)
 
 
 def _doi(data: Metadata) -> str:
+    # From what is made for DOIs to addresses that may hold one; the page's own counts last.
     stated = data.all("citation_doi", "prism.doi", "dc.identifier", "dcterms.identifier", "dc.identifier.doi", "doi")
     stated += [*_texts(data.linked.get("identifier")), data.said("@id"), data.said("sameAs"), _canonical(data), data.page.url]
     return next((doi for doi in map(doi_in, stated) if doi), "")
@@ -257,6 +261,7 @@ def _linked_data(root: etree._Element) -> dict[str, Any]:
             value = json_of(element.text or "")
         except (ValueError, RecursionError):
             continue
+        # Pages carry breadcrumbs, organisations and videos in the same way: only a kind of article counts.
         for item in _objects(value):
             kinds = item.get("@type")
             if {str(kind).lower() for kind in (kinds if isinstance(kinds, list) else [kinds])} & _ARTICLE_TYPES:

@@ -47,6 +47,7 @@ def parse(page: Page) -> Parsed:
     if not isinstance(message, dict) or answer.get("status") != "ok":
         words = "not an answer of Crossref's /works: expected status 'ok' and a message; look at the start address's parameters"
         return Parsed(problems=(Problem(page.url, words),))
+    # /works gives a list, /works/DOI one work.
     items = message["items"] if isinstance(message.get("items"), list) else [message]
     papers: dict[str, Paper] = {}
     withdrawals: list[Withdrawal] = []
@@ -65,6 +66,7 @@ def parse(page: Page) -> Parsed:
             problems.append(Problem(doi or page.url, "a work without DOI or title; it is left out"))
         else:
             papers.setdefault(paper.key, paper)
+    # That Crossref counts no further is told as a problem of the page, with what to write in the start address instead.
     links: tuple[Link, ...] = ()
     try:
         if url := _next_url(page.url, message, len(items)):
@@ -78,6 +80,7 @@ def _paper(item: dict[str, Any], doi: str) -> Paper | None:
     title = plain_text(_first(item.get("title")) or _first(item.get("original-title")))
     if not doi or not title:
         return None
+    # Either side may say it: the title of old records, and `updated-by` of those that know their notice.
     is_withdrawn = is_withdrawn_title(title) or any(update.get("type") in _WITHDRAWING for update in _updates(item, "updated-by"))
     resource = item.get("resource")
     primary = resource.get("primary") if isinstance(resource, dict) else None
@@ -106,6 +109,7 @@ def abstract_text(marked: str) -> str:
         tree = xml_tree(f'<a xmlns:jats="j" xmlns:mml="m" xmlns:xlink="l">{marked}</a>')
     except BAD_INPUT:
         return _HEADING.sub("", plain_text(marked), count=1)
+    # The heading goes with everything inside it, but not the text behind it (an lxml element carries that as its tail).
     for title in list(descendants(tree, "title")):
         if text_of(title).rstrip(".:").lower() == "abstract":
             title.text = ""
@@ -152,6 +156,7 @@ def _next_url(url: str, message: dict[str, Any], found: int) -> str:
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     rows = int(query["rows"]) if query.get("rows", "").isdigit() else 20
+    # A short page is the last one. A cursor that comes back unchanged would go round for ever.
     if found == 0 or found < rows or "sample" in query or not isinstance(message.get("items"), list):
         return ""
     if "cursor" in query:

@@ -22,6 +22,7 @@ def parse(page: Page) -> Parsed:
         return Parsed(links=folder_links(page))
     root = html_tree(page)
     facts = _facts(root)
+    # Front matter first, the page's metadata where that says nothing; for the picture the other way round, since a file beside the page is a guess.
     generic = read_article(page)
     title = plain_text(text_fact(facts, "title")) or (generic.title if generic else "")
     if not title:
@@ -51,6 +52,7 @@ def _facts(root: etree._Element) -> dict[str, Any]:
         is_named = element.get("type") == "text/front-matter" or element.get("id") == "distill-front-matter"
         if not is_named and (parent is None or parent.tag not in ("d-front-matter", "dt-front-matter")):
             continue
+        # JSON is YAML as well: the strict reading first.
         try:
             value = json_of(element.text or "")
         except ValueError:

@@ -47,6 +47,8 @@ def doi_in(text: str | None) -> str:
     found = _DOI.search(urllib.parse.unquote(text)) if text else None
     if found is None:
         return ""
+    # A DOI may hold nearly anything (ISO 26324), so its end is guessed: before a query or fragment, without closing punctuation,
+    # and without a bracket that was opened before it.
     doi = re.split(r"[?#]|&(?:amp;)?[a-z]+=", found[0], maxsplit=1)[0].rstrip(".,;:]*&")
     while doi.endswith(")") and doi.count(")") > doi.count("("):
         doi = doi[:-1].rstrip(".,;:")
@@ -64,6 +66,7 @@ def date_in(text: str | None) -> date | None:
     if not text:
         return None
     text = text[:200]
+    # The unambiguous first: 20220103 and names of months, before 25/12/2022, before a year that may stand alone.
     for pattern, order in ((_COMPACT, "ymd"), (_MONTH_FIRST, "mdy"), (_DAY_FIRST, "dmy"), (_SLASHED, "??y"), (_ISO, "ymd")):
         if found := pattern.search(text):
             parts = dict(zip(order, found.groups(), strict=False)) if order != "??y" else _slashed(*found.groups())
@@ -102,6 +105,7 @@ def spdx(text: str | None) -> str:
     """The SPDX name of a Creative Commons licence named with its version, or ''. Only what is certain: no version, no name."""
     if not text:
         return ""
+    # An address is exact; a short name with a version nearly so; a long name is put together from its words.
     if found := _CC_URL.search(text):
         kind, version, country = found[2].lower(), found[3], (found[4] or "").upper()
         if found[1].lower() == "publicdomain":

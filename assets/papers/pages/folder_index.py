@@ -31,6 +31,7 @@ KINDS: Mapping[str, PageKind] = {
 
 def folder_links(page: Page, *, kinds: Mapping[str, PageKind] = KINDS, skip_folders: re.Pattern[str] | None = None) -> tuple[Link, ...]:
     """Links to the files of these suffixes (compared in lower case) and to the folders below this page; nothing above it or elsewhere."""
+    # Only downwards: a listing that links to its parent, or anywhere else, leads out of the source.
     here = page.url.partition("?")[0].rpartition("/")[0] + "/"
     links: dict[str, Link] = {}
     for href, facts in _entries(page):
@@ -50,6 +51,7 @@ def folder_links(page: Page, *, kinds: Mapping[str, PageKind] = KINDS, skip_fold
 
 def _entries(page: Page) -> Iterator[tuple[str, str]]:
     """(address, what the listing says of it) of each entry."""
+    # What kind of listing it is, its first characters tell; content types of listings are not to be relied on.
     text = decode(page.body[:512], page.content_type).lstrip()
     if text.startswith(("[", "{")):
         yield from _json_entries(json_of(decode(page.body, page.content_type)))

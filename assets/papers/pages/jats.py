@@ -42,6 +42,7 @@ def parse(page: Page) -> Parsed:
     if page.kind == "index":
         return Parsed(links=folder_links(page))
     root = xml_tree(decode(page.body, page.content_type))
+    # The article may lie in an envelope, such as PubMed Central's.
     article = root if name_of(root) == "article" else next(descendants(root, "article"), None)
     meta = first(article, "front", "article-meta")
     if article is None or meta is None:
@@ -51,6 +52,7 @@ def parse(page: Page) -> Parsed:
     doi = next((doi for entry in children(meta, "article-id") if entry.get("pub-id-type") == "doi" and (doi := doi_in(text_of(entry)))), "")
     kind = article.get("article-type") or ""
     withdrawals = tuple(_withdrawals(meta, doi))
+    # A notice is about another paper, and none itself.
     if kind in _NOTICES:
         return Parsed(withdrawals=withdrawals)
     title = text_of(first(meta, "title-group", "article-title"))
@@ -85,6 +87,7 @@ def _journal(about: etree._Element | None) -> str:
 
 def _abstract(meta: etree._Element) -> str:
     """The text of the best abstract, without its heading."""
+    # Of several abstracts of one type the first counts.
     found = {(abstract.get("abstract-type") or "").lower(): abstract for abstract in reversed(list(children(meta, "abstract")))}
     for kind in _ABSTRACT_ORDER:
         if kind in found:
@@ -103,6 +106,7 @@ def _pages(meta: etree._Element) -> str:
 
 
 def _date(meta: etree._Element) -> date | None:
+    # The day it appeared on line comes before that of the printed issue.
     found: dict[str, date] = {}
     for entry in children(meta, "pub-date"):
         parts = {name_of(child): text_of(child) for child in entry}

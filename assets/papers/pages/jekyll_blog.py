@@ -32,6 +32,7 @@ def parse(page: Page) -> Parsed:
     if page.kind == "index":
         return Parsed(links=folder_links(page, skip_folders=_NOT_POSTS))
     facts, body = front_matter(decode(page.body, page.content_type))
+    # Where the repository is not at hand, the same posts are read as the pages that the site makes of them.
     if not facts:
         paper = read_article(page)
         if paper is None:
@@ -40,6 +41,7 @@ def parse(page: Page) -> Parsed:
     title = plain_text(text_fact(facts, "title"))
     if not title or text_fact(facts, "published").lower() == "false":
         return Parsed(problems=(Problem(page.url, "no `title` in its front matter, or `published: false`; it is left out"),))
+    # The name of a post begins with its day (Jekyll, "Posts"), which its front matter need not repeat.
     doi = doi_in(text_fact(facts, "doi"))
     paper = Paper(
         key=doi or page.url,
@@ -57,6 +59,7 @@ def parse(page: Page) -> Parsed:
 
 def _own_pictures(url: str, facts: dict, body: str) -> Iterator[str]:
     """Pictures under /assets/, beside the folder `_posts`, whatever base path the posts write before it."""
+    # Pictures of the source tree lie beside `_posts`, while posts write the address that the finished site has.
     root = url.partition("/_posts/")[0] + "/"
     for address in [text_fact(facts, "image", "thumbnail"), *(match[1] or match[2] for match in _IN_MARKDOWN.finditer(body[:_MOST_CHARACTERS]))]:
         own = _ASSETS.match(address.strip())

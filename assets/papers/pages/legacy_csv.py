@@ -47,6 +47,7 @@ def _read(page: Page, *, suffix: str) -> Parsed:
     papers: dict[str, Paper] = {}
     links: list[Link] = []
     problems: list[Problem] = []
+    # A row that cannot be used is told with its number, and costs only itself.
     for number, row in _rows(page):
         where = f"{page.url} row {number}"
         if isinstance(row, str):
@@ -80,6 +81,7 @@ def _read(page: Page, *, suffix: str) -> Parsed:
 
 def _rows(page: Page) -> Iterator[tuple[int, list[str] | str]]:
     """(number, cells) of each row that is not blank; a row that cannot be used comes as words about it."""
+    # Row by row, so that one that is no CSV costs itself and not the file.
     reader = csv.reader(io.StringIO(decode(page.body, page.content_type), newline=""))
     while True:
         try:

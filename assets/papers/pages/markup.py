@@ -51,6 +51,7 @@ def html_tree(page: Page) -> etree._Element:
 
 def xml_tree(text: str, *, recover: bool = False) -> etree._Element:
     """The root element of an XML text. A document type with its own entity declarations is dropped whole, so nothing can expand."""
+    # Entities that HTML knows and XML does not (&nbsp;) become characters, XML's own five stay.
     text = _NAMED.sub(lambda match: html5.get(f"{match[1]};", match[0]) if match[1] not in _XML_NAMES else match[0], text)
     text = _without_document_type(_CONTROL.sub(" ", text))
     parser = etree.XMLParser(
@@ -137,8 +138,10 @@ def text_of(element: etree._Element | None) -> str:
 def _collect(element: etree._Element, parts: list[str]) -> None:
     """Append the texts of an element. The parsers bound how deep trees are, far below what recursion allows."""
     name = name_of(element)
+    # An asterisk that leads to a footnote is no part of a title.
     if name == "xref" and element.get("ref-type") in _MARKERS:
         return
+    # Formulas are taken as LaTeX where the page has it; without it MathML is read like any text.
     if name in _SPECIAL:
         formula = _formula(element, name)
         if formula is not None or name in _NOT_TEXT:
@@ -168,6 +171,7 @@ def _collect_inside(element: etree._Element, parts: list[str]) -> None:
 def _formula(node: etree._Element, name: str) -> str | None:
     """LaTeX of a formula, where the element is one that carries it; None for all other elements."""
     if name == "math":
+        # MathML's own place for its source, then the attribute that says it in words.
         for note in descendants(node, "annotation"):
             if "tex" in (note.get("encoding") or ""):
                 return f"${(note.text or '').strip()}$"

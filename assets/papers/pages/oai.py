@@ -34,6 +34,7 @@ def parse(page: Page) -> Parsed:
         problems.append(Problem(page.url, f"not an answer of OAI-PMH: its root element is <{name_of(root)}>; look at the start address"))
     errors = [element for element in children(root, "error") if element.get("code") not in _HARMLESS]
     problems += [Problem(page.url, f"the server answers {element.get('code')}: {clean(element.text or '')[:200]}") for element in errors]
+    # A record is a paper, a withdrawal, or a problem.
     for record in descendants(root, "record"):
         header = first(record, "header")
         key = clean(_text(first(header, "identifier")))
@@ -51,6 +52,7 @@ def parse(page: Page) -> Parsed:
 def _paper(record: etree._Element, key: str, base: str) -> Paper | None:
     fields: dict[str, list[str]] = {}
     metadata = first(record, "metadata")
+    # Any metadata format that is a list of named texts will do: only leaves are read, by local name.
     for element in metadata.iterdescendants() if metadata is not None else ():
         if (text := _text(element).strip()) and not len(element):
             fields.setdefault(name_of(element), []).append(text)

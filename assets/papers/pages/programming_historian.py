@@ -50,6 +50,7 @@ def _source(page: Page, facts: dict) -> Parsed:
         return Parsed(problems=(Problem(page.url, "no `title` in the front matter; expected a lesson"),))
     doi = doi_in(text_fact(facts, "doi"))
     path = PurePosixPath(unquote(urlsplit(page.url).path))
+    # A translation names its original by the file's name; picture and original follow from that and from the folders.
     original = text_fact(facts, "original").strip()
     folder = _LANGUAGE_FOLDER.search(f"{path.parent}/")
     language = folder[1] if folder else ""

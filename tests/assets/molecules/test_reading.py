@@ -169,7 +169,8 @@ def test_a_mat_file_that_is_not_qm7b_says_what_it_holds(tmp_path):
     scipy_io.savemat(buffer, {"X": numpy.zeros((3, 23)), "y": numpy.zeros(3)})
     with pytest.raises(SourceError, match=r"not QM7b: expected variables X \[N, A, A\].* found X \[3, 23\], y \[1, 3\]"):
         _rows(tmp_path, "x.mat", buffer.getvalue())
-    with pytest.raises(SourceError, match="not a MATLAB v5 file"):
-        _rows(tmp_path, "x.mat", b"\x89HDF\r\n\x1a\n" + bytes(1_000))
-    with pytest.raises(SourceError, match="not a MATLAB v5 file"):
-        _rows(tmp_path, "x.mat", b"")
+    buffer = io.BytesIO()
+    scipy_io.savemat(buffer, {"X": numpy.zeros((3, 5, 5)), "T": numpy.zeros((3, 14))})
+    for broken in (b"", b"\x89HDF\r\n\x1a\n" + bytes(1_000), buffer.getvalue()[:-40]):
+        with pytest.raises(SourceError, match="not a whole MATLAB v5 file"):
+            _rows(tmp_path, "x.mat", broken)

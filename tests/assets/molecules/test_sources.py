@@ -134,6 +134,17 @@ def test_a_failing_download_leaves_the_old_output(project, web, capsys):
     assert content_id(project / "data/molecule_sources") == before
 
 
+def test_what_came_with_a_checksum_is_not_asked_for_again_after_others_failed(project, web, capsys):
+    address, asked = web
+    digest = hashlib.sha256(b"smiles\nCCC\n").hexdigest()
+    others = [_url(address, name=f"bad{number}", sha256="0" * 64) for number in range(3)]
+    assert _run(_url(address, sha256=digest), *others, allow_private_addresses=True) == 1
+    assert "source 'bad0': " in (said := capsys.readouterr().err) and "(2 more could not be had)" in said
+    assert len(asked) == 4
+    assert _run(_url(address, sha256=digest), _url(address, name="bad0", sha256=digest), allow_private_addresses=True) == 0
+    assert len(asked) == 5
+
+
 def test_an_address_inside_the_own_network_is_refused_by_default(project, web, capsys):
     address, asked = web
     assert _run(_url(address)) == 1

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.papers.items import Page
-from assets.papers.raw_pages import INDEX, RawPages, RawPagesError, RawPagesWriter, SourceInfo, address
+from assets.papers.raw_pages import INDEX, RawPages, RawPagesError, SourceInfo, address
+from tests.assets.papers.raw_pages_writer import RawPagesWriter
 
 SOURCES = [SourceInfo("letters", "acs", "CC-BY-4.0", ("http://letters.example/",)), SourceInfo("abc", "article", "CC0-1.0")]
 

@@ -1,10 +1,8 @@
-"""The pictures of papers lie in shards by serial; what changes rewrites its shard, and the rest is taken over without being decoded again."""
+"""The pictures that papers show are gathered, and those of withdrawn papers leave; how, is tested in tests/assets/images/test_gather.py."""
 
 import hashlib
-import io
 import json
 import tempfile
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,17 +12,17 @@ pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
-from PIL import Image
 
+from assets.images.gather import GatherConfig, GatherFacts
 from assets.papers import toc_images
 from assets.papers.raw_pages import RawPages
-from assets.papers.toc_images import ImageFacts, ImagesError, TocImagesConfig, contact_sheet, gather_images, main
+from assets.papers.toc_images import ImagesError, gather_images, main
 from assets.papers.withdrawals import Request
 from stages.reporting import Reporter
 from tests.assets.papers.stores import Store, build, contents, day, paper, picture, table
 
 LIST = "http://letters.example/toc"
-SMALL = TocImagesConfig(images_per_shard=4)
+SMALL = GatherConfig(images_per_shard=4)
 
 
 def image_url(number: int) -> str:
@@ -42,7 +40,7 @@ def store_of(folder: Path, count: int) -> Store:
     return store
 
 
-def gather(store: Store, root: Path, *, config: TocImagesConfig = SMALL, scratch: str = "scratch", requests=()) -> ImageFacts:
+def gather(store: Store, root: Path, *, config: GatherConfig = SMALL, scratch: str = "scratch", requests=()) -> GatherFacts:
     build(store, root / "papers", requests=requests, scratch=root / scratch / "papers")
     with RawPages(store.write()) as raw:
         return gather_images(config, raw, root / "papers", root / "toc_images", scratch=root / scratch)
@@ -52,48 +50,13 @@ def index(root: Path) -> list[dict]:
     return table(root / "toc_images", "index")
 
 
-def test_originals_lie_in_shards_under_the_names_of_their_contents(tmp_path):
-    facts = gather(store_of(tmp_path / "raw", 9), tmp_path)
-    rows = index(tmp_path)
-    assert [row["serial"] for row in rows] == list(range(9)) and facts.images == 9
-    for row in rows:
-        assert row["shard"] == f"images-{row['serial'] // 4:05d}.zip" and row["member"] == f"{row['sha256']}.png"
-        with zipfile.ZipFile(tmp_path / "toc_images" / row["shard"]) as archive:
-            assert hashlib.sha256(archive.read(row["member"])).hexdigest() == row["sha256"]
-            assert archive.getinfo(row["member"]).compress_type == zipfile.ZIP_STORED
-    assert {(row["format"], row["mode"], row["width"], row["decoded_as"], row["licence"]) for row in rows} == {
-        ("png", "RGB", 40, "as stored", "CC-BY-4.0")
-    }
-
-
-def test_the_extension_follows_the_content_and_not_the_address(tmp_path):
-    stream = io.BytesIO()
-    Image.new("RGB", (40, 40), (200, 10, 10)).save(stream, format="JPEG")
-    store = Store(tmp_path / "raw").page(LIST, shown(1, date="2019-05-06")).picture(image_url(1), stream.getvalue())
+def test_each_picture_is_listed_with_what_its_papers_say(tmp_path):
+    store = Store(tmp_path / "raw").page(LIST, shown(1, date="2019-05-06", journal="Letters"), shown(2))
+    store.picture(image_url(1), picture(1)).picture(image_url(2), b"no picture")
     gather(store, tmp_path)
-    (row,) = index(tmp_path)
-    assert row["member"].endswith(".jpg") and row["format"] == "jpeg" and row["year"] == 2019
-
-
-def test_what_is_no_picture_is_set_aside_with_reason_and_place(tmp_path):
-    store = Store(tmp_path / "raw").page(LIST, *(shown(number) for number in range(5)))
-    bodies = [picture(1), picture(2, side=8), picture(3)[:-30], b"<html>Are you a robot?</html>", b"<svg xmlns='http://www.w3.org/2000/svg'/>"]
-    for number, body in enumerate(bodies):
-        store.picture(image_url(number), body)
-    facts = gather(store, tmp_path)
-    found = {row["where"]: row["reason"] for row in table(tmp_path / "toc_images", "rejected")}
-    assert found == {image_url(1): "too_small", image_url(2): "broken", image_url(3): "not_an_image", image_url(4): "format_not_allowed"}
-    assert facts.images == 1 and all(row["words"] and row["paper_ids"] for row in table(tmp_path / "toc_images", "rejected"))
-
-
-def test_a_second_run_takes_everything_over_and_decodes_nothing(tmp_path, monkeypatch):
-    store = store_of(tmp_path / "raw", 9)
-    gather(store, tmp_path)
-    before = {path.name: (path.stat().st_ino, path.read_bytes()) for path in (tmp_path / "toc_images").iterdir()}
-    monkeypatch.setattr(toc_images, "decode", lambda *_, **__: pytest.fail("a picture was decoded again"))
-    facts = gather(store, tmp_path)
-    assert {path.name: (path.stat().st_ino, path.read_bytes()) for path in (tmp_path / "toc_images").iterdir()} == before
-    assert (facts.shards_kept, facts.looked_at, facts.known_before, facts.new, facts.left) == (3, 0, 9, 0, 0)
+    (row,), (aside,) = index(tmp_path), table(tmp_path / "toc_images", "rejected")
+    assert (row["year"], row["journal"], row["licence"], row["source"], row["first_crawl"]) == (2019, "Letters", "CC-BY-4.0", "letters", 1)
+    assert (aside["where"], aside["reason"], len(aside["paper_ids"])) == (image_url(2), "not_an_image", 1)
 
 
 def test_a_withdrawn_paper_rewrites_the_shard_of_its_picture_alone(tmp_path):
@@ -116,52 +79,11 @@ def test_a_new_picture_at_the_same_address_goes_to_the_tail(tmp_path):
     assert serial not in serials and serials[6] == hashlib.sha256(picture(99)).hexdigest()
 
 
-def test_a_shard_edited_by_hand_is_made_again(tmp_path):
-    store = store_of(tmp_path / "raw", 6)
-    gather(store, tmp_path)
-    before = contents(tmp_path / "toc_images")
-    shard = tmp_path / "toc_images/images-00000.zip"
-    data = bytearray(shard.read_bytes())
-    data[100] ^= 0xFF
-    shard.write_bytes(bytes(data))
-    facts = gather(store, tmp_path)
-    assert contents(tmp_path / "toc_images") == before and facts.shards_kept == 1
-
-
-def test_other_limits_are_applied_to_pictures_that_were_seen_before(tmp_path):
-    store = store_of(tmp_path / "raw", 3)
-    gather(store, tmp_path)
-    facts = gather(store, tmp_path, config=TocImagesConfig(images_per_shard=4, min_side_px=41))
-    assert facts.images == 0 and facts.rejected == {"too_small": 3} and not list((tmp_path / "toc_images").glob("*.zip"))
-
-
-@pytest.mark.parametrize("damage", [b"", b"[]", b'{"recipe": "x"}'])
-def test_a_damaged_memory_is_forgotten(tmp_path, damage):
-    store = store_of(tmp_path / "raw", 3)
-    gather(store, tmp_path)
-    before = contents(tmp_path / "toc_images")
-    (tmp_path / "scratch/seen.json").write_bytes(damage)
-    assert gather(store, tmp_path).looked_at == 3 and contents(tmp_path / "toc_images") == before
-
-
-def test_no_pictures_at_all_are_an_empty_index(tmp_path):
-    assert gather(Store(tmp_path / "raw").page(LIST, paper(1)), tmp_path).images == 0
-    assert index(tmp_path) == []
-
-
 def test_papers_that_do_not_fit_the_store_are_an_error(tmp_path):
     gather(store_of(tmp_path / "raw", 3), tmp_path)
     other = Store(tmp_path / "other").page(LIST, paper(1))
     with RawPages(other.write()) as raw, pytest.raises(ImagesError, match=r"and 2 more.*make papers again"):
         gather_images(SMALL, raw, tmp_path / "papers", tmp_path / "toc_images", scratch=tmp_path / "scratch")
-
-
-def test_the_contact_sheet_is_one_small_picture(tmp_path):
-    gather(store_of(tmp_path / "raw", 30), tmp_path)
-    sheet = contact_sheet(tmp_path / "toc_images")
-    with Image.open(io.BytesIO(sheet)) as image:
-        assert image.format == "PNG" and image.size == (8 * 96, 3 * 96)
-    assert len(sheet) < 40_000
 
 
 class Collecting(Reporter):
@@ -220,12 +142,6 @@ def test_the_program_says_what_is_missing(tmp_path, monkeypatch, capsys):
     assert "python -m assets.papers.build" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", [{"images_per_shard": 0}, {"max_pixels": 10**9}, {"formats": ["svg"]}, {"max_mib": 0.0}])
-def test_parameters_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match="must"):
-        TocImagesConfig(**wrong)
-
-
 # A night: pictures that papers show now (None: the paper is not listed; -1: a broken file), and papers withdrawn on request.
 _NIGHT = st.tuples(st.lists(st.sampled_from([None, -1, 1, 2, 3, 4, 5, 6]), min_size=6, max_size=6), st.sets(st.integers(0, 5), max_size=2))
 
@@ -243,7 +159,7 @@ def test_any_sequence_of_nights_gives_the_bytes_of_building_from_nothing(nights)
                 if seed is not None:
                     store.picture(image_url(place), b"broken" if seed < 0 else picture(seed), crawl=crawl)
             requests = [Request(paper(place)["url"], "asked", day(crawl)) for place in sorted(retracted)]
-            gather(store, root / "kept", config=TocImagesConfig(images_per_shard=2), requests=requests)
-        gather(store, root / "fresh", config=TocImagesConfig(images_per_shard=2), requests=requests)
+            gather(store, root / "kept", config=GatherConfig(images_per_shard=2), requests=requests)
+        gather(store, root / "fresh", config=GatherConfig(images_per_shard=2), requests=requests)
         for stage in ("papers", "toc_images"):
             assert contents(root / "kept" / stage) == contents(root / "fresh" / stage)

@@ -1,8 +1,9 @@
 """A made toy project per test, copied from one that is made once."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -16,11 +17,13 @@ def python_on_path(environment_as_found: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def made_template(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    toy = build(tmp_path_factory.mktemp("template") / "made")
-    toy.make_all()
-    toy.git_commit()
-    return toy
+def made_template(made_once: Callable[[str, Callable[[Path], Any]], Path]) -> Toy:
+    def make(root: Path) -> None:
+        toy = build(root)
+        toy.make_all()
+        toy.git_commit()
+
+    return Toy(made_once("toy", make))
 
 
 @pytest.fixture
@@ -30,15 +33,17 @@ def toy(made_template: Toy, tmp_path: Path) -> Toy:
 
 
 @pytest.fixture(scope="session")
-def dagster_home_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dagster_home_template(made_once: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
     """A Dagster home whose databases have been made: that takes seconds, and copying it nothing."""
-    home = tmp_path_factory.mktemp("dagster") / "home"
-    home.mkdir()
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        instance.get_runs(limit=1)
-        instance.get_asset_keys()
-        instance.all_instigator_state()
-    return home
+
+    def make(home: Path) -> None:
+        home.mkdir()
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            instance.get_runs(limit=1)
+            instance.get_asset_keys()
+            instance.all_instigator_state()
+
+    return made_once("dagster-home", make)
 
 
 @pytest.fixture

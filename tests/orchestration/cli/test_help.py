@@ -53,3 +53,16 @@ def test_outside_a_project_the_error_says_where_it_looked(tmp_path: Path):
     answer = figment(tmp_path, "status")
     assert answer.code == 2
     assert answer.err == f"figment: --root {tmp_path}: no dvc.yaml there; give the folder of a project\n"
+
+
+def test_another_checkout_is_left_to_its_own_code(project_root: Path, tmp_path: Path):
+    """As where a checkout was copied with its .venv, whose programs start the code of the original."""
+    code = tmp_path / "orchestration/cli/main.py"
+    code.parent.mkdir(parents=True)
+    code.write_bytes((project_root / "orchestration/cli/main.py").read_bytes())
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+
+    answer = figment(tmp_path, "status")
+
+    assert answer.code == 2
+    assert answer.err.startswith(f"figment: this program runs the code of {project_root}, and {tmp_path} has its own; there: `make setup`")

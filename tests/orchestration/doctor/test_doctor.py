@@ -377,8 +377,7 @@ with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
 # ---- MLflow --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_mlflow_ids_that_nobody_has_are_named(known_toy: Toy):
-    pytest.importorskip("mlflow")
+def test_mlflow_ids_that_nobody_has_are_named(known_toy: Toy, empty_store: Path):
     from stages.reporting import Reporter
     from training.tracking.tracker import InputArtifact, open_tracker
 
@@ -389,6 +388,8 @@ def test_mlflow_ids_that_nobody_has_are_named(known_toy: Toy):
         ) as tracker:
             tracker.register_model(stage, Path("data") / stage, output_id=output_id)
 
+    (known_toy.root / ".figment/mlflow").mkdir()
+    shutil.copyfile(empty_store, known_toy.root / ".figment/mlflow/mlflow.db")
     entries = known_toy.project().lock().entries
     train("good", entries["rows"].outs["data/rows"], entries["evens"].outs["data/evens"])
     assert doctor(known_toy)["findings"] == []

@@ -6,19 +6,12 @@ import pytest
 from orchestration.checkout import open_project
 from orchestration.nights.nightly import night_plan, scheduled_sources
 from tests.orchestration.cli.figment import figment
-from tests.orchestration.journal_toy import make_journal_project, paper, publish
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = make_journal_project(tmp_path_factory.mktemp("journal") / "project")
-    assert figment(root, "materialize", "--all").code == 0
-    return root
+from tests.orchestration.journal_toy import paper, publish
 
 
 @pytest.fixture
-def project(built: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(built, tmp_path / "project"))
+def project(journal_template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(journal_template, tmp_path / "project"))
 
 
 def states(root: Path) -> dict[str, str]:

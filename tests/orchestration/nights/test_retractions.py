@@ -10,19 +10,25 @@ from orchestration.nights.retractions import RetractionError, flag_withdrawn, re
 from orchestration.records.mlflow_runs import model_versions
 from stages.reporting import Reporter
 from tests.orchestration.cli.figment import figment
-from tests.orchestration.journal_toy import make_journal_project, paper, publish
+from tests.orchestration.journal_toy import paper, publish
 from training.tracking.tracker import InputArtifact, PromotionRule, attach_metrics, open_tracker
 
 pytest.importorskip("mlflow", reason="mlflow is not installed (the `track` extra)")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(journal_template: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with everything made, and a champion that read its dataset."""
-    root = make_journal_project(tmp_path_factory.mktemp("journal") / "project")
-    assert figment(root, "materialize", "--all").code == 0
+    root = Path(shutil.copytree(journal_template, tmp_path_factory.mktemp("journal") / "project"))
+    (root / ".figment/mlflow").mkdir()
+    shutil.copyfile(empty_store, root / ".figment/mlflow/mlflow.db")
     register(root, "gan")
     return root
+
+
+@pytest.fixture
+def project(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "project"))
 
 
 def register(root: Path, model: str) -> None:
@@ -36,11 +42,6 @@ def register(root: Path, model: str) -> None:
         tracker.register_model(model, Path("data/gan"), output_id=output_id)
     rule = PromotionRule("quality", at_least=0.5)
     attach_metrics(model, output_id=output_id, metrics={"quality": 0.9}, artifacts=[], promote=rule, reporter=Reporter(), state_dir=root / ".figment")
-
-
-@pytest.fixture
-def project(built: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(built, tmp_path / "project"))
 
 
 def test_a_retracted_paper_leaves_the_data_and_takes_the_title_from_the_model(project: Path) -> None:

@@ -32,16 +32,6 @@ POLYGPT_ID = "0f0e0d0c0b0a09080706050403020100.dir"
 TUNED_ID = "11112222333344445555666677778888.dir"
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite store without runs; making one takes seconds, copying it none."""
-    from training.tracking.store import open_client
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
 def root(tmp_path: Path, empty_store: Path) -> Path:
     """A project whose MLflow store exists and is empty."""

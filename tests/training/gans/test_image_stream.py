@@ -27,8 +27,7 @@ def test_a_batch_does_not_depend_on_how_the_ones_before_were_cut(number, start, 
 def test_epochs_and_salts_have_orders_of_their_own():
     order = ImageOrder(100, 1)
     first, second = order.take(0, 100)[0], order.take(100, 100)[0]
-    order.salt = 1
-    assert not torch.equal(first, second) and not torch.equal(first, order.take(0, 100)[0])
+    assert not torch.equal(first, second) and not torch.equal(first, order.take(0, 100, salt=1)[0])
 
 
 def test_pictures_come_in_minus_one_to_one_with_their_labels():

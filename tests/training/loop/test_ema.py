@@ -51,9 +51,9 @@ def test_a_saved_average_continues():
 
 
 def test_in_a_ramp_the_half_life_is_a_share_of_the_samples_seen():
-    ema, expected, seen = Ema(constant_model(0.0), half_life_samples=1000), 0.0, 0
+    ema, expected, seen = Ema(constant_model(0.0), half_life_samples=1000, rampup=0.05), 0.0, 0
     for _ in range(30):
-        ema.update(constant_model(1.0), samples=32, most_half_life=0.05 * seen)
+        ema.update(constant_model(1.0), samples=32, seen=seen)
         half_life = min(1000, 0.05 * seen)
         kept = 0.5 ** (32 / half_life) if half_life else 0.0
         expected = 1 - kept * (1 - expected)
@@ -65,3 +65,12 @@ def test_buffers_that_are_averages_themselves_are_copied():
     ema = Ema(constant_model(0.0), half_life_samples=100, copied=["running_mean"])
     ema.update(constant_model(1.0), samples=100)
     assert ema.average["running_mean"].tolist() == [1.0, 1.0] and ema.average["running_var"].tolist() == [0.5, 0.5]
+
+
+def test_the_averaged_model_is_a_copy():
+    model = constant_model(1.0)
+    ema = Ema(constant_model(3.0), half_life_samples=100)
+    averaged = ema.averaged(model)
+    ema.update(constant_model(9.0), samples=100)
+    assert averaged.weight.tolist() == [3.0, 3.0] and model.weight.tolist() == [1.0, 1.0]
+    assert not averaged.training and not averaged.weight.requires_grad

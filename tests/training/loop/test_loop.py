@@ -15,7 +15,7 @@ from stages.reporting import Reporter
 from tests.training.loop.toy_training import FileSink, ListSink, ToyTraining, run
 from training.loop.checkpoint import Checkpoints
 from training.loop.devices import Devices
-from training.loop.loop import TERMINATED, Hook, Plan, TrainingError, linear_schedule, train
+from training.loop.loop import TERMINATED, Hook, Plan, TrainingError, TrainingLoop, linear_schedule
 
 
 class Told(Reporter):
@@ -212,10 +212,8 @@ def test_a_hook_may_run_before_the_first_step_once(tmp_path):
         return {"look": 1.0}
 
     for _ in range(2):
-        plan = Plan(160, 80, 80)
-        devices = Devices(torch.device("cpu"))
         hooks = [Hook(80, look, at_start=True)]
-        train(training, plan, checkpoints=checkpoints, resume_from=checkpoints.latest(), sink=sink, reporter=Told(), devices=devices, hooks=hooks)
+        TrainingLoop(training, Plan(160, 80, 80), checkpoints, [sink], Told(), Devices(torch.device("cpu")), hooks).run(checkpoints.latest())
     assert seen == [0, 80, 160] and sink.rows[0] == (0, {"look": 1.0})
 
 

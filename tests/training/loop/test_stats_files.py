@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from training.loop.stats_files import EventFiles, Sinks, StatsFile
+from training.loop.stats_files import EventFiles, StatsFile
 
 
 def rows(path) -> list[dict]:
@@ -12,7 +12,7 @@ def rows(path) -> list[dict]:
 
 
 def test_each_report_is_a_line_by_kimg(tmp_path):
-    stats = StatsFile(tmp_path / "stats.jsonl", resume_images=None)
+    stats = StatsFile(tmp_path / "stats.jsonl", what="images", resume_samples=None)
     stats.metrics(500, {"loss": 1.0, "samples_per_second": 33.0})
     stats.metrics(1000, {"loss": float("nan")})
     assert rows(stats.path) == [{"kimg": 0.5, "images": 500, "loss": 1.0}, {"kimg": 1.0, "images": 1000, "loss": "nan"}]
@@ -20,28 +20,22 @@ def test_each_report_is_a_line_by_kimg(tmp_path):
 
 def test_a_resume_drops_what_comes_again_and_half_a_line(tmp_path):
     path = tmp_path / "stats.jsonl"
-    stats = StatsFile(path, resume_images=None)
+    stats = StatsFile(path, what="images", resume_samples=None)
     for images in (100, 200, 300):
         stats.metrics(images, {"loss": images})
     with path.open("a") as stream:
         stream.write('{"kimg": 0.4, "ima')
-    StatsFile(path, resume_images=200).metrics(300, {"loss": 3})
+    StatsFile(path, what="images", resume_samples=200).metrics(300, {"loss": 3})
     assert [row["images"] for row in rows(path)] == [100, 200, 300] and rows(path)[-1]["loss"] == 3
-    StatsFile(path, resume_images=None)
+    StatsFile(path, what="images", resume_samples=None)
     assert rows(path) == []
-
-
-def test_several_sinks_are_told_the_same(tmp_path):
-    files = [StatsFile(tmp_path / name, resume_images=None) for name in ("a", "b")]
-    Sinks(*files).metrics(7, {"x": 1.0})
-    assert rows(files[0].path) == rows(files[1].path) == [{"kimg": 0.007, "images": 7, "x": 1.0}]
 
 
 def test_event_files_hold_the_scalars_by_images(tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed (the `gan` extra)")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with EventFiles(tmp_path / "events", resume_images=None) as events:
+    with EventFiles(tmp_path / "events", resume_samples=None) as events:
         events.metrics(1000, {"loss": 2.0})
         events.metrics(2000, {"loss": 1.0})
     read = EventAccumulator(str(tmp_path / "events"))
@@ -49,7 +43,14 @@ def test_event_files_hold_the_scalars_by_images(tmp_path):
     assert [(event.step, event.value) for event in read.Scalars("loss")] == [(1000, 2.0), (2000, 1.0)]
 
 
-def test_without_a_folder_nothing_is_written(tmp_path):
-    with EventFiles(None, resume_images=None) as events:
-        events.metrics(1, {"loss": 1.0})
+def test_what_is_no_image_is_counted_by_its_own_name(tmp_path):
+    StatsFile(tmp_path / "stats.jsonl", what="molecules", resume_samples=None).metrics(500, {"loss": 1.0})
+    assert rows(tmp_path / "stats.jsonl") == [{"molecules": 500, "loss": 1.0}]
+
+
+def test_without_a_place_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with EventFiles(None, resume_samples=None) as events:
+        for sink in (events, StatsFile(None, what="images", resume_samples=None)):
+            sink.metrics(1, {"loss": 1.0})
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from torch import nn
 from stages.reporting import Reporter
 from training.loop.checkpoint import Checkpoints
 from training.loop.devices import Devices
-from training.loop.loop import Hook, Outcome, Plan, StepOutcome, backward_and_step, train
+from training.loop.loop import Hook, Outcome, Plan, StepOutcome, TrainingLoop, backward_and_step
 from training.loop.seeding import generator, seed_everything
 
 BATCH = 8
@@ -87,17 +87,8 @@ def run(training: ToyTraining, folder: Path, sink: Any, *, reporter: Reporter | 
     checkpoints = Checkpoints(folder / "checkpoints", "key", 2, reporter or Reporter())
     # A hook that draws random numbers: training must not notice.
     hooks = [Hook(64, lambda: {"noise": float(torch.rand(3).sum() * 0)})] if noise_hook else []
-    return train(
-        training,
-        Plan(**settings),
-        checkpoints=checkpoints,
-        resume_from=checkpoints.latest(),
-        sink=sink,
-        reporter=reporter or Reporter(),
-        devices=Devices(torch.device("cpu")),
-        hooks=hooks,
-        **loop,
-    )
+    devices = Devices(torch.device("cpu"))
+    return TrainingLoop(training, Plan(**settings), checkpoints, [sink], reporter or Reporter(), devices, hooks, **loop).run(checkpoints.latest())
 
 
 def main() -> None:

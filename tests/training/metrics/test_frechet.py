@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from training.metrics import frechet
-from training.metrics.frechet import TooFewSamplesError, frechet_distance
+from training.metrics.frechet import frechet_distance
 
 
 def test_a_set_is_at_no_distance_from_itself():
@@ -26,23 +26,6 @@ def test_it_does_not_matter_which_set_comes_first():
     random = numpy.random.default_rng(1)
     one, other = random.normal(size=(30, 5)), random.normal(size=(50, 5)) * 2
     assert frechet_distance(one, other) == pytest.approx(frechet_distance(other, one), rel=1e-9)
-
-
-@pytest.mark.parametrize("samples", [20, 300])
-def test_few_and_many_samples_agree_with_the_matrix_root_of_scipy(samples):
-    linalg = pytest.importorskip("scipy.linalg", reason="scipy is not installed (extra: chem)")
-    random = numpy.random.default_rng(2)
-    one, other = random.normal(size=(samples, 12)), random.normal(size=(samples, 12)) @ random.normal(size=(12, 12)) + 1
-    root = linalg.sqrtm(numpy.cov(one.T) @ numpy.cov(other.T)).real
-    expected = ((one.mean(0) - other.mean(0)) ** 2).sum() + numpy.trace(numpy.cov(one.T) + numpy.cov(other.T) - 2 * root)
-    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-9)
-
-
-def test_the_two_ways_to_the_trace_of_the_root_agree():
-    random = numpy.random.default_rng(3)
-    one, other = random.normal(size=(60, 10)), random.normal(size=(60, 10))
-    from_covariances = frechet._trace_of_root_from_covariances(one.T @ one, other.T @ other)
-    assert frechet._trace_of_root_from_factors(one, other) == pytest.approx(from_covariances, rel=1e-9)
 
 
 @pytest.mark.parametrize(("n", "m"), [(8, 40), (40, 8), (8, 8), (40, 40)])
@@ -91,7 +74,7 @@ def test_statistics_alone_give_the_same_distance():
 
 
 def test_one_sample_is_too_few():
-    with pytest.raises(TooFewSamplesError, match="found 1 and 5"):
+    with pytest.raises(ValueError, match="at least 2 samples on each side, found 1"):
         frechet_distance(numpy.zeros((1, 3)), numpy.zeros((5, 3)))
 
 
@@ -110,7 +93,7 @@ def test_at_infinity_the_bias_of_few_samples_is_gone():
 
 def test_infinity_is_not_read_from_a_short_range():
     other = frechet.GaussianStatistics(10**9, numpy.zeros(2), covariance=numpy.eye(2))
-    with pytest.raises(TooFewSamplesError, match="at least 10000 samples, found 9999"):
+    with pytest.raises(ValueError, match="at least 10000 samples, found 9999"):
         frechet.frechet_distance_at_infinity(numpy.zeros((9999, 2)), other)
 
 

@@ -47,19 +47,6 @@ def test_the_same_molecules_give_the_same_bytes_without_any_metadata(tmp_path):
     assert not opened(tmp_path / "one.png").text
 
 
-def test_the_same_values_give_the_same_plot_bytes(tmp_path):
-    values = numpy.linspace(0, 1, 20)
-    for name in ("one.png", "two.png"):
-        draw_requested_and_obtained({"mol_wt": (values, values**2), "tpsa": (values, 1 - values)}, tmp_path / name)
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-
-
-@pytest.mark.parametrize("title", ["$\\frac{1}{2", "<b>", "a_b^c", "x" * 300])
-def test_a_foreign_title_cannot_break_the_plot(tmp_path, title):
-    draw_requested_and_obtained({title: (numpy.arange(3.0), numpy.arange(3.0))}, tmp_path / "plot.png")
-    assert colours(tmp_path / "plot.png") > 2
-
-
 def test_a_panel_without_a_valid_pair_says_so_instead_of_failing(tmp_path):
     draw_requested_and_obtained({"mol_wt": (numpy.arange(3.0), numpy.full(3, numpy.nan))}, tmp_path / "plot.png")
     assert colours(tmp_path / "plot.png") > 2

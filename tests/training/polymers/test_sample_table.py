@@ -1,4 +1,4 @@
-"""Samples are grouped by how they were made."""
+"""Samples are written once and grouped by how they were made."""
 
 import math
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training.polymers.sample_table import SampleTableError, read_sample_groups
+from training.polymers.sample_table import SampledMolecule, SampleRow, SampleTableError, read_sample_groups, write_samples
 
 
 def write(path, **columns):
@@ -42,19 +42,35 @@ def test_a_group_knows_how_many_ended_by_themselves_and_what_was_requested(sampl
     assert (dict(hot.requested), asked.requested["mol_wt"].tolist()) == ({}, [45.0])
 
 
-def test_a_request_that_only_some_samples_got_is_not_a_number_for_the_others(tmp_path):
-    path = write(
-        tmp_path / "samples.parquet",
-        index=[0, 1],
-        mode=["conditional"] * 2,
-        temperature=[1.0] * 2,
-        smiles=["C", "C"],
-        finished=[True] * 2,
-        requested_tpsa=pa.array([None, 3.0], pa.float64()),
-    )
-    first, second = read_sample_groups(path)[0].requested["tpsa"]
-    assert math.isnan(first)
-    assert second == 3.0
+def test_what_is_written_is_read_again_with_units_and_the_same_bytes_twice(tmp_path):
+    rows = [
+        SampleRow("conditional", 0.8, SampledMolecule("CCO", True), {"tpsa": 3.0}),
+        SampleRow("conditional", 0.8, SampledMolecule("C(", False), {"weight": 46.0}),
+    ]
+    for name in ("one.parquet", "two.parquet"):
+        write_samples(rows, tmp_path / name, units={"weight": "Da", "tpsa": "", "unasked": ""})
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    schema = pq.read_schema(tmp_path / "one.parquet")
+    assert (schema.field("requested_weight").metadata, schema.field("requested_tpsa").metadata) == ({b"unit": b"Da"}, None)
+    (group,) = read_sample_groups(tmp_path / "one.parquet")
+    assert (group.name, group.smiles, group.finished, set(group.requested)) == ("conditional_t0.8", ("CCO", "C("), 1, {"weight", "tpsa"})
+    # A request that only some samples got is not a number for the others.
+    assert group.requested["tpsa"][0] == 3.0 and math.isnan(group.requested["tpsa"][1])
+
+
+def test_a_file_that_cannot_be_read_or_lacks_rows_or_a_column_says_what_to_do(samples):
+    pq.write_table(pq.read_table(samples).slice(0, 0), samples)
+    with pytest.raises(SampleTableError, match="no sample in it; sample again: figment materialize polygpt_samples"):
+        read_sample_groups(samples)
+    pq.write_table(pq.read_table(samples).drop_columns(["finished"]), samples)
+    with pytest.raises(SampleTableError, match="no column finished; found index, mode, temperature, smiles"):
+        read_sample_groups(samples)
+    samples.write_text("smiles\nCCO\n")
+    with pytest.raises(SampleTableError, match="not a Parquet file that can be read .*; sample again: figment materialize polygpt_samples"):
+        read_sample_groups(samples)
+    samples.unlink()
+    with pytest.raises(SampleTableError, match="make the samples first: figment materialize polygpt_samples"):
+        read_sample_groups(samples)
 
 
 def test_a_sample_without_a_mode_is_an_error_with_its_remedy(tmp_path):

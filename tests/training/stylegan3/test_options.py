@@ -3,7 +3,8 @@
 import pytest
 
 from stages.params import ParamsError, build_config
-from training.stylegan3.options import OPERATIONAL, StyleGAN3Options
+from training.gans.options import OPERATIONAL
+from training.stylegan3.options import StyleGAN3Options
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,16 @@
-"""Videos: as many frames as were asked for, equal bytes twice, a walk that closes smoothly."""
+"""Videos of StyleGAN3: as many frames as were asked for, equal bytes twice."""
 
 import json
 from pathlib import Path
 
 import numpy
 import pytest
-import torch
 
 pytest.importorskip("av", reason="PyAV is not installed (the `gan` extra)")
 
 from formats.video import read_video
-from stages.params import ParamsError, build_config
 from tests.training.stylegan3.model_folder import write_model
 from training.stylegan3 import video
-from training.stylegan3.video import ToCTrainingVideoConfig, closed_walk, fitted, labelled
 
 PARAMS = {"fps": 10, "snapshot_s": 0.3, "seeds": "0-5", "grid": [2, 1], "keyframes": 3, "w_frames": 4, "batch_size": 8}
 
@@ -51,42 +48,6 @@ def test_made_twice_the_bytes_are_the_same(tmp_path):
     assert contents[0] == contents[1]
 
 
-def test_a_walk_passes_its_keys_and_closes_smoothly():
-    keys = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    points = torch.stack(list(closed_walk(keys, 50)))
-    assert points.shape == (200, 2, 3) and torch.allclose(points[::50], keys, atol=1e-9)
-    steps = points.roll(-1, 0) - points
-    # The step over the seam is like its neighbours, and so is the change of steps.
-    turns = (steps.roll(-1, 0) - steps).flatten(1).norm(dim=1)
-    assert float(turns[-3:].max()) <= 1.5 * float(turns.median() + turns.std() * 3)
-    assert torch.allclose(steps[-1], (steps[-2] + steps[0]) / 2, atol=0.05 * float(steps.abs().max()))
-
-
-def test_one_key_stands_still():
-    points = list(closed_walk(torch.ones(1, 2, 3), 5))
-    assert len(points) == 5 and all(torch.equal(point, torch.ones(2, 3)) for point in points)
-
-
-def test_small_pictures_are_enlarged_by_whole_pixels_and_labelled_above():
-    picture = numpy.arange(12, dtype=numpy.uint8).reshape(2, 2, 3)
-    large = fitted(picture, 1920)
-    assert large.shape[0] >= 360 and (large[:: len(large) // 2, :: len(large) // 2] == picture).all()
-    assert fitted(numpy.zeros((500, 800, 3), numpy.uint8), 1920).shape == (500, 800, 3)
-    assert fitted(numpy.zeros((4096, 7680, 3), numpy.uint8), 1920).shape == (1024, 1920, 3)
-    with_label = labelled(large, "40 kimg")
-    strip = with_label[: len(with_label) - len(large)]
-    assert (with_label[len(strip) :] == large).all() and strip.min() < 100 and strip[-1].min() == 255
-
-
 def test_without_snapshots_it_says_what_to_do(tmp_path, capsys):
     assert run(project(tmp_path, snapshots=0)) == 1
     assert "train with a smaller snap" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [({"seeds": "0-3"}, "fewer than the 32"), ({"grid": [0, 1]}, "grid must be"), ({"fps": 0}, "fps must be"), ({"codec": "mpeg1"}, "codec must be")],
-)
-def test_impossible_settings_are_refused(values, message):
-    with pytest.raises(ParamsError, match=message):
-        build_config(ToCTrainingVideoConfig, values, where="params.yaml: toc_training_video")

@@ -1,4 +1,4 @@
-"""A StyleGAN3 of 16 px that takes steps in milliseconds, and its trainer."""
+"""A StyleGAN3 of 16 px that takes steps in milliseconds."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import torch
 
 from stages.reporting import Reporter
 from tests.training.stylegan3.toy_images import disc_images
+from training.gans.image_stream import TrainingImages
 from training.loop.devices import Devices
-from training.stylegan3.gan import GanTrainer
 from training.stylegan3.options import StyleGAN3Options
-from training.stylegan3.train import open_trainer
+from training.stylegan3.train import StyleGAN3Training
 
 TINY: dict[str, Any] = {
     "cbase": 64,
@@ -26,32 +26,6 @@ TINY: dict[str, Any] = {
 }
 
 
-def toy_trainer(*, number: int = 24, labels: torch.Tensor | None = None, devices: Devices | None = None, **changes: Any) -> GanTrainer:
-    options = StyleGAN3Options(**{**TINY, **changes})
-    return open_trainer(options, disc_images(number, 16), labels, devices or Devices(torch.device("cpu")), Reporter())
-
-
-def flat_state(trainer: GanTrainer) -> dict[str, Any]:
-    """The state as one level of names, for comparisons."""
-    flat: dict[str, Any] = {}
-
-    def visit(value: Any, name: str) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                visit(item, f"{name}.{key}")
-        elif isinstance(value, list | tuple):
-            for index, item in enumerate(value):
-                visit(item, f"{name}.{index}")
-        else:
-            flat[name] = value
-
-    visit(trainer.state_dict(), "state")
-    return flat
-
-
-def assert_equal_states(one: GanTrainer, other: GanTrainer) -> None:
-    ours, theirs = flat_state(one), flat_state(other)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        same = torch.equal(value, theirs[name]) if isinstance(value, torch.Tensor) else value == theirs[name]
-        assert same, name
+def toy_training(*, number: int = 24, labels: torch.Tensor | None = None, devices: Devices | None = None, **changes: Any) -> StyleGAN3Training:
+    data = TrainingImages(torch.from_numpy(disc_images(number, 16)), labels)
+    return StyleGAN3Training(data, StyleGAN3Options(**{**TINY, **changes}), devices or Devices(torch.device("cpu")), Reporter())

@@ -66,6 +66,8 @@ def compare_sets(
     if not sets or len(reals) < _FEWEST_REALS:
         raise TooFewImagesError(f"{len(sets)} sets of fakes and {len(reals)} reals; a comparison needs one set and {_FEWEST_REALS} reals")
     real_features = real_image_features(reals, extractor, settings, cache)
+    # Two disjoint parts of the reals, each as large as the smallest set of fakes: one is the judge of all, the other plays the fakes for the floor.
+    # Distances depend on how many are compared, so only equal numbers may stand beside each other.
     one, other = real_halves(len(reals), min(len(fakes) for fakes in sets.values()), settings.seed)
     count, judge = len(one), real_features.values[other]
     half = ImageFeatures.of(judge)
@@ -76,6 +78,7 @@ def compare_sets(
         scores = compare_features(ImageFeatures.of(features[:count]), half, metrics, extractor, settings)
         return add_pixel_scores(scores, ChosenImages(fakes, range(count)), distance, metrics, settings)
 
+    # The same features serve the table with all images, the one beside the floor, and the search for copies.
     judged = []
     for name, fakes in sets.items():
         told(name)

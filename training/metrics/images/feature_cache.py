@@ -5,7 +5,6 @@ A file is an npz without pickles, whose parts carry checksums; one that cannot b
 
 import hashlib
 import json
-import os
 import time
 import zipfile
 import zlib
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy
 
-from stages.output_folder import sync
+from stages.files import replacing
 from training.metrics.frechet import GaussianStatistics, gaussian_statistics
 from training.metrics.images.features import FeatureExtractor
 
@@ -85,15 +84,8 @@ class FeatureCache:
         parts = {"key": numpy.frombuffer(key.encode(), dtype=numpy.uint8), "features": features.values}
         if features.statistics is not None and features.statistics.covariance is not None:
             parts |= {"mean": features.statistics.mean, "covariance": features.statistics.covariance}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-        try:
-            with temporary.open("wb") as stream:
-                numpy.savez(stream, **parts)  # type: ignore[arg-type]
-            sync(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path, many_writers=True) as temporary, temporary.open("wb") as stream:
+            numpy.savez(stream, **parts)  # type: ignore[arg-type]
 
     def _prune(self) -> None:
         ages = sorted((path.stat().st_mtime, path) for path in self.folder.glob("*.npz"))

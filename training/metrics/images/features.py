@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.derived_seed import derive_seed
+from stages.files import sha256_of
 
 # TorchScript files of the TensorFlow network "inception-2015-12-05", on which FID is defined. Source: Heusel et al. 2017, arXiv:1706.08500; the
 # checksum is the one k-diffusion pins.
@@ -79,14 +80,9 @@ def metric_name(extractor: FeatureExtractor) -> str:
     return f"{extractor.name}_{extractor.sha256[:8]}"
 
 
-def frechet_key(extractor: FeatureExtractor) -> str:
-    """`fid` for the reference Inception network and for nothing else; `fd_<extractor>` otherwise."""
-    return "fid" if is_reference_inception(extractor) else f"fd_{metric_name(extractor)}"
-
-
-def infinity_key(extractor: FeatureExtractor) -> str:
-    """Of the distance read at infinitely many fakes: `fid_infinity` or `fd_infinity_<extractor>`."""
-    return "fid_infinity" if is_reference_inception(extractor) else f"fd_infinity_{metric_name(extractor)}"
+def frechet_key(extractor: FeatureExtractor, infix: str = "") -> str:
+    """`fid` for the reference Inception network and nothing else; `fd_<extractor>` otherwise. infix: `_infinity`, read at infinitely many fakes."""
+    return f"fid{infix}" if is_reference_inception(extractor) else f"fd{infix}_{metric_name(extractor)}"
 
 
 def frechet_title(extractor: FeatureExtractor) -> str:
@@ -115,15 +111,18 @@ def open_extractor(name: str, *, seed: int = 0, device: torch.device | str = "cp
     Raises FeatureExtractorError.
     """
     kind, colon, rest = name.partition(":")
+    # Our own two need no file.
     if name == "random":
         return RandomConvolutions(seed, device)
     if name == "pixels":
         return Pixels(device)
+    # Networks with a published name come from files that the user brings, and are recognised by content.
     if kind in ("inception", "dinov2") and rest:
         path = Path(rest)
         if not path.exists():
             raise FeatureExtractorError(f"{path}: no such file; extractor {name!r} needs the weights there (Figment ships none)")
         return InceptionFeatures(path, device) if kind == "inception" else _open_dinov2(path, device)
+    # Anything else with a colon is the user's code.
     if colon and rest and kind not in ("inception", "dinov2", "random", "pixels"):
         return _open_users(kind, rest)
     raise FeatureExtractorError(f"{name!r} is not a known extractor; expected random, pixels, inception:PATH, dinov2:PATH or module:function")
@@ -178,7 +177,7 @@ class InceptionFeatures:
     """
 
     def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
-        self.sha256: str | None = _file_sha256(path)
+        self.sha256: str | None = sha256_of(path)
         if self.sha256 not in INCEPTION_SHA256:
             expected = ", ".join(f"{name} ({sha256})" for sha256, name in INCEPTION_SHA256.items())
             raise FeatureExtractorError(
@@ -225,7 +224,7 @@ def _open_dinov2(path: Path, device: torch.device | str) -> FeatureExtractor:
     if path.is_dir():
         network, sha256, version = _hugging_face_dinov2(path, device)
     else:
-        network, sha256, version = _load_torchscript(path, torch.device(device)), _file_sha256(path), "torchscript"
+        network, sha256, version = _load_torchscript(path, torch.device(device)), sha256_of(path), "torchscript"
     try:
         return DinoV2Features(network, sha256=sha256, version=version, device=device)
     except RuntimeError as error:
@@ -251,7 +250,7 @@ def _hugging_face_dinov2(path: Path, device: torch.device | str) -> tuple[Callab
     if missing := sorted(loading["missing_keys"]):
         raise FeatureExtractorError(f"{weights}: {len(missing)} weights of a Dinov2Model are missing (first: {missing[0]}); get the whole model")
     network = network.eval().requires_grad_(False).to(device)
-    return lambda x: network(x).pooler_output, _file_sha256(weights), "transformers"
+    return lambda x: network(x).pooler_output, sha256_of(weights), "transformers"
 
 
 def _open_users(module: str, function: str) -> FeatureExtractor:
@@ -281,11 +280,6 @@ def _load_torchscript(path: Path, device: torch.device) -> Any:
                 f"{path}: not a TorchScript file ({str(error).splitlines()[0]}); save the network with torch.jit.save"
             ) from None
     return network.eval()
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _to_rgb(images: Tensor) -> Tensor:

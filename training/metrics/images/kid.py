@@ -16,10 +16,6 @@ _BLOCK_ROWS = 2048
 Picks = list[tuple[numpy.ndarray, ...]]
 
 
-class TooFewForKernelError(ValueError):
-    """The unbiased estimate needs pairs on each side."""
-
-
 @dataclass(frozen=True)
 class KernelDistance:
     """The mean of the unbiased estimates over `subsets` draws of `subset_size` on each side, and their standard deviation (NaN of one)."""
@@ -57,12 +53,13 @@ def _from_whole(fakes: numpy.ndarray, reals: numpy.ndarray, picks: Picks) -> lis
     """The same numbers up to rounding: with a subset as a vector m of zeros and ones, the sum of its kernels is m^T K m."""
     size = len(picks[0][0])
     if size < 2:
-        raise TooFewForKernelError(f"the kernel distance needs at least 2 samples on each side, found {len(fakes)} and {len(reals)}")
+        raise ValueError(f"the kernel distance needs at least 2 samples on each side, found {len(fakes)} and {len(reals)}")
     sides = [side.astype(numpy.float64) for side in (fakes, reals)]
     masks = [numpy.zeros((len(picks), len(side))) for side in sides]
     for row, pick in enumerate(picks):
         for mask, chosen in zip(masks, pick, strict=True):
             mask[row, chosen] = 1
+    # The three sums of the unbiased estimate (Gretton et al. 2012, eq. 3): across, and within each side without pairs of an image with itself.
     estimates = -2 / size**2 * _masked_sums(*sides, *masks)
     for side, mask in zip(sides, masks, strict=True):
         with_oneself = mask @ _kernel((side**2).sum(axis=1), side.shape[1])
@@ -82,7 +79,7 @@ def _masked_sums(one: numpy.ndarray, other: numpy.ndarray, one_masks: numpy.ndar
 def polynomial_mmd2(one: numpy.ndarray, other: numpy.ndarray) -> float:
     """The unbiased estimate over all pairs of one [N, D] and other [M, D], with k(x, y) = (x·y / D + 1)³; may be below zero."""
     if len(one) < 2 or len(other) < 2:
-        raise TooFewForKernelError(f"the kernel distance needs at least 2 samples on each side, found {len(one)} and {len(other)}")
+        raise ValueError(f"the kernel distance needs at least 2 samples on each side, found {len(one)} and {len(other)}")
     one, other = one.astype(numpy.float64), other.astype(numpy.float64)
     within = sum(
         (_kernel_sum(side, side) - float(_kernel((side**2).sum(axis=1), side.shape[1]).sum())) / (len(side) * (len(side) - 1))

@@ -40,6 +40,8 @@ def ms_ssim(one: Tensor, other: Tensor) -> Tensor:
     Between scales, means of 2 × 2 pixels. Where a scale is smaller than the window, the window shrinks with it, and its spread in proportion.
     A scale whose contrast term is negative counts as 0: its power would not be a real number.
     """
+    # Wang et al. 2003, eq. 7: contrast and structure of every scale, luminance of the coarsest alone, each to its power.
+    # Differs from paper: images of 32 px have scales smaller than the window, which then shrinks with them.
     x, y = one.float() / 255, other.float() / 255
     result = torch.ones(len(x), dtype=torch.float32, device=x.device)
     for scale, weight in enumerate(WEIGHTS):
@@ -55,6 +57,7 @@ def ms_ssim(one: Tensor, other: Tensor) -> Tensor:
 def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """(luminance, contrast · structure) at each place where the window fits."""
     channels, size = x.shape[1], min(WINDOW_PX, *x.shape[2:])
+    # A Gaussian window, applied along rows and columns one after the other.
     offsets = torch.arange(size, dtype=torch.float32, device=x.device) - (size - 1) / 2
     sigma = WINDOW_SIGMA_PX * size / WINDOW_PX
     window = torch.exp(-(offsets**2) / (2 * sigma**2))
@@ -64,6 +67,7 @@ def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     def blurred(images: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(images, rows, groups=channels), columns, groups=channels)
 
+    # Moments within the window, then the two factors with their stabilising constants (Wang et al. 2003, eq. 1 to 3, with C3 = C2 / 2).
     mean_x, mean_y = blurred(x), blurred(y)
     variance_x, variance_y = blurred(x * x) - mean_x**2, blurred(y * y) - mean_y**2
     covariance = blurred(x * y) - mean_x * mean_y

@@ -28,19 +28,19 @@ class Prdc:
     coverage: Rate
 
 
-class TooFewNeighboursError(ValueError):
-    """A k-th nearest neighbour needs more than k samples."""
-
-
 def prdc(fakes: numpy.ndarray, reals: numpy.ndarray, *, ks: Sequence[int] = DEFAULT_K) -> dict[int, Prdc]:
     """By k, for features fakes [N, D] and reals [M, D]; the pairwise distances are made once for all k."""
     if min(len(fakes), len(reals)) <= max(ks):
-        raise TooFewNeighboursError(f"k = {max(ks)} needs more than {max(ks)} images on each side, found {len(fakes)} and {len(reals)}")
+        raise ValueError(f"k = {max(ks)} needs more than {max(ks)} images on each side, found {len(fakes)} and {len(reals)}")
+    # The sphere of an image reaches to its k-th nearest neighbour of the same kind (Kynkaanniemi et al. 2019, eq. 1).
+    # Differs from paper: its rim is outside, which matters for ties alone.
     real_radii, fake_radii = (neighbour_distances(side, max(ks)) for side in (reals, fakes))
     is_precise = {k: numpy.zeros(len(fakes), dtype=bool) for k in ks}
     is_recalled = {k: numpy.zeros(len(reals), dtype=bool) for k in ks}
     is_covered = {k: numpy.zeros(len(reals), dtype=bool) for k in ks}
     spheres = dict.fromkeys(ks, 0)
+    # One pass over distances real × fake, block by block. Precision and recall: Kynkaanniemi et al. 2019, eq. 2, fakes in real spheres and the other
+    # way round. Density counts the spheres instead of asking for one, and coverage asks only for a real's own sphere: Naeem et al. 2020, section 3.
     for start, distances in distance_blocks(reals, fakes):
         rows = slice(start, start + len(distances))
         nearest = distances.min(axis=1)

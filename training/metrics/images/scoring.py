@@ -13,13 +13,13 @@ from stages.derived_seed import derive_seed
 from training.metrics import frechet
 from training.metrics.images import kid
 from training.metrics.images.feature_cache import FeatureCache, ImageFeatures
-from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, frechet_key, infinity_key, metric_name
+from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, frechet_key, metric_name
 from training.metrics.images.kid import KernelDistance, kernel_distance
 from training.metrics.images.ms_ssim import mean_pair_similarity
 from training.metrics.images.prdc import DEFAULT_K, Prdc, prdc
 from training.metrics.images.sources import ChosenImages, ImageSource, as_source, batches, choose
 from training.metrics.images.swd import PatchDistance, SlicedWasserstein
-from training.metrics.intervals import Estimate
+from training.metrics.intervals import Estimate, Number, Spread, value_of
 
 Metric = Literal["fd", "fd_infinity", "kid", "prdc", "swd", "ms_ssim"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -42,26 +42,24 @@ class ImageScores:
     swd: SlicedWasserstein | None = None
     ms_ssim: Estimate | None = None
 
-    def flat(self) -> dict[str, float]:
+    def named(self) -> dict[str, Number]:
         """By names such as fd_rand0, kid_rand0_x1000, precision_rand0, precision_k3_rand0, swd_x1000, swd_x1000_32px, ms_ssim."""
-        who, numbers = metric_name(self.extractor), {}
-        if self.frechet is not None:
-            numbers[frechet_key(self.extractor)] = self.frechet
-        if self.frechet_infinity is not None:
-            numbers[infinity_key(self.extractor)] = self.frechet_infinity
+        who = metric_name(self.extractor)
+        numbers: dict[str, Number | None] = {
+            frechet_key(self.extractor): self.frechet,
+            frechet_key(self.extractor, "_infinity"): self.frechet_infinity,
+            "ms_ssim": self.ms_ssim,
+        }
         if self.kid is not None:
-            numbers[f"kid_{who}_x1000"] = 1e3 * self.kid.value
+            numbers[f"kid_{who}_x1000"] = Spread(1e3 * self.kid.value, 1e3 * self.kid.spread)
         for k, scores in (self.prdc or {}).items():
             infix = f"_k{_KYNKAANNIEMI_K}" if k == _KYNKAANNIEMI_K else ""
-            numbers |= {f"precision{infix}_{who}": scores.precision.value, f"recall{infix}_{who}": scores.recall.value}
+            numbers |= {f"precision{infix}_{who}": scores.precision, f"recall{infix}_{who}": scores.recall}
             if not infix:
-                numbers |= {f"density_{who}": scores.density, f"coverage_{who}": scores.coverage.value}
+                numbers |= {f"density_{who}": scores.density, f"coverage_{who}": scores.coverage}
         if self.swd is not None:
-            numbers["swd_x1000"] = self.swd.mean
-            numbers |= {f"swd_x1000_{side}px": distance for side, distance in self.swd.levels.items()}
-        if self.ms_ssim is not None:
-            numbers["ms_ssim"] = self.ms_ssim.value
-        return numbers
+            numbers |= {"swd_x1000": self.swd.mean, **{f"swd_x1000_{side}px": distance for side, distance in self.swd.levels.items()}}
+        return {name: number for name, number in numbers.items() if number is not None}
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def score_images(
     most_reals: int | None = None,
     note: Callable[[str], None] = print,
 ) -> dict[str, float]:
-    """The numbers asked for, by names that carry the extractor; see ImageScores.flat.
+    """The numbers asked for, by names that carry the extractor; see ImageScores.named.
 
     fakes, reals: uint8 [N, C, H, W] or a source of them. reals_id: the content id of the dataset; with it and `cache_dir`, the features of the
     reals are made once. most_reals: a seeded choice of so many reals is enough.
@@ -104,13 +102,16 @@ def score_images(
     if most_reals is not None and most_reals < len(reals):
         reals = choose(reals, most_reals, settings.seed)
         images = f"{most_reals} chosen with seed {settings.seed}"
+    # Without the dataset's id nobody could tell whose features a kept file holds.
     cache = FeatureCache(cache_dir, reals_id, images, note) if cache_dir is not None and reals_id is not None else None
     scores = ImageScores(extractor, len(fakes), len(reals))
+    # The extractor is by far the dearest: it runs only where a number needs it, once over each side.
     if set(metrics) & {"fd", "fd_infinity", "kid", "prdc"}:
         fake_features = ImageFeatures.of(compute_features(fakes, extractor, settings.batch_images))
         scores = compare_features(fake_features, real_image_features(reals, extractor, settings, cache), metrics, extractor, settings)
     distance = patch_distance(reals, min(len(fakes), len(reals)), settings) if "swd" in metrics else None
-    return add_pixel_scores(scores, fakes, distance, metrics, settings).flat()
+    scores = add_pixel_scores(scores, fakes, distance, metrics, settings)
+    return {name: value_of(number) for name, number in scores.named().items()}
 
 
 def compute_features(source: ImageSource, extractor: FeatureExtractor, batch_images: int = 64) -> numpy.ndarray:
@@ -147,12 +148,15 @@ def compare_features(
     """
     fewest, seed = min(len(fakes.values), len(reals.values)), settings.seed
     distance = infinity = kernel = neighbours = None
+    # Frechet distance of two Gaussians: Heusel et al. 2017, arXiv:1706.08500, eq. 6.
     if "fd" in metrics and fakes.statistics is not None and reals.statistics is not None:
         distance = frechet.frechet_distance_of(fakes.statistics, reals.statistics)
+    # The same without the bias of few fakes: Chong and Forsyth 2020, arXiv:1911.07023.
     if "fd_infinity" in metrics and len(fakes.values) >= 2 * frechet.SMALLEST_FOR_INFINITY and reals.statistics is not None:
         infinity = frechet.frechet_distance_at_infinity(
             fakes.values, reals.statistics, smallest=frechet.SMALLEST_FOR_INFINITY, seed=derive_seed(seed, "infinity")
         )
+    # Each of the random choices has a seed of its own, so that leaving one metric out changes none of the others.
     if "kid" in metrics and fewest > 1:
         kernel = kernel_distance(
             fakes.values, reals.values, subsets=settings.kid_subsets, subset_size=settings.kid_subset_size, seed=derive_seed(seed, "kid")

@@ -3,7 +3,7 @@
 Source: Karras et al. 2018, arXiv:1710.10196, section 5; the pyramid is that of Burt and Adelson 1983, IEEE Trans. Commun. 31:532, a = 0.375.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy
@@ -68,6 +68,7 @@ class PatchDistance:
     def _distance(self, fakes: ImageSource, place: int, side: int) -> float:
         patches = self._patches(fakes, place, side, "fakes")
         directions = self._directions(side, patches.shape[1])
+        # In one dimension the Wasserstein distance of equally many points is the mean gap between the sorted ones.
         differences = []
         for some, reals in zip(directions, self._real_projections(place, side, directions), strict=True):
             projected = numpy.sort(some @ patches.T, axis=1)
@@ -80,12 +81,10 @@ class PatchDistance:
             yield from self._kept[side]
             return
         patches = self._patches(self.reals, place, side, "reals")
+        projections: Iterable[numpy.ndarray] = (numpy.sort(some @ patches.T, axis=1) for some in directions)
         if len(patches) * REPEATS * DIRECTIONS <= _MOST_KEPT_NUMBERS:
-            self._kept[side] = [numpy.sort(some @ patches.T, axis=1) for some in directions]
-            yield from self._kept[side]
-            return
-        for some in directions:
-            yield numpy.sort(some @ patches.T, axis=1)
+            projections = self._kept[side] = list(projections)
+        yield from projections
 
     def _patches(self, source: ImageSource, place: int, side: int, purpose: str) -> numpy.ndarray:
         """Normalised and flat: float32 [patches, C * 49]."""

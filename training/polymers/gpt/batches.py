@@ -115,11 +115,14 @@ def build_training_set(
 
     spellings: random spellings to add to each molecule. mean, std: [P] in the units of the tables.
     """
+    # Which molecules can be written at all: judged by their canonical spelling.
     molecules = [smiles for table in tables for smiles in table.smiles]
     properties = numpy.concatenate([(table.properties - mean) / std for table in tables]).astype(numpy.float32)
     canonical = _encode(tokenizer, molecules)
     reasons = [_unusable(ids, maximum_tokens) for ids in canonical]
     kept = [index for index, reason in enumerate(reasons) if reason is None]
+
+    # Random spellings teach what a molecule is apart from how it is written (Bjerrum 2017); some are too long where the canonical one is not.
     others: list[list[numpy.ndarray]] = [[] for _ in kept]
     unusable = 0
     if spellings:
@@ -128,6 +131,8 @@ def build_training_set(
         encoded = [[next(flat) for _ in texts] for texts in spelled]
         others = [[ids for ids in group if _unusable(ids, maximum_tokens) is None] for group in encoded]
         unusable = sum(map(len, encoded)) - sum(map(len, others))
+
+    # All in a few arrays: millions of small ones would take many times the memory.
     groups = [[canonical[index], *more] for index, more in zip(kept, others, strict=True)]
     sequences = [ids for group in groups for ids in group]
     return TrainingSet(
@@ -186,6 +191,7 @@ class BatchStream:
 
     def _epoch_plan(self) -> list[numpy.ndarray]:
         """The rows of each batch of this epoch: shuffled, cut into windows, sorted by length within a window, batches shuffled again."""
+        # One private generator for both shuffles, named by what the plan depends on.
         random = generator(self.seed, "order", self.phase, self.epoch, self.salt)
         order = torch.randperm(len(self.data), generator=random).numpy()
         lengths = numpy.diff(self.data.starts)[self._spelling]
@@ -193,15 +199,18 @@ class BatchStream:
         batches = []
         for start in range(0, len(order), window):
             rows = order[start : start + window]
+            # A stable sort, so that equal lengths stay in their shuffled order on every machine.
             rows = rows[numpy.argsort(lengths[rows], kind="stable")]
             batches += [rows[cut : cut + self.batch_size] for cut in range(0, len(rows), self.batch_size)]
         return [batches[index] for index in torch.randperm(len(batches), generator=random).tolist()]
 
     def _batch(self, rows: numpy.ndarray) -> Batch:
+        # wanted = p + e with e normal: the model is asked for something near the truth, and its heads must tell e (losses.py).
         properties = torch.from_numpy(self.data.properties[rows])
         present = ~properties.isnan()
         random = generator(self.seed, "noise", self.phase, self.epoch, self.position, self.salt)
         wanted = properties + self.noise * torch.randn(properties.shape, generator=random)
+        # Some molecules are shown without a wish, so that the model still writes unasked (Ho and Salimans 2022, classifier-free guidance).
         asked = torch.rand(len(rows), 1, generator=random) >= self.condition_dropout
         wanted_mask = present & asked if self.conditional else torch.zeros_like(present)
         tokens, lengths = pad(self.data, self._spelling[rows])

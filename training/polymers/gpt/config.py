@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from training.loop.bounds import at_least, within
+from training.loop.loop import Plan
+
 Dataset = Literal["molecules", "polymers"]
 
 # These change when a training pauses, never what it ends with: a training continues across changes of them.
@@ -80,15 +83,9 @@ class PolyGPTConfig:
     report_every_samples: int = 10_000
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "width", "layers", "heads", "checkpoint_every_samples", "report_every_samples", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        for name in ("pretrain_samples", "finetune_samples", "spellings_per_molecule", "warmup_samples", "ema_half_life_samples"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
-        for name in ("dropout", "condition_dropout", "final_learning_rate_fraction", "adam_beta2"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], found {getattr(self, name)}")
+        at_least(self, 1, "batch_size", "width", "layers", "heads", "checkpoint_every_samples", "report_every_samples", "keep_checkpoints")
+        at_least(self, 0, "pretrain_samples", "finetune_samples", "spellings_per_molecule", "warmup_samples", "ema_half_life_samples")
+        within(self, 0, 1, "dropout", "condition_dropout", "final_learning_rate_fraction", "adam_beta2")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.maximum_tokens < 4:
@@ -105,6 +102,15 @@ class PolyGPTConfig:
     @property
     def total_samples(self) -> int:
         return self.pretrain_samples + self.finetune_samples
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.total_samples, self.report_every_samples, self.checkpoint_every_samples, self.max_seconds, what="molecules")
+
+    @property
+    def side_by_side(self) -> int:
+        """Molecules of one forward and backward pass."""
+        return self.batch_size
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ class Losses:
 
 def polygpt_losses(model: PolyGPT, batch: Batch, weights: LossWeights, denominators: Denominators) -> Losses:
     """All terms for `batch`; sums over its molecules divided by `denominators`, so shares of several processes add up to the mean."""
+    # CE(next token): position 0 is the prefix, so the state at position t has read t tokens and tells the next.
     prefix = model.property_embedding(batch.wanted, batch.wanted_mask)
     hidden = model(batch.tokens, prefix)
     logits = model.logits(hidden[:, 1:-1]).float()
@@ -57,6 +58,8 @@ def polygpt_losses(model: PolyGPT, batch: Batch, weights: LossWeights, denominat
     real = targets != PAD
     cross_entropy = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum") / denominators.tokens
     accuracy = ((logits.argmax(dim=-1) == targets) & real).sum() / denominators.tokens
+
+    # The predictor learns from true molecules in both phases; the two terms of wanted properties come only where properties are given.
     zero = cross_entropy.new_zeros(())
     auxiliary = align = predictor = zero
     if model.shape.properties:
@@ -82,6 +85,7 @@ def _auxiliary_error(model: PolyGPT, hidden: Tensor, batch: Batch) -> Tensor:
 
 
 def _align_error(model: PolyGPT, logits: Tensor, real: Tensor, batch: Batch) -> Tensor:
+    # The predictor with its weights held fixed: the gradient reaches the transformer through the distributions alone.
     fixed = {name: parameter.detach() for name, parameter in model.predictor.named_parameters()}
     expected = functional_call(model.predictor, fixed, (logits.softmax(dim=-1), real))
     return masked_squared_error(expected, batch.wanted, batch.wanted_mask)

@@ -4,17 +4,16 @@ Shapes: B molecules, T tokens of a molecule (<bos> … <eos>), S = T + 1 positio
 P properties.
 """
 
-import importlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from formats.weights import ModelFiles, write_weights
+from stages.near_misses import did_you_mean
 from training.polymers.gpt.config import PolyGPTShape
 
 if TYPE_CHECKING:
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 class PolyGPTError(Exception):
     """A folder holds no PolyGPT, or the model was asked for something it was not trained for."""
+
+
+FILES = ModelFiles("polygpt", "PolyGPT", "polygpt", PolyGPTShape, PolyGPTError)
 
 
 class KeyValueCache:
@@ -169,47 +171,25 @@ class PolyGPT(nn.Module):
         """Properties by name, in the units of the dataset, as (standardised values [P], mask [P]). Raises PolyGPTError for an unknown name."""
         unknown = next((name for name in wanted if name not in self.shape.properties), None)
         if unknown is not None:
-            import difflib
-
-            close = difflib.get_close_matches(unknown, self.shape.properties, n=1)
-            near = f" (did you mean '{close[0]}'?)" if close else ""
-            raise PolyGPTError(f"no property '{unknown}'{near}; this model was trained with {', '.join(self.shape.properties) or 'none'}")
+            hint = did_you_mean(unknown, self.shape.properties)
+            raise PolyGPTError(f"no property '{unknown}'{hint}; this model was trained with {', '.join(self.shape.properties) or 'none'}")
         mean, std = torch.tensor(self.shape.property_mean), torch.tensor(self.shape.property_std)
         values = torch.tensor([float(wanted.get(name, float("nan"))) for name in self.shape.properties])
         return (values - mean) / std, ~values.isnan()
 
-    def sample(
-        self, tokenizer: "Tokenizer", *, number: int, temperature: float = 1.0, properties: Mapping[str, float] | None = None, seed: int = 0
-    ) -> list[str]:
-        """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset."""
-        # By a name that is put together: the code of sampling is no part of what a training depends on, and its edits must not retrain.
-        sampling = importlib.import_module(f"{__package__}.sample")
-        settings = sampling.SamplingSettings(temperature=temperature, seed=seed)
-        return [molecule.smiles for molecule in sampling.sample_molecules(self, tokenizer, [properties or {}] * number, settings)]
-
     def save(self, folder: Path) -> None:
         """Write model.safetensors and config.json, with the same bytes for the same weights."""
-        from safetensors.torch import save
-
-        tensors = {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in self.state_dict().items()}
-        (folder / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
-        config = {"model_type": "polygpt", **asdict(self.shape)}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_weights(folder / "model.safetensors", self)
+        FILES.write_config(folder, self.shape)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[Self, "Tokenizer"]:
         """The model in evaluation mode and its tokenizer from a `data/polygpt` folder. Raises PolyGPTError or SmilesTokenizerError."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         from training.polymers.smiles_tokenizer import load_smiles_tokenizer
 
         folder = Path(folder)
-        model = cls(_read_shape(folder))
-        try:
-            model.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise PolyGPTError(f"{folder / 'model.safetensors'}: not the weights of {folder / 'config.json'} ({error}); make it again") from None
+        model = cls(FILES.read_config(folder))
+        FILES.read_weights(folder / "model.safetensors", model)
         tokenizer = load_smiles_tokenizer(folder)
         check_tokenizer(tokenizer, model.shape, where=folder)
         return model.to(device).eval(), tokenizer
@@ -221,20 +201,3 @@ def check_tokenizer(tokenizer: "Tokenizer", shape: PolyGPTShape, *, where: Path)
         raise PolyGPTError(
             f"{where}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {shape.vocabulary_size}; they do not belong together"
         )
-
-
-def _read_shape(folder: Path) -> PolyGPTShape:
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PolyGPTError(f"{path}: no such file; expected a trained PolyGPT: figment materialize polygpt") from None
-    except ValueError as error:
-        raise PolyGPTError(f"{path}: not JSON ({error}); make the model again: figment materialize polygpt") from None
-    if not isinstance(values, dict) or values.pop("model_type", None) != "polygpt":
-        raise PolyGPTError(f"{path}: not the configuration of a PolyGPT (model_type must be 'polygpt')")
-    try:
-        arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return PolyGPTShape(**arguments)
-    except (TypeError, ValueError) as error:
-        raise PolyGPTError(f"{path}: {error}; it was written by another version, make the model again") from None

@@ -10,24 +10,20 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-import numpy
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from formats.molecule_tables import MoleculeTableError, read_molecules
-from stages.output_folder import OutputFolder
+from formats.molecule_tables import MoleculeTableError
 from stages.params import ParamsError, load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.loop.devices import open_devices
 from training.loop.seeding import generator
 from training.polymers.gpt.networks import KeyValueCache, PolyGPT, PolyGPTError
+from training.polymers.sample_table import Request, SampledMolecule
+from training.polymers.sampling import NothingToAskForError, SamplesConfig, configure_by_hand, request_by_hand, run_sampling
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, SmilesTokenizerError
 
 STAGE = "polygpt_samples"
@@ -58,45 +54,31 @@ class SamplingSettings:
 
 
 @dataclass(frozen=True)
-class SampledMolecule:
-    """smiles: as written, valid or not. finished: whether the model ended it; otherwise the room ran out."""
+class PolyGPTSamplesConfig(SamplesConfig):
+    """The section `polygpt_samples`. top_k, top_p: see SamplingSettings."""
 
-    smiles: str
-    finished: bool
-
-
-@dataclass(frozen=True)
-class PolyGPTSamplesConfig:
-    """The section `polygpt_samples`. unconditional, conditional: molecules for each temperature.
-
-    wanted_from: dataset whose test split gives the property values to ask for, first rows first, over again when they run out.
-    """
-
-    unconditional: int = 1000
-    conditional: int = 500
-    temperatures: tuple[float, ...] = (1.0, 0.8)
     top_k: int = 0
     top_p: float = 1.0
-    wanted_from: Literal["molecules", "polymers"] = "molecules"
-    split_column: Literal["split_random", "split_scaffold"] = "split_random"
-    batch_size: int = 128
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.unconditional < 0 or self.conditional < 0 or self.unconditional + self.conditional == 0:
-            raise ValueError("unconditional and conditional must not be negative, and not both 0")
-        if not self.temperatures:
-            raise ValueError("temperatures is empty; name at least one, such as 1.0")
+        super().__post_init__()
         for temperature in self.temperatures:
-            self.settings(temperature)
+            self.settings(temperature, self.seed)
 
-    def settings(self, temperature: float, seed_shift: int = 0) -> SamplingSettings:
-        return SamplingSettings(temperature, self.top_k, self.top_p, self.batch_size, self.seed + seed_shift)
+    def settings(self, temperature: float, seed: int) -> SamplingSettings:
+        """How the molecules of one group are made."""
+        return SamplingSettings(temperature, self.top_k, self.top_p, self.batch_size, seed)
 
 
-def sample_molecules(
-    model: PolyGPT, tokenizer: Tokenizer, requests: Sequence[Mapping[str, float]], settings: SamplingSettings
-) -> Iterator[SampledMolecule]:
+def sample(
+    model: PolyGPT, tokenizer: Tokenizer, *, number: int, temperature: float = 1.0, properties: Mapping[str, float] | None = None, seed: int = 0
+) -> list[str]:
+    """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset."""
+    settings = SamplingSettings(temperature=temperature, seed=seed)
+    return [molecule.smiles for molecule in sample_molecules(model, tokenizer, [properties or {}] * number, settings)]
+
+
+def sample_molecules(model: PolyGPT, tokenizer: Tokenizer, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[SampledMolecule]:
     """One molecule for each request, in order, batch by batch. A request holds wanted properties by name, in the units of the dataset; {} wants none.
 
     Raises PolyGPTError for a property the model does not know.
@@ -124,7 +106,9 @@ def sample_tokens(
     device = model.token_embedding.weight.device
     steps = steps or model.shape.maximum_tokens - 1
     B = len(wanted)
+    # All random numbers are drawn beforehand, from (seed, index of the molecule): batches, and who leaves them early, change nothing.
     uniform = torch.stack([torch.rand(steps, generator=generator(settings.seed, "sample", first_index + row)) for row in range(B)]).to(device)
+    # The prefix with the wanted properties and <bos> fill the cache; from there on each step feeds one token.
     prefix = model.property_embedding(wanted.to(device), wanted_mask.to(device))
     cache = KeyValueCache(model.shape, B, capacity=steps + 1, device=device, dtype=prefix.dtype)
     written = torch.full((B, steps), PAD, device=device)
@@ -158,12 +142,14 @@ def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings) ->
     ordered, tokens = (logits / settings.temperature).sort(dim=-1, descending=True, stable=True)
     if settings.top_k:
         ordered[:, settings.top_k :] = float("-inf")
+    # Top-p, Holtzman et al. 2020, section 3.1: the smallest set of the likeliest whose probability reaches p.
     probabilities = ordered.softmax(dim=-1)
     cumulated = probabilities.cumsum(dim=-1)
     if settings.top_p < 1:
         # The token that crosses the line stays in.
         probabilities = torch.where(cumulated - probabilities < settings.top_p, probabilities, torch.zeros_like(probabilities))
         cumulated = probabilities.cumsum(dim=-1)
+    # The inverse of the cumulated distribution, over what is left of it.
     total = cumulated[:, -1:]
     chosen = torch.searchsorted(cumulated, uniform.unsqueeze(-1) * total, right=True)
     # Rounding may carry the search past the last token that has any probability.
@@ -177,114 +163,43 @@ def _blank_after_end(written: Tensor) -> Tensor:
     return written.masked_fill(ended, PAD)
 
 
-def sample_table(
-    model: PolyGPT, tokenizer: Tokenizer, config: PolyGPTSamplesConfig, wanted: Sequence[Mapping[str, float]], reporter: Reporter
-) -> pa.Table:
-    """The rows of samples.parquet. wanted: property values by name to ask for, repeated as often as needed."""
-    rows: list[tuple[str, float, SampledMolecule, Mapping[str, float]]] = []
-    for index, temperature in enumerate(config.temperatures):
-        conditional = [wanted[row % len(wanted)] for row in range(config.conditional)] if wanted else []
-        for mode, requests in (("unconditional", [{}] * config.unconditional), ("conditional", conditional)):
-            # Another temperature or mode is another set of molecules, not the same dice thrown again.
-            settings = config.settings(temperature, 2 * index + (mode == "conditional"))
-            sampled = sample_molecules(model, tokenizer, requests, settings)
-            what = f"{STAGE}: {mode} at T={temperature:g}"
-            for molecule, request in zip(reporter.progress(sampled, total=len(requests), what=what), requests, strict=True):
-                rows.append((mode, temperature, molecule, request))
-    columns = {
-        "index": pa.array(range(len(rows)), pa.int64()),
-        "mode": pa.array([row[0] for row in rows], pa.string()),
-        "temperature": pa.array([row[1] for row in rows], pa.float64()),
-        "smiles": pa.array([row[2].smiles for row in rows], pa.string()),
-        "finished": pa.array([row[2].finished for row in rows], pa.bool_()),
-    }
-    for name in model.shape.properties:
-        columns[f"requested_{name}"] = pa.array([row[3].get(name) for row in rows], pa.float64())
-    units = {f"requested_{name}": unit for name, unit in model.shape.property_units.items() if unit}
-    fields = [pa.field(name, array.type, metadata={"unit": units[name]} if name in units else None) for name, array in columns.items()]
-    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
-
-
-def held_out_properties(folder: Path, model: PolyGPT, *, split_column: str, number: int) -> list[dict[str, float]]:
-    """Property values of up to `number` molecules of the test split, values that are missing left out; molecules without any are passed over."""
-    if not model.shape.properties:
-        return []
-    table = read_molecules(folder, split="test", split_column=split_column, properties=model.shape.properties)
-    vectors = [
-        {name: float(value) for name, value in zip(table.property_names, row, strict=True) if not numpy.isnan(value)} for row in table.properties
-    ]
-    wanted = [vector for vector in vectors if vector][:number]
-    if not wanted and number:
-        raise PolyGPTError(
-            f"{folder}: no molecule of the test split has any of {', '.join(model.shape.properties)}; set conditional: 0, or change the split"
-        )
-    return wanted
-
-
 def _run_stage(arguments: Namespace, reporter: Reporter) -> None:
     config = load_params(arguments.params, STAGE, PolyGPTSamplesConfig, overrides=arguments.overrides)
     with open_devices() as devices:
         model, tokenizer = PolyGPT.load(arguments.data / "polygpt", device=devices.device)
-        wanted = held_out_properties(arguments.data / config.wanted_from, model, split_column=config.split_column, number=config.conditional)
-        table = sample_table(model, tokenizer, config, wanted, reporter)
-    with OutputFolder(arguments.data / STAGE) as output:
-        pq.write_table(table, output.file("samples.parquet"), compression="zstd", row_group_size=65_536)
-    finished = sum(table["finished"].to_pylist())
-    reporter.metadata(rows=table.num_rows, finished=finished)
-    reporter.log(f"{STAGE}: {table.num_rows:,} molecules, {finished:,} ended by the model itself")
+
+        def sampler(requests: Sequence[Request], temperature: float, seed: int) -> Iterator[SampledMolecule]:
+            return sample_molecules(model, tokenizer, requests, config.settings(temperature, seed))
+
+        units = {name: model.shape.property_units.get(name, "") for name in model.shape.properties}
+        run_sampling(STAGE, sampler, config, arguments.data, reporter, units=units)
 
 
-def _run_by_hand(arguments: Namespace) -> None:
+def _run_by_hand(arguments: Namespace, _reporter: Reporter) -> None:
     with open_devices() as devices:
         model, tokenizer = PolyGPT.load(arguments.model, device=devices.device)
         try:
             settings = SamplingSettings(arguments.temperature, arguments.top_k, arguments.top_p, min(128, arguments.number), arguments.seed)
         except ValueError as error:
             raise ParamsError(str(error)) from None
-        requests = [_wanted(arguments.property)] * arguments.number
+        requests = [request_by_hand(arguments.property)] * arguments.number
         for molecule in sample_molecules(model, tokenizer, requests, settings):
             print(molecule.smiles)
 
 
-def _wanted(pairs: Sequence[str]) -> dict[str, float]:
-    wanted = {}
-    for pair in pairs:
-        name, _, text = pair.partition("=")
-        try:
-            wanted[name] = float(text)
-        except ValueError:
-            raise ParamsError(f"--property takes name=number such as mol_wt=200, found {pair!r}") from None
-    return wanted
-
-
 def _run(arguments: Namespace, reporter: Reporter) -> None:
-    if arguments.model is None:
-        _run_stage(arguments, reporter)
-    else:
-        _run_by_hand(arguments)
+    (_run_by_hand if arguments.model else _run_stage)(arguments, reporter)
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, metavar="DIR", help="print molecules of this model instead of running the stage")
-    parser.add_argument("--number", type=_count, default=10, metavar="N", help="molecules to print (default: %(default)s)")
-    parser.add_argument(
-        "--property", action="append", default=[], metavar="NAME=VALUE", help="a wanted property, in the units of the dataset; repeatable"
-    )
-    parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
+    configure_by_hand(parser)
     parser.add_argument("--top-k", type=int, default=0, help="only the k likeliest tokens; 0 is all (default: %(default)s)")
     parser.add_argument("--top-p", type=float, default=1.0, help="only the likeliest tokens of this total probability (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{text} is not at least 1")
-    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return program(__doc__, _run, argv, expected=(PolyGPTError, SmilesTokenizerError, MoleculeTableError), configure=_configure)
+    expected = (PolyGPTError, SmilesTokenizerError, MoleculeTableError, NothingToAskForError)
+    return program(__doc__, _run, argv, expected=expected, configure=_configure)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from typing import Self
 from urllib.parse import urlsplit
 
 from scrapy import Request
 from scrapy.crawler import Crawler
 from scrapy.http import Response
 
-from assets.papers.crawl.guard import Refused
+from assets.papers.crawl.guard import Middleware
+from assets.papers.crawl.refusal import Refused
 
 # So many walls in a row from one host, and it is not asked again in this crawl.
 WALLS_UNTIL_LEFT_ALONE = 3
@@ -37,6 +37,7 @@ def wall_in(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
 
     headers: names in lower case. body: without content encodings; only its beginning is looked at.
     """
+    # A header of the wall itself is certain. Otherwise two signs have to meet, or one in a page that hardly holds anything else.
     for name, value in _HEADERS:
         if value in headers.get(name, b"").lower():
             return f"the header {name.decode()} says {value.decode()}"
@@ -55,16 +56,12 @@ def wall_in(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
     return ""
 
 
-class BotWalls:
-    """A downloader middleware: a wall is refused with the words that say what it was."""
+class BotWalls(Middleware):
+    """A wall is refused with the words that say what it was."""
 
     def __init__(self, crawler: Crawler) -> None:
-        self._crawler = crawler
+        super().__init__(crawler)
         self._walls: Counter[str] = Counter()
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
 
     def process_request(self, request: Request) -> None:
         host = urlsplit(request.url).hostname or ""

@@ -10,7 +10,8 @@ from scrapy.exceptions import CannotResolveHostError
 from scrapy.resolver import CachingThreadedResolver
 from twisted.internet.base import ReactorBase
 
-from assets.papers.crawl.guard import Refused
+from assets.papers.crawl.guard import Middleware
+from assets.papers.crawl.refusal import Refused
 from stages.addresses import is_public
 
 # Hosts of the crawl's own proxies: chosen by a person, not by a page.
@@ -23,19 +24,12 @@ class PrivateAddressError(CannotResolveHostError):
     """A name leads to an address that is not public."""
 
 
-class PublicAddresses:
-    """A downloader middleware against addresses written as numbers. Names are judged by `PublicResolver` when they are resolved."""
-
-    def __init__(self, crawler: Crawler) -> None:
-        self._allows_all = crawler.settings.getbool(ALLOW_PRIVATE)
-
-    @classmethod
-    def from_crawler(cls, crawler: Crawler) -> Self:
-        return cls(crawler)
+class PublicAddresses(Middleware):
+    """Against addresses written as numbers. Names are judged by `PublicResolver` when they are resolved."""
 
     def process_request(self, request: Request) -> None:
         host = urlsplit(request.url).hostname or ""
-        if self._allows_all or not _is_number(host) or is_public(_plain(host)):
+        if self.crawler.settings.getbool(ALLOW_PRIVATE) or not _is_number(host) or is_public(_plain(host)):
             return
         raise Refused("private_address", f"{host} is not a public address; {_REMEDY}")
 

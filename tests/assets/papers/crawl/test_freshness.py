@@ -5,7 +5,8 @@ import pytest
 from assets.papers.crawl.freshness import MOST_FAILURES, Freshness
 from assets.papers.crawl.memory import Known
 from assets.papers.items import Link
-from assets.papers.raw_pages import RawPages, RawPagesWriter
+from assets.papers.raw_pages import RawPages
+from tests.assets.papers.raw_pages_writer import RawPagesWriter
 
 DAY = date(2026, 5, 1)
 URL = "http://x.example/1"

@@ -1,7 +1,8 @@
 from datetime import date
 
 from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
-from assets.papers.raw_pages import RawPages, RawPagesWriter
+from assets.papers.raw_pages import RawPages
+from tests.assets.papers.raw_pages_writer import RawPagesWriter
 
 from .tiny_site import page, parse
 

@@ -2,7 +2,8 @@ from types import SimpleNamespace
 
 from assets.papers.crawl.publishing import merged_problems
 from assets.papers.crawl.unfinished import Done
-from assets.papers.raw_pages import RawPages, RawPagesWriter, StoredProblem
+from assets.papers.raw_pages import RawPages, StoredProblem
+from tests.assets.papers.raw_pages_writer import RawPagesWriter
 
 URL = "http://x.example/1"
 

@@ -58,9 +58,3 @@ def test_every_page_object_is_in_the_table(project_root):
     text = (project_root / "docs" / "journals.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])) == sorted(PAGES)
-
-
-def test_every_linked_file_exists(project_root):
-    text = (project_root / "docs" / "journals.md").read_text()
-    links = re.findall(r"\]\((\.\./[^)#]+)\)", text)
-    assert links and all((project_root / "docs" / link).is_file() for link in links)

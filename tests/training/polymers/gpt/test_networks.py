@@ -12,6 +12,7 @@ from training.polymers.gpt.batches import Batch
 from training.polymers.gpt.config import PolyGPTShape
 from training.polymers.gpt.losses import LossWeights, polygpt_losses
 from training.polymers.gpt.networks import KeyValueCache, PolyGPTError
+from training.polymers.gpt.sample import sample
 from training.polymers.smiles_tokenizer import SmilesTokenizerConfig, save_smiles_tokenizer, train_smiles_tokenizer
 
 SHAPE = PolyGPTShape(
@@ -127,8 +128,8 @@ def saved(model: PolyGPT, folder, size: int = 30):
 def test_three_lines_load_a_model_and_sample_from_it(model, tmp_path):
     folder = saved(model, tmp_path / "polygpt")
     loaded, tokenizer = PolyGPT.load(folder)
-    molecules = loaded.sample(tokenizer, number=3, temperature=0.8, properties={"mol_wt": 200.0}, seed=4)
-    assert len(molecules) == 3 and molecules == loaded.sample(tokenizer, number=3, temperature=0.8, properties={"mol_wt": 200.0}, seed=4)
+    molecules = sample(loaded, tokenizer, number=3, temperature=0.8, properties={"mol_wt": 200.0}, seed=4)
+    assert len(molecules) == 3 and molecules == sample(loaded, tokenizer, number=3, temperature=0.8, properties={"mol_wt": 200.0}, seed=4)
     assert loaded.shape == SHAPE
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
 

@@ -17,7 +17,10 @@ from training.loop.devices import Devices
 from training.polymers import smiles_tokenizer
 from training.polymers.gpt import PolyGPT
 from training.polymers.gpt.config import PolyGPTConfig
-from training.polymers.gpt.train import PolyGPTTrainer, main, read_data
+from training.polymers.gpt.data import read_data
+from training.polymers.gpt.sample import sample
+from training.polymers.gpt.train import main
+from training.polymers.gpt.trainer import PolyGPTTrainer
 from training.polymers.smiles_tokenizer import PAD
 from training.tracking.tracker import tracked_series
 
@@ -110,7 +113,7 @@ def test_the_output_has_what_the_stage_promises(uninterrupted):
     train = [len(smiles) for row, smiles in enumerate(enumerated_molecules(180)) if row % 5 < 3]
     assert config["property_mean"][0] == pytest.approx(sum(train) / len(train))
     model, tokenizer = PolyGPT.load(uninterrupted / "data/polygpt")
-    assert len(model.sample(tokenizer, number=2, properties={"rings": 1.0})) == 2
+    assert len(sample(model, tokenizer, number=2, properties={"rings": 1.0})) == 2
 
 
 def test_metrics_have_no_gap_and_no_repetition(uninterrupted):
@@ -139,57 +142,9 @@ def test_killed_once_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_pa
     assert series(folder) == series(uninterrupted)
 
 
-@pytest.mark.slow
-def test_sigterm_exits_143_and_the_next_start_finishes(prepared, uninterrupted, tmp_path):
-    folder = project(prepared, tmp_path / "p")
-    stopped = start(folder, die_at_step=10, number=signal.SIGTERM)
-    assert stopped.returncode == 143 and "the same command again continues" in stopped.stderr
-    assert not (folder / "data/polygpt").exists()
-    assert start(folder).returncode == 0
-    assert output(folder) == output(uninterrupted)
-
-
 def run_here(folder: Path, monkeypatch, *more: str) -> int:
     monkeypatch.setenv("FIGMENT_TRACK", "none")
     return main(arguments(folder, *more))
-
-
-def test_max_seconds_writes_what_was_reached_and_a_later_start_goes_on(prepared, uninterrupted, tmp_path, monkeypatch, capsys):
-    folder = project(prepared, tmp_path / "p")
-    assert run_here(folder, monkeypatch, "--max-seconds", "0") == 0
-    assert "max_seconds reached after 20 of 640" in capsys.readouterr().err
-    summary = json.loads(output(folder)["training_summary.json"])
-    assert summary["finished"] is False and summary["samples_seen"] == 20
-    assert run_here(folder, monkeypatch) == 0
-    assert "continuing after 20 of 640" in capsys.readouterr().err
-    assert output(folder) == output(uninterrupted)
-
-
-def test_another_parameter_starts_anew_and_says_so_but_how_often_to_save_does_not(prepared, tmp_path, monkeypatch, capsys):
-    folder = project(prepared, tmp_path / "p")
-    assert run_here(folder, monkeypatch, "--set", "max_seconds=0") == 0
-    assert run_here(folder, monkeypatch, "--set", "max_seconds=0", "--set", "checkpoint_every_samples=300") == 0
-    assert "continuing after 20" in capsys.readouterr().err
-    assert run_here(folder, monkeypatch, "--set", "max_seconds=0", "--set", "seed=4") == 0
-    error = capsys.readouterr().err
-    assert "not used" in error and "continuing" not in error
-
-
-def test_from_scratch_forgets_the_checkpoints(prepared, tmp_path, monkeypatch, capsys):
-    folder = project(prepared, tmp_path / "p")
-    assert run_here(folder, monkeypatch, "--set", "max_seconds=0") == 0
-    assert run_here(folder, monkeypatch, "--set", "max_seconds=0", "--from-scratch") == 0
-    assert "continuing" not in capsys.readouterr().err
-
-
-def test_a_damaged_checkpoint_is_told_and_the_one_before_used(prepared, uninterrupted, tmp_path, monkeypatch, capsys):
-    folder = project(prepared, tmp_path / "p")
-    assert start(folder, die_at_step=27).returncode == -signal.SIGKILL
-    newest = max((folder / ".figment/checkpoints/polygpt").glob("*/samples-*.pt"))
-    newest.write_bytes(newest.read_bytes()[:-100])
-    assert run_here(folder, monkeypatch) == 0
-    assert "WARNING" in capsys.readouterr().err
-    assert output(folder) == output(uninterrupted)
 
 
 @pytest.mark.parametrize(

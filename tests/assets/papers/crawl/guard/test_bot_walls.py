@@ -4,8 +4,8 @@ import pytest
 from scrapy import Request
 from scrapy.http import Response
 
-from assets.papers.crawl.guard import Refused
 from assets.papers.crawl.guard.bot_walls import WALLS_UNTIL_LEFT_ALONE, BotWalls, wall_in
+from assets.papers.crawl.refusal import Refused
 
 HTML = {b"content-type": b"text/html; charset=utf-8"}
 CHALLENGE = b"<html><head><title>Just a moment...</title></head><body><script src='/cdn-cgi/challenge-platform/x.js'></script></body></html>"

@@ -7,8 +7,8 @@ from scrapy import Request
 from scrapy.settings import Settings
 from twisted.internet import defer
 
-from assets.papers.crawl.guard import Refused
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS, PrivateAddressError, PublicAddresses, PublicResolver
+from assets.papers.crawl.refusal import Refused
 from stages.addresses import is_public
 
 

@@ -1,0 +1,209 @@
+"""The step of an adversarial training as the loop's `Trainable`, whoever plays: players that take turns, their averages, their exact state.
+
+A model brings its players (networks and what moves them) and its phases (whose turn it is, and the losses of that turn, part by part). Two networks
+or four, pictures or text, one discriminator step or five: the turns, the care with gradients that are not finite, lazy regularisation, several
+processes, roll-backs and resuming are the same. PROVENANCE.md names the papers.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.loop.collapse_guard import GradientWatch, gradient_norm
+from training.loop.devices import Devices
+from training.loop.ema import Ema
+from training.loop.loop import StepOutcome
+
+_LARGEST_GRADIENT = 1e5
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a turn is taken; with a seed it decides every random number of the turn. rollback: how many there have been."""
+
+    samples_seen: int
+    iteration: int
+    rollback: int
+
+
+# The loss of a part of the batch, summed over the part and divided by the whole batch; and what to add up over the parts and report.
+PartLoss = tuple[Tensor, Mapping[str, Tensor]]
+
+
+class Player:
+    """Networks that learn together (several as an `nn.ModuleDict`), and what moves those of their parameters that are not frozen."""
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.network, self.optimizer = network, optimizer
+        self.parameters: list[nn.Parameter] = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One turn. losses: the parts of the batch this process has, one after the other; none at all takes no step.
+
+    name: of its gradients' watch, because those of a penalty are of another size than those of a loss. every: iterations from one turn to the next.
+    reported_as: d gives d_loss and d_gradient_norm; "" reports neither.
+    """
+
+    name: str
+    player: str
+    losses: Callable[[Moment], Iterator[PartLoss]]
+    every: int = 1
+    reported_as: str = ""
+
+
+class AdversarialTrainer:
+    """Phases in turn, then the averages, then `after_step`.
+
+    players: by name. averages: by the player they follow. others: whatever else changes and has `state_dict` and `load_state_dict`, such as the
+    strength of an augmentation or a pool of earlier fakes. schedule: factor of all learning rates after so many samples.
+    after_step: told the reported values and the number of samples of each step; what it returns is reported too.
+    """
+
+    def __init__(
+        self,
+        players: Mapping[str, Player],
+        phases: Sequence[Phase],
+        *,
+        batch_size: int,
+        devices: Devices,
+        averages: Mapping[str, Ema],
+        others: Mapping[str, Any],
+        schedule: Callable[[int], float] = lambda samples: 1.0,
+        after_step: Callable[[Mapping[str, float], int], Mapping[str, float]] = lambda values, samples: {},
+    ) -> None:
+        self.players, self.phases, self.averages, self.others = players, phases, averages, others
+        self.batch_size, self.devices, self.schedule, self.after_step = batch_size, devices, schedule, after_step
+        self.watches = {phase.name: GradientWatch() for phase in phases}
+        self.samples_seen = self.iteration = self.rollback = 0
+
+    def step(self) -> StepOutcome:
+        """One iteration: every phase whose turn it is, then the averages."""
+        now = Moment(self.samples_seen, self.iteration, self.rollback)
+        self._set_learning_rates()
+        values: dict[str, Tensor] = {}
+        skipped = False
+        for phase in self.phases:
+            if self.iteration % phase.every == 0:
+                shown, is_skipped = self._take_turn(phase, now)
+                values |= shown
+                skipped |= is_skipped
+        for name, average in self.averages.items():
+            average.update(self.players[name].network, samples=self.batch_size, seen=self.samples_seen)
+        self.samples_seen += self.batch_size
+        self.iteration += 1
+
+        # One message for all values, and one wait for the device.
+        sums = self.devices.sum(torch.stack(list(values.values()))).tolist()
+        reported = dict(zip(values, sums, strict=True))
+        return StepOutcome({**reported, **self.after_step(reported, self.batch_size)}, self.batch_size, skipped)
+
+    def state_dict(self) -> dict[str, Any]:
+        counts = {"samples_seen": self.samples_seen, "iteration": self.iteration, "rollback": self.rollback}
+        return {**counts, "parts": {name: part.state_dict() for name, part in self._parts().items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.samples_seen, self.iteration, self.rollback = state["samples_seen"], state["iteration"], state["rollback"]
+        for name, part in self._parts().items():
+            part.load_state_dict(state["parts"][name])
+
+    def reseed(self, rollback: int) -> None:
+        """Other samples (see `Moment`) and half the learning rate, for each roll-back so far."""
+        self.rollback = rollback
+
+    def _set_learning_rates(self) -> None:
+        factor = self.schedule(self.samples_seen) * 0.5**self.rollback
+        for player in self.players.values():
+            for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
+                group["lr"] = rate * factor
+
+    def _parts(self) -> dict[str, Any]:
+        """Everything that has a state of its own."""
+        networks = {name: player.network for name, player in self.players.items()}
+        optimizers = {name: player.optimizer for name, player in self.players.items()}
+        kinds: dict[str, Mapping[str, Any]] = {
+            "network": networks,
+            "optimizer": optimizers,
+            "average": self.averages,
+            "watch": self.watches,
+            "other": self.others,
+        }
+        return {f"{kind} {name}": part for kind, parts in kinds.items() for name, part in parts.items()}
+
+    def _take_turn(self, phase: Phase, now: Moment) -> tuple[dict[str, Tensor], bool]:
+        """Gradients of all parts, then one step. Returns what is reported, as shares of this process, and whether the step was skipped."""
+        self._begin(phase.player)
+        loss_sum = torch.zeros((), device=self.devices.device)
+        values: dict[str, Tensor] = {}
+        has_parts = False
+        # The losses are asked for one by one: each part's graph is gone before the next one's forward pass.
+        for loss, shown in phase.losses(now):
+            has_parts = True
+            loss.backward()
+            loss_sum += loss.detach()
+            for name, value in shown.items():
+                values[name] = values.get(name, 0.0) + value
+        if not has_parts:
+            return values, False
+        norm, skipped = self._finish(phase, loss_sum)
+        if phase.reported_as:
+            # All processes have the norm of the summed gradients: a share of it each adds up to it.
+            share = torch.tensor(norm / self.devices.world_size, device=self.devices.device)
+            values |= {f"{phase.reported_as}_loss": loss_sum, f"{phase.reported_as}_gradient_norm": share}
+        return values, skipped
+
+    def _begin(self, name: str) -> None:
+        """Gradients for one player only; frozen layers stay frozen."""
+        for other, player in self.players.items():
+            for parameter in player.parameters:
+                parameter.requires_grad_(other == name)
+        self.players[name].optimizer.zero_grad(set_to_none=True)
+
+    def _finish(self, phase: Phase, loss: Tensor) -> tuple[float, bool]:
+        """Sum the gradients over all processes and take the step, unless the loss is not finite or the gradient wild. Returns (norm, skipped)."""
+        player = self.players[phase.player]
+        self.devices.sum_gradients(player.parameters)
+        # Single numbers that overflowed, as in half precision, cost themselves and not the step.
+        for parameter in player.parameters:
+            if parameter.grad is not None:
+                torch.nan_to_num(parameter.grad, nan=0.0, posinf=_LARGEST_GRADIENT, neginf=-_LARGEST_GRADIENT, out=parameter.grad)
+        norm = gradient_norm(player.parameters)
+        is_finite = not self.devices.any(not math.isfinite(float(loss)))
+        if not is_finite or self.watches[phase.name].is_wild(norm):
+            return norm, True
+        player.optimizer.step()
+        return norm, False
+
+
+def adam(
+    network: nn.Module,
+    rate: float,
+    *,
+    betas: tuple[float, float] = (0.0, 0.99),
+    epsilon: float = 1e-8,
+    lazy_interval: int | None = None,
+) -> Player:
+    """A player moved by Adam; the defaults are those of Karras et al. 2018 (Progressive GAN), appendix A.1.
+
+    lazy_interval: iterations k from one regularisation step to the next, where these are steps of their own. The optimizer takes k + 1 steps where it
+    would take k; with c = k / (k + 1), rate · c and beta^c move it as far as k steps would (Karras et al. 2020, StyleGAN2, appendix B).
+    """
+    c = lazy_interval / (lazy_interval + 1) if lazy_interval else 1.0
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    on_gpu = parameters[0].device.type == "cuda"
+    optimizer = torch.optim.Adam(parameters, lr=rate * c, betas=(betas[0] ** c, betas[1] ** c), eps=epsilon, fused=True if on_gpu else None)
+    return Player(network, optimizer)
+
+
+def parts_of_batch(batch_size: int, side_by_side: int, devices: Devices) -> Iterator[tuple[int, slice]]:
+    """The parts of the batch this process works on one after the other, each with its number in the whole batch."""
+    share = batch_size // devices.world_size
+    first = devices.rank * share
+    for start in range(first, first + share, side_by_side):
+        yield start // side_by_side, slice(start, min(start + side_by_side, first + share))

@@ -1,0 +1,145 @@
+"""The stage that lets a generator of pictures draw: image shards by seed and truncation, galleries of the first ones, and an index of all.
+
+A seed is one picture at any batch size. Finished shards wait in the state folder until the stage has ended: killed and started again, it goes on with
+the next one.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from formats.image_shards import ImageShards, member_name, shard_name, write_shard
+from formats.png import encode_png
+from stages.artifact_id import content_id
+from stages.output_folder import OutputFolder
+from stages.reporting import Reporter
+from training.gans.grids import save_picture, tile
+from training.gans.seed_ranges import parse_seeds
+from training.loop.bounds import at_least
+from training.loop.run_key import run_key
+
+# Draws the pictures of some seeds at a truncation: (seed, uint8 [C, R, R]), in order.
+Draw = Callable[[Sequence[int], float], Iterator[tuple[int, numpy.ndarray]]]
+
+
+@dataclass(frozen=True)
+class FakesConfig:
+    """What to draw. seeds: ranges such as "0-50000" or "0,1,4-6". psi: truncations, each gives a set of all seeds.
+
+    gallery: [columns, rows] of the first pictures of each set. class_index: of a conditional model.
+    batch_size: pictures side by side; it does not change them by more than rounding.
+    """
+
+    seeds: str = "0-50000"
+    psi: tuple[float, ...] = (0.2, 0.8, 1.1)
+    class_index: int | None = None
+    images_per_shard: int = 10_000
+    gallery: tuple[int, ...] = (8, 6)
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        parse_seeds(self.seeds)
+        at_least(self, 1, "images_per_shard", "batch_size")
+        if not self.psi or any(psi < 0 for psi in self.psi):
+            raise ValueError(f"psi must be a list of truncations from 0 on, found {list(self.psi)}")
+        if len(set(self.psi)) != len(self.psi):
+            raise ValueError(f"psi names a truncation twice: {list(self.psi)}")
+        if len(self.gallery) != 2 or min(self.gallery) < 1:
+            raise ValueError(f"gallery must be [columns, rows], found {list(self.gallery)}")
+
+
+@dataclass(frozen=True)
+class _Shard:
+    psi: float
+    number: int
+    seeds: Sequence[int]
+
+    @property
+    def name(self) -> str:
+        return f"{_psi_folder(self.psi)}/{shard_name(self.number)}"
+
+
+def make_fakes(stage: str, draw: Draw, config: FakesConfig, *, model: Path, module: str, data: Path, state: Path, reporter: Reporter) -> None:
+    """Write data/<stage> and tell what it holds. module: the stage's program; with the model it decides which finished shards still count."""
+    # What was drawn by the same model, code and settings need not be drawn again.
+    key = run_key(stage, module, config=asdict(config), inputs={model.name: content_id(model)})
+    work = state / "fakes" / stage / key
+    shards = _shards(config)
+    done = sum((work / shard.name).is_file() for shard in shards)
+    if done:
+        reporter.log(f"{stage}: {done} of {len(shards)} shards were finished before")
+    total = sum(len(shard.seeds) for shard in shards)
+    for _ in reporter.progress(_draw_shards(draw, shards, config, work), total=total, what=stage):
+        pass
+
+    # The shards stay where they are until the output has its own names for them.
+    with OutputFolder(data / stage) as output:
+        for shard in shards:
+            _link(work / shard.name, output.file(shard.name))
+        for psi in config.psi:
+            _write_gallery(output.folder / _psi_folder(psi), output.file(f"gallery-{_psi_folder(psi)}.png"), config.gallery)
+        pq.write_table(_index(shards, config), output.file("index.parquet"), compression="zstd")
+    shutil.rmtree(work.parent)
+    reporter.metadata(images=total, truncations=list(config.psi), seeds=config.seeds)
+    reporter.log(f"{stage}: {total:,} pictures at psi {', '.join(f'{psi:g}' for psi in config.psi)}")
+
+
+def draw_files(draw: Draw, seeds: Sequence[int], psi: float, folder: Path, reporter: Reporter) -> None:
+    """Files as users of StyleGAN know them: seed0000.png …"""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, picture in reporter.progress(draw(seeds, psi), total=len(seeds), what="pictures"):
+        save_picture(folder / f"seed{seed:04d}.png", tile(picture[None], 1))
+    reporter.log(f"{len(seeds):,} pictures in {folder}")
+
+
+def _shards(config: FakesConfig) -> list[_Shard]:
+    seeds, size = parse_seeds(config.seeds), config.images_per_shard
+    return [_Shard(psi, number, seeds[start : start + size]) for psi in config.psi for number, start in enumerate(range(0, len(seeds), size))]
+
+
+def _draw_shards(draw: Draw, shards: Sequence[_Shard], config: FakesConfig, work: Path) -> Iterator[int]:
+    """Draw what is not there yet, one shard after the other; yields the seed of every picture, drawn now or before."""
+    for shard in shards:
+        path = work / shard.name
+        if path.is_file():
+            yield from shard.seeds
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writing = path.with_suffix(".writing")
+        writing.unlink(missing_ok=True)
+        members = []
+        for seed, picture in draw(shard.seeds, shard.psi):
+            members.append((seed, encode_png(numpy.ascontiguousarray(picture.transpose(1, 2, 0)))))
+            yield seed
+        write_shard(writing, members, None if config.class_index is None else dict.fromkeys(shard.seeds, config.class_index))
+        writing.rename(path)
+
+
+def _index(shards: Sequence[_Shard], config: FakesConfig) -> pa.Table:
+    rows = [(shard.psi, seed, shard.name, member_name(seed)) for shard in shards for seed in shard.seeds]
+    columns = [pa.array([row[index] for row in rows], kind) for index, kind in enumerate((pa.float64(), pa.int64(), pa.string(), pa.string()))]
+    classes = pa.array([config.class_index] * len(rows), pa.int64())
+    return pa.table([*columns, classes], names=["psi", "seed", "shard", "member", "class"])
+
+
+def _psi_folder(psi: float) -> str:
+    return f"psi{psi:g}"
+
+
+def _write_gallery(folder: Path, path: Path, gallery: Sequence[int]) -> None:
+    columns, rows = gallery
+    shards = ImageShards(folder)
+    save_picture(path, tile(shards.images(range(min(columns * rows, len(shards)))), columns))
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)  # a file system without hard links

@@ -1,0 +1,115 @@
+"""What the sampling stage of any model of molecules shares: free and requested samples at each temperature, their seeds, and the table of them.
+
+A model's stage gives a `Sampler` and the properties it knows; by hand, the same sampler prints molecules.
+"""
+
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy
+
+from formats.molecule_tables import read_molecules
+from stages.output_folder import OutputFolder
+from stages.params import ParamsError
+from stages.reporting import Reporter
+from training.polymers.sample_table import Request, SampledMolecule, SampleRow, write_samples
+
+# One molecule for each request, in order, at a temperature and with a seed.
+Sampler = Callable[[Sequence[Request], float, int], Iterable[SampledMolecule]]
+
+
+class NothingToAskForError(Exception):
+    """Samples on request are wanted, but the dataset has no property values to ask for."""
+
+
+@dataclass(frozen=True)
+class SamplesConfig:
+    """The section of a sampling stage. unconditional, conditional: molecules for each temperature. batch_size: of them, made side by side.
+
+    wanted_from: dataset whose test split gives the property values to ask for, first rows first, over again when they run out.
+    """
+
+    unconditional: int = 1000
+    conditional: int = 500
+    temperatures: tuple[float, ...] = (1.0, 0.8)
+    wanted_from: Literal["molecules", "polymers"] = "molecules"
+    split_column: Literal["split_random", "split_scaffold"] = "split_random"
+    batch_size: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.unconditional < 0 or self.conditional < 0 or self.unconditional + self.conditional == 0:
+            raise ValueError("unconditional and conditional must not be negative, and not both 0")
+        if not self.temperatures:
+            raise ValueError("temperatures is empty; name at least one, such as 1.0")
+
+
+def run_sampling(stage: str, sampler: Sampler, config: SamplesConfig, data: Path, reporter: Reporter, *, units: Mapping[str, str]) -> None:
+    """Write `data/<stage>/samples.parquet`. units: by name, of the properties the model knows. Raises NothingToAskForError, MoleculeTableError."""
+    wanted = held_out_properties(data / config.wanted_from, list(units), split_column=config.split_column, number=config.conditional)
+    rows = list(_sampled(stage, sampler, config, wanted, reporter))
+    with OutputFolder(data / stage) as output:
+        write_samples(rows, output.file("samples.parquet"), units=units)
+    finished = sum(row.molecule.finished for row in rows)
+    reporter.metadata(rows=len(rows), finished=finished)
+    reporter.log(f"{stage}: {len(rows):,} molecules, {finished:,} ended by the model itself")
+
+
+def held_out_properties(folder: Path, properties: Sequence[str], *, split_column: str, number: int) -> Sequence[Request]:
+    """Property values of up to `number` molecules of the test split, values that are missing left out; molecules without any are passed over."""
+    if not properties:
+        return []
+    table = read_molecules(folder, split="test", split_column=split_column, properties=properties)
+    vectors = [
+        {name: float(value) for name, value in zip(table.property_names, row, strict=True) if not numpy.isnan(value)} for row in table.properties
+    ]
+    wanted = [vector for vector in vectors if vector][:number]
+    if not wanted and number:
+        raise NothingToAskForError(
+            f"{folder}: no molecule of the test split has any of {', '.join(properties)}; set conditional: 0, or change the split"
+        )
+    return wanted
+
+
+def configure_by_hand(parser: ArgumentParser) -> None:
+    """The flags with which a program of a sampling stage prints molecules instead."""
+    parser.add_argument("--model", type=Path, metavar="DIR", help="print molecules of this model instead of running the stage")
+    parser.add_argument("--number", type=_count, default=10, metavar="N", help="molecules to print (default: %(default)s)")
+    parser.add_argument(
+        "--property", action="append", default=[], metavar="NAME=VALUE", help="a wanted property, in the units of the dataset; repeatable"
+    )
+    parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+
+
+def request_by_hand(pairs: Sequence[str]) -> Request:
+    """The request that the values of `--property` make. Raises ParamsError."""
+    wanted = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        try:
+            wanted[name] = float(text)
+        except ValueError:
+            raise ParamsError(f"--property takes name=number such as mol_wt=200, found {pair!r}") from None
+    return wanted
+
+
+def _sampled(stage: str, sampler: Sampler, config: SamplesConfig, wanted: Sequence[Request], reporter: Reporter) -> Iterator[SampleRow]:
+    """Without anything to ask for, only the free samples."""
+    for index, temperature in enumerate(config.temperatures):
+        asked = [wanted[row % len(wanted)] for row in range(config.conditional)] if wanted else []
+        for mode, requests in (("unconditional", [{}] * config.unconditional), ("conditional", asked)):
+            # Another temperature or mode is another set of molecules, not the same dice thrown again.
+            molecules = sampler(requests, temperature, config.seed + 2 * index + (mode == "conditional"))
+            told = reporter.progress(molecules, total=len(requests), what=f"{stage}: {mode} at T={temperature:g}")
+            yield from (SampleRow(mode, temperature, molecule, request) for molecule, request in zip(told, requests, strict=True))
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{text} is not at least 1")
+    return number
