@@ -1,0 +1,84 @@
+"""docs/contributing.md adds a source, a dataset and a model: what it says is put into a copy of the project and made by DVC."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.orchestration.bridge.toy import python_first
+from tests.orchestration.cli.figment import figment
+
+if find_spec("torch") is None:
+    pytest.skip("torch is not installed (extra: model)", allow_module_level=True)
+
+NEW = ("colour_sources", "colours", "colour_namer")
+
+
+@pytest.fixture
+def project(project_root: Path, tmp_path: Path) -> Path:
+    """The project without its outputs, with what the page adds to it."""
+    root = tmp_path / "project"
+    listed = subprocess.run(["git", "ls-files", "-z", "--", ":!tests", ":!docs"], cwd=project_root, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (project_root / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(project_root / name, root / name)
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    add_example(root, (project_root / "docs/contributing.md").read_text(encoding="utf-8"))
+    return root
+
+
+def add_example(root: Path, page: str) -> None:
+    """Do with the code blocks what the page says above them."""
+    for name, text in re.findall(r"^`([\w./]+)`\n\n```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    (params,) = re.findall(r"^At the end of `params.yaml`:\n\n```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (stages,) = re.findall(r"^In `dvc.yaml`, behind the last stage:\n\n```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    with (root / "params.yaml").open("a") as file:
+        file.write(f"\n{params}")
+    graph = (root / "dvc.yaml").read_text()
+    assert graph.count("\nmetrics:\n") == 1
+    (root / "dvc.yaml").write_text(graph.replace("\nmetrics:\n", f"\n{stages}\nmetrics:\n"))
+
+
+def dvc_repro(root: Path) -> str:
+    # That MLflow receives what a training's journal says is tested with the tracker.
+    environment = {**os.environ, "FIGMENT_TRACK": "jsonl"}
+    words = [sys.executable, "-m", "dvc", "repro", "colour_namer"]
+    done = subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_its_stages_are_made_fresh_and_a_comment_trains_nothing(project: Path) -> None:
+    python_first()
+
+    said = dvc_repro(project)
+
+    assert [name for name in NEW if f"Running stage '{name}'" in said] == list(NEW)
+    summary = json.loads((project / "data/colour_namer/training_summary.json").read_text())
+    assert summary["samples_seen"] == 8_000
+    assert summary["validation_error"] < 0.2
+    assert sorted(path.name for path in (project / "data/colour_namer").iterdir()) == ["config.json", "model.safetensors", "training_summary.json"]
+    status = figment(project, "status", "--json", *NEW)
+    assert {row["name"]: row["state"] for row in status.json["artifacts"]} == dict.fromkeys(NEW, "fresh")
+    assert len(list((project / ".figment/tracking/colour_namer").iterdir())) == 1
+
+    networks = project / "training/colours/networks.py"
+    networks.write_text(f"# Two are enough.\n{networks.read_text()}")
+    said = dvc_repro(project)
+    assert "Running stage 'code'" in said and "Running stage 'colour" not in said
+
+    networks.write_text(networks.read_text().replace("nn.ReLU()", "nn.Tanh()"))
+    assert {row["name"]: row["state"] for row in figment(project, "status", "--json", *NEW).json["artifacts"]} == {
+        "colour_sources": "fresh",
+        "colours": "fresh",
+        "colour_namer": "stale",
+    }
