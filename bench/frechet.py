@@ -49,6 +49,7 @@ def ours(fakes: numpy.ndarray, reals: numpy.ndarray):
 def peer(fakes: numpy.ndarray, reals: numpy.ndarray):
     from scipy import linalg
 
+    # What is timed begins where pytorch-fid begins: its means and covariances are made before.
     means = [side.astype(numpy.float64).mean(axis=0) for side in (fakes, reals)]
     one, other = (numpy.cov(side.astype(numpy.float64), rowvar=False) for side in (fakes, reals))
 

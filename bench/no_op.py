@@ -44,6 +44,7 @@ def make_project(root: Path, *, stages: int, files: int) -> None:
     subprocess.run(["git", "init", "-q", str(root)], check=True)
     call(root, "dvc", "init", "-q")
     (root / ".dvc/config").write_text('[core]\n    analytics = false\n[cache]\n    type = "reflink,hardlink,copy"\n', encoding="utf-8")
+    # Stages in a row, so that judging the last one means judging them all.
     lines, params = ["stages:"], []
     for number in range(stages):
         folder = root / "data" / f"stage_{number:02d}"

@@ -87,6 +87,7 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     smoke = arguments.scale == "smoke"
+    # Large enough that computing counts for more than calling.
     size = {"width": 96, "layers": 2, "heads": 4} if smoke else {"width": 384, "layers": 6, "heads": 6}
     steps, batches = (32, (16,)) if smoke else (64, (1, 16, 64))
     model = EndlessPolyGPT(PolyGPTShape(vocabulary_size=128, maximum_tokens=steps + 1, dropout=0.0, **size)).eval()

@@ -38,6 +38,7 @@ AIM = 1.15
 
 def make_inputs(rows: int, seed: int) -> list[str]:
     """Random spellings of the 5,000 molecules in the rdkit wheel, as many as asked for; about 0.2 % are invalid there and stay so."""
+    # Other spellings of the same molecules: parsing has its work, and merging finds every molecule several times.
     lines = [line.split()[0] for line in (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()]
     draw = random.Random(seed)
     texts = []
@@ -121,6 +122,7 @@ def run_round(texts: list[str], config: DatasetConfig, draw: random.Random) -> d
 def report(counts: dict[str, int], rounds: list[dict[str, float]]) -> dict:
     sides = {}
     for side in ("bare", "figment", "again"):
+        # Within a round, so that a machine that slows down from one to the next does not count.
         ratios = [seconds[side] / seconds["bare"] for seconds in rounds]
         median_s = statistics.median(seconds[side] for seconds in rounds)
         sides[side] = {

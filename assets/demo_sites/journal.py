@@ -109,6 +109,7 @@ class ImaginaryLetters:
         return (everything[place - 1] if place else None), (everything[place + 1] if place + 1 < len(everything) else None)
 
     def _article_page(self, doi: str) -> Response:
+        # 410 and not 404: a publisher who withdraws a paper says so for good, and a reader may believe it at once.
         if doi in self._gone:
             return error_page(410, "This paper has been retracted, and so it is no longer here.")
         article = self._by_doi.get(doi)
@@ -120,6 +121,7 @@ class ImaginaryLetters:
         article = self._by_picture.get(name)
         if article is None or article.doi != doi:
             return error_page(410 if doi in self._gone else 404, "There is no picture here.")
+        # Some pictures are faulty on purpose; a missing one has an address all the same, as on real sites.
         drawn = picture(article.number)
         if not drawn.body:
             return error_page(404, "The picture was lost in the move.")
@@ -150,6 +152,7 @@ def _modern_page(title: str, body: str, *, head: str = "") -> Response:
 
 def _new_issue(issue: Issue, articles: list[Article], neighbours: tuple[Issue | None, Issue | None]) -> Response:
     items = "\n".join(_issue_item(article) for article in articles)
+    # Newer issues link their neighbours, so that a reader who starts anywhere finds them all.
     before, after = neighbours
     steps = "".join(
         f'<a class="content-navigation__{word}" href="/toc/{CODE}/{other.volume}/{other.number}">{words}</a>'
@@ -218,6 +221,7 @@ def _article_box(article: Article) -> str:
     written = article.written
     figure = ""
     if article.picture_name:
+        # The old pages write their picture by a script: no element has its address.
         figure = (
             '<div class="figure"><script type="text/javascript">\n'
             f"genFigure('{_picture_address(article)}', 'Abstract Image', '{article.doi}');\n</script></div>\n"

@@ -71,6 +71,7 @@ class DatasetConfig:
     rows_per_shard: int = 50_000
 
     def __post_init__(self) -> None:
+        # Refused here, with the parameters, and not after an hour of parsing.
         SplitRule(self.valid_fraction, self.test_fraction, self.split_seed)
         if self.rows_per_shard < 1:
             raise ValueError(f"rows_per_shard must be at least 1, found {self.rows_per_shard}")
@@ -203,6 +204,7 @@ def _write_rejected(path: Path, rejected: Iterator[dict]) -> None:
 
 def _write_shards(name: str, output: OutputFolder, shards: Iterator[pa.Table]) -> dict[str, Any]:
     """Write `<name>-00000.parquet`, …; gives what can only be counted on the way."""
+    # Counted while the shards are written: they are not read again for it.
     rows = count = 0
     splits: dict[str, Counter] = {"split_random": Counter(), "split_scaffold": Counter()}
     licences: Counter = Counter()

@@ -47,6 +47,7 @@ class Merger:
 
     def __init__(self, sources: Sequence[SourceFacts], schema: pa.Schema, *, descriptor_count: int, temporary: Path) -> None:
         self._sources, self._schema, self._temporary = sources, schema, temporary
+        # Molecules go to a temporary file as they come; memory holds their hashes and what later rows add to them.
         self._properties = [name for name in schema.names if any(name in source.properties for source in sources)]
         self._descriptor_count = descriptor_count
         self._first: dict[int, int] = {}

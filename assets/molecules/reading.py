@@ -50,6 +50,7 @@ def source_properties(source: SourceFile) -> dict[str, Property]:
 
 def read_rows(source: SourceFile) -> Iterator[Row | BadRow]:
     """Every record of the source, in its order; memory is bounded by one record. Raises SourceError naming the source and the file."""
+    # The layout is found in a first look, so that every row has its values in one order from the first on.
     properties = tuple(source_properties(source).values())
     with _named(source), open_bytes(source.path, member=source.options.member, limits=source.limits) as stream:
         kind = _format(source)
@@ -77,6 +78,7 @@ def _format(source: SourceFile) -> str:
 
 def _inner_name(source: SourceFile) -> PurePosixPath:
     """The name that tells the format: the zip member's, else the file's without `.gz` or `.zip`."""
+    # By content: archives are downloaded under all kinds of names.
     if zipfile.is_zipfile(source.path):
         with zipfile.ZipFile(source.path) as archive:
             names = [PurePosixPath(name) for name in archive.namelist() if not name.startswith("__MACOSX") and not name.endswith("/")]

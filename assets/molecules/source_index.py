@@ -49,6 +49,7 @@ def _verified(folder: Path, record: dict) -> SourceFile:
     path = folder / record["file"]
     if not path.is_file():
         raise SourceError(f"source '{record['source']}': {path} is missing; make molecule_sources again")
+    # Read again before every build: what the dataset says of its origin must hold for the bytes it is made from.
     found = sha256_of(path)
     if found != record["sha256"]:
         raise SourceError(

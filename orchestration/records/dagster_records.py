@@ -66,6 +66,7 @@ class DagsterRecords:
         with self._open(self._events) as connection:
             if connection is None:
                 return {}
+            # Dagster keeps the newest materialization of an asset in the asset's own row, so the log of events is not searched.
             rows = connection.execute("SELECT asset_key, last_materialization FROM asset_keys WHERE last_materialization IS NOT NULL").fetchall()
         found = (_materialization(key, text) for key, text in rows)
         return {record.asset: record for record in found if record is not None}

@@ -172,6 +172,7 @@ def open_findings(root: Path, known_ids: Collection[str]) -> list[Finding]:
 
 
 def _unknown_datasets(uses: list[DatasetUse], known_ids: Collection[str]) -> Iterator[Finding]:
+    # One finding for each version of a dataset, however many runs read it.
     runs: dict[tuple[str, str], list[DatasetUse]] = defaultdict(list)
     for use in uses:
         if use.digest not in known_ids:
@@ -223,12 +224,14 @@ def _journal_findings(root: Path) -> Iterator[Finding]:
 def _dead_runs(root: Path) -> list[Row]:
     with _reading(root) as store:
         running = store.running() if store else []
+    # A server may be shared: runs of other projects, and of other machines, are not ours to judge.
     ours = [row for row in running if row["tags"].get("figment.project") == str(root.resolve())]
     return [row for row in ours if tracking_process.is_dead(tracking_process.process_of(row["tags"]))]
 
 
 def _made_from(versions: list[ModelVersion], ids: Collection[str]) -> list[ModelVersion]:
     """The versions made from any of `ids`: a model made from such a model counts, however long the chain."""
+    # Until nothing is added: a model made from a tainted model taints what is made from it in turn.
     tainted = set(ids)
     found: dict[tuple[str, str], ModelVersion] = {}
     while True:
@@ -348,6 +351,7 @@ class _ServerStore:
 
 
 def _pages(search: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    # MLflow gives lists in pages; the first alone would look like all there is.
     token = None
     while True:
         page = search(*args, max_results=500, page_token=token, **kwargs)

@@ -45,6 +45,7 @@ class SqliteStore:
     def versions(self) -> list[Row]:
         """One row for each registered version, oldest first: model, version, run_id, tags, aliases."""
         with self._open() as connection:
+            # All tags and aliases in one query each, rather than two for each version.
             tags: dict[tuple[str, int], dict[str, str]] = defaultdict(dict)
             for name, version, key, value in connection.execute("SELECT name, version, key, value FROM model_version_tags"):
                 tags[name, version][key] = value
