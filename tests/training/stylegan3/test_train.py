@@ -251,8 +251,15 @@ def sabotaged(monkeypatch, at_iteration: int, damage) -> None:
 
 
 def raise_discriminator_rate(trainer) -> None:
-    for group in trainer.players["D"].optimizer.param_groups:
-        group["lr"] *= 100
+    """Until it has rolled back."""
+    set_learning_rates = trainer._set_learning_rates
+
+    def set_them_wrong() -> None:
+        set_learning_rates()
+        for group in trainer.players["D"].optimizer.param_groups:
+            group["lr"] *= 1 if trainer.rollback else 100
+
+    trainer._set_learning_rates = set_them_wrong
 
 
 def test_batches_that_are_not_numbers_are_survived_and_recorded(prepared, tmp_path, monkeypatch, capsys):
