@@ -8,6 +8,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,19 @@ def _refuse_unless_local(host: str | bytes | None) -> None:
 def project_root() -> Path:
     """The checkout these tests belong to."""
     return ROOT
+
+
+@pytest.fixture
+def project_copy(tmp_path: Path) -> Path:
+    """A checkout like this one, without outputs, tests and pages: judging it brings its code.yaml and dvc.lock up to date, and leaves ours."""
+    root = tmp_path / "project"
+    listed = subprocess.run(["git", "ls-files", "-z", "--", ":!tests", ":!docs"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, root / name)
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    return root
 
 
 @pytest.fixture(scope="session")

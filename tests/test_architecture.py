@@ -4,7 +4,6 @@ import ast
 import functools
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -166,19 +165,12 @@ def test_mlflow_is_never_imported_when_a_module_loads():
     assert early == []
 
 
-def test_the_definitions_the_status_and_the_command_line_load_no_heavy_library(tmp_path):
+def test_the_definitions_the_status_and_the_command_line_load_no_heavy_library(project_copy):
     """All that loading any module of orchestration imports, found by loading them: a rule that reading the code could only guess at."""
     modules = [relative(path)[:-3].replace("/", ".").removesuffix(".__init__") for path in files_of("orchestration") if path.name != "__main__.py"]
     program = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
     program += f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
-    # Loading the definitions brings code.yaml and dvc.lock up to date: those of a copy.
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (*ROOT.glob("*.yaml"), ROOT / ".dvcignore"):
-        shutil.copy(file, tmp_path)
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc" / "config").write_text("[core]\nno_scm = true\n")
-    environment = {**os.environ, "FIGMENT_ROOT": str(tmp_path)}
+    environment = {**os.environ, "FIGMENT_ROOT": str(project_copy)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "[]"

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -20,17 +19,10 @@ NEW = ("colour_sources", "colours", "colour_namer")
 
 
 @pytest.fixture
-def project(project_root: Path, tmp_path: Path) -> Path:
+def project(project_copy: Path, project_root: Path) -> Path:
     """The project without its outputs, with what the page adds to it."""
-    root = tmp_path / "project"
-    listed = subprocess.run(["git", "ls-files", "-z", "--", ":!tests", ":!docs"], cwd=project_root, capture_output=True, text=True, check=True)
-    for name in filter(None, listed.stdout.split("\0")):
-        if (project_root / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(project_root / name, root / name)
-    subprocess.run(["git", "init", "-q", str(root)], check=True)
-    add_example(root, (project_root / "docs/contributing.md").read_text(encoding="utf-8"))
-    return root
+    add_example(project_copy, (project_root / "docs/contributing.md").read_text(encoding="utf-8"))
+    return project_copy
 
 
 def add_example(root: Path, page: str) -> None:

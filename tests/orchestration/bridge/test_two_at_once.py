@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -215,7 +217,7 @@ def assert_one_after_the_other_and_recorded(toy: Toy) -> None:
     assert set(yaml.safe_load((toy.root / "dvc.lock").read_text())["stages"]) >= {"slow"}
 
 
-def rwlock(toy: Toy) -> dict[str, dict[str, object]]:
+def rwlock(toy: Toy) -> dict[str, dict[str, Any]]:
     """DVC's register of who reads and writes what, without what is empty."""
     path = toy.root / ".dvc/tmp/rwlock"
     return {mode: entries for mode, entries in json.loads(path.read_text()).items() if entries} if path.exists() else {}
@@ -316,6 +318,9 @@ def test_a_dvc_repro_is_refused_as_long_as_the_command_of_a_killed_run_is_still_
     begin(refused)
     words, _ = refused.communicate(timeout=60.0)
     wait_until(lambda: "slow" not in running_stages(slow.project()), timeout_s=60.0)
+    # The lock is free a moment before the process that held it is gone, and DVC asks for the process.
+    claimants = [info["pid"] for infos in rwlock(slow)["read"].values() for info in infos]
+    wait_until(lambda: not any(map(psutil.pid_exists, claimants)), timeout_s=60.0)
 
     go(slow)
     begin(second)

@@ -13,7 +13,7 @@ pytest.importorskip("PIL.Image", reason="pillow is not installed (extra: images)
 from stages.params import ParamsError, load_params
 from tests.training.gans.drawn_sets import discs, write_images
 from training.stylegan3.config import StyleGAN3Config
-from training.stylegan3.generator import write_config
+from training.stylegan3.generator import FILES
 from training.stylegan3.report import ToCReportConfig, main, read_fakes
 
 
@@ -25,7 +25,7 @@ def project(tmp_path):
     for psi, spread in (("1.1", 1.0), ("0.2", 0.1)):
         write_images(data / "toc_fakes" / f"psi{psi}", discs(8, side=32, seed=1, spread=spread))
     (data / "stylegan3_toc").mkdir()
-    write_config(data / "stylegan3_toc", StyleGAN3Config(resolution=32, z_dim=8, w_dim=8, cbase=64, cmax=8, num_layers=4, margin=4))
+    FILES.write_config(data / "stylegan3_toc", StyleGAN3Config(resolution=32, z_dim=8, w_dim=8, cbase=64, cmax=8, num_layers=4, margin=4))
     (tmp_path / "params.yaml").write_text("toc_report:\n  dataset_size: 64\n  metrics: [fd]\n  drawn_images: 3\n")
     os.chdir(tmp_path)
     os.environ["FIGMENT_TRACK"] = "none"
