@@ -10,6 +10,8 @@ from training.loop.bounds import above, at_least, within
 from training.stylegan3.config import StyleGAN3Config, magnitude_ema_beta
 from training.stylegan3.gamma import default_gamma
 
+_ADA_KIMG_OF_A_TRANSFER = 100.0
+
 
 @dataclass(frozen=True)
 class StyleGAN3Options(GanOptions):
@@ -61,6 +63,16 @@ class StyleGAN3Options(GanOptions):
     def ema_half_life_images(self) -> float:
         """Images after which an old weight counts half: ten thousand for a batch of 32, in proportion to it."""
         return (self.ema_kimg if self.ema_kimg is not None else self.batch * 10 / 32) * 1000
+
+    @property
+    def resolved_ema_rampup(self) -> float:
+        """A transfer starts from weights that are no longer young: no ramp."""
+        return self.ema_rampup if self.resume_from is None else 0.0
+
+    @property
+    def resolved_ada_kimg(self) -> float:
+        """A transfer starts from networks that know images already: the augmentation may follow faster."""
+        return self.ada_kimg if self.resume_from is None else min(self.ada_kimg, _ADA_KIMG_OF_A_TRANSFER)
 
     def resolved_gamma(self, resolution: int) -> float:
         return self.gamma if self.gamma is not None else default_gamma(resolution, self.batch)

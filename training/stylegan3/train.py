@@ -36,8 +36,6 @@ from training.stylegan3.losses import StyleGAN3Losses
 from training.stylegan3.options import StyleGAN3Options
 
 STAGE = "stylegan3_toc"
-# A transfer starts from networks that know images already: the augmentation may follow faster.
-_ADA_KIMG_OF_A_TRANSFER = 100.0
 # What two models must have in common for one to start from the other.
 _SHAPE = ("cfg", "resolution", "channels", "label_dim", "z_dim", "w_dim", "map_depth", "cbase", "cmax", "num_layers", "num_critical", "margin")
 
@@ -53,7 +51,6 @@ class StyleGAN3Training:
             raise StyleGAN3Error(f"{STAGE}: {error}") from None
         seed_everything(options.seed)
         generator, discriminator = Generator(config), Discriminator(config)
-        is_transfer = options.resume_from is not None
         if options.resume_from is not None:
             _start_from(options.resume_from, generator, discriminator, reporter)
         self.generator, self.discriminator = generator.to(devices.device).train(), discriminator.to(devices.device).train()
@@ -61,21 +58,12 @@ class StyleGAN3Training:
 
         # ADA, or a fixed strength.
         augment = Augment(augment_preset(options.aug_preset)).to(devices.device) if options.aug != "noaug" else None
-        self.controller = AugmentController(
-            augment,
-            options.p if options.aug == "fixed" else 0.0,
-            is_adaptive=options.aug == "ada",
-            target=options.target,
-            kimg=min(options.ada_kimg, _ADA_KIMG_OF_A_TRANSFER) if is_transfer else options.ada_kimg,
-        )
+        p, is_adaptive = (options.p if options.aug == "fixed" else 0.0), options.aug == "ada"
+        self.controller = AugmentController(augment, p, is_adaptive=is_adaptive, target=options.target, kimg=options.resolved_ada_kimg)
         # Who plays, and the slow copy of G that snapshots and fakes are drawn with. Buffers of G are averages themselves.
         self.losses = StyleGAN3Losses(self.generator, self.discriminator, augment, data.near(devices), options, devices)
-        self.ema = Ema(
-            self.generator,
-            half_life_samples=options.ema_half_life_images,
-            rampup=0.0 if is_transfer else options.ema_rampup,
-            copied=[name for name, _ in self.generator.named_buffers()],
-        )
+        buffers = [name for name, _ in self.generator.named_buffers()]
+        self.ema = Ema(self.generator, half_life_samples=options.ema_half_life_images, rampup=options.resolved_ema_rampup, copied=buffers)
         players = {"G": adam(self.generator, options.glr), "D": adam(self.discriminator, options.dlr, lazy_interval=options.reg_interval)}
         self.trainer = AdversarialTrainer(
             players,

@@ -1,5 +1,7 @@
 """The settings of a training: what they refuse, and which of them decide the weights."""
 
+from pathlib import Path
+
 import pytest
 
 from stages.params import ParamsError, build_config
@@ -36,3 +38,10 @@ def test_the_average_follows_the_batch():
     assert StyleGAN3Options(batch=32).ema_half_life_images == 10_000
     assert StyleGAN3Options(batch=8).ema_half_life_images == 2_500
     assert StyleGAN3Options(ema_kimg=0.5).ema_half_life_images == 500
+
+
+def test_a_transfer_has_no_ramp_and_a_faster_augmentation():
+    fresh, transfer = StyleGAN3Options(), StyleGAN3Options(resume_from=Path("model"))
+    assert (fresh.resolved_ema_rampup, fresh.resolved_ada_kimg) == (0.05, 500.0)
+    assert (transfer.resolved_ema_rampup, transfer.resolved_ada_kimg) == (0.0, 100.0)
+    assert fresh.decisive() == transfer.decisive()
