@@ -20,7 +20,7 @@ from orchestration.bridge.preludes import prepared
 from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
 from orchestration.bridge.stage_lock import Holder, StageLock, holder_of, stage_lock
-from orchestration.bridge.status import Cause, StageStatus, project_status, unwritten_parameters
+from orchestration.bridge.status import Cause, StageStatus, causes_of_preludes, project_status
 from orchestration.bridge.trespass import differences, look_around
 
 How = Literal["fresh", "restored", "ran"]
@@ -109,7 +109,7 @@ def _materialize_locked(project: Project, request: Request, surroundings: Surrou
     status = project_status(project, [stage.name])[stage.name]
     if status.state == "fresh" and not request.force:
         return _result(project, stage, "fresh")
-    _require_preludes(stage, status)
+    _require_preludes(project, stage)
     if not request.force and not _is_withheld(status):
         _require_inputs(project, stage)
         if not stage.always_changed and store.restore(stage.name, is_sound=lambda id: _is_sound(project, id, surroundings)):
@@ -161,13 +161,13 @@ def _run(
 def _prepared(project: Project, name: str, surroundings: Surroundings) -> Project:
     """The project with the stage's preludes up to date; DVC commands that are at work with what they write are waited for."""
     names = [name] if name in project.graph.stages else []
-    return prepared(project, names, log=surroundings.log, patience_s=PATIENCE_S, is_cancelled=surroundings.is_cancelled)
+    return prepared(project, names, unmade=True, log=surroundings.log, patience_s=PATIENCE_S, is_cancelled=surroundings.is_cancelled)
 
 
 def _moved(project: Project, stage: Stage, inputs: Mapping[str, object], surroundings: Surroundings) -> list[str]:
     """The inputs that are not what they were. What preludes write is brought up to date once more: an edit of what they read counts, too."""
     now = _prepared(project.again(), stage.name, surroundings)
-    return sorted({*differing(inputs, inputs_of(now, stage)), *unwritten_parameters(now, stage.name)})
+    return sorted({*differing(inputs, inputs_of(now, stage)), *(cause.subject for cause in causes_of_preludes(now, stage.name))})
 
 
 def _commit(project: Project, stage: Stage, store: StageStore, inputs: Mapping[str, object], outcome: Outcome | None = None) -> None:
@@ -190,10 +190,9 @@ def _drop_damaged_objects(project: Project, stage: Stage, surroundings: Surround
             path.unlink()
 
 
-def _require_preludes(stage: Stage, status: StageStatus) -> None:
-    for cause in status.causes:
-        if cause.kind == "prelude":
-            raise StageFailed(f"{stage.name}: {cause.text}")
+def _require_preludes(project: Project, stage: Stage) -> None:
+    for cause in causes_of_preludes(project, stage.name):
+        raise StageFailed(f"{stage.name}: {cause.text}")
 
 
 def _require_inputs(project: Project, stage: Stage) -> None:

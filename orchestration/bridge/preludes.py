@@ -30,16 +30,20 @@ def prepared(
     project: Project,
     names: Iterable[str] | None = None,
     *,
+    unmade: bool = False,
     log: Log = lambda message: None,
     patience_s: float = 2.0,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Project:
     """The project with the preludes of all artifacts (or of `names`) up to date: this very one where they are, else as it is after their runs.
 
+    unmade: see to the preludes of artifacts that were never made, too: one is to be made. There is nothing to judge of them.
     A prelude that cannot be brought up to date, because its command fails or a DVC command is reading what it would write, stays due, and is a cause
     in the status of its readers. patience_s: how long to wait for such a DVC command; `dvc status` is one, for a moment.
     """
-    wanted = project.graph.preludes if names is None else {name for reader in names for name in project.graph.preludes_of(reader)}
+    made = project.lock().entries
+    readers = [name for name in (project.graph.stages if names is None else names) if unmade or name in made]
+    wanted = {name for reader in readers for name in project.graph.preludes_of(reader)}
     for name in [name for name in project.graph.preludes if name in wanted]:
         if prelude_causes(project, name):
             store = StageStore(project.root, on_wait=log, is_cancelled=is_cancelled, patience_s=patience_s)

@@ -66,10 +66,10 @@ def prelude_causes(project: Project, name: str) -> list[Cause]:
     return _Reader(project, project.lock()).prelude_causes(name)
 
 
-def unwritten_parameters(project: Project, name: str) -> list[str]:
-    """The files of parameters of the stage `name` that a prelude would write anew now; none of a stage that dvc.yaml does not have any more."""
+def causes_of_preludes(project: Project, name: str) -> list[Cause]:
+    """One cause for each file of parameters of the stage `name` that a prelude would write anew now; none of a stage that dvc.yaml lost meanwhile."""
     stage = project.graph.stages.get(name)
-    return [cause.subject for cause in _Reader(project, project.lock()).causes_of_preludes(stage)] if stage else []
+    return list(_Reader(project, project.lock()).causes_of_preludes(stage)) if stage else []
 
 
 class _Reader:
@@ -83,7 +83,8 @@ class _Reader:
         self._preludes: dict[str, list[Cause]] = {}
 
     def causes(self, stage: Stage) -> list[Cause]:
-        causes = [*self.causes_of_preludes(stage), *self._own_causes(stage)]
+        of_preludes = self.causes_of_preludes(stage) if stage.name in self._lock.entries else ()
+        causes = [*of_preludes, *self._own_causes(stage)]
         # A withheld output says why, never that: where DVC finds nothing to do, what lies there is what was recorded.
         return [*causes, *self._withheld(stage)] if causes else []
 

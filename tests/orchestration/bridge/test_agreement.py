@@ -111,7 +111,7 @@ def test_the_three_agree_and_figments_door_makes_all_three_fresh(mirrored: Toy, 
     edit(mirrored)
     if done == "dvc.lock lost":
         # Dagster still knows what was made before; the bridge's word for it is "missing".
-        assert mirrored.stale() == mirrored.dvc_stale() == expected
+        assert mirrored.stale() == mirrored.dvc_stale() - {"versions"} == expected
     else:
         report_outside_changes(instance, mirrored.project())
         answers = {"bridge": mirrored.stale(), "Dagster": mirrored.dagster_stale(instance), "DVC": mirrored.dvc_stale()}

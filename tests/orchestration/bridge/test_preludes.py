@@ -14,7 +14,7 @@ from orchestration.bridge.mirror import asset_key, report_outside_changes, stage
 from orchestration.bridge.preludes import prepared
 from orchestration.bridge.status import project_status
 from tests.orchestration.bridge.test_materialize import go, lock_entry, slow, wait_for
-from tests.orchestration.bridge.toy import STAGES, Toy
+from tests.orchestration.bridge.toy import STAGES, Toy, build
 
 COMMENT = ("code/evens.py", "modulo = int", "# why\nmodulo = int")
 EDIT = ("code/evens.py", "== 0", "== 1")
@@ -58,6 +58,21 @@ def test_nothing_is_started_while_nothing_moved(toy: Toy) -> None:
 
     assert prepared(project) is project
     assert toy.runs("versions") == before
+
+
+def test_where_nothing_was_made_nothing_is_started_until_something_is(tmp_path: Path) -> None:
+    toy = build(tmp_path / "new")
+
+    assert toy.stale() == set(STAGES) and toy.runs("versions") == 0
+    assert [cause.kind for cause in toy.status()["side"].causes] == ["never_made"]
+    toy.definitions()
+    assert not (toy.root / "dvc.lock").exists()
+    toy.make("side")
+    assert toy.runs("versions") == 1 and toy.stale() == set(STAGES) - {"side"}
+    toy.replace("code/versions.py", "begin(", 'raise SystemExit("no")\nbegin(')
+    with pytest.raises(StageFailed, match="rows: versions.yaml, which versions writes, is not up to date: .*: no"):
+        toy.make("rows")
+    assert toy.runs("rows") == 0
 
 
 # ---- edits -----------------------------------------------------------------------------------------------------------------------------
