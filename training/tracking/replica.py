@@ -43,6 +43,8 @@ class Replica:
         self._openings = openings(folder)
         self._newest_step: dict[str, int] = {}
         self._history: dict[str, set[int]] = {}
+        # Steps by key of the group under way, which MLflow's history does not show yet.
+        self._under_way: dict[str, set[int]] = {}
 
     def send_pending(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Send what the journal has beyond the last sent line, until `should_stop`. Raises whatever MLflow raises; nothing is lost by it."""
@@ -89,6 +91,7 @@ class Replica:
         # Metrics go in batches; everything else is one request each, in the order of the journal.
         if kind in ("metrics", "system"):
             limit = self._resume_limit(events[-1][1])
+            self._under_way = {}
             self._send_metrics([metric for event, _ in events for metric in self._new_metrics(event, limit)])
         elif kind == "open":
             self._open(event)
@@ -176,11 +179,13 @@ class Replica:
         newest = self._newest_step.get(key)
         if newest is None or step > newest:
             self._newest_step[key] = step
+            self._under_way.setdefault(key, set()).add(step)
             if key in self._history:
                 self._history[key].add(step)
             return True
         if key not in self._history:
-            self._history[key] = {metric.step for metric in self._client.get_metric_history(self._run(), key)}
+            logged = {metric.step for metric in self._client.get_metric_history(self._run(), key)}
+            self._history[key] = logged | self._under_way.get(key, set())
         known = step in self._history[key]
         self._history[key].add(step)
         return not known
