@@ -16,6 +16,7 @@ QUICK = "  kimg: 0.032\n  snap: 0.032\n  tick: 0.016\n  checkpoint_kimg: 0.032\n
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_tutorial_goes_from_a_folder_of_pages_to_imaginary_pictures_and_through_a_night(project_copy: Path, project_root: Path):
     page = (project_root / "docs/your_own_journal.md").read_text(encoding="utf-8")
     ours = page.partition("## A journal on the web")[0]
