@@ -3,6 +3,7 @@
 A model's report says which sets there are and what they differ by, and has the rest from `judge_images`.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,16 @@ from training.metrics.images.feature_cache import FeatureCache
 from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, open_extractor
 from training.metrics.images.scoring import METRICS, Metric, ScoreSettings
 from training.metrics.images.sources import ImageSource, choose
+from training.metrics.images.spectrum import Spectrum, average_spectra, picture_panels, slice_panels
 from training.reports.numbers import Numbers
+from training.reports.pictures import draw_panels
 from training.reports.report import STATE_DIR, Check, Picture, Report
 from training.tracking.tracker import PromotionRule, TrackingError
 
+_SPECTRA = (
+    "Power by frequency, on average over images and channels, whitened by the real images' mean and deviation, under a Kaiser window with β = 8 "
+    "(Karras et al. 2021, figure 13). Points and crosses that real images lack are patterns of the network's own."
+)
 _AT_LEAST_ONE = ("kid_subsets", "kid_subset_size", "swd_images", "ms_ssim_pairs", "batch_images", "drawn_images", "nearest_pairs")
 
 
@@ -148,6 +155,10 @@ def _pictures(
             pairs.append((images.images(closest), reals.images([int(judged.memorisation.nearest[index]) for index in closest])))
         draw_pairs(pairs, path)
 
+    @functools.cache
+    def spectra() -> dict[str, Spectrum]:
+        return average_spectra(reals, sets)
+
     each = f"each {sweep.noun}" if sweep else "each set"
     order = f", by rising {sweep.letter}" if sweep else ""
     nearest = f"For {each}, the images nearest to a training image (above), nearest first, and that image (below)."
@@ -155,6 +166,8 @@ def _pictures(
         Picture("Images", "fakes", "fakes.png", draw_fakes, f"One row for {each}{order}; the last row is real."),
         *([_sweep_picture(sweep, numbers, comparison.floor.extractor)] if sweep else []),
         Picture("Nearest training images", "nearest", "nearest.png", draw_nearest, nearest),
+        Picture("Averaged spectra", "spectra", "spectra.png", lambda path: draw_panels(picture_panels(spectra()), path, nothing=""), _SPECTRA),
+        Picture("Along the axis and the diagonal", "slices", "slices.png", lambda path: draw_panels(slice_panels(spectra()), path, nothing="")),
     ]
 
 
