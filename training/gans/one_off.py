@@ -3,7 +3,7 @@
     python -m training.stylegan3.train --images ~/pictures --out out/mine --resolution 128 --kimg 1000
 
 --out becomes what data/ is to the graph: the set, made from the pictures, and the trained model lie in it, and its .figment has the checkpoints, so
-the same command continues, and every other program takes `--data out/mine`. Neither DVC nor MLflow is asked; FIGMENT_TRACK=mlflow records all the same.
+the same command continues, and every other program takes `--data out/mine`. Neither DVC nor MLflow is asked, unless FIGMENT_TRACK=mlflow is set.
 """
 
 import dataclasses

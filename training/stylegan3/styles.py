@@ -1,14 +1,18 @@
-"""Style vectors to draw with: by seed, as users know them, or at random."""
+"""Style vectors to draw with: by seed, as users know them, at random, or from a file; and pictures drawn from them."""
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import numpy
 import torch
 from torch import Tensor
 
 from training.gans.drawing import class_label
+from training.gans.grids import to_uint8
 from training.gans.seed_ranges import latents
 from training.loop.seeding import generator as seeded
-from training.stylegan3.generator import Generator
+from training.stylegan3.generator import Generator, StyleGAN3Error
 
 
 @torch.no_grad()
@@ -33,3 +37,31 @@ def random_styles(generator: Generator, count: int, *purpose: int | str, classes
 def random_classes(generator: Generator, count: int, *purpose: int | str) -> Tensor:
     """[count], each class as likely as any other; zeros for a model without labels."""
     return torch.randint(max(generator.config.label_dim, 1), (count,), generator=seeded("classes", *purpose))
+
+
+def write_styles(path: Path, ws: Tensor) -> None:
+    """An npz with the one array `w` [N, num_ws, w_dim] float32: the file that users of StyleGAN call projected_w.npz."""
+    with path.open("wb") as stream:
+        numpy.savez(stream, w=ws.cpu().numpy())
+
+
+def read_styles(path: Path, generator: Generator) -> Tensor:
+    """`w` [N, num_ws, w_dim] of such a file, on the generator's device. Raises StyleGAN3Error."""
+    expected = f"an npz with the array w [N, {generator.config.num_ws}, {generator.config.w_dim}], as training.stylegan3.project writes it"
+    try:
+        with path.open("rb") as stream, numpy.load(stream, allow_pickle=False) as parts:
+            w = parts["w"]
+    except FileNotFoundError:
+        raise StyleGAN3Error(f"{path}: no such file; expected {expected}") from None
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise StyleGAN3Error(f"{path}: cannot be read ({error}); expected {expected}") from None
+    if w.ndim != 3 or w.shape[1:] != (generator.config.num_ws, generator.config.w_dim) or not numpy.isfinite(w).all():
+        raise StyleGAN3Error(f"{path}: w is {w.dtype} {list(w.shape)}; expected {expected}: was it made with another network?")
+    return torch.from_numpy(w.astype(numpy.float32)).to(generator.mapping.w_avg.device)
+
+
+@torch.no_grad()
+def draw_styles(generator: Generator, ws: Tensor, *, batch: int) -> Iterator[numpy.ndarray]:
+    """Pictures uint8 [C, R, R], one for each of ws [N, num_ws, w_dim]."""
+    for some in ws.split(batch):
+        yield from to_uint8(generator.synthesis(some)).cpu().numpy()
