@@ -53,17 +53,15 @@ def measure_equivariance(
     sums = {metric: numpy.zeros((pictures, 2)) for metric in metrics}
     draws = {metric: numpy.random.default_rng(derive_seed(seed, "equivariance", metric)) for metric in metrics}
     try:
-        for start in range(0, pictures, batch):
-            count = min(batch, pictures - start)
-            ws = random_styles(generator, count, seed, "equivariance", start)
+        for place, ws in enumerate(random_styles(generator, pictures, seed, "equivariance", batch=batch)):
             source.transform = torch.eye(3).to(saved)
             still = generator.synthesis(ws)
             for metric in metrics:
-                moves = [_MOVES[metric](draws[metric], generator.config.resolution) for _ in range(count)]
+                moves = [_MOVES[metric](draws[metric], generator.config.resolution) for _ in ws]
                 source.transform = torch.stack([transform for transform, _, _ in moves]).to(saved)
                 moved = generator.synthesis(ws)
                 for row, (_, reference, result) in enumerate(moves):
-                    sums[metric][start + row] = _squares(reference(still[row]), result(moved[row]))
+                    sums[metric][place * batch + row] = _squares(reference(still[row]), result(moved[row]))
     finally:
         source.transform = saved
     return {f"{metric}_db": _estimate(values, derive_seed(seed, "bootstrap", metric)) for metric, values in sums.items()}

@@ -41,15 +41,13 @@ def measure_path_length(
     generator: Generator, distance: PerceptualDistance, *, pictures: int, where: Where = "end", batch: int = 8, seed: int = 0
 ) -> dict[str, Estimate]:
     """By `ppl_wend_<distance>` or `ppl_wfull_<distance>`: the mean over `pictures` pairs without its outermost percent on either side."""
+    purpose = (seed, "path length")
+    classes = random_classes(generator, pictures, *purpose)
+    ends = (random_styles(generator, pictures, *purpose, side, batch=batch, classes=classes) for side in ("from", "to"))
+    places = torch.zeros(pictures) if where == "end" else torch.rand(pictures, generator=seeded("places on paths", *purpose))
     lengths = []
-    for start in range(0, pictures, batch):
-        count = min(batch, pictures - start)
-        purpose = (seed, "path length", start)
-        classes = random_classes(generator, count, *purpose)
-        first, second = (random_styles(generator, count, *purpose, side, classes=classes) for side in ("from", "to"))
-        t = torch.zeros(count) if where == "end" else torch.rand(count, generator=seeded("t", *purpose))
-        t = t.to(first)[:, None, None]
-        here, there = (generator.synthesis(first.lerp(second, at)) for at in (t, t + _EPSILON))
+    for first, second, t in zip(*ends, places.split(batch), strict=True):
+        here, there = (generator.synthesis(first.lerp(second, at.to(first)[:, None, None])) for at in (t, t + _EPSILON))
         lengths.append(distance(here, there).double().cpu().numpy() / _EPSILON**2)
     values = numpy.concatenate(lengths)
     low, high = numpy.percentile(values, _LOWEST, method="lower"), numpy.percentile(values, _HIGHEST, method="higher")

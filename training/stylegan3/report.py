@@ -37,6 +37,8 @@ FAKES = "toc_fakes"
 GeneratorMetric = Literal["eqt", "eqt_frac", "eqr", "ppl_wend", "ppl_wfull"]
 GENERATOR_METRICS: tuple[GeneratorMetric, ...] = get_args(GeneratorMetric)
 
+# Extractors see small images; a generator of 1024 px has no room for as many.
+_PICTURES_SIDE_BY_SIDE = 16
 _PSI_FOLDER = re.compile(r"psi(\d+(\.\d+)?(e-\d+)?)")
 
 
@@ -91,9 +93,10 @@ def judge_generator(config: ToCReportConfig, model: Path) -> dict[str, Estimate]
     with open_devices() as devices:
         generator = load_generator(model, device=devices.device)
         moves = [metric for metric in EQUIVARIANCE_METRICS if metric in config.generator_metrics]
-        found |= measure_equivariance(generator, moves, pictures=config.eq_samples, batch=config.batch_images, seed=config.seed)
+        batch = min(config.batch_images, _PICTURES_SIDE_BY_SIDE)
+        found |= measure_equivariance(generator, moves, pictures=config.eq_samples, batch=batch, seed=config.seed)
         distance = open_distance(config.distance, seed=config.seed, device=devices.device)
-        settings = {"pictures": config.ppl_samples, "batch": config.batch_images, "seed": config.seed}
+        settings = {"pictures": config.ppl_samples, "batch": batch, "seed": config.seed}
         if "ppl_wend" in config.generator_metrics:
             found |= measure_path_length(generator, distance, where="end", **settings)
         if "ppl_wfull" in config.generator_metrics:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from training.gans.drawing import class_label
 from training.gans.grids import to_uint8
@@ -24,14 +25,19 @@ def seed_styles(generator: Generator, seeds: Sequence[int], *, psi: float = 1.0,
 
 
 @torch.no_grad()
-def random_styles(generator: Generator, count: int, *purpose: int | str, classes: Tensor | None = None) -> Tensor:
-    """Style vectors [count, num_ws, w_dim] of random latents that depend on `purpose` alone. classes: [count]; None = random ones."""
+def random_styles(generator: Generator, count: int, *purpose: int | str, batch: int, classes: Tensor | None = None) -> Iterator[Tensor]:
+    """Style vectors [b, num_ws, w_dim] of `count` random latents, up to `batch` at a time, that depend on `purpose` alone.
+
+    classes: [count], of a conditional model; None = random ones.
+    """
     config, device = generator.config, generator.mapping.w_avg.device
     z = torch.randn(count, config.z_dim, generator=seeded("styles", *purpose))
-    if not config.label_dim:
-        return generator.mapping(z.to(device), None)
-    classes = random_classes(generator, count, *purpose) if classes is None else classes
-    return generator.mapping(z.to(device), torch.nn.functional.one_hot(classes, config.label_dim).float().to(device))
+    labels = None
+    if config.label_dim:
+        labels = F.one_hot(random_classes(generator, count, *purpose) if classes is None else classes, config.label_dim).float()
+    for start in range(0, count, batch):
+        rows = slice(start, start + batch)
+        yield generator.mapping(z[rows].to(device), None if labels is None else labels[rows].to(device))
 
 
 def random_classes(generator: Generator, count: int, *purpose: int | str) -> Tensor:

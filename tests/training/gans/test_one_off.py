@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 
 import pytest
 
@@ -55,6 +56,18 @@ def test_it_ends_with_the_weights_of_a_training_that_was_never_stopped(place):
     assert train.main(["--images", "pictures", "--out", "whole", "--resolution", "16", "--kimg", "0.04"]) == 0
     one, other = (load_generator(place / folder / "stylegan3_toc").state_dict() for folder in ("out", "whole"))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_zip_of_the_original_s_trains_with_its_labels(place):
+    """As its dataset tool writes them: a folder of PNGs and dataset.json, deflated or stored."""
+    with zipfile.ZipFile(place / "set.zip", "w") as archive:
+        for number in range(12):
+            archive.write(place / f"pictures/{number}.png", f"00000/img{number:08d}.png")
+        labels = [[f"00000/img{number:08d}.png", number % 3] for number in range(12)]
+        archive.writestr("dataset.json", json.dumps({"labels": labels}))
+    words = ["--out", "out", "--resolution", "16", "--kimg", "0.004", "--set", "cond=true"]
+    assert train.main(["--images", "set.zip", *words]) == 0
+    assert load_generator(place / "out/stylegan3_toc").config.label_dim == 3
 
 
 def test_without_a_resolution_it_takes_that_of_the_parameters(place):

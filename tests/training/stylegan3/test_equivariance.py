@@ -103,7 +103,9 @@ def test_an_untrained_generator_follows_translations_and_is_left_as_it_was():
     found = measured(generator, ["eqt"], batch=2)
     assert found["eqt_db"].value > 45
     assert torch.equal(generator.synthesis.input.transform, torch.eye(3))
-    assert measured(generator, ["eqt"], batch=3)["eqt_db"].value != found["eqt_db"].value  # other latents
+    # Latents and moves do not depend on how many pictures are drawn side by side.
+    assert measured(generator, ["eqt"], batch=4)["eqt_db"].value == pytest.approx(found["eqt_db"].value, abs=0.01)
+    assert measured(generator, ["eqt"], batch=2, seed=1) != found
 
 
 def test_leaving_one_metric_out_changes_none_of_the_others():

@@ -54,8 +54,7 @@ def test_the_outermost_pairs_do_not_decide():
     class Jumps(Squares):
         def __call__(self, one, other):
             lengths = super().__call__(one, other)
-            lengths[0] *= 1e12
-            return lengths
+            return lengths * torch.tensor([1e12, *[1.0] * (len(lengths) - 1)])
 
     plain, jumping = (measure_path_length(Straight(), distance, pictures=300, batch=150) for distance in (Squares(), Jumps()))
     assert jumping["ppl_wend_squares"].value == pytest.approx(plain["ppl_wend_squares"].value, rel=0.1)
@@ -63,8 +62,8 @@ def test_the_outermost_pairs_do_not_decide():
 
 def test_a_network_s_number_says_who_looked_and_depends_on_no_batch():
     generator = make_generator().eval()
-    some, others = (measure_path_length(generator, RandomDistance(0), pictures=6, batch=batch) for batch in (6, 6))
-    assert list(some) == ["ppl_wend_rand0"] and some == others and some["ppl_wend_rand0"].value > 0
+    some, others = (measure_path_length(generator, RandomDistance(0), pictures=6, batch=batch) for batch in (6, 4))
+    assert list(some) == ["ppl_wend_rand0"] and some["ppl_wend_rand0"].value == pytest.approx(others["ppl_wend_rand0"].value, rel=0.02)
 
 
 def test_both_ends_of_a_path_have_one_class():
