@@ -30,7 +30,7 @@ _SPECTRA = (
     "Power by frequency, on average over images and channels, whitened by the real images' mean and deviation, under a Kaiser window with β = 8 "
     "(Karras et al. 2021, figure 13). Points and crosses that real images lack are patterns of the network's own."
 )
-_AT_LEAST_ONE = ("kid_subsets", "kid_subset_size", "swd_images", "ms_ssim_pairs", "batch_images", "drawn_images", "nearest_pairs")
+_AT_LEAST_ONE = ("kid_subsets", "kid_subset_size", "swd_images", "ms_ssim_pairs", "batch_images", "spectrum_images", "drawn_images", "nearest_pairs")
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,15 @@ class ImageReportConfig(ScoreSettings):
     """How images are judged and shown; the keys of a report's section that are not about where they lie. See ScoreSettings for the numbers.
 
     extractor: what sees images, see `open_extractor`. most_reals: at most so many, chosen by the seed; null = all.
-    drawn_images: of each set in the picture. nearest_pairs: of each set beside what they are nearest to.
+    spectrum_images: at most so many of each set in its spectrum. drawn_images: of each set in the picture.
+    nearest_pairs: of each set beside what they are nearest to.
     authentic_floor: the check `not_memorised` warns below it. promote: when this model becomes the champion; null = never.
     """
 
     extractor: str = "random"
     metrics: tuple[Metric, ...] = METRICS
     most_reals: int | None = None
+    spectrum_images: int = 2000
     drawn_images: int = 12
     nearest_pairs: int = 12
     authentic_floor: float = 0.2
@@ -157,7 +159,8 @@ def _pictures(
 
     @functools.cache
     def spectra() -> dict[str, Spectrum]:
-        return average_spectra(reals, sets)
+        most = config.spectrum_images
+        return average_spectra(choose(reals, most, config.seed, "spectra"), {name: choose(images, most, "spectra") for name, images in sets.items()})
 
     each = f"each {sweep.noun}" if sweep else "each set"
     order = f", by rising {sweep.letter}" if sweep else ""

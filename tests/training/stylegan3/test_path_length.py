@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -67,8 +68,6 @@ def test_a_network_s_number_says_who_looked_and_depends_on_no_batch():
 
 
 def test_both_ends_of_a_path_have_one_class():
-    from dataclasses import replace
-
     generator = make_generator(replace(TINIEST, label_dim=3)).eval()
     assert measure_path_length(generator, RandomDistance(), pictures=4, where="full")["ppl_wfull_rand0"].value > 0
 

@@ -38,7 +38,7 @@ def run(model, target, outdir, *words) -> int:
 
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_a_picture_of_the_generator_s_own_is_found_again(model, own, tmp_path, space):
-    assert run(model, own, tmp_path / "out", "--steps", "150", "--space", space) == 0
+    assert run(model, own, tmp_path / "out", "--steps", "100", "--space", space) == 0
     target, found = (load_picture(tmp_path / "out" / name).astype(int) for name in ("target.png", "projection.png"))
     generator = load_generator(model)
     mean = generator.mapping.w_avg.expand(1, generator.config.num_ws, -1)

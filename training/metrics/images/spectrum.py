@@ -10,7 +10,7 @@ Source: Karras et al. 2021, arXiv:2106.12423, figure 13 of the appendices.
 import functools
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from training.reports.pictures import draw_panels
 
 KAISER_BETA = 8.0
 REALS = "real"
-_BATCH_IMAGES = 64
+_BATCH_NUMBERS = 4_000_000  # complex ones; an image of 1024 px has three million
 
 Panels = dict[str, Callable[[Any], None]]
 
@@ -64,7 +64,7 @@ class Spectrum:
 def whitening(source: ImageSource) -> tuple[float, float]:
     """Mean and standard deviation of all pixels of all images, whatever their channel and place: two numbers for a dataset."""
     total = squares = count = 0.0
-    for _, images in batches(source, _BATCH_IMAGES):
+    for _, images in _batches(source):
         values = images.astype(numpy.float64)
         total, squares, count = total + values.sum(), squares + (values**2).sum(), count + values.size
     mean = total / count
@@ -77,7 +77,7 @@ def average_spectrum(source: ImageSource, mean: float, deviation: float) -> Spec
     source: square images. mean, deviation: of the real ones, for all sets alike, so that their spectra stand on one scale.
     """
     total: Any = 0.0
-    for _, images in batches(source, _BATCH_IMAGES):
+    for _, images in _batches(source):
         window = numpy.kaiser(images.shape[-1], KAISER_BETA)
         white = (images - mean) / (deviation or 1.0) * numpy.outer(window, window)
         total = total + (numpy.abs(numpy.fft.fft2(white)) ** 2).mean(axis=1).sum(axis=0)
@@ -119,6 +119,10 @@ def slice_panels(spectra: Mapping[str, Spectrum]) -> Panels:
         axes.legend(fontsize=5)
 
     return {title: functools.partial(draw, way=way) for title, way in ways.items()}
+
+
+def _batches(source: ImageSource) -> Iterator[tuple[int, numpy.ndarray]]:
+    return batches(source, max(1, _BATCH_NUMBERS // source.images([0]).size))
 
 
 def _decibels(power: numpy.ndarray) -> numpy.ndarray:
