@@ -3,9 +3,9 @@
 A model's report says which sets there are and what they differ by, and has the rest from `judge_images`.
 """
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from formats.image_shards import DamagedImageError, ImageSetError, ImageShards
@@ -157,7 +157,7 @@ def _pictures(
             pairs.append((images.images(closest), reals.images([int(judged.memorisation.nearest[index]) for index in closest])))
         draw_pairs(pairs, path)
 
-    @functools.cache
+    @cache
     def spectra() -> dict[str, Spectrum]:
         most = config.spectrum_images
         return average_spectra(choose(reals, most, config.seed, "spectra"), {name: choose(images, most, "spectra") for name, images in sets.items()})

@@ -106,7 +106,7 @@ def judge_generator(config: ToCReportConfig, model: Path) -> dict[str, Estimate]
 
 def _generator_section(found: Mapping[str, Estimate], config: ToCReportConfig) -> str:
     titles = {"eqt_db": "EQ-T, dB", "eqt_frac_db": "EQ-T_frac, dB", "eqr_db": "EQ-R, dB"}
-    rows = [[titles.get(name, f"`{escape(name)}`"), cell(number, with_n=True)] for name, number in found.items()]
+    rows = [[titles.get(name, escape(name)), cell(number, with_n=True)] for name, number in found.items()]
     lines = [
         "\n## The generator itself\n",
         table(["number", "at ψ = 1"], rows),

@@ -81,6 +81,12 @@ def test_what_is_missing_is_one_line_that_says_what_to_do(project, capsys, missi
     assert not (project / "data/toc_report").exists()
 
 
+@pytest.mark.parametrize("name", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml"])
+def test_the_project_s_own_parameters_say_how_the_generator_is_judged(project_root, name):
+    config = load_params(project_root / name, "toc_report", ToCReportConfig)
+    assert set(config.generator_metrics) >= {"eqt", "eqt_frac", "eqr", "ppl_wend"} and config.eq_samples <= 512 and config.distance == "random"
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [("metrics: [fid]", "must be one of 'fd'"), ("dataset_size: 0", "dataset_size must be at least 1"), ("generator_metrics: [eqs]", "one of 'eqt'")],
