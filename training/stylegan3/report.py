@@ -3,9 +3,12 @@
     python -m training.stylegan3.report
     python -m training.stylegan3.report --set extractor=inception:weights/inception-2015-12-05.pt    # only this gives a number called FID
 
-Reads data/toc_fakes, data/toc_dataset@SIZE and data/stylegan3_toc, whose network is judged by what it does when its input moves.
-Writes data/toc_report: metrics.json, report.md, fakes.png, nearest.png, psi_sweep.png, spectra.png, slices.png. Features of the real images are
-kept under .figment/image_features, so that they are made once for each dataset and extractor.
+Reads data/toc_fakes, data/toc_dataset@SIZE and data/stylegan3_toc (its resolution, and which model was judged).
+Writes data/toc_report: metrics.json, report.md, fakes.png, nearest.png, psi_sweep.png. Features of the real images are kept under
+.figment/image_features, so that they are made once for each dataset and extractor.
+
+Beside the fakes, the network itself is judged: how it follows when its input moves, and how smooth W is. spectra.png and slices.png show averaged
+power spectra.
 """
 
 import re
