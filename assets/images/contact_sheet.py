@@ -8,7 +8,7 @@ import numpy
 import pyarrow.parquet as pq
 from PIL import Image
 
-from assets.images.decoding import NO_LIMITS, decode
+from formats.pictures import NO_LIMITS, decode
 from formats.png import decode_png, encode_png
 from formats.stored_zip import StoredZip, StoredZips
 
