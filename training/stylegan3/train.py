@@ -46,6 +46,7 @@ class StyleGAN3Training:
     def __init__(self, data: TrainingImages, options: StyleGAN3Options, devices: Devices, reporter: Reporter) -> None:
         self.options, self.devices, self.data = options, devices, data
         try:
+            options.check_group(min(options.side_by_side, options.batch // devices.world_size))
             config = options.network_config(resolution=data.resolution, channels=data.channels, label_dim=data.label_dim)
         except ValueError as error:
             raise StyleGAN3Error(f"{STAGE}: {error}") from None
