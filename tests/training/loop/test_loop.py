@@ -147,7 +147,7 @@ class CountingGuard:
     def __init__(self, *collapses: int, suspects: tuple[int, ...] = ()) -> None:
         self.collapses, self.suspects, self.reports, self.is_clean = collapses, suspects, 0, True
 
-    def judge(self, values) -> str | None:
+    def judge(self, values, samples) -> str | None:
         self.reports += 1
         self.is_clean = self.reports not in self.suspects
         return "it looks bad" if self.reports in self.collapses else None

@@ -17,6 +17,7 @@ from tests.training.stylegan3.toy_gan import TINY
 from tests.training.stylegan3.toy_images import write_toy_dataset
 from training.gans.grids import load_picture
 from training.stylegan3 import load_generator, train
+from training.loop.stats_files import MACHINE
 from training.tracking.tracker import tracked_series
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -126,11 +127,30 @@ def test_numbers_go_to_the_stats_file_the_journal_and_the_event_files(uninterrup
     rows = [json.loads(line) for line in output(uninterrupted)["stats.jsonl"].splitlines()]
     images = [row["images"] for row in rows]
     assert images == sorted(set(images)) and images[0] == 0 and images[-1] == 80 and all(row["kimg"] == row["images"] / 1000 for row in rows)
-    assert {"g_loss", "d_loss", "r_t", "p", "swd_x1000"} <= set(rows[-1])
     (journal,) = (uninterrupted / ".figment/tracking/stylegan3_toc").iterdir()
     series = tracked_series(uninterrupted / ".figment", "stylegan3_toc", journal.name)
     assert [step for step, _ in series["swd_x1000"]] == [0, 20, 40, 60, 80]
-    assert list((uninterrupted / ".figment/tensorboard/stylegan3_toc").rglob("events.out.tfevents.*"))
+    # At every report, also where no iteration since the last one had its turn of the penalty.
+    players = {"g_loss", "d_loss", "g_gradient_norm", "d_gradient_norm"}
+    of_steps = {*players, "r1_penalty", "real_logit", "fake_logit", "r_t", "fake_sign", "p"}
+    reports = [row for row in rows if "r_t" in row]
+    assert len(reports) == 7 and all(of_steps <= set(row) for row in reports)
+    # What the machine decides is in the journal and beside it, and not in the output.
+    assert all(len(series[name]) == 7 for name in of_steps) and not set(MACHINE) & {name for row in rows for name in row}
+    (kept,) = (uninterrupted / ".figment/trainings/stylegan3_toc").rglob("stats.jsonl")
+    last = json.loads(kept.read_text().splitlines()[-1])
+    assert last["seconds_per_kimg"] > 0 and 50 < last["peak_memory_mib"] < 100_000
+    assert set(MACHINE) <= set(series)
+
+
+def test_the_event_files_have_them_too(uninterrupted):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (the `gan` extra)")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (events,) = (uninterrupted / ".figment/tensorboard/stylegan3_toc").rglob("events.out.tfevents.*")
+    read = EventAccumulator(str(events))
+    read.Reload()
+    assert {"r1_penalty", "real_logit", "fake_logit", "seconds_per_kimg", "peak_memory_mib", "swd_x1000"} <= set(read.Tags()["scalars"])
 
 
 def test_killed_in_the_middle_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path, capsys):
