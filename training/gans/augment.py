@@ -101,9 +101,7 @@ class Augment(nn.Module):
         self.config = config
         self.register_buffer("p", torch.tensor(float(p)))
 
-    def forward(
-        self, images: Tensor, generator: torch.Generator | None = None, *, rows: slice = slice(None), batch: int | None = None
-    ) -> Tensor:
+    def forward(self, images: Tensor, generator: torch.Generator | None = None, *, rows: slice = slice(None), batch: int | None = None) -> Tensor:
         """generator: on any device; None is the global one. It is advanced by the same amount whatever p is.
 
         rows, batch: the images are these rows of a batch of so many, and change as they would among all of it.

@@ -29,6 +29,8 @@ from training.stylegan3.layers import (
 )
 
 _OUTPUT_SCALE = 0.25
+# Beside generator.safetensors, which is drawn with: the weights that were trained on when that is their average. Not every folder has it.
+TRAINED = "generator_trained.safetensors"
 
 
 class StyleGAN3Error(Exception):

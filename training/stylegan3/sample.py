@@ -3,6 +3,7 @@
     python -m training.stylegan3.sample                                                # the stage: data/toc_fakes, by seeds and truncations
     python -m training.stylegan3.sample --set seeds=0-63 --set psi=[0.8]               # seconds on a CPU
     python -m training.stylegan3.sample --network data/stylegan3_toc --seeds 0,1,4-6 --trunc 0.7 --outdir out         # PNG files seed0000.png …
+    python -m training.stylegan3.sample --network network-snapshot-005000.pkl --outdir out                            # of NVIDIA's, read and not run
 
 The latent vector of seed s is NumPy's RandomState(s).randn(1, z_dim), so a seed is one picture at any batch size. Finished shards are kept in
 .figment until the stage has ended: killed and started again, it goes on with the next one.
@@ -27,7 +28,8 @@ from training.gans.drawing import DrawingError, class_label, draw_seeds
 from training.gans.sample import FakesConfig, draw_files, make_fakes
 from training.gans.seed_ranges import parse_seeds
 from training.loop.devices import open_devices
-from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
+from training.stylegan3.generator import Generator, StyleGAN3Error
+from training.stylegan3.nvidia_snapshots import SnapshotError, open_generator
 
 STAGE = "toc_fakes"
 MODEL = "stylegan3_toc"
@@ -66,7 +68,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     config = _config_by_hand(arguments) if by_hand else load_params(arguments.params, STAGE, ToCFakesConfig, overrides=arguments.overrides)
     model = arguments.network if by_hand else arguments.data / MODEL
     with open_devices() as devices:
-        generator = load_generator(model, device=devices.device)
+        generator = open_generator(model, device=devices.device)
 
         def draw_some(seeds: Sequence[int], psi: float) -> Iterator[tuple[int, numpy.ndarray]]:
             return draw(generator, seeds, config, psi=psi)
@@ -95,7 +97,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--state", type=Path, default=Path(".figment"), metavar="DIR", help="folder where finished shards wait for the end (default: %(default)s)"
     )
-    parser.add_argument("--network", type=Path, metavar="DIR", help="draw with this model into --outdir instead of running the stage")
+    parser.add_argument("--network", type=Path, metavar="DIR|PKL", help="draw with this model or snapshot into --outdir instead of running the stage")
     parser.add_argument("--seeds", default="0-15", metavar="RANGES", help="such as 0,1,4-6, both ends included (default: %(default)s)")
     parser.add_argument("--trunc", type=float, default=1.0, metavar="PSI", help="truncation (default: %(default)s)")
     parser.add_argument("--class", type=int, dest="class_index", metavar="N", help="class of a conditional model")
@@ -112,7 +114,7 @@ def _pair(text: str) -> tuple[float, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `toc_fakes`; see stages/program.py for flags and exit codes."""
-    return program(__doc__, _run, argv, expected=(StyleGAN3Error, DrawingError, ImageSetError), configure=_configure)
+    return program(__doc__, _run, argv, expected=(StyleGAN3Error, SnapshotError, DrawingError, ImageSetError), configure=_configure)
 
 
 if __name__ == "__main__":

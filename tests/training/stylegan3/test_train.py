@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from tests.training.stylegan3.toy_gan import TINY
 from tests.training.stylegan3.toy_images import write_toy_dataset
 from training.gans.grids import load_picture
-from training.stylegan3 import load_generator, train
 from training.loop.stats_files import MACHINE
+from training.stylegan3 import load_generator, train
 from training.tracking.tracker import tracked_series
 
 ROOT = Path(__file__).resolve().parents[3]
