@@ -3,8 +3,6 @@ import io
 import os
 import pickle
 import subprocess
-import sys
-import types
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -16,68 +14,8 @@ from tests.bounded import bounded
 from training.stylegan3.generator import load_generator
 from training.stylegan3.nvidia_snapshots import Network, SnapshotError, convert_snapshot, infer_config, main, open_generator, read_snapshot
 
+from .snapshot_files import EasyDict, Persistent, _reconstruct_persistent_obj, write_snapshot
 from .tiny import TINIEST, TINIEST_R, make_discriminator, make_generator
-
-SOURCE = "raise SystemExit('the embedded source was run')\n"
-
-
-class EasyDict(dict):
-    """What NVIDIA's dictionaries look like to pickle."""
-
-
-def _reconstruct_persistent_obj(meta):
-    raise AssertionError("never called in these tests")
-
-
-class Persistent:
-    """Pickles like one of NVIDIA's modules: a reconstruction function, the source of the class, and its state."""
-
-    def __init__(self, module, arguments=None, extra=None):
-        self.state = EasyDict(
-            training=False,
-            _parameters=OrderedDict((name, parameter) for name, parameter in module._parameters.items()),
-            _buffers=OrderedDict((name, b) for name, b in module._buffers.items() if name not in module._non_persistent_buffers_set),
-            _non_persistent_buffers_set=set(),
-            _backward_hooks=OrderedDict(),
-            _modules=OrderedDict((name, Persistent(child)) for name, child in module._modules.items()),
-            _init_args=(),
-            _init_kwargs=EasyDict(arguments or {}),
-            in_cutoff=np.float64(2.0),
-            padding=np.arange(4),
-            dtype=torch.float32,
-            device=torch.device("cpu"),
-            shape=torch.Size([1, 2]),
-            **(extra or {}),
-        )
-
-    def __reduce__(self):
-        meta = EasyDict(type="class", version=6, module_src=SOURCE, class_name="Generator", state=self.state)
-        return _reconstruct_persistent_obj, (meta,)
-
-
-@pytest.fixture
-def nvidia_names(monkeypatch):
-    """Modules by whose names these objects are pickled."""
-    persistence, util = types.ModuleType("torch_utils.persistence"), types.ModuleType("dnnlib.util")
-    persistence._reconstruct_persistent_obj, util.EasyDict = _reconstruct_persistent_obj, EasyDict
-    for module in (types.ModuleType("torch_utils"), types.ModuleType("dnnlib"), persistence, util):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(_reconstruct_persistent_obj, "__module__", "torch_utils.persistence")
-    monkeypatch.setattr(EasyDict, "__module__", "dnnlib.util")
-
-
-def write_snapshot(path, config=TINIEST, *, arguments=None, protocol=4, **more):
-    generator, discriminator = make_generator(config).eval(), make_discriminator(config)
-    tree = {
-        "G": Persistent(make_generator(config, seed=1)),
-        "D": Persistent(discriminator),
-        "G_ema": Persistent(generator, arguments=arguments),
-        "augment_pipe": None,
-        "training_set_kwargs": EasyDict(path="x.zip", use_labels=False),
-        **more,
-    }
-    path.write_bytes(pickle.dumps(tree, protocol=protocol))
-    return generator, discriminator
 
 
 @pytest.mark.parametrize("protocol", [2, 4])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +12,19 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from stages.reporting import Reporter
 from tests.training.stylegan3.toy_gan import TINY
 from tests.training.stylegan3.toy_images import write_toy_dataset
 from training.gans.grids import load_picture
+from training.gans.image_stream import read_images
+from training.loop.collapse_guard import GuardLimits
+from training.loop.devices import Devices
 from training.loop.stats_files import MACHINE
 from training.stylegan3 import load_generator, train
+from training.stylegan3.generator import TRAINED
+from training.stylegan3.options import StyleGAN3Options
 from training.tracking.tracker import tracked_series
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -214,6 +221,22 @@ def test_another_start_takes_the_weights_of_a_model_and_its_discriminator(prepar
     assert "cbase is 64, this training has 128" in capsys.readouterr().err
 
 
+def test_another_start_goes_on_with_the_weights_that_were_trained_on_and_with_their_average(prepared, uninterrupted, tmp_path, capsys):
+    folder, model = project(prepared, tmp_path / "p"), tmp_path / "model"
+    shutil.copytree(uninterrupted / "data/stylegan3_toc", model)
+    average = load_file(model / "generator.safetensors")
+    trained = {name: tensor + 1 if name.endswith("weight") else tensor for name, tensor in average.items()}
+    save_file(trained, model / TRAINED)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"mbstd_group": 4}))
+    options = StyleGAN3Options(**{**PARAMS, "resume_from": model, "guard": GuardLimits(), "grid": (3, 2), "metrics": ("swd",)})
+    data = read_images(folder / "data/toc_dataset@16", resolution=None, with_labels=False, stage="x", reporter=Reporter())
+    training = train.StyleGAN3Training(data, options, Devices(torch.device("cpu")), Reporter())
+    assert "its discriminator saw 4 pictures together, mbstd_group is 1" in capsys.readouterr().err
+    assert torch.equal(training.generator.state_dict()["mapping.fc0.weight"], trained["mapping.fc0.weight"])
+    assert torch.equal(training.ema.average["mapping.fc0.weight"], average["mapping.fc0.weight"])
+
+
 def test_labels_make_a_conditional_model(prepared, tmp_path):
     folder = project(prepared, tmp_path / "p")
     assert run_here(folder, "kimg=0.008", "cond=true", "metrics=[]") == 0
@@ -324,7 +347,8 @@ LARGER = {
     "checkpoint_kimg": 0.2,
     "metric_images": 128,
     "guard_images": 128,
-    "guard": {},
+    # Three reports and two snapshots.
+    "guard": {"sign_kimg": 0.3, "distance_kimg": 0.2},
 }
 
 
