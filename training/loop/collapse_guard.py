@@ -14,31 +14,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.loop.bounds import above
+from training.loop.bounds import above, within
 from training.loop.loop import Guard
 
-_STATE = ("_last", "_high_since", "_far_since", "_best_spread", "_best_distance", "is_clean")
+_STATE = ("_last", "_signs", "_far_since", "_best_spread", "_best_distance", "is_clean")
 # A mean of equal numbers may differ from them in its last digits.
 _RISE = 1e-6
+_NO_SIGNS = (0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class GuardLimits:
     """What counts as a collapse. Time is thousands of images, so that it does not matter how often they are reported on.
 
-    sign_mean: of the discriminator's signs; above it on reals and below its negative on fakes for `sign_kimg` on end, the discriminator has won.
-    While an augmentation still grows stronger, it is only overfitting that is being dealt with.
+    sign_mean: of the discriminator's signs over `sign_kimg`; above it on reals and below its negative on fakes, the discriminator has won. While an
+    augmentation still grows stronger, it is only overfitting that is being dealt with: nothing is judged, and what was seen before does not count.
     diversity: of the reference (the smaller of the reals' spread and the best spread so far); below it, images are all alike.
     distance: times the best distance so far; above it from one measurement to another at least `distance_kimg` later, the images get worse.
     """
 
-    sign_mean: float = 0.95
+    sign_mean: float = 0.98
     sign_kimg: float = 12.0
     diversity: float = 0.5
     distance: float = 1.5
     distance_kimg: float = 200.0
 
     def __post_init__(self) -> None:
+        within(self, 0, 1, "sign_mean")
         above(self, 0, "sign_kimg", "distance_kimg")
         above(self, 1, "distance")
 
@@ -73,13 +75,14 @@ class CollapseGuard(Guard):
         if self.distance in values:
             reasons.append(self._judge_distance(values[self.distance], samples))
         found = [reason for reason in reasons if reason]
-        self.is_clean = not found and self._high_since is None and self._far_since is None
+        self.is_clean = not found and not self._has_won(self._signs) and self._far_since is None
         return "; ".join(found) or None
 
     def forget_windows(self) -> None:
         # The number of images and the strength of the augmentation at the last report of signs.
         self._last: tuple[int, float] | None = None
-        self._high_since: int | None = None
+        # Of the images since then: their number, and their mean signs on reals and on fakes.
+        self._signs = _NO_SIGNS
         self._far_since: int | None = None
         self.is_clean = True
 
@@ -93,20 +96,27 @@ class CollapseGuard(Guard):
     def _judge_signs(self, values: Mapping[str, float], samples: int) -> str | None:
         real, fake, strength = values[self.sign], values.get(self.fake_sign, -1.0), values.get(self.strength, 0.0)
         last, self._last = self._last, (samples, strength)
-        # A report is about the images since the one before it; of the first one it is not known how many those are.
-        begin = samples if last is None else last[0]
-        is_rising = last is not None and strength > last[1] + _RISE
-        # Not a number means the discriminator is broken, which is no better.
-        if is_rising or real <= self.limits.sign_mean or fake >= -self.limits.sign_mean:
-            self._high_since = None
+        # Of the first report it is not known how many images it is about.
+        if last is None or strength > last[1] + _RISE:
+            self._signs = _NO_SIGNS
             return None
-        self._high_since = begin if self._high_since is None else self._high_since
-        if samples - self._high_since < self.limits.sign_kimg * 1000:
+        images, real_mean, fake_mean = self._signs
+        share = (samples - last[0]) / (images + samples - last[0])
+        self._signs = (images + samples - last[0], real_mean + share * (real - real_mean), fake_mean + share * (fake - fake_mean))
+        if self._signs[0] < self.limits.sign_kimg * 1000:
+            return None
+        judged, self._signs = self._signs, _NO_SIGNS
+        if not self._has_won(judged):
             return None
         return (
-            f"the discriminator knows every image: {self.sign} {real:.3f} above {self.limits.sign_mean:g} and {self.fake_sign} {fake:.3f} below "
-            f"{-self.limits.sign_mean:g} for {(samples - self._high_since) / 1000:g} kimg"
+            f"the discriminator knows every image: {self.sign} {judged[1]:.3f} above {self.limits.sign_mean:g} and {self.fake_sign} {judged[2]:.3f} "
+            f"below {-self.limits.sign_mean:g} over {judged[0] / 1000:g} kimg"
         )
+
+    def _has_won(self, signs: tuple[int, float, float]) -> bool:
+        images, real, fake = signs
+        # Not a number means the discriminator is broken, which is no better.
+        return images > 0 and not (real <= self.limits.sign_mean or fake >= -self.limits.sign_mean)
 
     def _judge_spread(self, value: float) -> str | None:
         if not math.isfinite(value):
