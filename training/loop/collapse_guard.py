@@ -37,7 +37,7 @@ class GuardLimits:
     sign_kimg: float = 12.0
     diversity: float = 0.5
     distance: float = 1.5
-    distance_kimg: float = 200.0
+    distance_kimg: float = 150.0
 
     def __post_init__(self) -> None:
         within(self, 0, 1, "sign_mean")
@@ -97,12 +97,13 @@ class CollapseGuard(Guard):
         real, fake, strength = values[self.sign], values.get(self.fake_sign, -1.0), values.get(self.strength, 0.0)
         last, self._last = self._last, (samples, strength)
         # Of the first report it is not known how many images it is about.
-        if last is None or strength > last[1] + _RISE:
+        if last is None or samples <= last[0] or strength > last[1] + _RISE:
             self._signs = _NO_SIGNS
             return None
         images, real_mean, fake_mean = self._signs
-        share = (samples - last[0]) / (images + samples - last[0])
-        self._signs = (images + samples - last[0], real_mean + share * (real - real_mean), fake_mean + share * (fake - fake_mean))
+        images += samples - last[0]
+        share = (samples - last[0]) / images
+        self._signs = (images, real_mean + share * (real - real_mean), fake_mean + share * (fake - fake_mean))
         if self._signs[0] < self.limits.sign_kimg * 1000:
             return None
         judged, self._signs = self._signs, _NO_SIGNS

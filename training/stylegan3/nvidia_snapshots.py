@@ -303,7 +303,8 @@ def _stored_module(arguments: tuple[Any, ...]) -> _StoredModule:
 def _tensor(arguments: tuple[Any, ...]) -> Tensor:
     """A part of a storage, as a view; every index is checked first."""
     storage, offset, size, stride = arguments[:4]
-    if type(storage) is not Tensor or storage.ndim != 1 or type(size) is not tuple or type(stride) is not tuple or not len(size) == len(stride) <= _MOST_DIMENSIONS:
+    is_cut = type(size) is tuple and type(stride) is tuple and len(size) == len(stride) <= _MOST_DIMENSIONS
+    if type(storage) is not Tensor or storage.ndim != 1 or not is_cut:
         raise SnapshotError(f"a tensor of impossible shape: {_kind(size)} and {_kind(stride)} of {_kind(storage)}")
     if not all(type(number) is int and 0 <= number < 2**40 for number in (offset, *size, *stride)):
         raise SnapshotError("a tensor of impossible shape: expected an offset, sizes and strides from 0 on")
