@@ -101,9 +101,12 @@ class Augment(nn.Module):
         self.config = config
         self.register_buffer("p", torch.tensor(float(p)))
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """generator: on any device; None is the global one. It is advanced by the same amount whatever p is."""
-        draw = _Draw(self.p, images, generator)
+    def forward(self, images: Tensor, generator: torch.Generator | None = None, *, rows: slice = slice(None), batch: int | None = None) -> Tensor:
+        """generator: on any device; None is the global one. It is advanced by the same amount whatever p is.
+
+        rows, batch: the images are these rows of a batch of so many, and change as they would among all of it.
+        """
+        draw = _Draw(self.p, images, generator, rows, batch if batch is not None else len(images))
         if self.config.changes_geometry:
             images = self._move(images, draw)
         if self.config.changes_colour:
@@ -174,10 +177,10 @@ class Augment(nn.Module):
 
 
 class _Draw:
-    """Random numbers for every picture of a batch: as many whatever p is, on the generator's device first."""
+    """Random numbers for some rows of a batch, drawn for all of it: as many whatever p is, on the generator's device first."""
 
-    def __init__(self, p: Tensor, images: Tensor, generator: torch.Generator | None) -> None:
-        self._count, self._device = len(images), images.device
+    def __init__(self, p: Tensor, images: Tensor, generator: torch.Generator | None, rows: slice, batch: int) -> None:
+        self._rows, self._batch, self._device = rows, batch, images.device
         self._generator = generator
         self._source = images.device if generator is None else generator.device
         self._p = p.to(images.device, torch.float32).clamp(0, 1)
@@ -199,7 +202,7 @@ class _Draw:
         return torch.where(happens, value, torch.full_like(value, neutral))
 
     def _random(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
-        return draw(self._count, *shape, generator=self._generator, device=self._source).to(self._device)
+        return draw(self._batch, *shape, generator=self._generator, device=self._source)[self._rows].to(self._device)
 
 
 def warp(images: Tensor, inverse: Tensor) -> Tensor:

@@ -201,9 +201,9 @@ def adam(
     return Player(network, optimizer)
 
 
-def parts_of_batch(batch_size: int, side_by_side: int, devices: Devices) -> Iterator[tuple[int, slice]]:
-    """The parts of the batch this process works on one after the other, each with its number in the whole batch."""
+def parts_of_batch(batch_size: int, side_by_side: int, devices: Devices) -> Iterator[slice]:
+    """The parts of the batch this process works on one after the other, as rows of the whole batch."""
     share = batch_size // devices.world_size
     first = devices.rank * share
     for start in range(first, first + share, side_by_side):
-        yield start // side_by_side, slice(start, min(start + side_by_side, first + share))
+        yield slice(start, min(start + side_by_side, first + share))

@@ -24,6 +24,7 @@ from training.loop.devices import Devices
 from training.loop.job import Workplace
 from training.loop.loop import Outcome, Trainable
 from training.loop.seeding import generator
+from training.loop.stats_files import machine_free
 from training.metrics.images import FeatureExtractor, open_extractor, score_images
 
 SPREAD = "spread"
@@ -112,7 +113,7 @@ class Snapshots:
         result |= {"resolution": self.data.resolution, "pictures": len(self.data), "images_seen": outcome.samples_seen, "finished": outcome.finished}
         asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
         output.write_json("training_options.json", {**asked, **result, **facts})
-        output.file("stats.jsonl").write_bytes(self.place.stats.read_bytes())
+        output.file("stats.jsonl").write_bytes(machine_free(self.place.stats))
         return metrics
 
     def _taken(self) -> list[dict[str, Any]]:

@@ -14,29 +14,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.loop.bounds import above, at_least
+from training.loop.bounds import above, within
 from training.loop.loop import Guard
 
-_STATE = ("_high_signs", "_far", "_best_spread", "_best_distance", "is_clean")
+_STATE = ("_last", "_signs", "_far_since", "_best_spread", "_best_distance", "is_clean")
+# A mean of equal numbers may differ from them in its last digits.
+_RISE = 1e-6
+_NO_SIGNS = (0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class GuardLimits:
-    """What counts as a collapse.
+    """What counts as a collapse. Time is thousands of images, so that it does not matter how often they are reported on.
 
-    sign_mean: of the discriminator's signs on reals; above it for `sign_windows` reports in a row, the discriminator has won.
+    sign_mean: of the discriminator's signs over `sign_kimg`; above it on reals and below its negative on fakes, the discriminator has won. While an
+    augmentation still grows stronger, it is only overfitting that is being dealt with: nothing is judged, and what was seen before does not count.
     diversity: of the reference (the smaller of the reals' spread and the best spread so far); below it, images are all alike.
-    distance: times the best distance so far; above it for `distance_windows` measurements in a row, the images get worse.
+    distance: times the best distance so far; above it from one measurement to another at least `distance_kimg` later, the images get worse.
     """
 
-    sign_mean: float = 0.95
-    sign_windows: int = 3
+    sign_mean: float = 0.98
+    sign_kimg: float = 12.0
     diversity: float = 0.5
     distance: float = 1.5
-    distance_windows: int = 2
+    distance_kimg: float = 150.0
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "sign_windows", "distance_windows")
+        within(self, 0, 1, "sign_mean")
+        above(self, 0, "sign_kimg", "distance_kimg")
         above(self, 1, "distance")
 
 
@@ -44,30 +49,41 @@ class GuardLimits:
 class CollapseGuard(Guard):
     """Judges reported values by `limits`.
 
-    sign, spread, distance: the names of the three values; what a report lacks is not judged. real_spread: of as many real images.
+    sign, fake_sign, strength, spread, distance: the names of the values; what a report lacks is not judged. strength: of the augmentation.
+    real_spread: of as many real images as the spread is computed from.
     """
 
     limits: GuardLimits = field(default_factory=GuardLimits)
     sign: str = "r_t"
+    fake_sign: str = "fake_sign"
+    strength: str = "p"
     spread: str = "spread"
     distance: str = "swd_x1000"
     real_spread: float = math.inf
 
     def __post_init__(self) -> None:
-        self._high_signs = self._far = 0
         self._best_spread: float | None = None
         self._best_distance: float | None = None
-        self.is_clean = True
+        self.forget_windows()
 
-    def judge(self, values: Mapping[str, float]) -> str | None:
-        checks = ((self.sign, self._judge_sign), (self.spread, self._judge_spread), (self.distance, self._judge_distance))
-        reasons = [check(values[name]) for name, check in checks if name in values]
+    def judge(self, values: Mapping[str, float], samples: int) -> str | None:
+        reasons = []
+        if self.sign in values:
+            reasons.append(self._judge_signs(values, samples))
+        if self.spread in values:
+            reasons.append(self._judge_spread(values[self.spread]))
+        if self.distance in values:
+            reasons.append(self._judge_distance(values[self.distance], samples))
         found = [reason for reason in reasons if reason]
-        self.is_clean = not (found or self._high_signs or self._far)
+        self.is_clean = not found and not self._has_won(self._signs) and self._far_since is None
         return "; ".join(found) or None
 
     def forget_windows(self) -> None:
-        self._high_signs = self._far = 0
+        # The number of images and the strength of the augmentation at the last report of signs.
+        self._last: tuple[int, float] | None = None
+        # Of the images since then: their number, and their mean signs on reals and on fakes.
+        self._signs = _NO_SIGNS
+        self._far_since: int | None = None
         self.is_clean = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -77,12 +93,31 @@ class CollapseGuard(Guard):
         for name in _STATE:
             setattr(self, name, state[name])
 
-    def _judge_sign(self, value: float) -> str | None:
-        # Not a number means the discriminator is broken, which is no better.
-        self._high_signs = 0 if value <= self.limits.sign_mean else self._high_signs + 1
-        if self._high_signs < self.limits.sign_windows:
+    def _judge_signs(self, values: Mapping[str, float], samples: int) -> str | None:
+        real, fake, strength = values[self.sign], values.get(self.fake_sign, -1.0), values.get(self.strength, 0.0)
+        last, self._last = self._last, (samples, strength)
+        # Of the first report it is not known how many images it is about.
+        if last is None or samples <= last[0] or strength > last[1] + _RISE:
+            self._signs = _NO_SIGNS
             return None
-        return f"the discriminator knows every real image: {self.sign} {value:.3f} above {self.limits.sign_mean} {self._high_signs} times in a row"
+        images, real_mean, fake_mean = self._signs
+        images += samples - last[0]
+        share = (samples - last[0]) / images
+        self._signs = (images, real_mean + share * (real - real_mean), fake_mean + share * (fake - fake_mean))
+        if self._signs[0] < self.limits.sign_kimg * 1000:
+            return None
+        judged, self._signs = self._signs, _NO_SIGNS
+        if not self._has_won(judged):
+            return None
+        return (
+            f"the discriminator knows every image: {self.sign} {judged[1]:.3f} above {self.limits.sign_mean:g} and {self.fake_sign} {judged[2]:.3f} "
+            f"below {-self.limits.sign_mean:g} over {judged[0] / 1000:g} kimg"
+        )
+
+    def _has_won(self, signs: tuple[int, float, float]) -> bool:
+        images, real, fake = signs
+        # Not a number means the discriminator is broken, which is no better.
+        return images > 0 and not (real <= self.limits.sign_mean or fake >= -self.limits.sign_mean)
 
     def _judge_spread(self, value: float) -> str | None:
         if not math.isfinite(value):
@@ -93,17 +128,21 @@ class CollapseGuard(Guard):
             return None
         return f"the images are all alike: {self.spread} {value:.4g} below {self.limits.diversity:g} of {reference:.4g}"
 
-    def _judge_distance(self, value: float) -> str | None:
+    def _judge_distance(self, value: float, samples: int) -> str | None:
         if math.isfinite(value) and (self._best_distance is None or value <= self._best_distance):
-            self._best_distance, self._far = value, 0
+            self._best_distance, self._far_since = value, None
             return None
         # An estimate may fall to 0 or below it (KID is unbiased); no multiple of that means anything.
         is_near = math.isfinite(value) and self._best_distance is not None and not value > self.limits.distance * self._best_distance > 0
-        self._far = 0 if is_near else self._far + 1
-        if self._far < self.limits.distance_windows:
+        if is_near:
+            self._far_since = None
+            return None
+        self._far_since = samples if self._far_since is None else self._far_since
+        far = samples - self._far_since
+        if far < self.limits.distance_kimg * 1000:
             return None
         best = "none so far" if self._best_distance is None else f"{self._best_distance:.4g}"
-        return f"the images get worse: {self.distance} {value:.4g} above {self.limits.distance:g} times the best ({best}) {self._far} times in a row"
+        return f"the images get worse: {self.distance} {value:.4g} above {self.limits.distance:g} times the best ({best}) for {far / 1000:g} kimg"
 
 
 class GradientWatch:

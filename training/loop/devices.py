@@ -6,6 +6,8 @@ the whole batch, the result is that of one process up to rounding.
 
 import contextlib
 import os
+import resource
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -49,6 +51,13 @@ class Devices:
         if self.world_size == 1:
             return flag
         return bool(self.sum(torch.tensor([float(flag)], device=self.device)).item())
+
+    def peak_memory_mib(self) -> float:
+        """The most memory this process has held: of its GPU in tensors, or without one, of the computer."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**20
+        # The kernel counts in KiB, that of macOS in bytes.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
     def wait(self) -> None:
         """Wait until every process has come here."""

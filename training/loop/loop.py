@@ -86,9 +86,9 @@ class Guard:
 
     is_clean: bool = True
 
-    def judge(self, values: Mapping[str, float]) -> str | None:
-        """Why the training has collapsed, in words, or None. values: what was just reported; a guard knows the names it needs."""
-        del values
+    def judge(self, values: Mapping[str, float], samples: int) -> str | None:
+        """Why the training has collapsed, in words, or None. values: what was just reported, after `samples`; a guard knows the names it needs."""
+        del values, samples
         return None
 
     def forget_windows(self) -> None:
@@ -134,10 +134,14 @@ class Outcome:
 
 @dataclass
 class _Progress:
-    """What the loop itself must remember across a resume: sums since the last report, counts of trouble."""
+    """What the loop itself must remember across a resume: sums since the last report, counts of trouble.
+
+    counts: of the steps that told each value; a penalty is not one of every step. means: by name, as of when they were last told.
+    """
 
     sums: dict[str, Tensor | float] = field(default_factory=dict)
-    steps: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    means: dict[str, float] = field(default_factory=dict)
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
     rollbacks: int = 0
@@ -151,15 +155,16 @@ class _Progress:
             self.skipped_in_a_row += 1
             return
         self.skipped_in_a_row = 0
-        self.steps += 1
         for name, value in outcome.values.items():
             # Sums in double precision on the device, so that a step need not wait for the GPU.
             self.sums[name] = self.sums.get(name, 0.0) + (value.detach().double() if isinstance(value, Tensor) else value)
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def take_means(self) -> dict[str, float]:
-        means = {name: float(total) / max(1, self.steps) for name, total in self.sums.items()}
-        self.sums, self.steps = {}, 0
-        return means
+        """The means since the last time; of what no step has told since, the mean before."""
+        self.means = self.means | {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        return dict(self.means)
 
     def state_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "sums": {name: float(total) for name, total in self.sums.items()}}
@@ -213,6 +218,8 @@ class TrainingLoop:
         self.started = self.last_line = time.monotonic()
         self.started_at_samples = self.trainable.samples_seen
         self.saved_at_samples = -1
+        # Time and samples of the steps since the last report, without what is done between steps.
+        self.step_seconds, self.step_samples = 0.0, 0
 
     def run(self, resume_from: dict[str, Any] | None) -> Outcome:
         """resume_from: what `checkpoints.latest()` gave.
@@ -233,7 +240,7 @@ class TrainingLoop:
         if values:
             self.progress.reported_until = self.trainable.samples_seen
             self.progress.values = values
-            self.guard.judge(values)
+            self.guard.judge(values, self.trainable.samples_seen)
             self._tell(values)
         self.save(is_due=True)
 
@@ -277,7 +284,7 @@ class TrainingLoop:
     def until_done(self, is_terminated: Callable[[], bool]) -> Outcome:
         while self.trainable.samples_seen < self.plan.total_samples:
             before = self.trainable.samples_seen
-            self.progress.add(self.trainable.step())
+            self.progress.add(self._timed_step())
 
             # Trouble first: a state that is to be left behind is never saved.
             if self.progress.skipped_in_a_row >= self.plan.skips_before_rollback:
@@ -302,26 +309,41 @@ class TrainingLoop:
         progress = self.progress
         return Outcome(self.trainable.samples_seen, finished, progress.skipped_steps, progress.rollbacks, progress.values, tuple(progress.reasons))
 
+    def _timed_step(self) -> StepOutcome:
+        started = time.monotonic()
+        outcome = self.trainable.step()
+        self.step_seconds += time.monotonic() - started
+        self.step_samples += outcome.samples
+        return outcome
+
     def _report(self, before: int) -> str | None:
         """Report what is due. Returns why the guard finds a collapse in it, if it does."""
         samples = self.trainable.samples_seen
         is_last = samples >= self.plan.total_samples
         values: dict[str, float] = {}
         # What is due is a matter of the number of samples alone, so a resumed training reports at the same ones.
-        if (is_last or self._crossed(self.plan.report_every_samples, before)) and self.progress.steps:
+        if (is_last or self._crossed(self.plan.report_every_samples, before)) and self.progress.sums:
             values = self.progress.take_means()
         values |= self._run_hooks(lambda hook: is_last or self._crossed(hook.every_samples, before))
         if not values:
             return None
-        collapse = self.guard.judge(values)
+        collapse = self.guard.judge(values, samples)
         # After a roll-back the same numbers of samples come again; a series of metrics goes only forward.
         if samples <= self.progress.reported_until:
             return collapse
         self.progress.reported_until = samples
         self.progress.values = self.progress.values | values
         trouble = {"skipped_steps": float(self.progress.skipped_steps), "rollbacks": float(self.progress.rollbacks)}
-        self._tell({**values, **trouble, "samples_per_second": self._rate()})
+        self._tell({**values, **trouble, **self._machine()})
         return collapse
+
+    def _machine(self) -> dict[str, float]:
+        """What depends on the machine and the moment, by the names in `stats_files.MACHINE`."""
+        values = {"samples_per_second": self._rate(), "peak_memory_mib": self.devices.peak_memory_mib()}
+        if self.plan.what == "images" and self.step_samples:
+            values["seconds_per_kimg"] = 1000 * self.step_seconds / self.step_samples
+        self.step_seconds, self.step_samples = 0.0, 0
+        return values
 
     def _tell(self, values: Mapping[str, float]) -> None:
         if self.devices.is_main:
@@ -349,7 +371,8 @@ class TrainingLoop:
         payload = self._state_to_come_back_to()
         self.restore(payload, keep_progress=True)
         self.progress.skipped_in_a_row = 0
-        self.progress.sums, self.progress.steps = dict(payload["progress"]["sums"]), payload["progress"]["steps"]
+        for name in ("sums", "counts", "means"):
+            setattr(self.progress, name, dict(payload["progress"][name]))
         self.guard.forget_windows()
         self.trainable.reseed(rollbacks)
         if self.plan.good_states:

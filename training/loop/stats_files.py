@@ -1,6 +1,6 @@
 """A training's numbers in files: `stats.jsonl`, one line a report, and TensorBoard event files where TensorBoard is installed.
 
-What is measured by a clock is left out of `stats.jsonl`, which ends up in a stage's output: equal trainings give equal bytes.
+A stage's output takes the rows without what depends on the machine (`machine_free`): equal trainings give equal bytes.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 # Values that depend on the machine and the moment.
-_CLOCKED = ("samples_per_second",)
+MACHINE = ("samples_per_second", "seconds_per_kimg", "peak_memory_mib")
 
 
 class StatsFile:
@@ -29,7 +29,7 @@ class StatsFile:
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        numbers = {name: value if math.isfinite(value) else str(value) for name, value in sorted(values.items()) if name not in _CLOCKED}
+        numbers = {name: value if math.isfinite(value) else str(value) for name, value in sorted(values.items())}
         self.append(step, numbers)
 
     def append(self, samples: int, row: Mapping[str, Any]) -> None:
@@ -38,6 +38,12 @@ class StatsFile:
         thousands = {"kimg": samples / 1000} if self.what == "images" else {}
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({**thousands, self.what: samples, **row}) + "\n")
+
+
+def machine_free(path: Path) -> bytes:
+    """The rows of a `stats.jsonl` without the values in MACHINE."""
+    rows = (json.loads(line) for line in _whole_lines(path))
+    return "".join(json.dumps({name: value for name, value in row.items() if name not in MACHINE}) + "\n" for row in rows).encode()
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -14,7 +14,7 @@ _LAST_STOPBAND_RATIO = 2.0**0.3  # f_t of the last layer over its f_c
 
 
 def magnitude_ema_beta(batch_size: int) -> float:
-    """Decay per step of the averages that normalise every layer's input: half-life 20,000 images."""
+    """Decay per batch of the averages that normalise every layer's input: half-life 20,000 images."""
     return 0.5 ** (batch_size / 20_000)
 
 
@@ -28,7 +28,8 @@ class StyleGAN3Config:
     num_layers: synthesis layers without ToRGB; the last `num_critical` of them are critically sampled. margin: pixels kept around the picture.
     conv_clamp: no activation leaves ±conv_clamp. low_precision_res: that many highest resolutions compute in `precision`, the rest in float32.
     precision: of those, on a GPU only; "auto" is float16. A CPU computes in the precision of the weights.
-    magnitude_ema_beta: see the function of that name; depends on the batch size. discriminator_map_depth: of the label embedding in D.
+    magnitude_ema_beta: see the function of that name; depends on the batch size. w_avg_beta: decay of the mean w, per batch.
+    discriminator_map_depth: of the label embedding in D.
     """
 
     cfg: Cfg = "stylegan3-t"

@@ -25,7 +25,8 @@ from stages.reporting import Reporter
 from training.loop.devices import open_devices
 from training.metrics.images.moving import filter_as_if_turned, shift, shift_by_pixels, turn
 from training.metrics.intervals import Estimate, bootstrap_interval
-from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
+from training.stylegan3.generator import Generator, StyleGAN3Error
+from training.stylegan3.nvidia_snapshots import open_generator
 from training.stylegan3.styles import random_styles
 
 EquivarianceMetric = Literal["eqt", "eqt_frac", "eqr"]
@@ -134,7 +135,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     if arguments.pictures < 1 or arguments.batch < 1:
         raise ParamsError("--pictures and --batch must be at least 1")
     with open_devices() as devices:
-        generator = load_generator(arguments.network, device=devices.device)
+        generator = open_generator(arguments.network, device=devices.device)
         found = measure_equivariance(generator, metrics, pictures=arguments.pictures, batch=arguments.batch, seed=arguments.seed)
     for name, number in found.items():
         reporter.log(f"{name} {number.value:.2f} (95 %: {number.low:.2f} to {number.high:.2f}, {number.n:,} pictures)")

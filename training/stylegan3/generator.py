@@ -5,7 +5,7 @@ equations. Shapes: B pictures, C channels, S = picture's resolution.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from training.stylegan3.layers import (
     BandedMatrix,
     Dense,
     LayerFilters,
+    RunningMean,
     compute_dtype,
     filtered_lrelu,
     layer_filters,
@@ -28,6 +29,8 @@ from training.stylegan3.layers import (
 )
 
 _OUTPUT_SCALE = 0.25
+# Beside generator.safetensors, which is drawn with: the weights that were trained on when that is their average. Not every folder has it.
+TRAINED = "generator_trained.safetensors"
 
 
 class StyleGAN3Error(Exception):
@@ -81,17 +84,19 @@ class GeneratorMapping(Mapping):
 
     def __init__(self, config: StyleGAN3Config) -> None:
         super().__init__(z_dim=config.z_dim, label_dim=config.label_dim, w_dim=config.w_dim, depth=config.map_depth)
-        self.num_ws, self.w_avg_beta = config.num_ws, config.w_avg_beta
+        self.num_ws, self.observed = config.num_ws, RunningMean(config.w_avg_beta)
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
     def forward(  # type: ignore[override]
-        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None, update_emas: bool = False
+        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None, observe: bool = False
     ) -> Tensor:
-        """Style vectors ws [B, num_ws, w_dim]. truncation_psi: how far the first `truncation_cutoff` of them (None: all) are from their average."""
+        """Style vectors ws [B, num_ws, w_dim]. truncation_psi: how far the first `truncation_cutoff` of them (None: all) are from their average.
+
+        observe: for `Generator.move_averages`.
+        """
         w = super().forward(z, c)
-        if update_emas:
-            with torch.no_grad():
-                self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
+        if observe:
+            self.observed.observe(w.mean(dim=0), len(w))
         ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)
         if truncation_psi == 1:
             return ws
@@ -170,7 +175,7 @@ class SynthesisLayer(nn.Module):
     def __init__(self, spec: LayerSpec, config: StyleGAN3Config) -> None:
         super().__init__()
         self.spec, self.precision = spec, config.precision
-        self.conv_clamp, self.magnitude_ema_beta = config.conv_clamp, config.magnitude_ema_beta
+        self.conv_clamp, self.observed = config.conv_clamp, RunningMean(config.magnitude_ema_beta)
         self.affine = Dense(config.w_dim, spec.in_channels, bias=1.0)
         self.weight = nn.Parameter(torch.randn(spec.out_channels, spec.in_channels, spec.kernel, spec.kernel))
         self.bias = nn.Parameter(torch.zeros(spec.out_channels))
@@ -180,12 +185,10 @@ class SynthesisLayer(nn.Module):
         self.register_buffer("down_filter", None if down_filter is None else torch.as_tensor(down_filter))
         self._set_matrices(up_filter, down_filter)
 
-    def forward(self, x: Tensor, w: Tensor, *, update_emas: bool = False) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, *, observe: bool = False) -> Tensor:
         """x: [B, C, in, in]. w: [B, w_dim]. Returns [B, C', out, out] in the precision of this layer."""
-        if update_emas:
-            with torch.no_grad():
-                magnitude = torch.linalg.vector_norm(x.detach(), dtype=self.magnitude_ema.dtype).square() / x.numel()
-                self.magnitude_ema.copy_(magnitude.lerp(self.magnitude_ema, self.magnitude_ema_beta))
+        if observe:
+            self.observed.observe(torch.linalg.vector_norm(x.detach(), dtype=self.magnitude_ema.dtype).square() / x.numel(), len(x))
         # The input is divided by its expected magnitude √E[x²] (an average over training, not of this batch), so styles alone decide scale.
         spec = self.spec
         styles = self.affine(w)
@@ -258,12 +261,12 @@ class Synthesis(nn.Module):
         """The layers and ToRGB, first to last."""
         return (cast("SynthesisLayer", self.get_submodule(name)) for name in self.layer_names)
 
-    def forward(self, ws: Tensor, update_emas: bool = False) -> Tensor:
+    def forward(self, ws: Tensor, observe: bool = False) -> Tensor:
         assert ws.shape[1] == self.num_ws, f"expected {self.num_ws} style vectors a picture, found {ws.shape[1]}"
         ws = ws.to(self.input.weight.dtype)
         x = self.input(ws[:, 0])
         for layer, w in zip(self.layers(), ws.unbind(dim=1)[1:], strict=True):
-            x = layer(x, w, update_emas=update_emas)
+            x = layer(x, w, observe=observe)
         return x.to(ws.dtype) * _OUTPUT_SCALE
 
 
@@ -277,10 +280,21 @@ class Generator(nn.Module):
         self.synthesis = Synthesis(config)
 
     def forward(
-        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None, update_emas: bool = False
+        self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None, observe: bool = False
     ) -> Tensor:
-        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff, update_emas=update_emas)
-        return self.synthesis(ws, update_emas=update_emas)
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff, observe=observe)
+        return self.synthesis(ws, observe=observe)
+
+    @torch.no_grad()
+    def move_averages(self, over_all: Callable[[Tensor], Tensor] = lambda sums: sums) -> None:
+        """One step of w_avg and of every layer's input magnitude towards their means over the pictures that were drawn with `observe` since the last.
+
+        over_all: sums a tensor over all processes.
+        """
+        followers = [(self.mapping.w_avg, self.mapping.observed), *((layer.magnitude_ema, layer.observed) for layer in self.synthesis.layers())]
+        sums = [observed.take() for _, observed in followers]
+        for (average, observed), total in zip(followers, over_all(torch.cat(sums)).split([len(one) for one in sums]), strict=True):
+            average.copy_((total[:-1] / total[-1]).view_as(average).lerp(average, observed.beta))
 
 
 def save_generator(folder: Path, generator: Generator) -> None:

@@ -43,6 +43,33 @@ def normalise_second_moment(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
+class RunningMean:
+    """Moves a buffer of a network towards the mean over a batch: once for a batch, in however many parts and processes that was computed.
+
+    average: the buffer. beta: its decay per batch.
+    """
+
+    def __init__(self, beta: float) -> None:
+        self.beta = beta
+        self._total: Tensor | None = None
+        self._count = 0
+
+    @torch.no_grad()
+    def observe(self, mean: Tensor, count: int) -> None:
+        """The mean over `count` more pictures of the batch."""
+        total = mean.detach() * count
+        self._total = total if self._total is None else self._total + total
+        self._count += count
+
+    def take(self) -> Tensor:
+        """The sum over the pictures observed and their number, flat; nothing is remembered of them."""
+        if self._total is None:
+            raise RuntimeError("no picture was observed since the last step of the average")
+        taken = torch.cat([self._total.flatten(), self._total.new_tensor([self._count])])
+        self._total, self._count = None, 0
+        return taken
+
+
 class Dense(nn.Module):
     """Fully connected layer with equalised learning rate: weights are stored as N(0, 1) / lr_multiplier and scaled when used.
 

@@ -47,53 +47,54 @@ class StyleGAN3Losses:
         """Fakes should look real, or with the relativistic loss more real than the reals they are paired with."""
         z, labels = self._latents("G", now)
         reals, real_labels = self._reals("G", now) if self.is_relative else (None, None)
-        for part, rows in self._parts():
+        for rows in self._parts():
             c = _rows(labels, rows)
-            fake_logits = self._logits(self._fakes(z[rows], c), c, "G fakes", part, now)
+            fake_logits = self._logits(self._fakes(z[rows], c), c, "G fakes", rows, now)
             if reals is None:
                 loss = non_saturating_g(fake_logits)
             else:
-                loss = relativistic_g(self._logits(reals[rows], _rows(real_labels, rows), "G reals", part, now).detach(), fake_logits)
+                loss = relativistic_g(self._logits(reals[rows], _rows(real_labels, rows), "G reals", rows, now).detach(), fake_logits)
             yield loss.sum() / self.options.batch, {}
 
     def discriminator_losses(self, now: Moment) -> Iterator[PartLoss]:
-        """Reals should look real and fakes fake. Reports the mean signs of the logits; r_t is the one that ADA steers by."""
+        """Reals should look real and fakes fake. Reports the mean logits and their mean signs; r_t, the sign on reals, is what ADA steers by."""
         batch = self.options.batch
         z, labels = self._latents("D", now)
         reals, real_labels = self._reals("D", now)
         pair_loss = relativistic_d if self.is_relative else non_saturating_d
-        for part, rows in self._parts():
+        for rows in self._parts():
             c = _rows(labels, rows)
-            # G's running averages (of w, for truncation, and of input magnitudes) follow here, once an iteration.
             with torch.no_grad():
-                fakes = self._fakes(z[rows], c, update_averages=True)
-            fake_logits = self._logits(fakes, c, "D fakes", part, now)
-            real_logits = self._logits(reals[rows], _rows(real_labels, rows), "D reals", part, now)
-            signs = {"r_t": real_logits, "fake_sign": fake_logits}
-            yield (
-                pair_loss(real_logits, fake_logits).sum() / batch,
-                {name: logits.detach().float().sign().sum() / batch for name, logits in signs.items()},
-            )
-        self._share_averages()
+                fakes = self._fakes(z[rows], c, observe=True)
+            fake_logits = self._logits(fakes, c, "D fakes", rows, now)
+            real_logits = self._logits(reals[rows], _rows(real_labels, rows), "D reals", rows, now)
+            real, fake = (logits.detach().float() for logits in (real_logits, fake_logits))
+            shown = {"r_t": real.sign(), "fake_sign": fake.sign(), "real_logit": real, "fake_logit": fake}
+            yield pair_loss(real_logits, fake_logits).sum() / batch, {name: value.sum() / batch for name, value in shown.items()}
+        # G's running averages (of w, for truncation, and of input magnitudes) take one step an iteration, whatever the batch was cut into.
+        self.generator.move_averages(self.devices.sum)
 
     def penalties(self, now: Moment) -> Iterator[PartLoss]:
-        """R1, and with the relativistic loss R2 too, times gamma / 2; twice as much for each roll-back, and `reg_interval` times for being lazy."""
+        """R1, and with the relativistic loss R2 too, times gamma / 2; twice as much for each roll-back, and `reg_interval` times for being lazy.
+
+        Reports the penalties by themselves: mean squared norms of D's gradient.
+        """
         weight = self.gamma * 2.0**now.rollback / 2 * self.options.reg_interval
         reals, real_labels = self._reals("D", now)
         z, labels = self._latents("D_reg", now)
-        for part, rows in self._parts():
+        for rows in self._parts():
             images = reals[rows].requires_grad_()
-            logits = self._logits(images, _rows(real_labels, rows), "D_reg reals", part, now)
-            yield r1_penalty(logits, images).sum() * (weight / self.options.batch), {}
+            r1 = r1_penalty(self._logits(images, _rows(real_labels, rows), "D_reg reals", rows, now), images).sum() / self.options.batch
+            yield r1 * weight, {"r1_penalty": r1.detach()}
             if self.is_relative:
                 c = _rows(labels, rows)
                 with torch.no_grad():
                     fakes = self._fakes(z[rows], c)
                 fakes.requires_grad_()
-                logits = self._logits(fakes, c, "D_reg fakes", part, now)
-                yield r2_penalty(logits, fakes).sum() * (weight / self.options.batch), {}
+                r2 = r2_penalty(self._logits(fakes, c, "D_reg fakes", rows, now), fakes).sum() / self.options.batch
+                yield r2 * weight, {"r2_penalty": r2.detach()}
 
-    def _parts(self) -> Iterator[tuple[int, slice]]:
+    def _parts(self) -> Iterator[slice]:
         return parts_of_batch(self.options.batch, self.options.side_by_side, self.devices)
 
     def _latents(self, phase: str, now: Moment) -> tuple[Tensor, Tensor | None]:
@@ -103,25 +104,18 @@ class StyleGAN3Losses:
     def _reals(self, phase: str, now: Moment) -> tuple[Tensor, Tensor | None]:
         return batch_of(self.data, self.orders[phase], now.samples_seen, self.options.batch, self.devices.device, salt=now.rollback)
 
-    def _fakes(self, z: Tensor, c: Tensor | None, *, update_averages: bool = False) -> Tensor:
-        ws = self.generator.mapping(z, c, update_emas=update_averages)
-        return self.generator.synthesis(ws, update_emas=update_averages)
+    def _fakes(self, z: Tensor, c: Tensor | None, *, observe: bool = False) -> Tensor:
+        return self.generator(z, c, observe=observe)
 
-    def _logits(self, images: Tensor, c: Tensor | None, purpose: str, part: int, now: Moment) -> Tensor:
-        """What D says of pictures as it sees them: blurred at the beginning of configuration R, and augmented."""
-        if self.generator.config.is_rotation_equivariant:
+    def _logits(self, images: Tensor, c: Tensor | None, purpose: str, rows: slice, now: Moment) -> Tensor:
+        """What D says of pictures, those of `rows` of the batch, as it sees them: blurred at the beginning of configuration R, and augmented."""
+        # Networks that know pictures already need no soft start.
+        if self.generator.config.is_rotation_equivariant and self.options.resume_from is None:
             images = gaussian_blur(images, blur_sigma_px(now.samples_seen, batch_size=self.options.batch))
         if self.augment is not None:
-            random = device_generator(self.devices.device, self.options.seed, f"augment {purpose}", now.rollback, now.iteration, part)
-            images = self.augment(images, random)
+            random = device_generator(self.devices.device, self.options.seed, f"augment {purpose}", now.rollback, now.iteration)
+            images = self.augment(images, random, rows=rows, batch=self.options.batch)
         return self.discriminator(images, c)
-
-    def _share_averages(self) -> None:
-        """G's running averages are the mean over all processes."""
-        if self.devices.world_size > 1:
-            for name, buffer in self.generator.named_buffers():
-                if name.endswith(("w_avg", "magnitude_ema")):
-                    buffer.copy_(self.devices.sum(buffer.clone()) / self.devices.world_size)
 
 
 def _rows(labels: Tensor | None, rows: slice) -> Tensor | None:

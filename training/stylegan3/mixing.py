@@ -22,7 +22,8 @@ from training.gans.drawing import DrawingError
 from training.gans.grids import save_picture, tile
 from training.gans.seed_ranges import SeedRangeError, parse_seeds
 from training.loop.devices import open_devices
-from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
+from training.stylegan3.generator import Generator, StyleGAN3Error
+from training.stylegan3.nvidia_snapshots import open_generator
 from training.stylegan3.styles import draw_styles, seed_styles
 
 MODEL = "stylegan3_toc"
@@ -50,7 +51,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     except SeedRangeError as error:
         raise ParamsError(str(error)) from None
     with open_devices() as devices:
-        generator = load_generator(arguments.network or arguments.data / MODEL, device=devices.device)
+        generator = open_generator(arguments.network or arguments.data / MODEL, device=devices.device)
         rows, columns = (
             seed_styles(generator, chosen[name], psi=arguments.psi, class_index=arguments.class_index) for name in ("row_seeds", "col_seeds")
         )

@@ -8,32 +8,43 @@ text is never looked at. Converted weights stay under the licence of the snapsho
 """
 
 import io
-import pickle
+import itertools
+import math
 import re
 import sys
-import warnings
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from formats.pickles import Answer, PickleError, read_pickle
 from formats.weights import write_weights
 from stages.output_folder import OutputBusyError, OutputFolder
 from training.stylegan3.config import StyleGAN3Config, layer_schedule
 from training.stylegan3.discriminator import Discriminator
-from training.stylegan3.generator import Generator, save_generator
+from training.stylegan3.generator import TRAINED, Generator, StyleGAN3Error, load_generator, save_generator
 
 # Every pickled tensor's storage begins so (torch's format before 1.6): protocol 2, then torch's magic number. Archives and tar files do not.
 _STORAGE_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_MOST_MODULES = 10_000
-_LAYER = re.compile(r"synthesis\.L(\d+)_(\d+)_(\d+)\.weight")
+_STORAGE_INSTRUCTIONS = 200  # that torch writes around the numbers of a tensor; they are some thirty
+# Far above what any snapshot has (the largest published ones: 360 MB, 14 layers, 1024 px), and little enough to be read in seconds.
+_LARGEST_FILE_BYTES = 4 * 2**30
+_MOST_PARTS = 10_000
+_MOST_DIMENSIONS = 8
+_MOST_LAYERS, _LARGEST_SIDE, _WIDEST = 32, 2048, 2**14
+_LARGEST_ARGUMENT = 2**24
+_LONGEST_NAME, _SHOWN = 200, 60
+_COPIES = 2  # protocol 2 writes bytes as text, which are made bytes and then numbers
+_LAYER = re.compile(r"synthesis\.L(\d{1,6})_(\d{1,6})_(\d{1,6})\.weight")
+
+Built = TypeVar("Built", Generator, Discriminator)
 
 
-class SnapshotError(Exception):
+class SnapshotError(StyleGAN3Error):
     """A file is no StyleGAN3 snapshot, or asks for something that reading weights does not need."""
 
 
@@ -47,36 +58,65 @@ class Network:
 
 def read_snapshot(path: Path) -> dict[str, Network]:
     """The networks in `path` by name (G, D, G_ema; whichever are there). Raises SnapshotError; runs nothing that the file brings along."""
-    with path.open("rb") as stream:
-        tree = _load(stream, path)
+    tree = _load(path)
     if not isinstance(tree, dict):
         raise SnapshotError(f"{path}: holds {_kind(tree)}, expected a dictionary with G_ema; older TensorFlow snapshots are not read")
     networks = {name: _network(tree[name], f"{path}: {name}") for name in ("G", "D", "G_ema") if isinstance(tree.get(name), _StoredModule)}
     if not networks:
-        raise SnapshotError(f"{path}: holds neither G_ema, G nor D; found {', '.join(map(str, list(tree)[:5])) or 'nothing'}")
+        raise SnapshotError(f"{path}: holds neither G_ema, G nor D; found {_first(tree)}")
+    # A file may use the same numbers again and again, for networks much larger than itself.
+    if sum(tensor.nbytes for network in networks.values() for tensor in network.tensors.values()) > _COPIES * path.stat().st_size:
+        raise SnapshotError(f"{path}: its networks have more numbers than the file holds")
     return networks
 
 
 def convert_snapshot(source: Path, target: Path) -> StyleGAN3Config:
-    """Write generator.safetensors (of G_ema, or G), discriminator.safetensors (where there is one) and config.json into `target`.
+    """Write generator.safetensors (of G_ema, or G) and config.json into `target`, and what else a training that starts from it can use.
 
+    That is TRAINED (G, where there is G_ema too: the weights that were trained on, and not their average) and discriminator.safetensors.
     Raises SnapshotError, also for networks other than StyleGAN3 configurations T and R.
     """
     networks = read_snapshot(source)
+    name, config = _generator_of(networks, source)
+    with OutputFolder(target) as output:
+        save_generator(output.folder, _build(Generator, config, networks[name], f"{source}: {name}"))
+        if name == "G_ema" and "G" in networks:
+            write_weights(output.file(TRAINED), _build(Generator, config, networks["G"], f"{source}: G"))
+        if "D" in networks:
+            write_weights(output.file("discriminator.safetensors"), _build(Discriminator, config, networks["D"], f"{source}: D"))
+    return config
+
+
+def open_generator(source: Path, *, device: str | torch.device = "cpu") -> Generator:
+    """The generator to draw with: of a snapshot (.pkl), or of a folder as `load_generator` reads it. Raises StyleGAN3Error."""
+    if not source.is_file():
+        return load_generator(source, device=device)
+    networks = read_snapshot(source)
+    name, config = _generator_of(networks, source)
+    return _build(Generator, config, networks[name], f"{source}: {name}").to(device).eval().requires_grad_(False)
+
+
+def _generator_of(networks: Mapping[str, Network], source: Path) -> tuple[str, StyleGAN3Config]:
+    """Which network draws, and the configuration of all of them."""
     name = "G_ema" if "G_ema" in networks else "G"
     if name not in networks:
         raise SnapshotError(f"{source}: holds no generator, only {', '.join(networks)}")
     config = infer_config(networks[name], where=f"{source}: {name}")
-    config = _with_discriminator_depth(config, networks.get("D"))
+    return name, _with_discriminator(config, networks["D"]) if "D" in networks else config
+
+
+def _build(kind: type[Built], config: StyleGAN3Config, network: Network, where: str) -> Built:
+    # First without numbers, so that nothing is made larger than what the file holds.
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in kind(config).state_dict().items()}
+    wrong: list[str] = [name for name, tensor in network.tensors.items() if name in shapes and tensor.shape != shapes[name]]
+    missing: list[str] = [name for name in shapes if name not in network.tensors and not name.endswith(".resample_filter")]
+    if wrong or missing:
+        raise SnapshotError(f"{where}: its tensors are not those of the network it seems to be: {_first([*missing, *wrong])}")
     with torch.random.fork_rng(devices=[]):  # The weights drawn here are replaced at once.
-        generator, discriminator = Generator(config), Discriminator(config)
-    _fill(generator, networks[name], f"{source}: {name}")
-    with OutputFolder(target) as output:
-        save_generator(output.folder, generator)
-        if "D" in networks:
-            _fill(discriminator, networks["D"], f"{source}: D")
-            write_weights(output.file("discriminator.safetensors"), discriminator)
-    return config
+        module = kind(config)
+    _fill(module, network, where)
+    return module
 
 
 def infer_config(network: Network, *, where: str) -> StyleGAN3Config:
@@ -87,17 +127,29 @@ def infer_config(network: Network, *, where: str) -> StyleGAN3Config:
     if not found or "synthesis.input.affine.weight" not in tensors or "mapping.fc0.weight" not in tensors:
         raise SnapshotError(f"{where}: not a StyleGAN3 generator (no layers named synthesis.L0_…); its first tensors are {_first(tensors)}")
     num_layers, resolution, channels = found[-1]
-    kernel = tensors[f"synthesis.L0_{found[0][1]}_{found[0][2]}.weight"].shape[2]
+    indices, sizes, widths = zip(*found, strict=True)
+    if list(indices) != list(range(len(found))) or num_layers > _MOST_LAYERS or max(sizes) > 2 * _LARGEST_SIDE or max(widths) > _WIDEST:
+        raise SnapshotError(
+            f"{where}: expected layers numbered from 0 to at most {_MOST_LAYERS}, of pictures up to {_LARGEST_SIDE} px; found {len(found)} layers, "
+            f"the last one {num_layers}, up to {max(sizes)} px"
+        )
+
+    def inputs(name: str, *, dimensions: int = 2) -> int:
+        if tensors[name].ndim != dimensions:
+            raise SnapshotError(f"{where}: {name} has {tensors[name].ndim} dimensions, expected {dimensions}")
+        return tensors[name].shape[-1]
+
+    kernel = inputs(f"synthesis.L0_{found[0][1]}_{found[0][2]}.weight", dimensions=4)
     width = 2 if kernel == 1 else 1
-    w_dim = tensors["synthesis.input.affine.weight"].shape[1]
-    label_dim = tensors["mapping.embed.weight"].shape[1] if "mapping.embed.weight" in tensors else 0
+    w_dim = inputs("synthesis.input.affine.weight")
+    label_dim = inputs("mapping.embed.weight") if "mapping.embed.weight" in tensors else 0
     try:
         config = StyleGAN3Config(
             cfg="stylegan3-r" if kernel == 1 else "stylegan3-t",
             resolution=resolution,
             channels=channels,
             label_dim=label_dim,
-            z_dim=tensors["mapping.fc0.weight"].shape[1] - (w_dim if label_dim else 0),
+            z_dim=inputs("mapping.fc0.weight") - (w_dim if label_dim else 0),
             w_dim=w_dim,
             map_depth=sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in tensors),
             cmax=max(channel for _, _, channel in found[:-1]) // width,
@@ -118,14 +170,18 @@ def infer_config(network: Network, *, where: str) -> StyleGAN3Config:
     raise SnapshotError(f"{where}: no configuration of StyleGAN3 has these layers: {layers}")
 
 
-def _with_discriminator_depth(config: StyleGAN3Config, network: Network | None) -> StyleGAN3Config:
-    depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in network.tensors) if network else 0
-    return replace(config, discriminator_map_depth=depth) if depth else config
+def _with_discriminator(config: StyleGAN3Config, network: Network) -> StyleGAN3Config:
+    """What only the discriminator says: how deep labels are embedded, and how many pictures its minibatch deviation looks at."""
+    depth = sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in network.tensors)
+    last = network.arguments.get("epilogue_kwargs")
+    group = int(_number(last if isinstance(last, dict) else {}, "mbstd_group_size", config.mbstd_group))
+    return replace(config, discriminator_map_depth=depth or config.discriminator_map_depth, mbstd_group=max(group, 1))
 
 
 def _number(arguments: Mapping[str, Any], name: str, default: float) -> float:
     value = arguments.get(name)
-    return default if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LARGEST_ARGUMENT
+    return float(value) if is_number else default  # type: ignore[arg-type]
 
 
 def _fill(module: nn.Module, network: Network, where: str) -> None:
@@ -149,11 +205,10 @@ def _network(module: "_StoredModule", where: str) -> Network:
 
 def _tensors(root: "_StoredModule", where: str) -> Iterator[tuple[str, Tensor]]:
     """(state-dict name, tensor) of a module tree, in order."""
-    # Depth first and in order, without recursion, and with an end: a pickle may nest modules in themselves.
+    # Depth first and in order, without recursion, and with an end: a pickle may nest modules in themselves, and hold each as often as it likes.
     pending: list[tuple[str, Any]] = [("", root)]
-    for _ in range(_MOST_MODULES):
-        if not pending:
-            return
+    left = _MOST_PARTS
+    while pending:
         prefix, module = pending.pop()
         if not isinstance(module, _StoredModule):
             raise SnapshotError(f"{where}: {prefix or 'it'} is {_kind(module)}, expected a network")
@@ -161,163 +216,126 @@ def _tensors(root: "_StoredModule", where: str) -> Iterator[tuple[str, Tensor]]:
         if not all(isinstance(part, dict) for part in parts):
             raise SnapshotError(f"{where}: {prefix or 'it'} is not the state of a torch module (no _parameters, _buffers and _modules)")
         parameters, buffers, modules = parts
+        left -= 1 + len(parameters) + len(buffers) + len(modules)  # type: ignore[arg-type]
+        if left < 0 or len(prefix) > _LONGEST_NAME:
+            raise SnapshotError(f"{where}: more than {_MOST_PARTS:,} tensors and modules, or inside one another without end; not a StyleGAN3")
         for name, value in (*parameters.items(), *buffers.items()):  # type: ignore[union-attr]
             if isinstance(value, Tensor):
-                yield f"{prefix}{name}", value
+                yield f"{prefix}{name[:_LONGEST_NAME]}", value
             elif value is not None:
-                raise SnapshotError(f"{where}: {prefix}{name} is {_kind(value)}, expected a tensor")
-        pending.extend((f"{prefix}{name}.", child) for name, child in reversed(list(modules.items())) if child is not None)  # type: ignore[union-attr]
-    raise SnapshotError(f"{where}: more than {_MOST_MODULES:,} modules inside one another; not a StyleGAN3")
+                raise SnapshotError(f"{where}: {prefix}{name[:_SHOWN]} is {_kind(value)}, expected a tensor")
+        children = [(f"{prefix}{name[:_LONGEST_NAME]}.", child) for name, child in modules.items() if child is not None]  # type: ignore[union-attr]
+        pending.extend(reversed(children))
 
 
 # Reading
 
 
-class _Sealed(type):
-    """Classes that a pickle cannot change: its BUILD instruction may set attributes of anything it can name."""
-
-    def __setattr__(cls, name: str, value: object) -> None:
-        raise SnapshotError(f"the snapshot tries to change {cls.__name__}.{name}")
-
-
-class _PlainDict(dict, metaclass=_Sealed):
-    """Stands in for dnnlib.EasyDict and OrderedDict."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: object) -> None:
-        """Attributes of a dictionary are of no use here."""
-
-
-class _Inert(metaclass=_Sealed):
-    """Stands in for what is read and never used: numpy numbers, dtypes, devices. Takes any arguments and any state, and keeps nothing."""
-
-    __slots__ = ()
-
-    def __new__(cls, *_: object, **__: object) -> Self:
-        return super().__new__(cls)
-
-    def __setstate__(self, state: object) -> None:
-        """Nothing is kept."""
-
-
-class _StoredModule(metaclass=_Sealed):
+class _StoredModule:
     """Stands in for a network or a layer: its attributes as a dictionary, not an object that does anything."""
 
     __slots__ = ("state",)
-    state: dict[str, Any]
 
     def __init__(self, state: dict[str, Any]) -> None:
-        object.__setattr__(self, "state", state)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise SnapshotError(f"the snapshot tries to change {name} of a network that was read already")
+        self.state = state
 
 
-class _Call:
-    """A function that a pickle may call and nothing else: it cannot be looked into or changed."""
+class _Contents:
+    """Answers all that a snapshot may ask for. Nothing here imports, calls or evaluates what the file says.
 
-    __slots__ = ("_function",)
-    _function: Callable[..., Any]
+    file_bytes: what calls make of the file is no more than some copies of it, however often it asks for the same.
+    """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_function", function)
+    def __init__(self, file_bytes: int) -> None:
+        self._left = _COPIES * file_bytes
+        self.answers: dict[tuple[str, str], Answer | None] = {
+            ("torch_utils.persistence", "_reconstruct_persistent_obj"): _stored_module,
+            ("torch.storage", "_load_from_bytes"): self._storage,
+            ("_codecs", "encode"): self._encoded,
+            **{("torch._utils", name): _tensor for name in ("_rebuild_tensor", "_rebuild_tensor_v2")},
+            ("torch._utils", "_rebuild_parameter"): lambda arguments: arguments[0],
+            **dict.fromkeys((("dnnlib.util", "EasyDict"), ("dnnlib", "EasyDict"), ("collections", "OrderedDict")), _empty),
+            # What is read and never used: sizes, sets, devices, numbers and arrays of numpy.
+            **{("torch", name): None for name in ("Size", "device", "float16", "float32", "float64", "bfloat16", "int32", "int64", "uint8", "bool")},
+            **{(module, "set"): None for module in ("builtins", "__builtin__")},
+            **{(f"numpy.{core}.multiarray", name): None for core in ("core", "_core") for name in ("_reconstruct", "scalar")},
+            **{("numpy", name): None for name in ("ndarray", "dtype")},
+        }
 
-    def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
+    def spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise SnapshotError("it makes more of its numbers than it holds")
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise SnapshotError(f"the snapshot tries to change a function's {name}")
+    def _encoded(self, arguments: tuple[Any, ...]) -> bytes:
+        """Bytes as protocol 2 writes them."""
+        text, encoding = arguments
+        if type(text) is not str or encoding != "latin1":
+            raise SnapshotError(f"it encodes {_kind(text)}, expected bytes written as text")
+        self.spend(len(text))
+        return text.encode("latin-1")
+
+    def _storage(self, arguments: tuple[Any, ...]) -> Tensor:
+        """The numbers of a tensor, [N], in torch's format before 1.6: five pickles, then number and bytes of each storage."""
+        (data,) = arguments
+        if type(data) is not bytes or not data.startswith(_STORAGE_MAGIC):
+            raise SnapshotError(f"a tensor's numbers are {_kind(data)} of an unknown format")
+        self.spend(len(data))
+        stream = io.BytesIO(data)
+        _magic, _protocol, machine = (read_pickle(stream, {}, most_instructions=_STORAGE_INSTRUCTIONS) for _ in range(3))
+        found = read_pickle(stream, _STORAGES, persistent=lambda reference: reference, most_instructions=_STORAGE_INSTRUCTIONS)
+        keys = read_pickle(stream, {}, most_instructions=_STORAGE_INSTRUCTIONS)
+        match found, keys, machine:
+            case (("storage", torch.dtype() as dtype, str(key), _, int(count), None), [str(only)], {"little_endian": True}) if key == only:
+                body = stream.read()
+                if int.from_bytes(body[:8], "little") == count and len(body) == 8 + count * dtype.itemsize:
+                    return torch.frombuffer(bytearray(body), dtype=dtype, offset=8) if count else torch.empty(0, dtype=dtype)
+        raise SnapshotError("a tensor's numbers are damaged: not one storage with as many numbers as it says")
 
 
-def _stored_module(meta: Any) -> _StoredModule:
-    if not isinstance(meta, dict) or meta.get("type") != "class" or not isinstance(meta.get("state"), dict):
+def _stored_module(arguments: tuple[Any, ...]) -> _StoredModule:
+    (meta,) = arguments
+    if type(meta) is not dict or meta.get("type") != "class" or type(meta.get("state")) is not dict:
         raise SnapshotError(f"a persistent object without a class and a state: {_kind(meta)}")
     return _StoredModule(meta["state"])
 
 
-def _storage(data: Any) -> Tensor:
-    """The numbers of a tensor, [N]; `data` is a pickle of its own, read by torch's reader for weights only."""
-    if not isinstance(data, bytes) or not data.startswith(_STORAGE_MAGIC):
-        raise SnapshotError(f"a tensor's numbers are {_kind(data)} of an unknown format")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # TypedStorage is deprecated, says torch of what it has to return here.
-        try:
-            storage = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except AssertionError as error:
-            raise SnapshotError(f"a tensor's numbers are damaged ({error})") from None
-        if not isinstance(storage, torch.storage.TypedStorage):
-            raise SnapshotError(f"a tensor's numbers are {_kind(storage)}, expected a storage")
-        return torch.empty(0, dtype=storage.dtype).set_(storage.untyped())
-
-
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """A tensor of its own, cut from a storage; every index is checked first."""
-    numbers = (offset, *(size if isinstance(size, tuple) else (None,)), *(stride if isinstance(stride, tuple) else (None,)))
-    if not isinstance(storage, Tensor) or not all(type(number) is int and number >= 0 for number in numbers) or len(size) != len(stride):
-        raise SnapshotError(f"a tensor of impossible shape: offset {offset!r}, size {size!r}, stride {stride!r}")
+def _tensor(arguments: tuple[Any, ...]) -> Tensor:
+    """A part of a storage, as a view; every index is checked first."""
+    storage, offset, size, stride = arguments[:4]
+    is_cut = type(size) is tuple and type(stride) is tuple and len(size) == len(stride) <= _MOST_DIMENSIONS
+    if type(storage) is not Tensor or storage.ndim != 1 or not is_cut:
+        raise SnapshotError(f"a tensor of impossible shape: {_kind(size)} and {_kind(stride)} of {_kind(storage)}")
+    if not all(type(number) is int and 0 <= number < 2**40 for number in (offset, *size, *stride)):
+        raise SnapshotError("a tensor of impossible shape: expected an offset, sizes and strides from 0 on")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     # A stride of 0 would make a huge tensor of few numbers.
-    if len(size) > 8 or torch.Size(size).numel() > len(storage) or (0 not in size and last >= len(storage)):
+    if math.prod(size) > len(storage) or (0 not in size and last >= len(storage)):
         raise SnapshotError(f"a tensor larger than its {len(storage):,} numbers: offset {offset}, size {size}, stride {stride}")
-    return torch.as_strided(storage, size, stride, offset).clone()
+    return torch.as_strided(storage, size, stride, offset)
 
 
-_INERT = _Call(lambda *_: _Inert())
-# Every name a snapshot may use, and what answers it. Nothing here imports, calls or evaluates what the file says.
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("torch_utils.persistence", "_reconstruct_persistent_obj"): _Call(_stored_module),
-    ("dnnlib.util", "EasyDict"): _PlainDict,
-    ("dnnlib", "EasyDict"): _PlainDict,
-    ("collections", "OrderedDict"): _PlainDict,
-    ("torch.storage", "_load_from_bytes"): _Call(_storage),
-    ("torch._utils", "_rebuild_tensor"): _Call(_tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): _Call(_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Call(lambda tensor, *_: tensor),
-    ("torch", "Size"): _Call(tuple),
-    ("torch", "device"): _INERT,
-    ("_codecs", "encode"): _Call(lambda text, encoding: text.encode("latin-1") if encoding == "latin1" else _Inert()),
-    **{("torch", name): _Inert() for name in ("float16", "float32", "float64", "bfloat16", "int32", "int64", "uint8", "bool")},
-    **{(module, "set"): _Call(set) for module in ("builtins", "__builtin__")},
-    **{(f"numpy.{core}.multiarray", name): _INERT for core in ("core", "_core") for name in ("_reconstruct", "scalar")},
-    **{("numpy", name): _INERT for name in ("ndarray", "dtype")},
-}
+def _empty(arguments: tuple[Any, ...]) -> dict[str, Any]:
+    if arguments:
+        raise SnapshotError("a dictionary made of another; expected one that is filled item by item")
+    return {}
 
 
-class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _KNOWN[module, name]
-        except KeyError:
-            raise SnapshotError(
-                f"it asks for {module}.{name}, which reading weights does not need; nothing was run. Take the snapshot from where it was published, "
-                "or convert it where you trust it"
-            ) from None
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise SnapshotError(f"it refers to an object outside the file ({_kind(pid)})")
+_DTYPES = {
+    "Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16, "Double": torch.float64, "Byte": torch.uint8, "Char": torch.int8,
+    "Short": torch.int16, "Int": torch.int32, "Long": torch.int64, "Bool": torch.bool,
+}  # fmt: skip
+_STORAGES = {(module, f"{name}Storage"): dtype for module in ("torch", "torch.cuda") for name, dtype in _DTYPES.items()}
 
 
-def _load(stream: io.BufferedIOBase | io.BufferedReader, path: Path) -> Any:
+def _load(path: Path) -> Any:
+    size = path.stat().st_size
+    if size > _LARGEST_FILE_BYTES:
+        raise SnapshotError(f"{path}: {size:,} bytes, and no StyleGAN3 snapshot has more than {_LARGEST_FILE_BYTES:,}")
     try:
-        return _Reader(stream).load()
-    except SnapshotError as error:
-        raise SnapshotError(f"{path}: {error}") from None
-    except MemoryError:
-        raise SnapshotError(f"{path}: claims more than fits into memory") from None
-    # A damaged or hostile pickle can end in any of these; the reader builds nothing but names that are on its list, so there is nothing to undo.
-    except (
-        pickle.UnpicklingError,
-        ArithmeticError,
-        AttributeError,
-        EOFError,
-        ImportError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise SnapshotError(f"{path}: not a readable pickle ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from None
+        return read_pickle(io.BytesIO(path.read_bytes()), _Contents(size).answers)
+    except (SnapshotError, PickleError) as error:
+        raise SnapshotError(f"{path}: {error}; take the snapshot from where it was published, or convert it where you trust it") from None
 
 
 def _kind(value: object) -> str:
@@ -325,8 +343,8 @@ def _kind(value: object) -> str:
     return names.get(type(value), f"a {type(value).__name__.strip('_')}")
 
 
-def _first(tensors: Mapping[str, Tensor]) -> str:
-    return ", ".join(list(tensors)[:3]) or "none"
+def _first(names: Iterable[str]) -> str:
+    return ", ".join(name[:_SHOWN] for name in itertools.islice(names, 3)) or "none"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -56,8 +56,17 @@ class StyleGAN3Options(GanOptions):
         above(self, 0, "ada_kimg", "glr", "dlr")
         at_least(self, 0, "freezed", "ema_rampup", "num_critical", "margin")
         within(self, 0, 1, "p", "target")
+        self.check_group(self.side_by_side)
         if self.gamma is not None and self.gamma < 0:
             raise ValueError(f"gamma must not be negative, found {self.gamma}; null takes it from resolution and batch")
+
+    def check_group(self, side_by_side: int) -> None:
+        """Raises ValueError when D sees fewer pictures side by side in a process than the group whose variety it is to judge."""
+        if side_by_side < self.mbstd_group:
+            raise ValueError(
+                f"mbstd_group is {self.mbstd_group}, but a process has only {side_by_side} pictures side by side (batch {self.batch}, batch_gpu "
+                f"{self.batch_gpu}); raise batch_gpu or batch, use fewer processes, or lower mbstd_group"
+            )
 
     @property
     def ema_half_life_images(self) -> float:

@@ -25,7 +25,8 @@ from training.loop.devices import open_devices
 from training.loop.seeding import generator as seeded
 from training.metrics.images.perceptual import PerceptualDistance, PerceptualDistanceError, open_distance
 from training.metrics.intervals import Estimate, mean_estimate
-from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
+from training.stylegan3.generator import Generator, StyleGAN3Error
+from training.stylegan3.nvidia_snapshots import open_generator
 from training.stylegan3.styles import random_classes, random_styles
 
 Where = Literal["end", "full"]
@@ -59,7 +60,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     if arguments.pictures < 2 or arguments.batch < 1:
         raise ParamsError("--pictures must be at least 2 and --batch at least 1")
     with open_devices() as devices:
-        generator = load_generator(arguments.network, device=devices.device)
+        generator = open_generator(arguments.network, device=devices.device)
         distance = open_distance(arguments.distance, seed=arguments.seed, device=devices.device)
         settings = {"pictures": arguments.pictures, "where": arguments.where, "batch": arguments.batch, "seed": arguments.seed}
         found = measure_path_length(generator, distance, **settings)

@@ -40,7 +40,8 @@ from training.loop.bounds import above, at_least
 from training.loop.devices import open_devices
 from training.loop.seeding import generator as seeded
 from training.metrics.images.perceptual import PerceptualDistance, PerceptualDistanceError, open_distance
-from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
+from training.stylegan3.generator import Generator, StyleGAN3Error
+from training.stylegan3.nvidia_snapshots import open_generator
 from training.stylegan3.styles import write_styles
 
 MODEL = "stylegan3_toc"
@@ -197,7 +198,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
         raise ProjectionError(f"{arguments.target}: no such file; expected a picture")
     network = arguments.network or arguments.data / MODEL
     with open_devices() as devices:
-        generator = load_generator(network, device=devices.device)
+        generator = open_generator(network, device=devices.device)
         pixels = read_target(arguments.target, generator, arguments.fit)
         distance = open_distance(arguments.distance, seed=options.seed, device=devices.device)
         target = torch.from_numpy(pixels)[None].to(devices.device).float() / 127.5 - 1

@@ -4,6 +4,7 @@
     python -m training.stylegan3.sample --set seeds=0-63 --set psi=[0.8]               # seconds on a CPU
     python -m training.stylegan3.sample --network data/stylegan3_toc --seeds 0,1,4-6 --trunc 0.7 --outdir out         # PNG files seed0000.png …
     python -m training.stylegan3.sample --network data/stylegan3_toc --projected-w out/projected_w.npz --outdir out   # proj00.png …
+    python -m training.stylegan3.sample --network network-snapshot-005000.pkl --outdir out                            # of NVIDIA's, read and not run
 
 The latent vector of seed s is NumPy's RandomState(s).randn(1, z_dim), so a seed is one picture at any batch size. Finished shards are kept in
 .figment until the stage has ended: killed and started again, it goes on with the next one.
@@ -29,7 +30,8 @@ from training.gans.grids import save_picture, tile
 from training.gans.sample import FakesConfig, draw_files, make_fakes
 from training.gans.seed_ranges import parse_seeds
 from training.loop.devices import open_devices
-from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
+from training.stylegan3.generator import Generator, StyleGAN3Error
+from training.stylegan3.nvidia_snapshots import open_generator
 from training.stylegan3.styles import draw_styles, read_styles
 
 STAGE = "toc_fakes"
@@ -69,7 +71,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     config = _config_by_hand(arguments) if by_hand else load_params(arguments.params, STAGE, ToCFakesConfig, overrides=arguments.overrides)
     model = arguments.network or arguments.data / MODEL
     with open_devices() as devices:
-        generator = load_generator(model, device=devices.device)
+        generator = open_generator(model, device=devices.device)
         if arguments.projected_w is not None:
             _draw_projected(generator, arguments, config, reporter)
             return
@@ -109,7 +111,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--state", type=Path, default=Path(".figment"), metavar="DIR", help="folder where finished shards wait for the end (default: %(default)s)"
     )
-    parser.add_argument("--network", type=Path, metavar="DIR", help="draw with this model into --outdir instead of running the stage")
+    parser.add_argument("--network", type=Path, metavar="DIR|PKL", help="draw with this model or snapshot into --outdir instead of running the stage")
     parser.add_argument("--projected-w", type=Path, metavar="FILE", help="draw the style vectors of this npz into --outdir, and no seeds")
     parser.add_argument("--seeds", default="0-15", metavar="RANGES", help="such as 0,1,4-6, both ends included (default: %(default)s)")
     parser.add_argument("--trunc", type=float, default=1.0, metavar="PSI", help="truncation (default: %(default)s)")

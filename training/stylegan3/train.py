@@ -9,6 +9,7 @@ Reads data/toc_dataset@SIZE, SIZE being `dataset_size`; writes data/stylegan3_to
 interrupted, to the same bits; with a larger `kimg` it trains a finished model on.
 """
 
+import copy
 import functools
 import sys
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ from training.loop.loop import Hook, Outcome
 from training.loop.seeding import seed_everything
 from training.metrics.images import FeatureExtractorError
 from training.stylegan3.discriminator import Discriminator
-from training.stylegan3.generator import Generator, StyleGAN3Error, read_config, read_weights, save_generator
+from training.stylegan3.generator import TRAINED, Generator, StyleGAN3Error, read_config, read_weights, save_generator
 from training.stylegan3.losses import StyleGAN3Losses
 from training.stylegan3.options import StyleGAN3Options
 
@@ -49,13 +50,13 @@ class StyleGAN3Training:
     def __init__(self, data: TrainingImages, options: StyleGAN3Options, devices: Devices, reporter: Reporter) -> None:
         self.options, self.devices, self.data = options, devices, data
         try:
+            options.check_group(min(options.side_by_side, options.batch // devices.world_size))
             config = options.network_config(resolution=data.resolution, channels=data.channels, label_dim=data.label_dim)
         except ValueError as error:
             raise StyleGAN3Error(f"{STAGE}: {error}") from None
         seed_everything(options.seed)
         generator, discriminator = Generator(config), Discriminator(config)
-        if options.resume_from is not None:
-            _start_from(options.resume_from, generator, discriminator, reporter)
+        averaged = _start_from(options.resume_from, generator, discriminator, reporter) if options.resume_from is not None else generator
         self.generator, self.discriminator = generator.to(devices.device).train(), discriminator.to(devices.device).train()
         self.discriminator.freeze(options.freezed)
 
@@ -66,7 +67,8 @@ class StyleGAN3Training:
         # Who plays, and the slow copy of G that snapshots and fakes are drawn with. Buffers of G are averages themselves.
         self.losses = StyleGAN3Losses(self.generator, self.discriminator, augment, data.near(devices), options, devices)
         buffers = [name for name, _ in self.generator.named_buffers()]
-        self.ema = Ema(self.generator, half_life_samples=options.ema_half_life_images, rampup=options.resolved_ema_rampup, copied=buffers)
+        averaged = averaged.to(devices.device)
+        self.ema = Ema(averaged, half_life_samples=options.ema_half_life_images, rampup=options.resolved_ema_rampup, copied=buffers)
         players = {"G": adam(self.generator, options.glr), "D": adam(self.discriminator, options.dlr, lazy_interval=options.reg_interval)}
         self.trainer = AdversarialTrainer(
             players,
@@ -101,10 +103,13 @@ class StyleGAN3Training:
         return Companions(save, [Hook(self.options.snap_images, snapshots.take, at_start=True)], snapshots.guard())
 
 
-def _start_from(folder: Path, generator: Generator, discriminator: Discriminator, reporter: Reporter) -> None:
-    """Fill both networks from another training's output. Raises StyleGAN3Error."""
+def _start_from(folder: Path, generator: Generator, discriminator: Discriminator, reporter: Reporter) -> Generator:
+    """Fill both networks from another training's output, or a converted snapshot. Returns the average to go on with. Raises StyleGAN3Error."""
     if not folder.is_dir():
-        raise StyleGAN3Error(f"resume_from: {folder} is no folder; expected one with config.json and generator.safetensors")
+        raise StyleGAN3Error(
+            f"resume_from: {folder} is no folder; expected one with config.json and generator.safetensors (of a snapshot: "
+            "python -m training.stylegan3.nvidia_snapshots FILE.pkl FOLDER)"
+        )
     theirs, ours = read_config(folder), generator.config
     for name in _SHAPE:
         if getattr(theirs, name) != getattr(ours, name):
@@ -112,12 +117,19 @@ def _start_from(folder: Path, generator: Generator, discriminator: Discriminator
                 f"{folder / 'config.json'}: {name} is {getattr(theirs, name)}, this training has {getattr(ours, name)}; set {name} to theirs, or "
                 "start from another model"
             )
-    read_weights(folder / "generator.safetensors", generator)
+    if theirs.mbstd_group != ours.mbstd_group:
+        reporter.log(f"WARNING: {folder}: its discriminator saw {theirs.mbstd_group} pictures together, mbstd_group is {ours.mbstd_group}")
+    averaged = copy.deepcopy(generator)
+    read_weights(folder / "generator.safetensors", averaged)
+    # Where the weights that were trained on are not there, it starts from their average.
+    trained = folder / TRAINED
+    read_weights(trained if trained.is_file() else folder / "generator.safetensors", generator)
     if (folder / "discriminator.safetensors").is_file():
         read_weights(folder / "discriminator.safetensors", discriminator)
     else:
         reporter.log(f"WARNING: {folder}: no discriminator.safetensors; the discriminator starts from random weights")
     reporter.log(f"{STAGE}: starting from the weights in {folder}")
+    return averaged
 
 
 def _parameters(network: nn.Module) -> int:

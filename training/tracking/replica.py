@@ -15,6 +15,7 @@ from training.tracking.store import MAX_DIGEST_CHARACTERS, ensure_experiment, fl
 _BATCH_METRICS = 1000
 _BATCH_PARAMS = 100
 _KEY_TAG, _ATTEMPT_TAG = "figment.run_key", "figment.attempt"
+_NOW_TAG = "figment.now."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +130,11 @@ class Replica:
         write_sent(self.folder, self._sent)
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
-        params = {key: value for key, value in flat_params(event["config"]).items() if key not in run.data.params}
-        self._send_params(params)
-        self._client.log_batch(run.info.run_id, tags=_tags(event["tags"]))
+        params, known = flat_params(event["config"]), run.data.params
+        self._send_params({key: value for key, value in params.items() if key not in known})
+        # MLflow never changes a parameter; what another start of a training did change, such as its budget, a tag tells as it is now.
+        moved = {key for key, value in params.items() if known.get(key, value) != value or f"{_NOW_TAG}{key}" in run.data.tags}
+        self._client.log_batch(run.info.run_id, tags=_tags({**event["tags"], **{f"{_NOW_TAG}{key}": params[key] for key in moved}}))
         if event["inputs"]:
             self._client.log_inputs(run.info.run_id, datasets=[_dataset_input(item) for item in event["inputs"]])
 

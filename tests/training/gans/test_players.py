@@ -67,7 +67,7 @@ class Cycle:
 
     def of_generators(self, now: Moment):
         a = self.reals("A", now)
-        for _, rows in parts_of_batch(BATCH, self.side_by_side, CPU):
+        for rows in parts_of_batch(BATCH, self.side_by_side, CPU):
             there = self.generators["ab"](a[rows])
             cycle = (self.generators["ba"](there) - a[rows]).abs().sum()
             yield (non_saturating_g(self.critics["B"](there)).sum() + cycle) / BATCH, {"cycle": cycle.detach() / BATCH}
@@ -77,7 +77,7 @@ class Cycle:
         with torch.no_grad():
             fakes = self.generators[way](self.reals("A" if domain == "B" else "B", now))
         fakes = self.pool.mix(fakes) if domain == "B" else fakes
-        for _, rows in parts_of_batch(BATCH, self.side_by_side, CPU):
+        for rows in parts_of_batch(BATCH, self.side_by_side, CPU):
             critic = self.critics[domain]
             yield non_saturating_d(critic(self.reals(domain, now)[rows]), critic(fakes[rows])).sum() / BATCH, {}
 
@@ -217,6 +217,6 @@ def test_a_wild_gradient_is_skipped():
     assert trainer._finish(trainer.phases[0], torch.tensor(1.0))[1] and same(before, trainer.players["G"].network)
 
 
-def test_processes_share_a_batch_in_numbered_parts():
+def test_processes_share_a_batch_in_parts():
     both = [list(parts_of_batch(16, 4, Devices(torch.device("cpu"), rank, 2))) for rank in range(2)]
-    assert both == [[(0, slice(0, 4)), (1, slice(4, 8))], [(2, slice(8, 12)), (3, slice(12, 16))]]
+    assert both == [[slice(0, 4), slice(4, 8)], [slice(8, 12), slice(12, 16)]]

@@ -63,7 +63,7 @@ def test_a_snapshot_is_a_grid_with_its_numbers_and_the_tracker_keeps_it(snapshot
 def test_the_guard_compares_with_the_reals_spread(snapshots):
     guard = snapshots.guard()
     assert guard.real_spread > 0 and guard.distance == "swd_x1000"
-    assert guard.judge({"spread": guard.real_spread}) is None and "all alike" in guard.judge({"spread": 0.0})
+    assert guard.judge({"spread": guard.real_spread}, 4) is None and "all alike" in guard.judge({"spread": 0.0}, 8)
 
 
 def test_the_output_takes_the_snapshots_of_what_was_trained_and_the_newest_ones_numbers(snapshots, tmp_path):

@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from stages.reporting import Reporter
-from tests.training.loop.toy_training import FileSink, ListSink, ToyTraining, run
+from tests.training.loop.toy_training import BATCH, FileSink, ListSink, ToyTraining, run
 from training.loop.checkpoint import Checkpoints
 from training.loop.devices import Devices
 from training.loop.loop import TERMINATED, Hook, Plan, TrainingError, TrainingLoop, linear_schedule
+from training.loop.stats_files import MACHINE
 
 
 class Told(Reporter):
@@ -141,13 +144,39 @@ def test_when_rolling_back_does_not_help_the_training_fails_and_says_why(tmp_pat
     assert training.salt == 3
 
 
+class Penalised(ToyTraining):
+    """Every fourth step tells a penalty too: 1, 2, 3, …"""
+
+    def step(self):
+        outcome = super().step()
+        number = self.samples_seen // BATCH
+        return replace(outcome, values={**outcome.values, "penalty": number / 4}) if number % 4 == 0 else outcome
+
+
+def test_what_only_some_steps_tell_is_their_mean_and_stays_until_it_is_told_again(tmp_path):
+    sink = ListSink()
+    run(Penalised(), tmp_path, sink, noise_hook=False, total_samples=160, report_every_samples=24)
+    # Reports at 24, 48, … samples; penalties at 32, 64, 96, 128 and 160. The first report has none to tell.
+    assert [(step, values.get("penalty")) for step, values in sink.rows] == [
+        (24, None), (48, 1.0), (72, 2.0), (96, 3.0), (120, 3.0), (144, 4.0), (160, 5.0),
+    ]  # fmt: skip
+
+
+def test_every_report_tells_time_and_memory_images_by_kimg(tmp_path):
+    rows = []
+    sink = SimpleNamespace(metrics=lambda step, values: rows.append(values))
+    run(ToyTraining(), tmp_path, sink, noise_hook=False, what="images")
+    assert len(rows) == 12 and all(set(MACHINE) <= set(values) for values in rows)
+    assert all(0 < values["seconds_per_kimg"] < 1000 and values["peak_memory_mib"] > 50 for values in rows)
+
+
 class CountingGuard:
     """Finds a collapse in the reports named by number; what it counts is its state."""
 
     def __init__(self, *collapses: int, suspects: tuple[int, ...] = ()) -> None:
         self.collapses, self.suspects, self.reports, self.is_clean = collapses, suspects, 0, True
 
-    def judge(self, values) -> str | None:
+    def judge(self, values, samples) -> str | None:
         self.reports += 1
         self.is_clean = self.reports not in self.suspects
         return "it looks bad" if self.reports in self.collapses else None

@@ -1,10 +1,10 @@
-"""Numbers in files: one line a report, nothing twice after a resume, nothing that a clock decides."""
+"""Numbers in files: one line a report, nothing twice after a resume, and for outputs nothing that the machine decides."""
 
 import json
 
 import pytest
 
-from training.loop.stats_files import EventFiles, StatsFile
+from training.loop.stats_files import MACHINE, EventFiles, StatsFile, machine_free
 
 
 def rows(path) -> list[dict]:
@@ -13,9 +13,18 @@ def rows(path) -> list[dict]:
 
 def test_each_report_is_a_line_by_kimg(tmp_path):
     stats = StatsFile(tmp_path / "stats.jsonl", what="images", resume_samples=None)
-    stats.metrics(500, {"loss": 1.0, "samples_per_second": 33.0})
+    stats.metrics(500, {"loss": 1.0})
     stats.metrics(1000, {"loss": float("nan")})
     assert rows(stats.path) == [{"kimg": 0.5, "images": 500, "loss": 1.0}, {"kimg": 1.0, "images": 1000, "loss": "nan"}]
+
+
+def test_an_output_takes_the_rows_without_what_the_machine_decides(tmp_path):
+    stats = StatsFile(tmp_path / "stats.jsonl", what="images", resume_samples=None)
+    stats.metrics(500, {"loss": 1.0, "seconds_per_kimg": 3.0, "peak_memory_mib": 5.0, "samples_per_second": 333.0})
+    stats.append(600, {"rollback": 1, "why": "so"})
+    assert set(MACHINE) < set(rows(stats.path)[0])
+    free = [{"kimg": 0.5, "images": 500, "loss": 1.0}, {"kimg": 0.6, "images": 600, "rollback": 1, "why": "so"}]
+    assert [json.loads(line) for line in machine_free(stats.path).splitlines()] == free
 
 
 def test_a_resume_drops_what_comes_again_and_half_a_line(tmp_path):

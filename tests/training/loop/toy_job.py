@@ -11,6 +11,7 @@ from stages.output_folder import OutputFolder
 from tests.training.loop.toy_training import ToyTraining
 from training.loop.job import Companions, Job, Training, run_job
 from training.loop.loop import Hook, Outcome, Plan
+from training.loop.stats_files import machine_free
 
 
 class ToyError(Exception):
@@ -47,7 +48,7 @@ def open_toy(data: Path, options: ToyOptions, devices, reporter) -> Training:
 
         def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
             torch.save(training.model.state_dict(), output.file("weights.pt"))
-            output.file("stats.jsonl").write_bytes(place.stats.read_bytes())
+            output.file("stats.jsonl").write_bytes(machine_free(place.stats))
             return {"parameters": 97_000, "seen": float(outcome.samples_seen)}
 
         return Companions(save, [Hook(160, lambda: {"look": 1.0})])

@@ -20,6 +20,7 @@ from training.loop.checkpoint import Checkpoints
 from training.loop.devices import Devices
 from training.loop.loop import Hook, Outcome, Plan, StepOutcome, TrainingLoop, backward_and_step
 from training.loop.seeding import generator, seed_everything
+from training.loop.stats_files import MACHINE
 
 BATCH = 8
 
@@ -66,7 +67,7 @@ class ListSink:
         self.rows: list[tuple[int, dict[str, float]]] = []
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self.rows.append((step, {name: value for name, value in values.items() if name != "samples_per_second"}))
+        self.rows.append((step, {name: value for name, value in values.items() if name not in MACHINE}))
 
 
 class FileSink:
@@ -77,7 +78,7 @@ class FileSink:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         with self.path.open("a") as stream:
-            stream.write(json.dumps([step, {name: value for name, value in values.items() if name != "samples_per_second"}]) + "\n")
+            stream.write(json.dumps([step, {name: value for name, value in values.items() if name not in MACHINE}]) + "\n")
 
 
 def run(training: ToyTraining, folder: Path, sink: Any, *, reporter: Reporter | None = None, noise_hook: bool = True, **more: Any) -> Outcome:

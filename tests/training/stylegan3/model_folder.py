@@ -19,7 +19,9 @@ def write_model(data: Path, *, label_dim: int = 0, snapshots: int = 3) -> Path:
         resolution=16, cbase=64, cmax=8, z_dim=8, w_dim=8, num_layers=4, num_critical=1, margin=2, label_dim=label_dim, precision="float32"
     )
     generator = Generator(config).requires_grad_(False)
-    generator.mapping(torch.randn(64, 8), torch.eye(label_dim)[torch.arange(64) % label_dim] if label_dim else None, update_emas=True)
+    generator.mapping.w_avg += 0.002 * generator.mapping(
+        torch.randn(64, 8), torch.eye(label_dim)[torch.arange(64) % label_dim] if label_dim else None
+    ).mean(dim=(0, 1))
     # What it draws should be light and dark, not all grey.
     for layer in generator.synthesis.layers():
         last = layer

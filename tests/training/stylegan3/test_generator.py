@@ -112,26 +112,27 @@ def test_truncation_moves_styles_towards_their_average():
     assert torch.equal(cut[:, 2:], ws[:, 2:])
 
 
-def test_the_average_style_follows_when_asked_to():
-    mapping = make_generator().mapping
-    z = torch.randn(5, TINIEST.z_dim)
-    mean = mapping(z)[:, 0].mean(dim=0)
-    assert not mapping.w_avg.any()
-    mapping(z, update_emas=True)
-    torch.testing.assert_close(mapping.w_avg, 0.002 * mean)
-    mapping(z, update_emas=True)
-    torch.testing.assert_close(mapping.w_avg, (1 - 0.998**2) * mean)
-
-
-def test_magnitudes_follow_their_inputs_when_asked_to():
-    generator = make_generator(replace(TINIEST, magnitude_ema_beta=0.9))
-    ws = generator.mapping(torch.randn(3, TINIEST.z_dim)).detach()
-    generator.synthesis(ws)
-    assert all(layer.magnitude_ema == 1 for layer in generator.synthesis.layers())
-    first = next(iter(generator.synthesis.layers()))
+@pytest.mark.parametrize("sizes", [(6,), (2, 4), (1, 2, 3)])
+def test_running_averages_take_one_step_a_batch_however_it_is_cut(sizes):
+    generator = make_generator(replace(TINIEST, magnitude_ema_beta=0.9, w_avg_beta=0.8))
+    z = torch.randn(6, TINIEST.z_dim)
+    ws = generator.mapping(z).detach()
     x = generator.synthesis.input(ws[:, 0]).detach()
-    generator.synthesis(ws, update_emas=True)
-    torch.testing.assert_close(first.magnitude_ema, 0.9 + 0.1 * x.square().mean())
+    for _ in range(2):
+        for part in z.split(sizes):
+            generator(part, observe=True)
+        generator.move_averages()
+    first = next(iter(generator.synthesis.layers()))
+    torch.testing.assert_close(generator.mapping.w_avg, (1 - 0.8**2) * ws[:, 0].mean(dim=0))
+    torch.testing.assert_close(first.magnitude_ema, 0.9**2 + (1 - 0.9**2) * x.square().mean())
+
+
+def test_drawing_alone_moves_no_average_and_an_average_of_nothing_is_an_error():
+    generator = make_generator()
+    generator(torch.randn(3, TINIEST.z_dim))
+    assert not generator.mapping.w_avg.any() and all(layer.magnitude_ema == 1 for layer in generator.synthesis.layers())
+    with pytest.raises(RuntimeError, match="no picture was observed"):
+        generator.move_averages()
 
 
 def test_the_input_of_a_layer_is_divided_by_its_tracked_magnitude():

@@ -2,6 +2,8 @@
 
 import io
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ import torch
 from tests.training.stylegan3.toy_gan import toy_training
 from training.gans.players import Moment
 from training.loop.devices import Devices
+from training.stylegan3 import losses
+from training.stylegan3.generator import StyleGAN3Error
 from training.stylegan3.train import StyleGAN3Training
 
 START = Moment(0, 0, 0)
@@ -33,7 +37,8 @@ def test_one_step_moves_both_players_the_average_and_the_place_in_the_data():
     assert {name for name, _ in training.discriminator.named_parameters()} - changed(d, training.discriminator) == set()
     # The ramp begins at zero: the first average is the network itself.
     assert all(torch.equal(training.ema.average[name], tensor) for name, tensor in training.generator.state_dict().items())
-    assert {"g_loss", "d_loss", "r_t", "fake_sign", "p", "g_gradient_norm", "d_gradient_norm"} == set(outcome.values)
+    signs = {"r_t", "fake_sign", "real_logit", "fake_logit"}
+    assert {"g_loss", "d_loss", "p", "g_gradient_norm", "d_gradient_norm", "r1_penalty", *signs} == set(outcome.values)
 
 
 def test_the_losses_at_the_start_are_those_of_the_formula():
@@ -46,12 +51,45 @@ def test_gradients_in_parts_are_those_of_the_whole_batch():
     gradients = []
     for batch_gpu in (None, 2):
         training = toy_training(batch_gpu=batch_gpu)
-        training.losses._fakes = lambda z, c, update_averages: torch.tanh(z[:, :3, None, None].expand(-1, 3, 16, 16))
+        training.losses._fakes = lambda z, c, observe: torch.tanh(z[:, :3, None, None].expand(-1, 3, 16, 16))
+        training.generator.move_averages = lambda over_all: None
         for loss, _ in training.losses.discriminator_losses(START):
             loss.backward()
         gradients.append([parameter.grad for parameter in training.discriminator.parameters()])
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"aug": "fixed", "aug_preset": "bgc", "p": 0.5, "mirror": True, "cfg": "stylegan3-r", "loss": "rpgan"}])
+def test_a_batch_in_parts_teaches_both_networks_and_their_averages_what_the_whole_does(changes):
+    whole, parts = (toy_training(reg_interval=2, batch_gpu=batch_gpu, **changes) for batch_gpu in (None, 1))
+    for _ in range(3):
+        values = [training.trainer.step().values for training in (whole, parts)]
+        assert values[0] == pytest.approx(values[1], rel=1e-3, abs=1e-4)
+    for one, other in ((whole.generator, parts.generator), (whole.discriminator, parts.discriminator)):
+        for name, tensor in one.state_dict().items():
+            torch.testing.assert_close(other.state_dict()[name], tensor, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+    # The averages have moved: by 3 steps of a batch, not by 12 of a picture.
+    assert whole.generator.mapping.w_avg.any()
+    torch.testing.assert_close(parts.generator.mapping.w_avg, whole.generator.mapping.w_avg, rtol=1e-4, atol=1e-7)
+
+
+def test_the_blur_of_configuration_r_is_for_networks_that_know_nothing_yet(monkeypatch):
+    seen = []
+    monkeypatch.setattr(losses, "gaussian_blur", lambda images, sigma: seen.append(sigma) or images)
+    fresh = toy_training(cfg="stylegan3-r")
+    fresh.trainer.step()
+    assert seen and set(seen) == {10.0}
+    seen.clear()
+    fresh.losses.options = replace(fresh.options, resume_from=Path("a/model"))
+    fresh.trainer.step()
+    assert not seen
+
+
+def test_processes_must_each_see_a_group_of_pictures():
+    devices = Devices(torch.device("cpu"), rank=0, world_size=2)
+    with pytest.raises(StyleGAN3Error, match="mbstd_group is 4, but a process has only 2 pictures side by side .* fewer processes"):
+        toy_training(batch=4, mbstd_group=4, devices=devices)
 
 
 def test_the_penalty_comes_every_sixteenth_iteration_and_its_optimizer_knows():
@@ -64,12 +102,14 @@ def test_the_penalty_comes_every_sixteenth_iteration_and_its_optimizer_knows():
 
 @pytest.mark.parametrize("rollback", [0, 2])
 def test_the_penalty_is_gamma_halves_of_the_squared_gradient_times_sixteen(rollback):
-    losses = toy_training(gamma=3.0).losses
+    of = toy_training(gamma=3.0).losses
     scale = torch.nn.Parameter(torch.tensor(2.0))
-    losses.discriminator = lambda images, c: scale * images.sum(dim=(1, 2, 3))[:, None]
-    ((loss, _),) = losses.penalties(Moment(0, 0, rollback))
+    of.discriminator = lambda images, c: scale * images.sum(dim=(1, 2, 3))[:, None]
+    ((loss, shown),) = of.penalties(Moment(0, 0, rollback))
     # 16 · 3 / 2 · scale² · 768 numbers of a picture, and twice as much after each roll-back.
     assert float(loss.detach()) == pytest.approx(16 * 3 / 2 * 2.0**2 * 3 * 16 * 16 * 2**rollback)
+    # What is reported is the penalty itself, in one unit whatever weighs it.
+    assert float(shown["r1_penalty"]) == pytest.approx(2.0**2 * 3 * 16 * 16)
 
 
 def test_frozen_layers_stay_as_they_were():
@@ -135,8 +175,8 @@ def test_stopped_between_any_two_steps_it_goes_on_bit_by_bit(changes):
 
 
 def test_after_a_roll_back_reals_and_latents_are_others():
-    losses = toy_training().losses
-    for draw in (losses._latents, losses._reals):
+    of = toy_training().losses
+    for draw in (of._latents, of._reals):
         before, after = (draw("D", Moment(0, 0, rollback))[0] for rollback in (0, 2))
         assert not torch.equal(before, after)
 

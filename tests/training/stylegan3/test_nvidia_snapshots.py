@@ -1,9 +1,8 @@
+import codecs
 import io
 import os
 import pickle
 import subprocess
-import sys
-import types
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -11,71 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.bounded import bounded
 from training.stylegan3.generator import load_generator
-from training.stylegan3.nvidia_snapshots import Network, SnapshotError, convert_snapshot, infer_config, main, read_snapshot
+from training.stylegan3.nvidia_snapshots import Network, SnapshotError, convert_snapshot, infer_config, main, open_generator, read_snapshot
 
+from .snapshot_files import EasyDict, Persistent, _reconstruct_persistent_obj, write_snapshot
 from .tiny import TINIEST, TINIEST_R, make_discriminator, make_generator
-
-SOURCE = "raise SystemExit('the embedded source was run')\n"
-
-
-class EasyDict(dict):
-    """What NVIDIA's dictionaries look like to pickle."""
-
-
-def _reconstruct_persistent_obj(meta):
-    raise AssertionError("never called in these tests")
-
-
-class Persistent:
-    """Pickles like one of NVIDIA's modules: a reconstruction function, the source of the class, and its state."""
-
-    def __init__(self, module, arguments=None, extra=None):
-        self.state = EasyDict(
-            training=False,
-            _parameters=OrderedDict((name, parameter) for name, parameter in module._parameters.items()),
-            _buffers=OrderedDict((name, b) for name, b in module._buffers.items() if name not in module._non_persistent_buffers_set),
-            _non_persistent_buffers_set=set(),
-            _backward_hooks=OrderedDict(),
-            _modules=OrderedDict((name, Persistent(child)) for name, child in module._modules.items()),
-            _init_args=(),
-            _init_kwargs=EasyDict(arguments or {}),
-            in_cutoff=np.float64(2.0),
-            padding=np.arange(4),
-            dtype=torch.float32,
-            device=torch.device("cpu"),
-            shape=torch.Size([1, 2]),
-            **(extra or {}),
-        )
-
-    def __reduce__(self):
-        meta = EasyDict(type="class", version=6, module_src=SOURCE, class_name="Generator", state=self.state)
-        return _reconstruct_persistent_obj, (meta,)
-
-
-@pytest.fixture
-def nvidia_names(monkeypatch):
-    """Modules by whose names these objects are pickled."""
-    persistence, util = types.ModuleType("torch_utils.persistence"), types.ModuleType("dnnlib.util")
-    persistence._reconstruct_persistent_obj, util.EasyDict = _reconstruct_persistent_obj, EasyDict
-    for module in (types.ModuleType("torch_utils"), types.ModuleType("dnnlib"), persistence, util):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(_reconstruct_persistent_obj, "__module__", "torch_utils.persistence")
-    monkeypatch.setattr(EasyDict, "__module__", "dnnlib.util")
-
-
-def write_snapshot(path, config=TINIEST, *, arguments=None, protocol=4, **more):
-    generator, discriminator = make_generator(config).eval(), make_discriminator(config)
-    tree = {
-        "G": Persistent(make_generator(config, seed=1)),
-        "D": Persistent(discriminator),
-        "G_ema": Persistent(generator, arguments=arguments),
-        "augment_pipe": None,
-        "training_set_kwargs": EasyDict(path="x.zip", use_labels=False),
-        **more,
-    }
-    path.write_bytes(pickle.dumps(tree, protocol=protocol))
-    return generator, discriminator
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -89,8 +29,23 @@ def test_a_snapshot_becomes_a_folder_that_draws_the_same_pictures(tmp_path, nvid
     assert torch.equal(converted(z, c), generator(z, c))
     from safetensors.torch import load_file
 
-    weights = load_file(tmp_path / "out/discriminator.safetensors")
-    assert all(torch.equal(weights[name], tensor) for name, tensor in discriminator.state_dict().items())
+    trained = make_generator(config, seed=1)
+    for file, network in (("discriminator", discriminator), ("generator_trained", trained)):
+        weights = load_file(tmp_path / f"out/{file}.safetensors")
+        assert all(torch.equal(weights[name], tensor) for name, tensor in network.state_dict().items())
+    assert torch.equal(open_generator(tmp_path / "in.pkl")(z, c), generator(z, c))
+
+
+def test_the_discriminators_group_is_kept(tmp_path, nvidia_names):
+    discriminator = Persistent(make_discriminator(), arguments={"epilogue_kwargs": EasyDict(mbstd_group_size=8)})
+    write_snapshot(tmp_path / "in.pkl", D=discriminator)
+    assert convert_snapshot(tmp_path / "in.pkl", tmp_path / "out") == replace(TINIEST, mbstd_group=8)
+
+
+def test_without_an_average_the_generator_itself_draws(tmp_path, nvidia_names):
+    (tmp_path / "in.pkl").write_bytes(pickle.dumps({"G": Persistent(make_generator()), "G_ema": None}))
+    convert_snapshot(tmp_path / "in.pkl", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["config.json", "generator.safetensors"]
 
 
 def test_constructor_arguments_are_taken_over(tmp_path, nvidia_names):
@@ -146,9 +101,21 @@ def test_the_pickle_inside_a_tensor_is_not_trusted_either(tmp_path, monkeypatch)
     inner = io.BytesIO()
     torch.save(Hostile(os.system, "touch PWNED"), inner, _use_new_zipfile_serialization=False)
     (tmp_path / "in.pkl").write_bytes(pickle.dumps({"G_ema": Hostile(torch.storage._load_from_bytes, inner.getvalue())}))
-    with pytest.raises(SnapshotError, match="not a readable pickle"):
+    with pytest.raises(SnapshotError, match=r"posix\.system, .* nothing was run"):
         read_snapshot(tmp_path / "in.pkl")
     assert not (tmp_path / "PWNED").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(145, b"\x00"), (-40, b"\x05"), (-24, b"\x03"), (-17, b""), (209, b"J\xff\xff\xff\x7f"), (178, b"\x7f")]
+)
+def test_a_storage_that_is_not_as_torch_writes_it_is_refused(tmp_path, place, value):
+    good = torch.storage.TypedStorage(wrap_storage=torch.zeros(4).untyped_storage(), dtype=torch.float32, _internal=True).__reduce__()[1][0]
+    place %= len(good)
+    bad = good[:place] + value + good[place + max(1, len(value)) :]
+    (tmp_path / "in.pkl").write_bytes(pickle.dumps(Hostile(torch.storage._load_from_bytes, bad)))
+    with pytest.raises(SnapshotError, match=r"numbers are damaged|asks for torch|not a readable pickle"):
+        read_snapshot(tmp_path / "in.pkl")
 
 
 @pytest.mark.parametrize("data", [b"PK\x03\x04" + bytes(50), b"", "text", 5])
@@ -180,7 +147,7 @@ def test_a_pickle_cannot_change_the_stand_ins(tmp_path, target):
     module, name = target
     state = b"N}(X\x08\x00\x00\x00__call__Nu\x86"  # (None, {"__call__": None})
     (tmp_path / "in.pkl").write_bytes(b"\x80\x04" + f"c{module}\n{name}\n".encode() + state + b"b.")
-    with pytest.raises(SnapshotError, match="tries to change|not a readable pickle"):
+    with pytest.raises(SnapshotError, match="tries to change|holds a"):
         read_snapshot(tmp_path / "in.pkl")
 
 
@@ -201,8 +168,67 @@ def test_other_files_are_refused_in_words(tmp_path, content, words):
         read_snapshot(tmp_path / "in.pkl")
 
 
-# Python itself complains when a pickle claims a bytearray that does not fit into memory.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+class Module:
+    """A network as a snapshot has it, of parts that need not fit together."""
+
+    def __init__(self, parameters=(), modules=()):
+        self.parameters, self.modules = dict(parameters), dict(modules)
+
+    def __reduce__(self):
+        state = EasyDict(_parameters=self.parameters, _buffers={}, _modules=self.modules)
+        return _reconstruct_persistent_obj, (EasyDict(type="class", state=state),)
+
+
+def nested(depth, name="a"):
+    module = Module()
+    for _ in range(depth):
+        module = Module(modules={name: module, f"{name}b": module})
+    return module
+
+
+def with_layers(*names, kernel=3, **more):
+    weights = {f"synthesis.L{name}.weight": torch.zeros(8, 8, kernel, kernel) for name in names}
+    rest = {"synthesis.input.affine.weight": torch.zeros(4, 8), "mapping.fc0.weight": torch.zeros(8, 8)}
+    return Module(parameters={**weights, **rest, **more})
+
+
+MEGABYTE = torch.zeros(2**18)
+BYTES = bytes(2**20)
+HOSTILE = {
+    "modules in two modules each, sixty levels deep": (lambda: nested(60), "inside one another without end"),
+    "modules with endless names": (lambda: nested(60, "n" * 10_000), "inside one another without end"),
+    "a megabyte by ten thousand names": (lambda: Module({f"w{i}": MEGABYTE for i in range(9000)}), "more numbers than the file holds"),
+    "parts without end": (lambda: Module({f"w{i}": MEGABYTE for i in range(20_000)}), "more than 10,000 tensors"),
+    "a megabyte of numbers made again and again": (
+        lambda: [Hostile(torch.storage._load_from_bytes, STORED) for _ in range(4000)],
+        "makes more of its numbers than it holds",
+    ),
+    "a megabyte of text made bytes again and again": (
+        lambda: [Hostile(codecs.encode, TEXT, "latin1") for _ in range(4000)],
+        "makes more of its numbers than it holds",
+    ),
+    "a dictionary copied again and again": (lambda: [Hostile(OrderedDict, MANY) for _ in range(1000)], "a dictionary made of another"),
+    "a layer of a very high number": (lambda: with_layers("0_16_8", "999999_16_8"), "numbered from 0 to at most"),
+    "pictures without end": (lambda: with_layers("0_36_8", "1_524288_3"), "of pictures up to 2048 px"),
+    "channels without end": (lambda: with_layers("0_20_900000", "1_16_900000", "2_16_3"), "layers numbered from 0"),
+    "weights of other shapes": (lambda: Module({**make_generator().state_dict(), "mapping.fc1.bias": MEGABYTE}), "its tensors are not those"),
+    "a weight too few": (lambda: Module(list(make_generator().state_dict().items())[1:]), "its tensors are not those"),
+    "a width that no weight has": (lambda: with_layers("0_20_8", "1_16_3", **{"mapping.fc0.weight": torch.zeros(8, 2**18)[:0]}), "G_ema: "),
+    "a weight of other dimensions": (lambda: with_layers("0_20_8", "1_16_3", **{"mapping.fc0.weight": torch.zeros(3)}), "expected 2"),
+}
+MANY = [(str(i), i) for i in range(1000)]
+TEXT = "x" * 2**20
+STORED = torch.storage.TypedStorage(wrap_storage=MEGABYTE.untyped_storage(), dtype=torch.float32, _internal=True).__reduce__()[1][0]
+
+
+@pytest.mark.parametrize(("make", "words"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_snapshot_is_refused_soon_and_with_little_memory(tmp_path, nvidia_names, make, words):
+    (tmp_path / "in.pkl").write_bytes(pickle.dumps({"G_ema": make()}))
+    with bounded(seconds=10, mib=1000), pytest.raises(SnapshotError, match=words):
+        convert_snapshot(tmp_path / "in.pkl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_damaged_snapshot_is_refused_in_words_or_read(tmp_path, nvidia_names):
     config = replace(TINIEST, cmax=2, z_dim=2, w_dim=2)
     good = pickle.dumps({"G_ema": Persistent(make_generator(config))})
@@ -245,7 +271,12 @@ def test_a_diverged_network_is_refused(tmp_path, nvidia_names):
 def test_the_command_line_converts_or_says_why_not(tmp_path, nvidia_names, capsys):
     write_snapshot(tmp_path / "in.pkl")
     assert main([str(tmp_path / "in.pkl"), str(tmp_path / "out")]) == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["config.json", "discriminator.safetensors", "generator.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "config.json",
+        "discriminator.safetensors",
+        "generator.safetensors",
+        "generator_trained.safetensors",
+    ]
     assert "stylegan3-t, 16 px" in capsys.readouterr().out
     assert main([str(tmp_path / "missing.pkl"), str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.startswith("figment: ")

@@ -21,6 +21,8 @@ from training.stylegan3.options import StyleGAN3Options
         ({"cfg": "stylegan2"}, "cfg must be one of"),
         ({"gama": 1}, "did you mean 'gamma'"),
         ({"guard": {"distance": 0.5}}, "distance must be above 1"),
+        ({"batch": 8, "batch_gpu": 2}, "mbstd_group is 4, but a process has only 2 pictures side by side .* raise batch_gpu"),
+        ({"batch": 4, "mbstd_group": 8}, "mbstd_group is 8, but a process has only 4"),
     ],
 )
 def test_impossible_settings_are_refused_in_words(values, message):

@@ -11,8 +11,10 @@ import torch
 from formats.image_shards import ImageShards
 from stages.params import ParamsError, build_config
 from tests.training.stylegan3.model_folder import write_model
+from tests.training.stylegan3.snapshot_files import write_snapshot
 from training.gans.grids import load_picture
 from training.stylegan3 import load_generator, sample
+from training.stylegan3.nvidia_snapshots import convert_snapshot
 from training.stylegan3.sample import ToCFakesConfig, draw, placement
 
 PARAMS = {"seeds": "0-6,10", "psi": [0.2, 1.1], "images_per_shard": 3, "gallery": [4, 2], "batch_size": 2}
@@ -127,3 +129,16 @@ def test_without_a_model_it_says_how_to_get_one(tmp_path, prepared, capsys):
 def test_a_place_has_two_numbers():
     with pytest.raises(ParamsError, match=r"translate must be \[right, down\]"):
         build_config(ToCFakesConfig, {"translate": [1.0]}, where="params.yaml: toc_fakes")
+
+
+def test_a_snapshot_draws_what_its_folder_would(tmp_path, nvidia_names, capsys):
+    write_snapshot(tmp_path / "in.pkl")
+    convert_snapshot(tmp_path / "in.pkl", tmp_path / "model")
+    for name in ("in.pkl", "model"):
+        assert sample.main(["--network", str(tmp_path / name), "--seeds", "1,2", "--outdir", str(tmp_path / f"of {name}")]) == 0
+    for seed in (1, 2):
+        one, other = (load_picture(tmp_path / f"of {name}/seed000{seed}.png") for name in ("in.pkl", "model"))
+        assert numpy.array_equal(one, other)
+    (tmp_path / "bad.pkl").write_bytes(b"cposix\nsystem\n.")
+    assert sample.main(["--network", str(tmp_path / "bad.pkl"), "--outdir", str(tmp_path / "none")]) == 1
+    assert "it asks for posix.system" in capsys.readouterr().err and not (tmp_path / "none").exists()

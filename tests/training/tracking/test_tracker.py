@@ -122,6 +122,15 @@ def test_the_same_key_continues_the_same_run_without_gap_or_duplicate(opened, ru
     assert tracked_series(state_dir, "polygpt", "0123456789abcdef")["loss"] == [(step, float(step)) for step in range(15)]
 
 
+def test_a_start_with_another_budget_says_so_beside_the_parameter_that_mlflow_keeps(opened, runs) -> None:
+    for resume_step, budget in ((None, 40), (6, 80), (12, 40)):
+        _train(opened(resume_step=resume_step, config={"kimg": budget, "seed": 1}), range((resume_step or 0) + 1, (resume_step or 0) + 3))
+        (run,) = runs()
+        assert run.data.params == {"kimg": "40", "seed": "1"}
+        now = {key: value for key, value in run.data.tags.items() if key.startswith("figment.now.")}
+        assert now == ({} if resume_step is None else {"figment.now.kimg": str(budget)})
+
+
 def test_another_key_is_another_run(opened, runs) -> None:
     for key in ("aaaa", "bbbb"):
         with opened(key) as tracker:

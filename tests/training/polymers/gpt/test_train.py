@@ -14,6 +14,7 @@ from stages.params import ParamsError, build_config
 from stages.reporting import Reporter
 from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
 from training.loop.devices import Devices
+from training.loop.stats_files import MACHINE
 from training.polymers import smiles_tokenizer
 from training.polymers.gpt import PolyGPT
 from training.polymers.gpt.config import PolyGPTConfig
@@ -78,7 +79,7 @@ def output(folder: Path) -> dict[str, bytes]:
 
 def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
     (journal,) = (folder / ".figment/tracking/polygpt").iterdir()
-    return {name: points for name, points in tracked_series(folder / ".figment", "polygpt", journal.name).items() if name != "samples_per_second"}
+    return {name: points for name, points in tracked_series(folder / ".figment", "polygpt", journal.name).items() if name not in MACHINE}
 
 
 def start(folder: Path, *more: str, die_at_step: int = -1, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
