@@ -36,7 +36,14 @@ def test_each_truncation_is_judged_and_shown_by_rising_psi(project):
     assert list(read_fakes(project / "data/toc_fakes", 32)) == [0.2, 1.1]
     assert main([]) == 0
     folder = project / "data/toc_report"
-    assert sorted(path.name for path in folder.iterdir()) == ["fakes.png", "metrics.json", "nearest.png", "psi_sweep.png", "report.md"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "fakes.png",
+        "headline.json",
+        "metrics.json",
+        "nearest.png",
+        "psi_sweep.png",
+        "report.md",
+    ]
     assert {"psi0.2_fd_rand0", "psi1.1_fd_rand0_same_n", "real_fd_rand0"} <= set(json.loads((folder / "metrics.json").read_text()))
     text = (folder / "report.md").read_text()
     assert text.startswith("# StyleGAN3: table-of-contents images\n")
