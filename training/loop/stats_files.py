@@ -1,4 +1,4 @@
-"""A training's numbers in files: `stats.jsonl`, one line a report, and TensorBoard event files where TensorBoard is installed.
+"""A training's numbers in files: `stats.jsonl`, one line a report; CSV curves for DVC; TensorBoard event files where TensorBoard is installed.
 
 What is measured by a clock is left out of `stats.jsonl`, which ends up in a stage's output: equal trainings give equal bytes.
 """
@@ -38,6 +38,22 @@ class StatsFile:
         thousands = {"kimg": samples / 1000} if self.what == "images" else {}
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({**thousands, self.what: samples, **row}) + "\n")
+
+
+def write_curves(stats: Path, folder: Path, *, what: str) -> None:
+    """A CSV file in `folder` for each number in a `stats.jsonl`, by what samples are counted in: `dvc plots` reads no JSON lines, and draws files.
+
+    A value that is not finite has no point.
+    """
+    axis = "kimg" if what == "images" else what
+    curves: dict[str, list[str]] = {}
+    for row in map(json.loads, _whole_lines(stats)):
+        for name, value in row.items():
+            if name not in (axis, what, "rollback") and isinstance(value, int | float):
+                curves.setdefault(name, [f"{axis},{name}"]).append(f"{row[axis]},{value}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in curves.items():
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -111,7 +111,10 @@ def test_the_output_has_what_the_stage_promises(uninterrupted):
         "stats.jsonl",
         "training_options.json",
     ]
-    assert sorted(files) == sorted([*others, *(f"snapshots/{name}" for name in SNAPSHOTS), "snapshots/index.json"])
+    shown = [f"plots/fakes/{images}.png" for images in (0, 20, 40, 60, 80)]
+    named = sorted(name for name in files if not name.startswith("plots/curves/"))
+    assert named == sorted([*others, *shown, *(f"snapshots/{name}" for name in SNAPSHOTS), "snapshots/index.json"])
+    assert {"plots/curves/g_loss.csv", "plots/curves/swd_x1000.csv"} <= set(files)
     index = json.loads(files["snapshots/index.json"])
     assert [row["file"] for row in index["snapshots"]] == SNAPSHOTS and [row["images"] for row in index["snapshots"]] == [0, 20, 40, 60, 80]
     options = json.loads(files["training_options.json"])
