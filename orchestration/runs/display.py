@@ -97,7 +97,8 @@ class RunDisplay:
             if not self._running:
                 return
             if self._line.is_shown:
-                self._line.say(f"{self._place(live=True)} {self._doing()} · {self._time()}")
+                # The time first: of a line that is too long, the end is cut.
+                self._line.say(f"{self._place(live=True)} {self._time()} · {self._doing()}")
             elif self._clock() - self._told_at >= _LOG_EVERY_S:
                 self._told_at = self._clock()
                 self._say(f"{' ' * len(self._place())} {self._doing()}; {self._time()}")

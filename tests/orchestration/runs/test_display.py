@@ -60,13 +60,13 @@ def test_a_terminal_has_a_line_that_moves_and_vanishes(monkeypatch):
     shown.began("a")
     clock.now += 4.0
     shown.tell_now()
-    assert terminal.newest == "[1 of 2] a: 4 s · 4 s so far, about 30 s left"
+    assert terminal.newest == "[1 of 2] 4 s so far, about 30 s left · a: 4 s"
     shown.ended("a", "ran", 4.0)
     assert terminal.newest == "" and len(lines) == 1
     shown.began("b")
     shown.words("b", "molecules: 1 of 9", is_passing=True)
     shown.tell_now()
-    assert terminal.newest.startswith("[2 of 2] b: molecules: 1 of 9 · 4 s so far")
+    assert terminal.newest == "[2 of 2] 4 s so far, about 20 s left · b: molecules: 1 of 9"
     assert len(lines) == 1
 
 
@@ -76,7 +76,7 @@ def test_a_narrow_terminal_cuts_the_line(monkeypatch):
     shown, _, _ = display(stream=terminal)
     shown.began("a")
     shown.tell_now()
-    assert terminal.newest == "[1 of 2] a: 0 s · …"
+    assert terminal.newest == "[1 of 2] 0 s so fa…"
 
 
 def test_a_log_says_every_half_minute_what_is_being_done():
