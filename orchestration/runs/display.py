@@ -9,9 +9,18 @@ from collections.abc import Callable
 from typing import Self
 
 from orchestration.runs.forecast import Forecast, rounded
-from orchestration.runs.outcome import HOW
-from orchestration.terminal import MovingLine, paint
+from orchestration.terminal import Colour, MovingLine, paint
 from stages.durations import duration
+
+# What can become of a stage, as a person calls it.
+HOW: dict[str, tuple[str, Colour]] = {
+    "ran": ("made", "green"),
+    "restored": ("restored", "green"),
+    "fresh": ("unchanged", "dim"),
+    "failed": ("failed", "red"),
+    "cancelled": ("cancelled", "yellow"),
+    "not run": ("not run", "yellow"),
+}
 
 _REDRAW_EVERY_S = 0.5
 _LOG_EVERY_S = 30.0
@@ -73,7 +82,7 @@ class RunDisplay:
             self._say(text)
 
     def ended(self, name: str, how: str, seconds: float | None = None) -> None:
-        """A stage came to its end, once. how: as in outcome.HOW. seconds: of its command."""
+        """A stage came to its end, once. how: as in HOW. seconds: of its command."""
         with self._lock:
             if name in self._ended:
                 return

@@ -3,21 +3,12 @@
 import sys
 from typing import TYPE_CHECKING
 
-from orchestration.terminal import Colour, paint, plural, short_id, table
+from orchestration.runs.display import HOW
+from orchestration.terminal import paint, plural, short_id, table
 from stages.durations import duration
 
 if TYPE_CHECKING:
     from orchestration.runs.dagster_run import RunResult
-
-# What can become of a stage, as a person calls it.
-HOW: dict[str, tuple[str, Colour]] = {
-    "ran": ("made", "green"),
-    "restored": ("restored", "green"),
-    "fresh": ("unchanged", "dim"),
-    "failed": ("failed", "red"),
-    "cancelled": ("cancelled", "yellow"),
-    "not run": ("not run", "yellow"),
-}
 
 
 def say(line: str) -> None:
