@@ -57,6 +57,9 @@ def test_both_doors_agree_after_a_param_was_edited(known_toy: Toy):
     answer = figment(known_toy.root, "materialize", "--stale")
     assert answer.code == 0, answer
     assert outcomes(answer.out) == {"evens": "made", "total": "made", "report": "made"}
+    places = re.findall(r"^\[(\d of \d)\] (\w+): made in [\d.]+ s; .* so far", answer.out, flags=re.MULTILINE)
+    assert places == [("1 of 3", "evens"), ("2 of 3", "total"), ("3 of 3", "report")]
+    assert re.search(r"^Dagster run \S+: 3 artifacts in ", answer.out, flags=re.MULTILINE)
     assert known_toy.dvc_status() == {}
     assert known_toy.repro(dry=True) == set()
     assert figment(known_toy.root, "doctor").code == 0
