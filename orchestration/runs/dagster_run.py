@@ -31,8 +31,10 @@ from orchestration.terminal import paint
 from stages.params import ParamsError
 
 DOOR = "figment"
-# What Dagster says at length and the table says in a word: a stage that reports nothing, a step whose input failed, an unchanged one without checks.
-_CHATTER = ("[pipes]", "Dependencies for step", "op '")
+# What Dagster says at length and the table says in a word: a stage that reports nothing, an unchanged one without checks.
+_CHATTER = ("[pipes]", "op '")
+# Of a step whose input failed; there is no event for it.
+_ABANDONED = "Dependencies for step"
 
 
 @dataclasses.dataclass
@@ -156,13 +158,18 @@ class _Watcher:
         with self._lock:
             if entry.dagster_event is not None:
                 self._hear_event(entry.dagster_event)
-            elif entry.step_key in self._by_step and not entry.user_message.startswith(_CHATTER):
-                name, level = self._by_step[entry.step_key], self._level(entry)
-                words = _prefixed(name, entry.user_message)
-                if level >= logging.WARNING:
-                    self._display.note(words)
-                else:
-                    self._display.words(name, words, is_passing=level < logging.INFO)
+            elif entry.step_key in self._by_step:
+                self._hear_words(self._by_step[entry.step_key], entry.user_message, self._level(entry))
+
+    def _hear_words(self, name: str, text: str, level: int) -> None:
+        if text.startswith(_ABANDONED):
+            self._display.ended(name, "not run")
+        elif text.startswith(_CHATTER):
+            return
+        elif level >= logging.WARNING:
+            self._display.note(_prefixed(name, text))
+        else:
+            self._display.words(name, _prefixed(name, text), is_passing=level < logging.INFO)
 
     def _hear_event(self, event: DagsterEvent) -> None:
         # Of Dagster's many kinds of event these few matter to a person at a terminal.

@@ -1,6 +1,6 @@
 """A run while it goes on: one line a stage with its place, its time and what is still to come, and what is being done now.
 
-A terminal has a moving line of the stages at work; a log, where nobody sees lines move, gets one about them every half minute.
+A terminal has a moving line of the stages at work; a log, where nobody sees lines move, gets one about them after every half minute without a word.
 """
 
 import threading
@@ -79,6 +79,7 @@ class RunDisplay:
         """A line that stays."""
         with self._lock:
             self._line.clear()
+            self._told_at = self._clock()
             self._say(text)
 
     def ended(self, name: str, how: str, seconds: float | None = None) -> None:
@@ -101,7 +102,7 @@ class RunDisplay:
         return self._clock() - self._began
 
     def tell_now(self) -> None:
-        """Draw the moving line anew; in a log, say what is being done if nothing was said of it for long."""
+        """Draw the moving line anew; in a log, say what is being done if nothing was said for long."""
         with self._lock:
             if not self._running:
                 return
@@ -109,8 +110,7 @@ class RunDisplay:
                 # The time first: of a line that is too long, the end is cut.
                 self._line.say(f"{self._place(live=True)} {self._time()} · {self._doing()}")
             elif self._clock() - self._told_at >= _LOG_EVERY_S:
-                self._told_at = self._clock()
-                self._say(f"{' ' * len(self._place())} {self._doing()}; {self._time()}")
+                self.note(f"{' ' * len(self._place())} {self._doing()}; {self._time()}")
 
     def _keep_telling(self) -> None:
         while not self._is_over.wait(_REDRAW_EVERY_S):

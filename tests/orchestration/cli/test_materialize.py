@@ -86,6 +86,8 @@ def test_a_failing_stage_speaks_in_its_own_words_and_the_independent_ones_finish
     answer = figment(known_toy.root, "materialize", "--stale")
     assert answer.code == 1
     assert outcomes(answer.out) == {"evens": "failed", "total": "not run", "report": "not run", "side": "made"}
+    told = dict(re.findall(r"^\[\d of 4\] (\w+): (failed after|made in|not run)", answer.out, flags=re.MULTILINE))
+    assert told == {"evens": "failed after", "total": "not run", "report": "not run", "side": "made in"}
     failure = answer.err[answer.err.index("figment: evens failed") :]
     assert failure.startswith("figment: evens failed: ValueError: seven is odd\n")
     assert "site-packages" not in answer.err
