@@ -26,6 +26,7 @@ ELSEWHERE = {
     r"\bcolour": "tests/test_worked_example.py",
     r"\b(my_journal|mine)\b": "tests/test_tutorial.py",
     r"python -m bench|figment preset (shared|paper)|sources_report": "needs data from elsewhere, or an hour",
+    r"vl_convert|html_template": "needs a package from the network",
     r"dvc remote|dvc (push|pull|fetch)|git ": "needs a remote; tests/orchestration/test_sharing.py has one",
 }
 # What leaves the project otherwise than it found it comes last, in this order.

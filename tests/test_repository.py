@@ -24,6 +24,31 @@ def test_dvc_ignores_nothing_inside_an_output_folder():
     assert [pattern for pattern in patterns if not pattern.startswith("/") or pattern.startswith("/data")] == []
 
 
+def test_git_carries_of_the_outputs_folder_the_page_that_explains_it_and_nothing_else():
+    tracked = subprocess.run(["git", "ls-files", "data"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert tracked == ["data/README.md"]
+    ignored = subprocess.run(["git", "check-ignore", "-q", "data/polygpt"], cwd=ROOT, check=False)
+    assert ignored.returncode == 0
+
+
+def test_dvc_plots_the_curves_of_every_training_and_shows_the_headline_of_every_report():
+    graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
+    plots = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in graph["plots"]]
+    modules = {name: ROOT / f"{stage['cmd'].split()[2].replace('.', '/')}.py" for name, stage in graph["stages"].items() if "cmd" in stage}
+    texts = {name: path.read_text() for name, path in modules.items() if path.is_file()}
+    trainings = {name for name, text in texts.items() if "run_job(" in text}
+    reports = {name for name, text in texts.items() if "report_body(" in text}
+    assert {f"data/{name}/plots/curves" for name in trainings} == {path for path in plots if path.endswith("/curves")}
+    assert {f"data/{name}/headline.json" for name in reports} == set(graph["metrics"])
+    assert {path.split("/")[1] for path in plots} <= trainings | reports
+    assert len(trainings) >= 2 and len(reports) >= 2
+
+
+def test_the_figures_of_the_demo_say_when_and_on_which_processor_they_came_out():
+    section = (ROOT / "docs/RESULTS.md").read_text().partition("## The demo\n")[2].partition("\n|")[0]
+    assert re.search(r"`make demo`.*\b20\d\d-\d\d-\d\d\b.*\b\d+ cores of an? (AMD|Intel)", section, flags=re.DOTALL)
+
+
 def test_every_make_target_that_a_page_names_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = {target for page in PAGES for target in re.findall(r"(?:^|`|= )make ([a-z-]+)", page.read_text(), flags=re.MULTILINE)}

@@ -1,6 +1,7 @@
 """What can be said of any output from its files alone: rows of Parquet shards, numbers of metric files."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def output_facts(project: Project, stage: Stage) -> dict[str, Any]:
     metrics = [out.path for out in stage.outs if out.kind == "metric"]
     metrics += [path for path in project.graph.metric_files if any(path == out or path.startswith(f"{out}/") for out in written)]
     for path in dict.fromkeys(metrics):
-        facts |= _numbers(project.root / path)
+        facts |= metric_numbers(project.root / path)
     return facts
 
 
@@ -41,13 +42,25 @@ def parquet_rows(path: Path) -> int | None:
     return sum(read_metadata(shard).num_rows for shard in shards)
 
 
-def _numbers(path: Path) -> dict[str, float]:
+def metric_numbers(path: Path) -> dict[str, float]:
+    """The numbers of a metric file without their bounds and denominators; none where there is no such file or it is not JSON."""
     if path.suffix != ".json" or not path.is_file():
         return {}
     found = json.loads(path.read_text())
     if not isinstance(found, dict):
         return {}
     # The bounds and the denominator of a number stay beside it in the file: a page of them hides the numbers.
-    beside = {f"{key}{end}" for key in found for end in ("_low", "_high", "_n")}
-    numbers = {str(key): value for key, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    numbers = _flat(found)
+    beside = {f"{key}{end}" for key in numbers for end in ("_low", "_high", "_n")}
     return {key: value for key, value in numbers.items() if key not in beside}
+
+
+def _flat(found: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a metric file by their ways through it, such as `test.loss`: the names that DVC shows them by."""
+    numbers: dict[str, float] = {}
+    for key, value in found.items():
+        if isinstance(value, Mapping):
+            numbers |= {f"{key}.{name}": number for name, number in _flat(value).items()}
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            numbers[str(key)] = value
+    return numbers

@@ -1,36 +1,20 @@
 """The product in small: make everything, then show what came out, with ids and numbers, and where to look next."""
 
-import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
+from orchestration.bridge.facts import metric_numbers
 from orchestration.bridge.identity import Content
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
 from orchestration.checkout import open_prepared
 from orchestration.records.history import Making, makings
 from orchestration.terminal import human_bytes, paint, plural, short_id, table
-
-# The numbers a reader asks for first; the report has all of them, with intervals and denominators.
-_HEADLINE = (
-    "validity",
-    "uniqueness_at_*",
-    "novelty",
-    "internal_diversity_1",
-    "nearest_similarity",
-    "fcd*",
-    "_r2",
-    "swd_x1000",
-    "_recall_*",
-    "_precision_*",
-)
-_NO_HEADLINE = ("*pearson*", "*shuffled*", "*_low", "*_high", "*_n")
+from stages.durations import duration
 
 
 def run_demo(root: Path, materialize_all: Callable[[], int]) -> int:
@@ -43,9 +27,8 @@ def run_demo(root: Path, materialize_all: Callable[[], int]) -> int:
     project = open_prepared(root)
     statuses, made = project_status(project), makings(project, project.lock())
     print_summary(project, statuses, made)
-    seconds = time.monotonic() - started
     if status == 0:
-        print(f"\nEverything is up to date, after {seconds:,.0f} s. Where to look now:\n")
+        print(f"\nEverything is up to date, after {duration(time.monotonic() - started)}. Where to look now:\n")
         for command, words in _next_steps(root):
             print(f"  {paint(f'{command:<44}', 'bold')} {words}")
     return status
@@ -61,26 +44,14 @@ def print_summary(project: Project, statuses: Mapping[str, StageStatus], made: M
     print()
     print("\n".join(table(rows, ("artifact", "state", "id", "size", "door"))))
     for path in project.graph.metric_files:
-        metrics = _read_metrics(project.root / path)
-        if metrics:
+        if numbers := metric_numbers(project.root / path):
             print()
-            print("\n".join(table([(key, _number(value)) for key, value in _headline(metrics)], (path, "value"))))
+            print("\n".join(table([(key, _number(value)) for key, value in numbers.items()], (path, "value"))))
 
 
 def _content(project: Project, name: str) -> Content | None:
     contents = [content for out in project.graph[name].data_outs if (content := project.content(out.path))]
     return Content("", sum(content.files for content in contents), sum(content.bytes for content in contents)) if contents else None
-
-
-def _read_metrics(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
-def _headline(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    def is_wanted(key: str) -> bool:
-        return any(fnmatch(key, f"*{end}") for end in _HEADLINE) and not any(fnmatch(key, pattern) for pattern in _NO_HEADLINE)
-
-    return [(key, value) for key, value in metrics.items() if is_wanted(key) and isinstance(value, int | float)]
 
 
 def _number(value: float) -> str:

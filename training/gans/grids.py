@@ -1,17 +1,21 @@
 """Many small pictures side by side in one: snapshots, galleries, frames of videos; and the names and the index of snapshots."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 import torch
 from torch import Tensor
 
+RowT = TypeVar("RowT")
+
 # As the published programs lay out their snapshots: about 8K, at least 7 by 4 and at most 32 by 32 pictures.
 _WIDTH_PX, _HEIGHT_PX = 7680, 4320
+# Of the corner of a snapshot that fits on a page beside others.
+_CORNER_WIDTH_PX, _CORNER_HEIGHT_PX = 1024, 512
 
 
 def default_grid(resolution: int) -> tuple[int, int]:
@@ -32,6 +36,19 @@ def tile(images: numpy.ndarray, columns: int) -> numpy.ndarray:
     places[:N] = images
     picture = places.reshape(rows, columns, C, H, W).transpose(0, 3, 1, 4, 2).reshape(rows * H, columns * W, C)
     return picture.repeat(3, axis=2) if C == 1 else picture
+
+
+def corner(picture: numpy.ndarray, resolution: int) -> numpy.ndarray:
+    """The first whole pictures of `resolution` px of a tiled one, about 1024 by 512 px of them, at least one."""
+    width, height = (max(1, side // resolution) * resolution for side in (_CORNER_WIDTH_PX, _CORNER_HEIGHT_PX))
+    return picture[:height, :width]
+
+
+def evenly(rows: Sequence[RowT], most: int) -> list[RowT]:
+    """At most so many of the rows, the first and the last among them, the others as evenly between them as may be. most: 2 or more."""
+    if len(rows) <= most:
+        return list(rows)
+    return [rows[round(place * (len(rows) - 1) / (most - 1))] for place in range(most)]
 
 
 def save_picture(path: Path, picture: numpy.ndarray) -> None:

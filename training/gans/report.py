@@ -3,7 +3,7 @@
 A model's report says which sets there are and what they differ by, and has the rest from `judge_images`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from stages.artifact_id import content_id
 from stages.markdown import escape
 from stages.reporting import Reporter
 from training.gans.report_pictures import draw_curves, draw_pairs, draw_rows
-from training.gans.scorecard import curves_beside_floor, image_numbers, report_markdown
+from training.gans.scorecard import curves_beside_floor, image_headline, image_numbers, report_markdown
 from training.loop.devices import open_devices
 from training.metrics.images.comparison import Comparison, TooFewImagesError, compare_sets
 from training.metrics.images.feature_cache import FeatureCache
@@ -127,8 +127,14 @@ def judge_images(
         report_markdown(title, comparison, titles, facts),
         pictures=_pictures(config, comparison, numbers, sets, reals, sweep),
         checks=[_not_memorised(comparison, config.authentic_floor)],
+        headline=image_headline(headline_set(list(sets), config.promote), comparison.floor.extractor),
         promote=config.promote,
     )
+
+
+def headline_set(names: Sequence[str], rule: PromotionRule | None) -> str:
+    """The set that speaks for the model: the one that promotion looks at, else the last."""
+    return next((name for name in names if rule is not None and rule.metric.startswith(f"{name}_")), names[-1])
 
 
 def open_fakes(folder: Path, resolution: int, model: str) -> ImageShards:

@@ -11,7 +11,7 @@ from training.metrics.images.memorisation import PERCENTILES
 from training.metrics.images.prdc import Prdc
 from training.metrics.images.scoring import ImageScores
 from training.metrics.intervals import Spread
-from training.reports.numbers import ABSENT, Numbers, cell
+from training.reports.numbers import ABSENT, Headline, Numbers, cell
 
 _FLOOR = "real"
 _SAME_N = "_same_n"
@@ -35,6 +35,13 @@ def image_numbers(comparison: Comparison) -> Numbers:
         _add_memorisation(numbers, judged)
     _add(numbers, _FLOOR, comparison.floor)
     return numbers
+
+
+def image_headline(name: str, extractor: FeatureExtractor) -> Headline:
+    """What is asked for first of the set `name`, beside the floor."""
+    who, distance = metric_name(extractor), frechet_key(extractor)
+    judged = [distance, f"{distance}{_SAME_N}", "swd_x1000", f"precision_{who}{_SAME_N}", f"recall_{who}{_SAME_N}", "ms_ssim", f"authentic_{who}"]
+    return {name: judged, _FLOOR: [distance, "swd_x1000", "ms_ssim"]}
 
 
 def report_markdown(title: str, comparison: Comparison, titles: Mapping[str, str], facts: Sequence[str]) -> str:

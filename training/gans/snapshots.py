@@ -1,6 +1,7 @@
 """What is kept of a GAN's training while it goes on: every so many kimg a grid of the same pictures, and how good they are; at the end, the output.
 
-Snapshots lie in the training's own folder until it ends, one PNG and one JSON each, named by thousands of images; then the output takes them.
+Snapshots lie in the training's own folder until it ends, one PNG and one JSON each, named by thousands of images; then the output takes them, and
+beside them, for `dvc plots`, corners of a few, named by images.
 """
 
 import json
@@ -16,7 +17,7 @@ from torch import Tensor
 from stages.files import write_file_atomically
 from stages.output_folder import OutputFolder
 from training.gans.drawing import PictureNetwork, draw_batches
-from training.gans.grids import SnapshotIndex, default_grid, save_picture, snapshot_name, tile
+from training.gans.grids import SnapshotIndex, corner, default_grid, evenly, load_picture, save_picture, snapshot_name, tile
 from training.gans.image_stream import TrainingImages, uint8_images
 from training.gans.options import GanOptions
 from training.loop.collapse_guard import CollapseGuard, feature_spread
@@ -28,6 +29,8 @@ from training.loop.stats_files import machine_free
 from training.metrics.images import FeatureExtractor, open_extractor, score_images
 
 SPREAD = "spread"
+# Pictures of one training side by side in DVC's pages, which take copies of them.
+_MOST_SHOWN = 8
 
 
 class Painter(Protocol):
@@ -106,6 +109,9 @@ class Snapshots:
         layout = SnapshotIndex(self.columns, self.rows, options.grid_psi, self.data.resolution, options.seed, tuple(index))
         for row in index:
             output.file(f"snapshots/{row['file']}").write_bytes((self.place.folder / row["file"]).read_bytes())
+        for row in evenly(index, _MOST_SHOWN):
+            shown = corner(load_picture(self.place.folder / row["file"]), self.data.resolution)
+            save_picture(output.file(f"plots/fakes/{row['images']}.png"), shown)
         output.write_json("snapshots/index.json", asdict(layout))
         save_picture(output.file("reals.png"), tile(uint8_images(self.data, self.columns * self.rows, options.seed), self.columns))
         output.write_json("metrics.json", {name: round(value, 6) for name, value in metrics.items()} | {"kimg": outcome.samples_seen / 1000})

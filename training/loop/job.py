@@ -6,6 +6,8 @@ A model says in a `Job` what its stage is called, what it reads and how it is op
     trainings/<stage>/<run key>/       stats.jsonl and what the model keeps on the way
     tracking/<stage>/<run key>/        the journal that MLflow is told from
     tensorboard/<stage>/<run key>/     event files
+
+and its output has, beside what the model saves, plots/curves/, a CSV file for each number reported on the way.
 """
 
 import functools
@@ -25,7 +27,7 @@ from training.loop.checkpoint import CheckpointError, Checkpoints
 from training.loop.devices import Devices, open_devices
 from training.loop.loop import Guard, Hook, Outcome, Plan, Trainable, TrainingError, TrainingLoop
 from training.loop.run_key import run_key
-from training.loop.stats_files import EventFiles, StatsFile
+from training.loop.stats_files import EventFiles, StatsFile, write_curves
 from training.tracking.tracker import InputArtifact, Tracker, TrackingError, open_tracker
 
 
@@ -199,6 +201,7 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
         if devices.is_main:
             with OutputFolder(arguments.data / job.stage) as output:
                 numbers = companions.save(output, outcome)
+                write_curves(place.stats, output.folder / "plots/curves", what=plan.what)
             checkpoints.keep_last_only()
             tracker.register_model(job.stage, output.target, output_id=content_id(output.target))
             _tell(job.stage, plan, outcome, numbers, place)

@@ -1,4 +1,4 @@
-"""A training's numbers in files: `stats.jsonl`, one line a report, and TensorBoard event files where TensorBoard is installed.
+"""A training's numbers in files: `stats.jsonl`, one line a report; CSV curves for DVC; TensorBoard event files where TensorBoard is installed.
 
 A stage's output takes the rows without what depends on the machine (`machine_free`): equal trainings give equal bytes.
 """
@@ -44,6 +44,23 @@ def machine_free(path: Path) -> bytes:
     """The rows of a `stats.jsonl` without the values in MACHINE."""
     rows = (json.loads(line) for line in _whole_lines(path))
     return "".join(json.dumps({name: value for name, value in row.items() if name not in MACHINE}) + "\n" for row in rows).encode()
+
+
+def write_curves(stats: Path, folder: Path, *, what: str) -> None:
+    """A CSV file in `folder` for each number in a `stats.jsonl`, by what samples are counted in: `dvc plots` reads no JSON lines, and draws files.
+
+    A value that is not finite has no point, a number that was always zero, such as a count of trouble, no file.
+    """
+    axis = "kimg" if what == "images" else what
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for row in map(json.loads, _whole_lines(stats)):
+        for name, value in row.items():
+            if name not in (axis, what, "rollback", *MACHINE) and isinstance(value, int | float):
+                curves.setdefault(name, []).append((row[axis], value))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, points in curves.items():
+        if any(value for _, value in points):
+            (folder / f"{name}.csv").write_text("".join(f"{x},{y}\n" for x, y in [(axis, name), *points]), encoding="utf-8")
 
 
 def _whole_lines(path: Path) -> list[str]:

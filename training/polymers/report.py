@@ -15,7 +15,7 @@ from training.metrics import fcd
 from training.metrics.distribution import DistributionScores
 from training.polymers.drawings import draw_molecules, draw_requested_and_obtained
 from training.polymers.sample_table import SampleTableError, read_sample_groups
-from training.polymers.scorecard import molecule_numbers, report_markdown
+from training.polymers.scorecard import molecule_headline, molecule_numbers, report_markdown
 from training.polymers.scoring import (
     Dataset,
     GroupScores,
@@ -91,6 +91,7 @@ def judge_samples(config: MoleculeReportConfig, data: Path, reporter: Reporter, 
         text,
         pictures=_pictures(scores, config.drawn_molecules),
         checks=[_validity_floor(scores[0], config.validity_floor)],
+        headline=molecule_headline(scores),
         promote=config.promote,
     )
 

@@ -10,7 +10,7 @@ from training.metrics.distribution import DistributionScores
 from training.metrics.regression import PropertyControl
 from training.metrics.surrogate import Surrogate
 from training.polymers.scoring import GroupScores
-from training.reports.numbers import ABSENT, Numbers, cell
+from training.reports.numbers import ABSENT, Headline, Numbers, cell
 
 # Rates and property scores are over what each of them could judge, so their cells say how many that were.
 _cell_with_n = partial(cell, with_n=True)
@@ -37,6 +37,16 @@ def molecule_numbers(scores: Iterable[GroupScores], floors: Mapping[str, Distrib
     for dataset, floor in floors.items():
         _add_distribution(numbers, f"real_{dataset}", floor)
     return numbers
+
+
+def molecule_headline(scores: Sequence[GroupScores]) -> Headline:
+    """What is asked for first: of the first samples, of the first others that were written on request, and of real molecules."""
+    first, *others = scores
+    unique = [f"uniqueness_at_{k}" for k in first.distribution.uniqueness][:1]
+    similarity = ["nearest_similarity", fcd.FCD_KEY]
+    headline = {first.group.name: ["validity", *unique, "novelty", "internal_diversity_1", *similarity, "mean_r2"]}
+    headline |= {group.group.name: ["validity", "mean_r2"] for group in [group for group in others if group.controls][:1]}
+    return {**headline, f"real_{first.like}": similarity}
 
 
 def report_markdown(

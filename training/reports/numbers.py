@@ -1,7 +1,10 @@
-"""Numbers by flat names for programs, and as cells of a table for people; both with what qualifies them: denominator, 95 % interval, spread."""
+"""Numbers by flat names for programs, and as cells of a table for people; both with what qualifies them: denominator, 95 % interval, spread.
+
+Of the hundreds of a report, the `Headline` says which few are told where there is place for a few: in DVC's tables, Dagster's metadata, the demo.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from training.metrics.intervals import Estimate, Number, Rate, Spread, value_of
@@ -9,6 +12,11 @@ from training.metrics.intervals import Estimate, Number, Rate, Spread, value_of
 # Numbers are rounded before they are written, so that the last bits of a sum do not change the bytes of a report.
 SIGNIFICANT_DIGITS = 6
 ABSENT = "–"
+# Of a report's headline: more columns than these are no table any more.
+MOST_HEADLINE_NUMBERS = 10
+
+# By what was judged (such as `psi0.8` or `real`), the names of its numbers in the order they are read: {"real": ["swd_x1000"]} is `real_swd_x1000`.
+Headline = Mapping[str, Sequence[str]]
 
 
 @dataclass
@@ -43,6 +51,14 @@ class Numbers:
     def flat(self) -> dict[str, float]:
         """All of them, sorted by name: what metrics.json holds."""
         return dict(sorted((self.values | self.qualifiers).items()))
+
+    def headline(self, chosen: Headline) -> dict[str, dict[str, float]]:
+        """The chosen values by what was judged and name: the first ten that are there, so that one which was not asked for makes room."""
+        named = [(judged, name) for judged, names in chosen.items() for name in names if f"{judged}_{name}" in self.values]
+        found: dict[str, dict[str, float]] = {}
+        for judged, name in named[:MOST_HEADLINE_NUMBERS]:
+            found.setdefault(judged, {})[name] = self.values[f"{judged}_{name}"]
+        return found
 
     def interval(self, name: str, flat: Mapping[str, float]) -> tuple[float, float] | None:
         """The interval of the value `name` among `flat` (of this report or an earlier one); None where it has none."""

@@ -7,7 +7,7 @@ import json
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.reporting import Reporter
 from training.reports.last_report import since_last_report
-from training.reports.numbers import Numbers
+from training.reports.numbers import Headline, Numbers
 from training.tracking.tracker import PromotionRule, attach_metrics
 
 STATE_DIR = Path(".figment")
@@ -58,7 +58,7 @@ class Check:
 class Report:
     """stage: also names the output folder. model: the stage whose output was judged. text: Markdown without the pictures, which follow it.
 
-    promote: when this model becomes the champion; None = never.
+    headline: of the numbers, those that a reader asks for first. promote: when this model becomes the champion; None = never.
     """
 
     stage: str
@@ -67,6 +67,7 @@ class Report:
     text: str
     pictures: Sequence[Picture] = ()
     checks: Sequence[Check] = ()
+    headline: Headline = field(default_factory=dict)
     promote: PromotionRule | None = None
 
     def markdown(self, address: Callable[[str], str] = str) -> str:
@@ -74,10 +75,10 @@ class Report:
         return self.text + "".join(picture.section(address(picture.file)) for picture in self.pictures)
 
     def write(self, data: Path) -> Path:
-        """Write metrics.json, report.md and the pictures to `data/<stage>`, and return that folder."""
+        """Write metrics.json, headline.json, report.md and the pictures to `data/<stage>`, and return that folder."""
         with OutputFolder(data / self.stage) as output:
-            metrics = json.dumps(self.numbers.flat, indent=1, sort_keys=True, allow_nan=False) + "\n"
-            output.file("metrics.json").write_text(metrics, encoding="utf-8")
+            for name, numbers in (("metrics.json", self.numbers.flat), ("headline.json", self.numbers.headline(self.headline))):
+                output.file(name).write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             for picture in self.pictures:
                 picture.draw(output.file(picture.file))
             output.file("report.md").write_text(self.markdown(), encoding="utf-8")
@@ -112,8 +113,9 @@ class Report:
         since = since_last_report(self.numbers, self.model, output_id, state_dir)
         if since is None:
             return []
-        for line in (since.summary, *since.beyond[:_MOST_MOVEMENTS]):
-            reporter.log(f"{self.stage}: {line}")
+        reporter.log(f"{self.stage}: {since.summary}")
+        for movement in since.beyond[:_MOST_MOVEMENTS]:
+            reporter.notice(f"{self.stage}: {movement}")
         reporter.markdown("since_last_report", since.markdown)
         path = folder / "since_last_report.md"
         path.write_text(since.markdown, encoding="utf-8")

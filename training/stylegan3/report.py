@@ -4,7 +4,7 @@
     python -m training.stylegan3.report --set extractor=inception:weights/inception-2015-12-05.pt    # only this gives a number called FID
 
 Reads data/toc_fakes, data/toc_dataset@SIZE and data/stylegan3_toc (its resolution, and which model was judged).
-Writes data/toc_report: metrics.json, report.md, fakes.png, nearest.png, psi_sweep.png. Features of the real images are kept under
+Writes data/toc_report: headline.json, metrics.json, report.md, fakes.png, nearest.png, psi_sweep.png. Features of the real images are kept under
 .figment/image_features, so that they are made once for each dataset and extractor.
 
 Beside the fakes, the network itself is judged: how it follows when its input moves, and how smooth W is. spectra.png and slices.png show averaged

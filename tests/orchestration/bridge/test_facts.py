@@ -7,15 +7,14 @@ from orchestration.bridge.facts import output_facts, parquet_shards
 from tests.orchestration.bridge.toy import Toy
 
 
-def test_numbers_of_a_metric_file_are_facts_without_their_bounds_and_denominators(toy: Toy) -> None:
+def test_numbers_of_a_metric_file_are_facts_by_the_names_dvc_gives_them_without_bounds_and_denominators(toy: Toy) -> None:
     path = toy.root / "data/total.json"
     path.unlink()
-    path.write_text(
-        json.dumps({"validity": 0.5, "validity_low": 0.4, "validity_high": 0.6, "validity_n": 10, "rows_n": 3, "is_good": True, "name": "x"})
-    )
+    nested = {"validity": 0.5, "validity_low": 0.4, "validity_high": 0.6, "validity_n": 10}
+    path.write_text(json.dumps({"rows_n": 3, "is_good": True, "name": "x", "test": nested}))
     project = toy.project()
 
-    assert output_facts(project, project.graph["total"]) == {"validity": 0.5, "rows_n": 3}
+    assert output_facts(project, project.graph["total"]) == {"test.validity": 0.5, "rows_n": 3}
 
 
 def test_the_table_of_a_folder_is_its_numbered_shards_else_its_index(tmp_path: Path) -> None:

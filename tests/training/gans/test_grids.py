@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.gans.grids import SnapshotIndex, default_grid, load_picture, save_picture, snapshot_name, tile, to_uint8
+from training.gans.grids import SnapshotIndex, corner, default_grid, evenly, load_picture, save_picture, snapshot_name, tile, to_uint8
 
 
 def test_pictures_stand_row_by_row_and_what_is_left_is_white():
@@ -24,6 +24,19 @@ def test_grey_pictures_become_rgb():
 
 def test_minus_one_to_one_becomes_the_whole_range():
     assert to_uint8(torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])).tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize(("resolution", "shape"), [(32, (64, 96)), (300, (300, 900)), (2048, (2048, 2048))])
+def test_the_corner_of_a_grid_has_whole_pictures(resolution, shape):
+    sheet = numpy.zeros((max(2 * resolution, 64), 96 if resolution == 32 else 4 * resolution, 3), numpy.uint8)
+    assert corner(sheet, resolution).shape == (*shape, 3)
+
+
+@given(st.integers(0, 40), st.integers(2, 9))
+def test_a_few_rows_of_many_keep_the_order_and_both_ends(number, most):
+    rows = list(range(number))
+    chosen = evenly(rows, most)
+    assert len(chosen) == min(number, most) and chosen == sorted(set(chosen)) and {*rows[:1], *rows[-1:]} <= set(chosen)
 
 
 @pytest.mark.parametrize(("resolution", "grid"), [(32, (32, 32)), (256, (30, 16)), (512, (15, 8)), (1024, (7, 4))])

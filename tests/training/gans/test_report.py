@@ -14,13 +14,14 @@ Image = pytest.importorskip("PIL.Image", reason="pillow is not installed (extra:
 
 from formats.image_shards import ImageShards
 from tests.training.conftest import RecordingReporter
-from training.gans.report import FakesError, ImageReportConfig, Sweep, judge_images, open_fakes
+from training.gans.report import FakesError, ImageReportConfig, Sweep, headline_set, judge_images, open_fakes
 from training.metrics.images import features, scoring
 from training.metrics.images.comparison import TooFewImagesError
+from training.tracking.tracker import PromotionRule
 
 from .drawn_sets import discs, write_images
 
-FILES = ["a_sweep.png", "fakes.png", "metrics.json", "nearest.png", "report.md", "slices.png", "spectra.png"]
+FILES = ["a_sweep.png", "fakes.png", "headline.json", "metrics.json", "nearest.png", "report.md", "slices.png", "spectra.png"]
 CONFIG = ImageReportConfig(swd_images=16, ms_ssim_pairs=30, kid_subsets=10, drawn_images=5, nearest_pairs=4)
 # Discs of 32 px that are the more alike the smaller their spread, judged by 64 px reals made smaller.
 SPREADS = {"a0.2": 0.1, "a0.8": 0.7, "a1.1": 1.0}
@@ -122,6 +123,16 @@ def test_the_report_holds_its_files_and_no_path_time_or_host(made):
             assert f"({name})" in text
 
 
+def test_the_headline_is_about_the_set_that_promotion_looks_at_else_the_last_beside_the_floor(made):
+    report, folder = made
+    headline = json.loads((folder / "headline.json").read_text())
+    assert list(headline) == ["a1.1", "real"]
+    assert sum(map(len, headline.values())) == 10
+    assert headline["a1.1"]["recall_rand0_same_n"] == report.numbers.values["a1.1_recall_rand0_same_n"]
+    assert headline["real"]["swd_x1000"] == report.numbers.values["real_swd_x1000"]
+    assert headline_set(["a0.2", "a0.8"], PromotionRule("a0.2_swd_x1000")) == "a0.2"
+
+
 def test_two_reports_are_equal_byte_for_byte_whether_features_were_kept_or_not(made, tmp_path):
     _, folder = made
     sets, dataset = make_sets(tmp_path)
@@ -149,7 +160,7 @@ def test_sets_that_differ_by_no_number_are_named_and_have_no_curves(tmp_path):
     sets, dataset = make_sets(tmp_path, fakes=8, spreads={"a1": 1.0})
     report = judge_images(CONFIG, sets, dataset, RecordingReporter(), stage="report", model="model", title="Discs", state_dir=tmp_path / "state")
     folder = report.write(tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == ["fakes.png", "metrics.json", "nearest.png", "report.md", "slices.png", "spectra.png"]
+    assert sorted(path.name for path in folder.iterdir()) == FILES[1:]
     text = (folder / "report.md").read_text()
     assert "| a1 | " in text and "One row for each set; the last row is real." in text
 

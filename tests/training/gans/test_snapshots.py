@@ -77,6 +77,7 @@ def test_the_output_takes_the_snapshots_of_what_was_trained_and_the_newest_ones_
     index = SnapshotIndex.read(tmp_path / "model/snapshots/index.json")
     assert [row["images"] for row in index.snapshots] == [0, 40] and (index.columns, index.rows, index.resolution) == (3, 2, 16)
     assert sorted(path.name for path in (tmp_path / "model/snapshots").glob("*.png")) == ["fakes000000.png", "fakes000000_040.png"]
+    assert sorted(path.name for path in (tmp_path / "model/plots/fakes").iterdir()) == ["0.png", "40.png"]
     facts = json.loads((tmp_path / "model/training_options.json").read_text())
     assert facts["gamma"] == 2.0 and facts["rollback_reasons"] == ["why"] and facts["pictures"] == 12 and facts["batch"] == 4
     assert json.loads((tmp_path / "model/metrics.json").read_text())["kimg"] == 0.04

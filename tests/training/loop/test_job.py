@@ -15,6 +15,7 @@ from training.loop import job as module
 from training.loop.loop import TrainingError
 from training.tracking.tracker import tracked_series
 
+CURVES = ("look", "loss", "norm")
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -44,7 +45,8 @@ def run(folder: Path, *settings: str, more: tuple[str, ...] = ()) -> int:
 
 
 def output(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "data/toy").iterdir())}
+    files = sorted(path for path in (folder / "data/toy").rglob("*") if path.is_file())
+    return {str(path.relative_to(folder / "data/toy")): path.read_bytes() for path in files}
 
 
 def journal(folder: Path) -> list[dict]:
@@ -62,7 +64,8 @@ def uninterrupted(tmp_path_factory) -> Path:
 
 
 def test_numbers_go_to_the_journal_the_stats_and_the_event_files_and_the_model_is_registered(uninterrupted):
-    assert sorted(output(uninterrupted)) == ["stats.jsonl", "weights.pt"]
+    assert sorted(output(uninterrupted)) == [*(f"plots/curves/{name}.csv" for name in CURVES), "stats.jsonl", "weights.pt"]
+    assert output(uninterrupted)["plots/curves/look.csv"].startswith(b"numbers,look\n160,")
     stats = [json.loads(line) for line in output(uninterrupted)["stats.jsonl"].splitlines()]
     assert [row["numbers"] for row in stats] == sorted({*range(40, 481, 40), 160, 320, 480}) and "loss" in stats[0]
     events = journal(uninterrupted)

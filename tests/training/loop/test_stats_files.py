@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from training.loop.stats_files import MACHINE, EventFiles, StatsFile, machine_free
+from training.loop.stats_files import MACHINE, EventFiles, StatsFile, machine_free, write_curves
 
 
 def rows(path) -> list[dict]:
@@ -38,6 +38,18 @@ def test_a_resume_drops_what_comes_again_and_half_a_line(tmp_path):
     assert [row["images"] for row in rows(path)] == [100, 200, 300] and rows(path)[-1]["loss"] == 3
     StatsFile(path, what="images", resume_samples=None)
     assert rows(path) == []
+
+
+def test_each_number_has_a_curve_of_its_own_with_the_points_that_it_was_reported_at(tmp_path):
+    stats = StatsFile(tmp_path / "stats.jsonl", what="images", resume_samples=None)
+    stats.metrics(0, {"swd_x1000": 348.0})
+    stats.metrics(500, {"g_loss": 1.5, "rollbacks": 0.0, "samples_per_second": 33.0})
+    stats.append(700, {"rollback": 1, "why": "collapse"})
+    stats.metrics(1000, {"g_loss": float("nan"), "swd_x1000": 272.25})
+    stats.metrics(1500, {"peak_memory_mib": 5.0, "g_loss": 1.25})
+    write_curves(stats.path, tmp_path / "curves", what="images")
+    curves = {path.name: path.read_text() for path in (tmp_path / "curves").iterdir()}
+    assert curves == {"g_loss.csv": "kimg,g_loss\n0.5,1.5\n1.5,1.25\n", "swd_x1000.csv": "kimg,swd_x1000\n0.0,348.0\n1.0,272.25\n"}
 
 
 def test_event_files_hold_the_scalars_by_images(tmp_path):

@@ -1,5 +1,6 @@
 """Reports on molecules: from samples and tables to numbers, tables and pictures, twice the same."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -81,9 +82,23 @@ def test_rates_come_with_a_denominator_and_an_interval_that_holds_them(data):
         assert metrics[f"{name}_n"] > 0
 
 
+def test_the_headline_is_about_the_first_samples_those_on_request_and_real_molecules(data):
+    headline = json.loads((judged(data).write(data) / "headline.json").read_text())
+    assert list(headline) == ["unconditional_t1", "conditional_t0.8", "real_molecules"]
+    assert list(headline["unconditional_t1"])[:3] == ["validity", "uniqueness_at_4", "novelty"]
+    assert headline["conditional_t0.8"]["validity"] == 0.75
+    assert set(headline["conditional_t0.8"]) == {"validity", "mean_r2"}
+
+
 def test_two_reports_of_the_same_samples_are_equal_byte_for_byte(data, tmp_path):
     folder = judged(data).write(data)
-    assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "molecules.png", "report.md", "requested_vs_obtained.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "headline.json",
+        "metrics.json",
+        "molecules.png",
+        "report.md",
+        "requested_vs_obtained.png",
+    ]
     assert content_id(judged(data).write(tmp_path)) == content_id(folder)
 
 

@@ -53,9 +53,20 @@ def attach(report, data, reporter):
 
 def test_the_folder_holds_flat_numbers_the_pictures_and_a_page_that_shows_them(data):
     folder = report_of(800).write(data)
-    assert sorted(path.name for path in folder.iterdir()) == ["dot.png", "metrics.json", "report.md"]
+    assert sorted(path.name for path in folder.iterdir()) == ["dot.png", "headline.json", "metrics.json", "report.md"]
     assert json.loads((folder / "metrics.json").read_text()) == numbers_of(800).flat
+    assert json.loads((folder / "headline.json").read_text()) == {}
     assert (folder / "report.md").read_text() == "# Model\n\n## A dot\n\nBlack.\n\n![dot](dot.png)\n"
+
+
+def test_the_headline_has_the_first_ten_chosen_numbers_that_are_there_by_what_was_judged(data):
+    numbers = Numbers()
+    for name in ("real_loss", "fake_loss", *(f"fake_n{number}" for number in range(20))):
+        numbers.add(name, 0.5)
+    chosen = {"fake": ["loss", "unmeasured", *(f"n{number}" for number in range(8))], "real": ["loss", "n1"], "nobody": ["loss"]}
+    folder = replace(report_of(800), numbers=numbers, headline=chosen).write(data)
+    expected = {"fake": dict.fromkeys(("loss", *(f"n{number}" for number in range(8))), 0.5), "real": {"loss": 0.5}}
+    assert json.loads((folder / "headline.json").read_text()) == expected
 
 
 def test_the_caller_hears_values_checks_and_the_page_with_its_pictures_inside(data, reporter):
@@ -78,7 +89,7 @@ def test_the_model_s_run_gets_numbers_files_and_the_rule(data, reporter):
     assert (event["model"], event["output_id"]) == ("model", content_id(data / "model"))
     assert event["metrics"] == numbers_of(800).flat
     assert event["promote"] == {"metric": "validity", "at_least": 0.6, "at_most": None, "better": "higher"}
-    assert [Path(artifact["path"]).name for artifact in event["artifacts"]] == ["dot.png", "metrics.json", "report.md"]
+    assert [Path(artifact["path"]).name for artifact in event["artifacts"]] == ["dot.png", "headline.json", "metrics.json", "report.md"]
 
 
 def test_a_rule_about_a_number_that_is_not_there_promotes_nothing_and_says_so(data, reporter):

@@ -39,6 +39,7 @@ def test_each_truncation_is_judged_and_shown_by_rising_psi(project):
     folder = project / "data/toc_report"
     assert sorted(path.name for path in folder.iterdir()) == [
         "fakes.png",
+        "headline.json",
         "metrics.json",
         "nearest.png",
         "psi_sweep.png",

@@ -119,7 +119,10 @@ def test_the_output_has_what_the_stage_promises(uninterrupted):
         "stats.jsonl",
         "training_options.json",
     ]
-    assert sorted(files) == sorted([*others, *(f"snapshots/{name}" for name in SNAPSHOTS), "snapshots/index.json"])
+    shown = [f"plots/fakes/{images}.png" for images in (0, 20, 40, 60, 80)]
+    named = sorted(name for name in files if not name.startswith("plots/curves/"))
+    assert named == sorted([*others, *shown, *(f"snapshots/{name}" for name in SNAPSHOTS), "snapshots/index.json"])
+    assert {"plots/curves/g_loss.csv", "plots/curves/swd_x1000.csv"} <= set(files)
     index = json.loads(files["snapshots/index.json"])
     assert [row["file"] for row in index["snapshots"]] == SNAPSHOTS and [row["images"] for row in index["snapshots"]] == [0, 20, 40, 60, 80]
     options = json.loads(files["training_options.json"])
@@ -184,7 +187,7 @@ def test_more_kimg_trains_the_finished_model_on_and_numbering_goes_on(prepared, 
     folder = project(prepared, tmp_path / "p")
     assert run_here(folder, "kimg=0.04") == 0
     first = output(folder)
-    assert [name for name in first if name.endswith(".png") and "fakes" in name] == [f"snapshots/{name}" for name in SNAPSHOTS[:3]]
+    assert [name for name in first if name.startswith("snapshots/fakes")] == [f"snapshots/{name}" for name in SNAPSHOTS[:3]]
     assert run_here(folder, "kimg=0.08") == 0
     assert "continuing after 40 of 80" in capsys.readouterr().err
     names = ("generator.safetensors", "discriminator.safetensors", *(f"snapshots/{name}" for name in SNAPSHOTS))
