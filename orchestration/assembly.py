@@ -48,11 +48,7 @@ def _runner(project: Project, launcher: Launcher) -> StageRunner:
 
 def _links(root: Path, stage: Stage, environment: Mapping[str, str]) -> dict[str, str]:
     """What lets a training name the Dagster run and the commit it came from."""
-    # A run on the command line names the pages where they are served, or would be by `figment up`.
-    addresses = service_addresses(root)
-    environment = {"FIGMENT_MLFLOW_URL": addresses["mlflow"], **environment}
-    if "DAGSTER_RUN_ID" in environment:
-        environment = {"DAGSTER_RUN_URL": f"{addresses['dagster']}/runs/{environment['DAGSTER_RUN_ID']}", **environment}
+    environment = {"FIGMENT_MLFLOW_URL": service_addresses(root)["mlflow"], **environment}
     links = {ours: environment[theirs] for theirs, ours in _RENAMED.items() if theirs in environment}
     commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     if commit.returncode == 0:

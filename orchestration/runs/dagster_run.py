@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -22,6 +23,7 @@ from orchestration.bridge.mirror import asset_key, report_outside_changes
 from orchestration.bridge.project import Project
 from orchestration.errors import CommandError
 from orchestration.runs.selection import Plan
+from orchestration.runs.up import prepare_dagster_home, service_addresses
 from stages.params import ParamsError
 
 DOOR = "figment"
@@ -55,8 +57,6 @@ class RunResult:
 @contextmanager
 def open_instance(root: Path) -> Iterator[dg.DagsterInstance]:
     """The project's own Dagster instance, under `.figment/dagster`."""
-    from orchestration.runs.up import prepare_dagster_home
-
     try:
         home = prepare_dagster_home(root)
     except ParamsError as error:
@@ -76,6 +76,8 @@ def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[s
 
     jobs: steps at once, the number of processors when None. say: gets one line at a time.
     """
+    # What is recorded names its pages where they are served now, or would be by `figment up`.
+    os.environ.setdefault("DAGSTER_WEBSERVER_URL", service_addresses(project.root)["dagster"])
     # Dagster hears first what DVC did without it, so that the run begins with what dvc.lock says.
     job = _job(project.root)
     with open_instance(project.root) as instance:

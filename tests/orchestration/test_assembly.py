@@ -35,7 +35,7 @@ def test_a_command_is_told_the_pages_of_the_services_that_are_up_or_would_be(pro
     stage = open_project(project_copy).graph["polygpt"]
     with only_one(project_copy) as announce:
         announce({"dagster": "http://127.0.0.1:3471/server_info", "mlflow": "http://127.0.0.1:5471/health"})
-        up = links_of(project_copy, stage, {"DAGSTER_RUN_ID": "abc"})
+        up = links_of(project_copy, stage, {"DAGSTER_RUN_URL": "http://127.0.0.1:3471/runs/abc"})
     down = links_of(project_copy, stage, {})
 
     assert up["FIGMENT_RUN_URL"] == "http://127.0.0.1:3471/runs/abc" and up["FIGMENT_MLFLOW_URL"] == "http://127.0.0.1:5471"

@@ -92,7 +92,7 @@ class Report:
     def tell(self, folder: Path, reporter: Reporter) -> None:
         """Tell the orchestrator what was written to `folder`: the headline, the page with its pictures inside, where it lies, and the checks.
 
-        The other hundreds of numbers are in the page, in metrics.json and in MLflow. Names are those of a nested metric file in DVC: `psi0.8.ms_ssim`.
+        The other hundreds are in the page, in metrics.json and in MLflow. Names are those of a nested metric file in DVC: `psi0.8.ms_ssim`.
         """
         headline = self.numbers.headline(self.headline)
         reporter.metadata(**{f"{judged}.{name}": value for judged, named in headline.items() for name, value in named.items()})

@@ -19,7 +19,7 @@ VIEW_ID = "headline"
 # A view is saved for all readers in a tag of the experiment (MLflow 3.17: sharedViewState, `{name, createdAt, updatedAt, state}`).
 _VIEW_TAG = f"mlflow.sharedViewState.{VIEW_ID}"
 _VIEW_NAME = "Headline columns"
-_ATTRIBUTE_COLUMNS = ("Models", "Dataset")
+_ATTRIBUTE_COLUMNS = ("Models",)
 # Parts of a run's name, and of the card that a report completes.
 _BETWEEN = " · "
 _JUDGED = "\n\n## As judged by "

@@ -35,7 +35,7 @@ def test_an_experiment_is_one_of_trainings_and_keeps_what_a_person_wrote() -> No
 def test_the_view_gathers_columns_and_one_that_a_person_saved_is_left_alone() -> None:
     first = view_tags({}, ["params.kimg", "metrics.swd_x1000"], 5)
 
-    assert columns_of(first) == ["attributes.`Models`", "attributes.`Dataset`", "params.`kimg`", "metrics.`swd_x1000`"]
+    assert columns_of(first) == ["attributes.`Models`", "params.`kimg`", "metrics.`swd_x1000`"]
     assert view_tags(first, ["metrics.swd_x1000"], 9) == {}
     later = view_tags(first, ["metrics.fd"], 9)
     assert columns_of(later) == [*columns_of(first), "metrics.`fd`"]
@@ -90,7 +90,7 @@ def test_a_report_completes_name_columns_and_card_of_the_run_it_judges(client: A
 
     assert run.info.run_name == "toc_dataset@128 · 32 px · 1.5 kimg · psi0.8_swd 180"
     assert experiment.tags[KIND] == "custom_model_development" and experiment.tags[NOTE] == "Draws pictures."
-    assert columns_of(experiment.tags)[2:] == ["params.`kimg`", "metrics.`loss`", "metrics.`fd`", "metrics.`psi0.8_swd`"]
+    assert columns_of(experiment.tags)[1:] == ["params.`kimg`", "metrics.`loss`", "metrics.`fd`", "metrics.`psi0.8_swd`"]
     assert version.description.startswith("# gan\n\n## As judged by gan_report") and "| more |" not in version.description
     assert client.get_registered_model("gan").description == "Draws pictures."
 
