@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -71,15 +72,24 @@ class MovingLine:
         self._is_shown = self._stream.isatty()
         self._drawn_at = 0.0
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether somebody looks."""
+        return self._is_shown
+
     def say(self, text: str) -> None:
-        """Replace the line, at most ten times a second."""
+        """Replace the line, at most ten times a second; what does not fit on it is left away."""
         # Redrawing costs a system call a time: a fast job must not wait for its own progress.
         now = time.monotonic()
         if self._is_shown and now - self._drawn_at >= _REDRAW_S:
             self._drawn_at = now
-            print(f"\r\033[K{text[:120]}", end="", file=self._stream, flush=True)
+            # One column is left free: a cursor behind the last one wraps on some terminals, and the line could not be taken back.
+            columns = shutil.get_terminal_size().columns - 1
+            shown = text if len(text) <= columns else f"{text[: columns - 1]}…"
+            print(f"\r\033[K{shown}", end="", file=self._stream, flush=True)
 
     def clear(self) -> None:
-        """Leave no trace of it."""
+        """Leave no trace of it; the next words are drawn at once."""
         if self._is_shown and self._drawn_at:
             print("\r\033[K", end="", file=self._stream, flush=True)
+            self._drawn_at = 0.0

@@ -5,6 +5,7 @@ because what must last is in the output folder already. The only `dagster_pipes`
 """
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -12,11 +13,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from stages.durations import duration
+
 Item = TypeVar("Item")
 Severity = Literal["ERROR", "WARN"]
 
 # Set by every Pipes launcher; without it `open_dagster_pipes` would warn and return a mock.
 _PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
+_WARNINGS = ("WARNING", "ATTENTION")
 
 
 class Reporter:
@@ -25,6 +29,14 @@ class Reporter:
     def log(self, message: str) -> None:
         """One line for the human who watches."""
         print(message, file=sys.stderr, flush=True)
+
+    def notice(self, message: str) -> None:
+        """One line that is to be seen even where a stage has one line for all it did. So is a `log` that begins with WARNING or ATTENTION."""
+        self.log(message)
+
+    def progress_words(self, message: str) -> None:
+        """One line on how far it is, which the next one makes worthless."""
+        self.log(message)
 
     def metadata(self, **values: Any) -> None:
         """Facts about the artifact (rows, files, bytes, metrics): str, int, float, bool, or a mapping/list of those. Later values win."""
@@ -44,13 +56,13 @@ class Reporter:
             self.log(f"check {name} failed ({severity}): " + ", ".join(f"{key}={value}" for key, value in values.items()))
 
     def progress(self, items: Iterable[Item], *, total: int | None, what: str, every_s: float = 5.0) -> Iterator[Item]:
-        """The same items, with a line such as `molecules: 40,000 of 120,648 (33 %), 5,200/s, 15 s left` at most every `every_s` seconds."""
+        """The same items, with a line such as `molecules: 40,000 of 120,648 (33 %), 5,200/s, 16 s left` at most every `every_s` seconds."""
         started = last = time.monotonic()
         for done, item in enumerate(items):
             now = time.monotonic()
             if now - last >= every_s:
                 last = now
-                self.log(progress_line(done, total, now - started, what))
+                self.progress_words(progress_line(done, total, now - started, what))
             yield item
 
 
@@ -67,7 +79,13 @@ class _PipesReporter(Reporter):
         self._metadata: dict[str, Any] = {}
 
     def log(self, message: str) -> None:
-        self._context.log.info(message)
+        (self._context.log.warning if message.startswith(_WARNINGS) else self._context.log.info)(message)
+
+    def notice(self, message: str) -> None:
+        self._context.log.warning(message)
+
+    def progress_words(self, message: str) -> None:
+        self._context.log.debug(message)
 
     def metadata(self, **values: Any) -> None:
         self._metadata.update({key: _plain(value) for key, value in values.items()})
@@ -105,13 +123,25 @@ def open_reporter() -> Iterator[Reporter]:
         reporter.close()
 
 
-def progress_line(done: int, total: int | None, seconds: float, what: str) -> str:
-    """`what: done of total (percent), rate, time left`; the parts that cannot be known are left out."""
-    rate = done / seconds if seconds > 0 else 0.0
+def progress_line(done: int, total: int | None, seconds: float, what: str, *, before: int = 0) -> str:
+    """`what: done of total (percent), rate, time left`; the parts that cannot be known are left out.
+
+    before: of `done`, what an earlier process did; `seconds` are of the rest. A last batch that goes beyond the total is not counted beyond it.
+    """
+    here = done - before
+    pace = f", {_rate(here / seconds)}" if here > 0 and seconds > 0 else ""
     if not total:
-        return f"{what}: {done:,}, {rate:,.0f}/s"
-    left = f", {max(0.0, total - done) / rate:,.0f} s left" if rate else ""
-    return f"{what}: {done:,} of {total:,} ({100 * done / total:.0f} %), {rate:,.0f}/s{left}"
+        return f"{what}: {done:,}{pace}"
+    done = min(done, total)
+    left = f", {duration((total - done) * seconds / here)} left" if pace and done < total else ""
+    return f"{what}: {done:,} of {total:,} ({math.floor(100 * done / total)} %){pace}{left}"
+
+
+def _rate(per_second: float) -> str:
+    """`5,200/s`, `2.5/s`, or, of what takes longer than a second, `one in 12 s`."""
+    if per_second >= 1:
+        return f"{per_second:,.0f}/s" if per_second >= 9.95 else f"{per_second:.1f}/s"
+    return f"one in {duration(1 / per_second)}"
 
 
 def _plain(value: Any) -> Any:

@@ -3,22 +3,50 @@
 import re
 import subprocess
 import tomllib
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from orchestration.bridge.resolve import load_graph
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("assets", "bench", "docs", "formats", "orchestration", "presets", "scripts", "stages", "tests", "training")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for room in ROOMS for page in (ROOT / room).rglob("*.md"))])
 # What the worked examples make up, and a word for any.
-IMAGINED = re.compile(r"\b(letters_of_nothing|colours|NAME)\b")
+IMAGINED = re.compile(r"\b(letters_of_nothing|colours|mine|NAME)\b")
 
 
 def test_dvc_ignores_nothing_inside_an_output_folder():
     """A pattern that is not bound to the root would leave files out of an artifact's id."""
     patterns = [line for line in (ROOT / ".dvcignore").read_text().splitlines() if line and not line.startswith("#")]
     assert [pattern for pattern in patterns if not pattern.startswith("/") or pattern.startswith("/data")] == []
+
+
+def test_git_carries_of_the_outputs_folder_the_page_that_explains_it_and_nothing_else():
+    tracked = subprocess.run(["git", "ls-files", "data"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert tracked == ["data/README.md"]
+    ignored = subprocess.run(["git", "check-ignore", "-q", "data/polygpt"], cwd=ROOT, check=False)
+    assert ignored.returncode == 0
+
+
+def test_dvc_plots_the_curves_of_every_training_and_shows_the_headline_of_every_report():
+    graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
+    plots = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in graph["plots"]]
+    modules = {name: ROOT / f"{stage['cmd'].split()[2].replace('.', '/')}.py" for name, stage in graph["stages"].items() if "cmd" in stage}
+    texts = {name: path.read_text() for name, path in modules.items() if path.is_file()}
+    trainings = {name for name, text in texts.items() if "run_job(" in text}
+    reports = {name for name, text in texts.items() if "report_body(" in text}
+    assert {f"data/{name}/plots/curves" for name in trainings} == {path for path in plots if path.endswith("/curves")}
+    assert {f"data/{name}/headline.json" for name in reports} == set(graph["metrics"])
+    assert {path.split("/")[1] for path in plots} <= trainings | reports
+    assert len(trainings) >= 2 and len(reports) >= 2
+
+
+def test_the_figures_of_the_demo_say_when_and_on_which_processor_they_came_out():
+    section = (ROOT / "docs/RESULTS.md").read_text().partition("## The demo\n")[2].partition("\n|")[0]
+    assert re.search(r"`make demo`.*\b20\d\d-\d\d-\d\d\b.*\b\d+ cores of an? (AMD|Intel)", section, flags=re.DOTALL)
 
 
 def test_every_make_target_that_a_page_names_exists():
@@ -42,6 +70,14 @@ def test_every_file_and_module_that_a_page_names_is_there(page):
     paths += [f"{name.replace('.', '/')}.py" for name in re.findall(rf"python -m ((?:{rooms})\.[\w.]*\w)", text)]
     missing = [path for path in paths if not (ROOT / path).exists() and not (ROOT / path.removesuffix(".py") / "__main__.py").exists()]
     assert [path for path in missing if not IMAGINED.search(path)] == []
+
+
+def test_the_picture_of_the_graph_is_that_of_dvc_yaml():
+    spec = spec_from_file_location("draw_graph", ROOT / "scripts/draw_graph.py")
+    draw_graph = module_from_spec(spec)
+    spec.loader.exec_module(draw_graph)
+    drawn = draw_graph.draw(load_graph(ROOT))
+    assert drawn == (ROOT / "docs/images/graph.svg").read_text(), "dvc.yaml changed: python scripts/draw_graph.py"
 
 
 def test_the_licence_is_the_one_that_is_declared():

@@ -32,11 +32,12 @@ def add_example(root: Path, page: str) -> None:
         (root / name).write_text(text)
     (params,) = re.findall(r"^At the end of `params.yaml`:\n\n```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     (stages,) = re.findall(r"^In `dvc.yaml`, behind the last stage:\n\n```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (curves,) = re.findall(r"^At the end of its `plots`.*?\n\n```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     with (root / "params.yaml").open("a") as file:
         file.write(f"\n{params}")
     graph = (root / "dvc.yaml").read_text()
     assert graph.count("\nmetrics:\n") == 1
-    (root / "dvc.yaml").write_text(graph.replace("\nmetrics:\n", f"\n{stages}\nmetrics:\n"))
+    (root / "dvc.yaml").write_text(graph.replace("\nmetrics:\n", f"\n{stages}\nmetrics:\n") + curves)
 
 
 def run(root: Path, module: str, *words: str) -> str:
@@ -62,7 +63,13 @@ def test_its_stages_are_made_fresh_and_a_comment_trains_nothing(project: Path) -
     summary = json.loads((project / "data/colour_namer/training_summary.json").read_text())
     assert summary["samples_seen"] == 8_000
     assert summary["validation_error"] < 0.2
-    assert sorted(path.name for path in (project / "data/colour_namer").iterdir()) == ["config.json", "model.safetensors", "training_summary.json"]
+    assert sorted(path.name for path in (project / "data/colour_namer").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "plots",
+        "training_summary.json",
+    ]
+    assert "data/colour_namer/plots/curves/validation_error.csv" in run(project, "dvc", "plots", "show", "--json")
     assert states(project) == dict.fromkeys(NEW, "fresh")
     assert len(list((project / ".figment/tracking/colour_namer").iterdir())) == 1
 

@@ -30,11 +30,12 @@ def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, re
     """
     one_at_a_time = threading.Lock()
 
-    def log(line: str) -> None:
+    def told(tell: Callable[[str], None], line: str) -> None:
         with one_at_a_time:
-            reporter.log(line)
+            tell(line)
 
-    progress = _Progress(files, what, log)
+    log = partial(told, reporter.log)
+    progress = _Progress(files, what, partial(told, reporter.progress_words))
     hosts = rules.hosts()
 
     def fetch(number: int) -> Outcome:
@@ -42,7 +43,7 @@ def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, re
         try:
             found = download(wanted, rules, hosts=hosts, log=log, size_now=partial(progress.size_now, number))
         except DownloadError as error:
-            log(f"{what}: could not be had: {error}")
+            told(reporter.notice, f"{what}: could not be had: {error}")
             return Outcome(wanted, problem=str(error))
         return Outcome(wanted, sha256=found)
 

@@ -78,7 +78,7 @@ def build_dataset(
                 raise DatasetError(f"{error}; `{originals.name}` is not what it was when it was made") from error
             index += written
             excluded += failed
-            reporter.log(f"{target.name}: shard {done:,} of {len(shards):,}, {len(index):,} pictures")
+            reporter.progress_words(f"{target.name}: shard {done:,} of {len(shards):,}, {len(index):,} pictures")
         if not index:
             raise DatasetError(_nothing_left(target.name, originals.name, excluded))
         _write_tables(output, subject, index, excluded)

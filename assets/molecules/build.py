@@ -38,7 +38,7 @@ from stages.markdown import counted
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import add_workers, program, worker_count
-from stages.reporting import Reporter
+from stages.reporting import Reporter, progress_line
 
 _STARS = {"molecules": 0, "polymers": 2}
 
@@ -187,7 +187,7 @@ def _merge(batches: Iterator[ParsedBatch], merger: Merger, name: str, reporter: 
         rows += len(batch.rows)
         if time.monotonic() - last > 5:
             last = time.monotonic()
-            reporter.log(f"{name}: {rows:,} rows read, {rows / (last - started):,.0f}/s")
+            reporter.progress_words(progress_line(rows, None, last - started, f"{name}: rows read"))
 
 
 def _write_rejected(path: Path, rejected: Iterator[dict]) -> None:

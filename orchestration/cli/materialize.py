@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--stale", action="store_true", help="every artifact that is not fresh, and what is made from it")
     parser.add_argument("--force", action="store_true", help="run the commands of the chosen artifacts even where nothing changed")
     parser.add_argument("--upstream", action="store_true", help="with NAME and --force: make everything above it again, too")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also show what the stages say of themselves, not only a line a stage")
     parser.add_argument("--jobs", type=_positive, default=None, metavar="N", help="stages at once (default: one per processor)")
 
 
@@ -51,7 +52,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
     _announce(plan, statuses)
     from orchestration.runs.dagster_run import run_plan
 
-    result = run_plan(project, plan, jobs=arguments.jobs, say=say)
+    result = run_plan(project, plan, jobs=arguments.jobs, say=say, is_verbose=arguments.verbose)
     report_run(result)
     if result.is_interrupted:
         return Exit.INTERRUPTED
@@ -93,9 +94,13 @@ def _tell_dagster(project: Project) -> None:
 
 
 def _announce(plan: Plan, statuses: Mapping[str, StageStatus]) -> None:
+    # In a fresh clone all have the same cause, which is said once.
+    by_causes: dict[str, list[str]] = {}
     for name in plan.due:
         causes = "; ".join(cause.text for cause in statuses[name].causes) or "asked for by --force"
-        print(f"{paint(name, 'bold')}: {causes}")
+        by_causes.setdefault(causes, []).append(paint(name, "bold"))
+    for causes, names in by_causes.items():
+        print(f"{', '.join(names)}: {causes}")
     if plan.following:
         print(f"{paint('then, if their inputs change', 'dim')}: {', '.join(plan.following)}")
     sys.stdout.flush()

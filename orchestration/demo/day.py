@@ -14,6 +14,7 @@ from orchestration.bridge.status import StageStatus, project_status
 from orchestration.checkout import open_prepared
 from orchestration.records.history import Making, makings
 from orchestration.terminal import human_bytes, paint, plural, short_id, table
+from stages.durations import duration
 
 
 def run_demo(root: Path, materialize_all: Callable[[], int]) -> int:
@@ -26,9 +27,8 @@ def run_demo(root: Path, materialize_all: Callable[[], int]) -> int:
     project = open_prepared(root)
     statuses, made = project_status(project), makings(project, project.lock())
     print_summary(project, statuses, made)
-    seconds = time.monotonic() - started
     if status == 0:
-        print(f"\nEverything is up to date, after {seconds:,.0f} s. Where to look now:\n")
+        print(f"\nEverything is up to date, after {duration(time.monotonic() - started)}. Where to look now:\n")
         for command, words in _next_steps(root):
             print(f"  {paint(f'{command:<44}', 'bold')} {words}")
     return status

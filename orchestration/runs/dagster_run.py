@@ -19,16 +19,23 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.api import execute_run
 
 from orchestration.bridge.assets import DOOR_TAG, op_name
+from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.mirror import asset_key, report_outside_changes
 from orchestration.bridge.project import Project
 from orchestration.errors import CommandError
+from orchestration.runs.display import RunDisplay
+from orchestration.runs.forecast import Forecast
 from orchestration.runs.selection import Plan
 from orchestration.runs.up import prepare_dagster_home, service_addresses
+from orchestration.runs.usual_times import usual_seconds
+from orchestration.terminal import paint
 from stages.params import ParamsError
 
 DOOR = "figment"
-# What Dagster says at length and the table says in a word: a stage that reports nothing, a step whose input failed, an unchanged one without checks.
-_CHATTER = ("[pipes]", "Dependencies for step", "op '")
+# What Dagster says at length and the table says in a word: a stage that reports nothing, an unchanged one without checks.
+_CHATTER = ("[pipes]", "op '")
+# Of a step whose input failed; there is no event for it.
+_ABANDONED = "Dependencies for step"
 
 
 @dataclasses.dataclass
@@ -44,7 +51,7 @@ class StageResult:
 
 @dataclasses.dataclass
 class RunResult:
-    """How the run fared. failed_checks: `artifact: check` for checks of severity ERROR that did not pass; error: of the run itself."""
+    """How the run fared, in seconds of the clock. failed_checks: `artifact: check` of severity ERROR; error: of the run itself."""
 
     run_id: str
     stages: dict[str, StageResult]
@@ -52,6 +59,7 @@ class RunResult:
     is_interrupted: bool = False
     is_success: bool = False
     error: str = ""
+    seconds: float = 0.0
 
 
 @contextmanager
@@ -71,10 +79,10 @@ def tell_outside_changes(project: Project) -> list[str]:
         return report_outside_changes(instance, project)
 
 
-def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[str], None]) -> RunResult:
+def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[str], None], is_verbose: bool = False) -> RunResult:
     """Materialize the plan in one run with steps as threads; independent artifacts go on when one fails.
 
-    jobs: steps at once, the number of processors when None. say: gets one line at a time.
+    jobs: steps at once, the number of processors when None. say: gets one line at a time, a line a stage; is_verbose: also what stages say.
     """
     # What is recorded names its pages where they are served now, or would be by `figment up`.
     os.environ.setdefault("DAGSTER_WEBSERVER_URL", service_addresses(project.root)["dagster"])
@@ -90,9 +98,10 @@ def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[s
             asset_selection=frozenset(asset_key(name) for name in plan.names),
         )
         # Ctrl-C is a cancellation; Dagster takes one that nobody announced for a crash.
-        watcher = _Watcher(run.run_id, plan, say, on_interrupt=lambda: instance.report_run_canceling(run))
+        display = RunDisplay(len(plan.names), _forecast(project, plan, jobs), say, is_verbose=is_verbose)
+        watcher = _Watcher(run.run_id, plan, display, on_interrupt=lambda: instance.report_run_canceling(run))
         instance.add_event_listener(run.run_id, watcher.hear)
-        with _terminations_as_interrupts(), warnings.catch_warnings():
+        with _terminations_as_interrupts(), display, warnings.catch_warnings():
             # Dagster announces each of its preview and beta parts on first use.
             warnings.simplefilter("ignore", dg.PreviewWarning)
             warnings.simplefilter("ignore", dg.BetaWarning)
@@ -104,7 +113,15 @@ def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[s
         ended = instance.get_run_by_id(run.run_id)
         if ended is not None and ended.status == dg.DagsterRunStatus.CANCELED:
             watcher.result.is_interrupted = True
+    watcher.result.seconds = display.seconds()
     return watcher.result
+
+
+def _forecast(project: Project, plan: Plan, jobs: int | None) -> Forecast:
+    # Whatever the number of GPUs, a pool is taken to have one place: with more, the forecast is too long, never too short.
+    alone = {name for name in plan.names if stage_meta(project.graph[name]).pool is not None}
+    at_once = jobs or os.cpu_count() or 1
+    return Forecast(plan.names, usual_seconds(project), project.graph.upstream, at_once=at_once, alone=alone)
 
 
 def _job(root: Path) -> dg.JobDefinition:
@@ -129,10 +146,10 @@ def _run_config(plan: Plan, jobs: int | None) -> dict[str, Any]:
 class _Watcher:
     """Hears every event of the run, from any thread, and keeps what a person wants to know."""
 
-    def __init__(self, run_id: str, plan: Plan, say: Callable[[str], None], *, on_interrupt: Callable[[], object]) -> None:
+    def __init__(self, run_id: str, plan: Plan, display: RunDisplay, *, on_interrupt: Callable[[], object]) -> None:
         self._on_interrupt = on_interrupt
         self.result = RunResult(run_id, {name: StageResult(name) for name in plan.names})
-        self._say = say
+        self._display = display
         # Reporting the interruption is an event, too.
         self._lock = threading.RLock()
         self._by_step = {op_name(name): name for name in plan.names}
@@ -142,13 +159,25 @@ class _Watcher:
         with self._lock:
             if entry.dagster_event is not None:
                 self._hear_event(entry.dagster_event)
-            elif self._level(entry) >= logging.INFO and entry.step_key in self._by_step and not entry.user_message.startswith(_CHATTER):
-                self._say(_prefixed(self._by_step[entry.step_key], entry.user_message))
+            elif entry.step_key in self._by_step:
+                self._hear_words(self._by_step[entry.step_key], entry.user_message, self._level(entry))
+
+    def _hear_words(self, name: str, text: str, level: int) -> None:
+        if text.startswith(_ABANDONED):
+            self._display.ended(name, "not run")
+        elif text.startswith(_CHATTER):
+            return
+        elif level >= logging.WARNING:
+            self._display.note(_prefixed(name, text))
+        else:
+            self._display.words(name, _prefixed(name, text), is_passing=level < logging.INFO)
 
     def _hear_event(self, event: DagsterEvent) -> None:
-        # Of Dagster's many kinds of event these five matter to a person at a terminal.
+        # Of Dagster's many kinds of event these few matter to a person at a terminal.
         kind = event.event_type
-        if kind == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key in self._by_key:
+        if kind == DagsterEventType.STEP_START and event.step_key in self._by_step:
+            self._display.began(self._by_step[event.step_key])
+        elif kind == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key in self._by_key:
             self._hear_materialization(event, self._by_key[event.asset_key])
         elif kind == DagsterEventType.ASSET_CHECK_EVALUATION:
             self._hear_check(event)
@@ -166,16 +195,18 @@ class _Watcher:
         seconds = metadata.get("seconds")
         how = str(metadata.get("how", "ran"))
         self.result.stages[name] = StageResult(name, how, str(metadata.get("id", "")), float(seconds) if isinstance(seconds, int | float) else None)
-        if how == "fresh":
-            self._say(_prefixed(name, "unchanged: its inputs came out with the same bytes, nothing was run"))
+        self._display.ended(name, how, self.result.stages[name].seconds)
 
     def _hear_check(self, event: DagsterEvent) -> None:
         evaluation = event.asset_check_evaluation_data
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-            details = "; ".join(f"{key}: {value.value}" for key, value in evaluation.metadata.items())
-            self.result.failed_checks.append(
-                f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}" + (f" ({details})" if details else "")
-            )
+        if evaluation.passed:
+            return
+        details = "; ".join(f"{key}: {value.value}" for key, value in evaluation.metadata.items())
+        words = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}" + (f" ({details})" if details else "")
+        if evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            self.result.failed_checks.append(words)
+        else:
+            self._display.note(paint(f"warning: check did not pass: {words}", "yellow"))
 
     def _hear_failure(self, event: DagsterEvent) -> None:
         data = event.step_failure_data
@@ -189,6 +220,8 @@ class _Watcher:
             self.result.stages[name] = StageResult(name, "cancelled", error=text)
         else:
             self.result.stages[name] = StageResult(name, "failed", error=text)
+        if name is not None:
+            self._display.ended(name, self.result.stages[name].how)
 
     def _level(self, entry: EventLogEntry) -> int:
         return entry.level if isinstance(entry.level, int) else logging.getLevelNamesMapping().get(entry.level, 0)

@@ -3,19 +3,12 @@
 import sys
 from typing import TYPE_CHECKING
 
-from orchestration.terminal import Colour, paint, short_id, table
+from orchestration.runs.display import HOW
+from orchestration.terminal import paint, plural, short_id, table
+from stages.durations import duration
 
 if TYPE_CHECKING:
     from orchestration.runs.dagster_run import RunResult
-
-_HOW: dict[str, tuple[str, Colour]] = {
-    "ran": ("made", "green"),
-    "restored": ("restored", "green"),
-    "fresh": ("unchanged", "dim"),
-    "failed": ("failed", "red"),
-    "cancelled": ("cancelled", "yellow"),
-    "not run": ("not run", "yellow"),
-}
 
 
 def say(line: str) -> None:
@@ -35,14 +28,14 @@ def report_run(result: "RunResult") -> None:
     if result.is_interrupted:
         print("\nfigment: interrupted; what was finished stays, the rest was not recorded", file=sys.stderr)
     # The table last, so that it is what stands at the bottom of the terminal.
-    print(f"\nDagster run {result.run_id}")
+    print(f"\nDagster run {result.run_id}: {plural(len(result.stages), 'artifact')} in {duration(result.seconds)}")
     rows = [
-        (stage.name, _HOW[stage.how][0], short_id(stage.id), f"{stage.seconds:,.1f}" if stage.seconds is not None else "-")
+        (stage.name, HOW[stage.how][0], short_id(stage.id), f"{stage.seconds:,.1f}" if stage.seconds is not None else "-")
         for stage in result.stages.values()
     ]
     heading, *lines = table(rows, ("artifact", "outcome", "id", "seconds"))
     print(paint(heading, "dim"))
     for stage, line in zip(result.stages.values(), lines, strict=True):
-        word, colour = _HOW[stage.how]
+        word, colour = HOW[stage.how]
         print(line.replace(f"  {word}", f"  {paint(word, colour)}", 1))
     sys.stdout.flush()

@@ -7,6 +7,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stages.reporting import Reporter, open_reporter, progress_line
 
@@ -36,12 +38,27 @@ def test_progress_gives_the_same_items_and_speaks_at_intervals(capsys):
     ("done", "total", "seconds", "line"),
     [
         (40_000, 120_648, 8.0, "molecules: 40,000 of 120,648 (33 %), 5,000/s, 16 s left"),
-        (40, None, 8.0, "molecules: 40, 5/s"),
-        (0, 10, 0.0, "molecules: 0 of 10 (0 %), 0/s"),
+        (40, None, 8.0, "molecules: 40, 5.0/s"),
+        (0, 10, 0.0, "molecules: 0 of 10 (0 %)"),
+        (0, 10, 7.0, "molecules: 0 of 10 (0 %)"),
+        (2, 10, 7.0, "molecules: 2 of 10 (20 %), one in 3.5 s, 28 s left"),
+        (1_504, 1_500, 50.0, "molecules: 1,500 of 1,500 (100 %), 30/s"),
+        (1_499, 1_500, 50.0, "molecules: 1,499 of 1,500 (99 %), 30/s, 0.0 s left"),
     ],
 )
 def test_a_progress_line_leaves_out_what_cannot_be_known(done, total, seconds, line):
     assert progress_line(done, total, seconds, "molecules") == line
+
+
+def test_after_a_resume_the_place_is_that_of_the_whole_and_the_pace_that_of_this_process():
+    assert progress_line(1_100, 1_500, 10.0, "images", before=1_000) == "images: 1,100 of 1,500 (73 %), 10/s, 40 s left"
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**9), st.floats(0, 1e9), st.integers(0, 10**9))
+def test_no_progress_line_claims_more_than_all_or_no_pace(done, total, seconds, before):
+    line = progress_line(done, total, seconds, "x", before=min(done, before))
+    assert " 0/s" not in line and "-" not in line and " 0.0/s" not in line
+    assert int(line.partition(" (")[2].partition(" %")[0]) <= 100
 
 
 def _encode(value: dict) -> str:
@@ -76,6 +93,22 @@ def test_under_pipes_logs_checks_and_metadata_become_messages(tmp_path):
     assert custom["rows"] == 4
     assert custom["by_reason"] == {"raw_value": {"x": 1}, "type": "json"}
     assert messages[methods.index("report_asset_check")]["params"]["check_name"] == "no_split_leak"
+
+
+def test_under_pipes_how_far_it_is_weighs_less_than_a_word_and_a_warning_more(tmp_path):
+    _as_if_started_by_dagster(tmp_path / "messages")
+    with open_reporter() as reporter:
+        reporter.progress_words("1 of 3")
+        reporter.log("half way")
+        reporter.log("WARNING: no network")
+        reporter.notice("better than before")
+    told = [message["params"] for message in _messages(tmp_path / "messages") if message["method"] == "log"]
+    assert [(one["level"], one["message"]) for one in told] == [
+        ("DEBUG", "1 of 3"),
+        ("INFO", "half way"),
+        ("WARNING", "WARNING: no network"),
+        ("WARNING", "better than before"),
+    ]
 
 
 def test_under_pipes_a_failing_block_reports_no_metadata(tmp_path):

@@ -223,7 +223,8 @@ class TrainingLoop:
             self.start()
         else:
             self.restore(resume_from)
-            self.reporter.log(f"continuing after {self.trainable.samples_seen:,} of {self.plan.total_samples:,} {self.plan.what}")
+            total = self.plan.total_samples
+            self.reporter.log(f"continuing after {min(self.trainable.samples_seen, total):,} of {total:,} {self.plan.what}")
         with _sigterm_noted() as is_terminated:
             return self.until_done(is_terminated)
 
@@ -385,10 +386,10 @@ class TrainingLoop:
         if now - self.last_line < self.plan.progress_every_s or not self.devices.is_main:
             return
         self.last_line = now
-        left = self.plan.total_samples - self.started_at_samples
-        line = progress_line(self.trainable.samples_seen - self.started_at_samples, left, now - self.started, self.plan.what)
+        seen, before = self.trainable.samples_seen, self.started_at_samples
+        line = progress_line(seen, self.plan.total_samples, now - self.started, self.plan.what, before=before)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.progress.values.items() if name.endswith("loss"))
-        self.reporter.log(line + (f"; {shown}" if shown else ""))
+        self.reporter.progress_words(line + (f"; {shown}" if shown else ""))
 
     def _is_out_of_time(self) -> bool:
         return self.plan.max_seconds is not None and time.monotonic() - self.started >= self.plan.max_seconds

@@ -43,17 +43,18 @@ class StatsFile:
 def write_curves(stats: Path, folder: Path, *, what: str) -> None:
     """A CSV file in `folder` for each number in a `stats.jsonl`, by what samples are counted in: `dvc plots` reads no JSON lines, and draws files.
 
-    A value that is not finite has no point.
+    A value that is not finite has no point, a number that was always zero, such as a count of trouble, no file.
     """
     axis = "kimg" if what == "images" else what
-    curves: dict[str, list[str]] = {}
+    curves: dict[str, list[tuple[float, float]]] = {}
     for row in map(json.loads, _whole_lines(stats)):
         for name, value in row.items():
             if name not in (axis, what, "rollback") and isinstance(value, int | float):
-                curves.setdefault(name, [f"{axis},{name}"]).append(f"{row[axis]},{value}")
+                curves.setdefault(name, []).append((row[axis], value))
     folder.mkdir(parents=True, exist_ok=True)
-    for name, lines in curves.items():
-        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name, points in curves.items():
+        if any(value for _, value in points):
+            (folder / f"{name}.csv").write_text("".join(f"{x},{y}\n" for x, y in [(axis, name), *points]), encoding="utf-8")
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -131,8 +131,9 @@ class Report:
         since = since_last_report(self.numbers, self.model, output_id, state_dir)
         if since is None:
             return []
-        for line in (since.summary, *since.beyond[:_MOST_MOVEMENTS]):
-            reporter.log(f"{self.stage}: {line}")
+        reporter.log(f"{self.stage}: {since.summary}")
+        for movement in since.beyond[:_MOST_MOVEMENTS]:
+            reporter.notice(f"{self.stage}: {movement}")
         reporter.markdown("since_last_report", since.markdown)
         path = folder / "since_last_report.md"
         path.write_text(since.markdown, encoding="utf-8")

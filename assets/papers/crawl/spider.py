@@ -338,7 +338,7 @@ class JournalSpider(Spider):
 
     def _report_progress(self) -> None:
         waiting = len(self.asked) - len(self.unfinished.done)
-        self.reporter.log(f"journal_pages: {len(self.unfinished.done):,} addresses done, about {max(waiting, 0):,} waiting")
+        self.reporter.progress_words(f"journal_pages: {len(self.unfinished.done):,} addresses done, about {max(waiting, 0):,} waiting")
 
 
 def _is_withdrawn_now(paper: Paper, before: Paper) -> bool:

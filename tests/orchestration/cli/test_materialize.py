@@ -57,6 +57,9 @@ def test_both_doors_agree_after_a_param_was_edited(known_toy: Toy):
     answer = figment(known_toy.root, "materialize", "--stale")
     assert answer.code == 0, answer
     assert outcomes(answer.out) == {"evens": "made", "total": "made", "report": "made"}
+    places = re.findall(r"^\[(\d of \d)\] (\w+): made in [\d.]+ s; .* so far", answer.out, flags=re.MULTILINE)
+    assert places == [("1 of 3", "evens"), ("2 of 3", "total"), ("3 of 3", "report")]
+    assert re.search(r"^Dagster run \S+: 3 artifacts in ", answer.out, flags=re.MULTILINE)
     assert known_toy.dvc_status() == {}
     assert known_toy.repro(dry=True) == set()
     assert figment(known_toy.root, "doctor").code == 0
@@ -83,6 +86,8 @@ def test_a_failing_stage_speaks_in_its_own_words_and_the_independent_ones_finish
     answer = figment(known_toy.root, "materialize", "--stale")
     assert answer.code == 1
     assert outcomes(answer.out) == {"evens": "failed", "total": "not run", "report": "not run", "side": "made"}
+    told = dict(re.findall(r"^\[\d of 4\] (\w+): (failed after|made in|not run)", answer.out, flags=re.MULTILINE))
+    assert told == {"evens": "failed after", "total": "not run", "report": "not run", "side": "made in"}
     failure = answer.err[answer.err.index("figment: evens failed") :]
     assert failure.startswith("figment: evens failed: ValueError: seven is odd\n")
     assert "site-packages" not in answer.err

@@ -15,7 +15,7 @@ from training.loop import job as module
 from training.loop.loop import TrainingError
 from training.tracking.tracker import tracked_series
 
-CURVES = ("look", "loss", "norm", "rollbacks", "skipped_steps")
+CURVES = ("look", "loss", "norm")
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -34,7 +34,7 @@ def test_a_resume_drops_what_comes_again_and_half_a_line(tmp_path):
 def test_each_number_has_a_curve_of_its_own_with_the_points_that_it_was_reported_at(tmp_path):
     stats = StatsFile(tmp_path / "stats.jsonl", what="images", resume_samples=None)
     stats.metrics(0, {"swd_x1000": 348.0})
-    stats.metrics(500, {"g_loss": 1.5, "samples_per_second": 33.0})
+    stats.metrics(500, {"g_loss": 1.5, "rollbacks": 0.0, "samples_per_second": 33.0})
     stats.append(700, {"rollback": 1, "why": "collapse"})
     stats.metrics(1000, {"g_loss": float("nan"), "swd_x1000": 272.25})
     stats.metrics(1500, {"g_loss": 1.25})
