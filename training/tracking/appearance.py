@@ -67,16 +67,21 @@ def view_tags(known: Mapping[str, str], columns: Iterable[str], time_ms: int) ->
 
     Columns that an earlier training or report chose stay. A view that a person saved again is theirs.
     """
-    before = json.loads(known.get(_VIEW_TAG, "{}"))
-    if before and before["createdAt"] != before["updatedAt"]:
-        return {}
-    chosen = [f"attributes.`{name}`" for name in _ATTRIBUTE_COLUMNS] + [_column(name) for name in columns]
-    if before:
-        chosen = list(dict.fromkeys([*json.loads(before["state"])["selectedColumns"], *chosen]))
-        if chosen == json.loads(before["state"])["selectedColumns"]:
+    shown: list[str] = []
+    created = time_ms
+    if _VIEW_TAG in known:
+        try:
+            before = json.loads(known[_VIEW_TAG])
+            created, shown = before["createdAt"], json.loads(before["state"])["selectedColumns"]
+        except (ValueError, KeyError, TypeError):
+            return {}  # of another release, or edited by hand
+        if created != before["updatedAt"]:
             return {}
+    chosen = [f"attributes.`{name}`" for name in _ATTRIBUTE_COLUMNS] + [_column(name) for name in columns]
+    chosen = list(dict.fromkeys([*shown, *chosen]))
+    if chosen == shown:
+        return {}
     state = {"selectedColumns": chosen, "orderByKey": "attributes.start_time", "orderByAsc": False}
-    created = before.get("createdAt", time_ms)
     return {_VIEW_TAG: json.dumps({"name": _VIEW_NAME, "createdAt": created, "updatedAt": created, "state": json.dumps(state)})}
 
 

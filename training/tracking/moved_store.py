@@ -8,6 +8,8 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+from training.tracking.process import project_label
+
 PLACE = "mlflow-artifacts:/"
 _BUSY_S = 30.0
 # Where MLflow 3 keeps the places of files.
@@ -27,6 +29,9 @@ def settle(path: Path) -> None:
             return
         for former in _absolute_places(connection, artifacts):
             _rewrite(connection, former)
+            # As releases before wrote the project that a run belongs to: by its folder.
+            label = project_label(artifacts.parents[2])
+            connection.execute("UPDATE tags SET value = ? WHERE key = 'figment.project' AND value LIKE '/%'", (label,))
         _hide_default(connection)
 
 
@@ -50,8 +55,11 @@ def _rewrite(connection: sqlite3.Connection, former: str) -> None:
 
 def _hide_default(connection: sqlite3.Connection) -> None:
     """As deleting it by hand does: MLflow makes the experiment `Default` with every store, and it stays empty."""
-    connection.execute(
-        "UPDATE experiments SET lifecycle_stage = 'deleted', artifact_location = ? WHERE experiment_id = 0 AND name = 'Default' "
-        "AND (lifecycle_stage = 'active' OR artifact_location != ?) AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = 0)",
-        (f"{PLACE}0", f"{PLACE}0"),
+    is_wanted = (
+        "experiment_id = 0 AND name = 'Default' AND (lifecycle_stage = 'active' OR artifact_location != ?) "
+        "AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = 0)"
     )
+    # Looked at first: an update waits for whoever writes, even where it has nothing to do.
+    if connection.execute(f"SELECT 1 FROM experiments WHERE {is_wanted}", (f"{PLACE}0",)).fetchone():  # noqa: S608 (words of our own)
+        statement = f"UPDATE experiments SET lifecycle_stage = 'deleted', artifact_location = ? WHERE {is_wanted}"  # noqa: S608
+        connection.execute(statement, (f"{PLACE}0", f"{PLACE}0"))

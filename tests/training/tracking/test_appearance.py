@@ -42,6 +42,7 @@ def test_the_view_gathers_columns_and_one_that_a_person_saved_is_left_alone() ->
     view = json.loads(later[VIEW])
     assert view["createdAt"] == view["updatedAt"] == 5
     assert view_tags({VIEW: json.dumps({**view, "updatedAt": 9})}, ["metrics.kid"], 10) == {}
+    assert view_tags({VIEW: json.dumps({**view, "state": "deflate;abc"})}, ["metrics.kid"], 10) == {}
 
 
 def test_a_card_holds_one_judgement_of_each_report() -> None:
