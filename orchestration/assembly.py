@@ -15,9 +15,10 @@ from orchestration.bridge.project import Project
 from orchestration.checkout import open_project
 from orchestration.launch.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
 from orchestration.nights.withdrawal_sensor import build_withdrawal_sensor
+from orchestration.runs.up import service_addresses
 
 # What Dagster knows of a run, under the names the stages know.
-_RENAMED = {"DAGSTER_RUN_ID": "FIGMENT_DAGSTER_RUN_ID", "DAGSTER_RUN_URL": "FIGMENT_RUN_URL"}
+_RENAMED = {"DAGSTER_RUN_ID": "FIGMENT_DAGSTER_RUN_ID", "DAGSTER_RUN_URL": "FIGMENT_RUN_URL", "FIGMENT_MLFLOW_URL": "FIGMENT_MLFLOW_URL"}
 
 
 def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Definitions:
@@ -47,6 +48,7 @@ def _runner(project: Project, launcher: Launcher) -> StageRunner:
 
 def _links(root: Path, stage: Stage, environment: Mapping[str, str]) -> dict[str, str]:
     """What lets a training name the Dagster run and the commit it came from."""
+    environment = {"FIGMENT_MLFLOW_URL": service_addresses(root)["mlflow"], **environment}
     links = {ours: environment[theirs] for theirs, ours in _RENAMED.items() if theirs in environment}
     commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     if commit.returncode == 0:

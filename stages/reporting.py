@@ -47,6 +47,9 @@ class Reporter:
     def url(self, name: str, address: str) -> None:
         """A link to where more is to be seen, such as the MLflow run."""
 
+    def path(self, name: str, path: Path) -> None:
+        """Where a file lies that is worth opening, relative to the project."""
+
     def check(self, name: str, passed: bool, *, severity: Severity = "ERROR", **values: Any) -> None:
         """The result of an asset check that the stage itself made; `name` must be listed under meta.dagster.checks of the stage."""
         if not passed:
@@ -92,6 +95,9 @@ class _PipesReporter(Reporter):
 
     def url(self, name: str, address: str) -> None:
         self._metadata[name] = {"raw_value": address, "type": "url"}
+
+    def path(self, name: str, path: Path) -> None:
+        self._metadata[name] = {"raw_value": path.as_posix(), "type": "path"}
 
     def check(self, name: str, passed: bool, *, severity: Severity = "ERROR", **values: Any) -> None:
         self._context.report_asset_check(

@@ -1,18 +1,21 @@
 """One Dagster asset per stage of dvc.yaml. The body asks whether the stage is stale, runs its command under Pipes, and has DVC record it."""
 
+import base64
 import dataclasses
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
 from orchestration.bridge.automation import automation_condition, freshness_policy
 from orchestration.bridge.dvc_repo import DvcBusy
 from orchestration.bridge.executor import cancel_event
-from orchestration.bridge.facts import output_facts
+from orchestration.bridge.facts import output_facts, pictures_of
 from orchestration.bridge.graph import GraphError, Stage
 from orchestration.bridge.materialize import Materialized, Request, StageCancelled, StageFailed, Surroundings, materialize
 from orchestration.bridge.meta import StageMeta, stage_meta
@@ -24,8 +27,11 @@ from orchestration.bridge.status import project_status
 from orchestration.bridge.versions import current_code_version, provenance_tags
 
 FORCE_TAG = "force"
+_TO_READ = dg.MarkdownMetadataValue | dg.UrlMetadataValue | dg.PathMetadataValue
 # A run tag: who asked, where it was not Dagster itself; remembered with the artifact.
 DOOR_TAG = "door"
+# Of the pictures in one description: every page that lists assets loads it.
+_MOST_PICTURE_BYTES = 120_000
 # How a stage's command is run: (stage, its meta, environment, what hears its lines, whether to stop, what to hold until then) -> how it ended.
 StageRunner = Callable[[Stage, StageMeta, Mapping[str, str], Callable[[str, str], None], Callable[[], bool], Hold], Outcome]
 
@@ -51,6 +57,22 @@ def build_stage_assets(project: Project, run: StageRunner, *, door: str = "dagst
     ]
 
 
+def asset_description(project: Project, stage: Stage) -> str:
+    """What the stage is, and below it the pictures that dvc.yaml lists under `plots` and the stage has made, as far as they are small.
+
+    Dagster shows the description without a click, but any longer Markdown of a materialization behind one.
+    """
+    words = stage.desc or " && ".join(stage.cmd)
+    pictures = []
+    left = _MOST_PICTURE_BYTES
+    for path in pictures_of(project, stage):
+        content = (project.root / path).read_bytes()
+        if len(content) <= left:
+            left -= len(content)
+            pictures.append(f"![{_escape(Path(path).stem)}](data:image/png;base64,{base64.b64encode(content).decode('ascii')})")
+    return "\n\n".join([words, *pictures])
+
+
 def op_name(stage: str) -> str:
     """A stage name as Dagster allows it for ops and jobs."""
     return re.sub(r"[^A-Za-z0-9_]", "_", stage)
@@ -65,7 +87,7 @@ def _stage_asset(project: Project, stage: Stage, meta: StageMeta, code_version: 
             dg.AssetSpec(
                 key,
                 deps=[asset_key(before) for before in project.graph.upstream(stage.name)],
-                description=stage.desc or " && ".join(stage.cmd),
+                description=asset_description(project, stage),
                 code_version=code_version,
                 group_name=meta.group,
                 kinds=set(meta.kinds) or {"dvc"},
@@ -120,7 +142,7 @@ def _materialize_in_dagster(
     except (StageFailed, GraphError, DvcBusy, InterruptedError) as error:
         # Check results that arrived before a failure are kept: they often say why.
         yield from reports.checks
-        raise _dagster_failure(stage, error) from None
+        raise _dagster_failure(context, stage, error) from None
     yield from reports.checks
     yield _result(context, project.again(), stage, done, reports.metadata)
 
@@ -153,7 +175,7 @@ def reported_metadata(messages: Any) -> dict[str, Any]:
 
 def _metadata_value(value: Any) -> Any:
     if isinstance(value, Mapping) and set(value) == {"raw_value", "type"}:
-        make = {"md": dg.MetadataValue.md, "url": dg.MetadataValue.url, "json": as_json}.get(value["type"])
+        make = {"md": dg.MetadataValue.md, "url": dg.MetadataValue.url, "path": dg.MetadataValue.path, "json": as_json}.get(value["type"])
         return make(value["raw_value"]) if make else as_json(value["raw_value"])
     return value
 
@@ -166,16 +188,17 @@ def _result(
     if done.trespasses:
         named = ", ".join(done.trespasses[:20])
         context.log.warning("%s or somebody else wrote outside its output folder while it ran: %s", stage.name, named)
-    # What was written for people comes first; the page shows metadata in this order.
-    to_read = {key: value for key, value in reported.items() if isinstance(value, dg.MarkdownMetadataValue | dg.UrlMetadataValue)}
+    # What was written for people comes first, then the numbers of its metric files; the page shows metadata in this order.
+    to_read = {key: value for key, value in reported.items() if isinstance(value, _TO_READ)}
     metadata: dict[str, Any] = {
-        "id": done.id,
         **to_read,
+        **output_facts(project, stage),
+        **reported,
+        "id": done.id,
         "how": done.how,
         "files": done.content.files,
         "bytes": done.content.bytes,
-        **reported,
-        **output_facts(project, stage),
+        **step_log(context, has_run=done.outcome is not None),
     }
     if done.causes:
         metadata["made because"] = dg.MetadataValue.md("\n".join(f"- {_escape(cause.text)}" for cause in done.causes))
@@ -188,11 +211,24 @@ def _result(
     return dg.MaterializeResult(asset_key=asset_key(stage.name), data_version=dg.DataVersion(done.id), metadata=kept, tags=tags)
 
 
-def _dagster_failure(stage: Stage, error: Exception) -> Exception:
+def step_log(context: dg.AssetExecutionContext, *, has_run: bool = True) -> dict[str, dg.MetadataValue]:
+    """Where what the stage's command printed is kept, and its page; nothing where no command ran, or Dagster keeps logs elsewhere."""
+    manager, step = context.instance.compute_log_manager, context.get_step_execution_context().step.key
+    found: dict[str, dg.MetadataValue] = {}
+    if has_run and isinstance(manager, LocalComputeLogManager):
+        path = manager.get_captured_local_path(manager.build_log_key_for_run(context.run.run_id, step), "err")
+        found["log_file"] = dg.MetadataValue.path(os.path.relpath(path))
+    if has_run and (address := run_variables(context).get("DAGSTER_RUN_URL")):
+        found["log"] = dg.MetadataValue.url(f"{address}?logType=stderr&logFileKey={step}")
+    return found
+
+
+def _dagster_failure(context: dg.AssetExecutionContext, stage: Stage, error: Exception) -> Exception:
     if isinstance(error, StageCancelled | InterruptedError):
         return dg.Failure(str(error), allow_retries=False)
     outcome = error.outcome if isinstance(error, StageFailed) else None
     metadata: dict[str, Any] = {"command": " && ".join(stage.cmd)}
+    metadata |= step_log(context, has_run=outcome is not None)
     if outcome:
         metadata |= {"status": outcome.returncode, "signal": outcome.signal or 0, "stderr": dg.MetadataValue.md(f"```\n{outcome.stderr_tail}\n```")}
     # A command ended by a signal from outside (out of memory, a machine going down) is worth another try; its own errors are not.

@@ -1,6 +1,8 @@
 """Checks that hold for any artifact: its bytes are what DVC recorded, its table is one table, and it did not lose most of its rows."""
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -42,12 +44,17 @@ def _stage_checks(project: Project, stage: Stage, meta: StageMeta) -> dg.AssetCh
 def _bytes_check(project: Project, stage: Stage) -> dg.AssetCheckResult:
     entry = project.lock().entries.get(stage.name)
     wrong = {}
+    files = size = 0
     for out in stage.outs:
         content = project.store.content(project.root / out.path, trust_stamps=False)
+        files, size = (files + content.files, size + content.bytes) if content else (files, size)
         recorded = entry.outs.get(out.path) if entry else None
         if content is None or content.id != recorded:
             wrong[out.path] = {"is": content.id if content else "absent", "dvc.lock says": recorded or "nothing"}
-    return dg.AssetCheckResult(check_name=BYTES, asset_key=asset_key(stage.name), passed=not wrong, metadata={"wrong": wrong} if wrong else {})
+    metadata: dict[str, Any] = {"files read": files, "bytes read": size, "outputs": len(stage.outs), "wrong outputs": len(wrong)}
+    if wrong:
+        metadata["wrong"] = wrong
+    return dg.AssetCheckResult(check_name=BYTES, asset_key=asset_key(stage.name), passed=not wrong, metadata=metadata)
 
 
 def _schema_check(project: Project, stage: Stage) -> dg.AssetCheckResult:
@@ -58,9 +65,8 @@ def _schema_check(project: Project, stage: Stage) -> dg.AssetCheckResult:
     first = next(iter(schemas.values()), None)
     odd = [name for name, schema in schemas.items() if not schema.equals(first, check_metadata=True)]
     columns = ", ".join(f"{field.name}: {field.type}" for field in first) if first is not None else "no Parquet file"
-    return dg.AssetCheckResult(
-        check_name=SCHEMA, asset_key=asset_key(stage.name), passed=bool(schemas) and not odd, metadata={"columns": columns, "odd shards": odd}
-    )
+    metadata: dict[str, Any] = {"shards": len(schemas), "columns": columns, "odd shards": odd}
+    return dg.AssetCheckResult(check_name=SCHEMA, asset_key=asset_key(stage.name), passed=bool(schemas) and not odd, metadata=metadata)
 
 
 def _rows_check(project: Project, stage: Stage, meta: StageMeta, instance: dg.DagsterInstance) -> dg.AssetCheckResult:
@@ -70,6 +76,7 @@ def _rows_check(project: Project, stage: Stage, meta: StageMeta, instance: dg.Da
     metadata: dict[str, dg.MetadataValue] = {"rows": dg.MetadataValue.int(rows)}
     if before is not None:
         metadata["rows before"] = dg.MetadataValue.int(before)
+        metadata["rows at least"] = dg.MetadataValue.int(math.ceil(meta.min_rows_kept * before))
     return dg.AssetCheckResult(check_name=ROWS, asset_key=asset_key(stage.name), passed=passed, metadata=metadata)
 
 

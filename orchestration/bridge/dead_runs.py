@@ -15,7 +15,8 @@ import psutil
 from dagster._core.events import EngineEventData
 
 # Whoever executes the steps: host, boot, process number and start time, so that neither a reboot nor a reused number is taken for life.
-WORKER_TAG = "bridge/worker"
+# Dagster's pages do not show tags of this beginning: it is of no use to a reader.
+WORKER_TAG = ".dagster/bridge_worker"
 STARTING_TIMEOUT_S = 600.0
 _IS_LINUX = sys.platform == "linux"
 

@@ -32,7 +32,11 @@ def build_definitions(
     if any(stage_meta(stage).automation != "manual" for stage in project.graph.stages.values()):
         sensors.append(
             dg.AutomationConditionSensorDefinition(
-                "on_data", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=30
+                "on_data",
+                target=dg.AssetSelection.all(),
+                default_status=dg.DefaultSensorStatus.RUNNING,
+                minimum_interval_seconds=30,
+                description="Makes the stages of `automation: on_data` anew when the data of one of their inputs changed.",
             )
         )
     return dg.Definitions(

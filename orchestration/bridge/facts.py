@@ -23,6 +23,14 @@ def output_facts(project: Project, stage: Stage) -> dict[str, Any]:
     return facts
 
 
+def pictures_of(project: Project, stage: Stage) -> list[str]:
+    """The PNG files among the `plots` of dvc.yaml that the stage writes and that are there."""
+    written = tuple(stage.writes)
+    listed = [out.path for out in stage.outs if out.kind == "plot"]
+    listed += [path for path in project.graph.plot_files if any(path == out or path.startswith(f"{out}/") for out in written)]
+    return [path for path in dict.fromkeys(listed) if path.endswith(".png") and (project.root / path).is_file()]
+
+
 def parquet_shards(path: Path) -> list[Path]:
     """The Parquet files that are the table: numbered shards (`name-00000.parquet`) where there are any, else `index.parquet`, else all."""
     if path.is_file():

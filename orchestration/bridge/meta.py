@@ -22,7 +22,8 @@ class Schedule:
 class StageMeta:
     """How a stage shows and behaves in Dagster.
 
-    group, kinds, owners, tags, pool: as Dagster's own words. automation: `on_data` (run when an input's data changed) or `manual`.
+    group, kinds, owners, tags, pool: as Dagster's own words; variants (`train@small`) are in a group `<group>/train`.
+    automation: `on_data` (run when an input's data changed) or `manual`.
     freshness_hours: warn when the last check that the artifact is current is older. checks: names of the checks the command reports itself.
     min_rows_kept: the share of the previous version's rows below which the row count check fails.
     replaces_files: the command never writes into an existing file, so persisting outputs may stay linked to the cache.
@@ -76,7 +77,9 @@ def stage_meta(stage: Stage) -> StageMeta:
         values["schedule"] = _schedule(values["schedule"], where)
     meta = StageMeta(**values)
     _check_words(meta, where)
-    return meta
+    # A node of Dagster's graph shows the last part of its key only: `small` says something below the heading `train`.
+    base, _, variant = stage.name.partition("@")
+    return dataclasses.replace(meta, group=f"{meta.group}/{re.sub('[^A-Za-z0-9_]', '_', base)}") if variant else meta
 
 
 def _schedule(given: Mapping[str, Any], where: str) -> Schedule:

@@ -8,8 +8,9 @@ from typing import Any
 import dagster as dg
 
 from orchestration.bridge.assets import FORCE_TAG, op_name
+from orchestration.bridge.facts import pictures_of
 from orchestration.bridge.lockfile import Lock
-from orchestration.bridge.meta import stage_meta
+from orchestration.bridge.meta import Schedule, stage_meta
 from orchestration.bridge.mirror import asset_key, outside_changes
 from orchestration.bridge.preludes import prepared
 from orchestration.bridge.project import Project
@@ -28,15 +29,16 @@ _RELOAD = "mutation Reload($name: String!) { reloadRepositoryLocation(repository
 def build_mirror_sensor(project: Project, *, seconds: int = 15) -> dg.SensorDefinition:
     """Every few seconds: what DVC recorded outside Dagster becomes events, and edited files become new code versions in the UI.
 
-    Dagster compares with the code versions its code server loaded; after an edit the webserver (address in DAGSTER_WEBSERVER_URL) is
-    asked to reload its code location, once per state of the files.
+    Dagster compares with the code versions its code server loaded; after an edit, and when pictures shown with an asset were made anew, the webserver
+    (address in DAGSTER_WEBSERVER_URL) is asked to reload its code location, once per state of the files.
     """
+    words = "Reports what `dvc repro` made outside Dagster as materializations, and reloads what is shown here after an edit."
 
-    @dg.sensor(name="dvc_mirror", minimum_interval_seconds=seconds, default_status=dg.DefaultSensorStatus.RUNNING)
+    @dg.sensor(name="dvc_mirror", description=words, minimum_interval_seconds=seconds, default_status=dg.DefaultSensorStatus.RUNNING)
     def dvc_mirror(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """Reports what `dvc repro` made outside Dagster, and reloads code versions after edits."""
         now = prepared(project.again())
-        versions = json.dumps(_code_versions(now, now.lock()), sort_keys=True)
+        versions = json.dumps(_what_is_shown(now, now.lock()), sort_keys=True)
         changes = outside_changes(context.instance, now)
         if context.cursor != versions:
             _reload_webserver(context)
@@ -54,16 +56,20 @@ def build_schedules(project: Project) -> list[dg.ScheduleDefinition]:
         meta = stage_meta(stage)
         if meta.schedule is None:
             continue
-        job = dg.define_asset_job(f"refresh_{op_name(stage.name)}", selection=[asset_key(stage.name)], tags={FORCE_TAG: "true"})
-        found.append(_schedule(job, meta.schedule.cron, meta.schedule.timezone))
+        words = f"Runs the command of {stage.name} again, although nothing that it is made from changed: its source may have."
+        job = dg.define_asset_job(f"refresh_{op_name(stage.name)}", selection=[asset_key(stage.name)], description=words, tags={FORCE_TAG: "true"})
+        found.append(_schedule(job, stage.name, meta.schedule))
     return found
 
 
-def _schedule(job: Any, cron: str, timezone: str) -> dg.ScheduleDefinition:
+def _schedule(job: Any, stage: str, when: Schedule) -> dg.ScheduleDefinition:
     # Whoever writes a schedule into dvc.yaml wants it kept; the automation page can switch it off.
     running = dg.DefaultScheduleStatus.RUNNING
+    words = f"Asks the source of {stage} anew ({when.cron}, {when.timezone}), unless a run of it is still under way."
 
-    @dg.schedule(job=job, cron_schedule=cron, execution_timezone=timezone, name=f"{job.name}_schedule", default_status=running)
+    @dg.schedule(
+        job=job, cron_schedule=when.cron, execution_timezone=when.timezone, name=f"{job.name}_schedule", description=words, default_status=running
+    )
     def scheduled(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Starts the stage unless a run of it is still under way."""
         busy = context.instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=_RUNNING), limit=1)
@@ -74,8 +80,14 @@ def _schedule(job: Any, cron: str, timezone: str) -> dg.ScheduleDefinition:
     return scheduled
 
 
-def _code_versions(project: Project, lock: Lock) -> dict[str, str]:
-    return {name: current_code_version(project, lock, status) for name, status in project_status(project).items()}
+def _what_is_shown(project: Project, lock: Lock) -> dict[str, Any]:
+    """What a code server says of each stage when it starts: its code version, and the pictures in its description by their id."""
+    shown = {}
+    for name, status in project_status(project).items():
+        pictures = pictures_of(project, project.graph[name])
+        entry = lock.entries.get(name) if pictures else None
+        shown[name] = [current_code_version(project, lock, status), entry.output_id(project.graph[name]) if entry else None]
+    return shown
 
 
 def _reload_webserver(context: dg.SensorEvaluationContext) -> None:

@@ -1,6 +1,7 @@
-"""What each step prints, kept apart although all steps share one process: its own stdout and stderr in Dagster's log view.
+"""What each step prints and logs, kept apart although all steps share one process: its own stdout and stderr in Dagster's log view.
 
-Dagster's own capture redirects the file descriptors of the whole process, so that steps side by side would write into one file.
+Dagster's own capture redirects the file descriptors of the whole process, so that steps side by side would write into one file. And what a command
+logs over Dagster Pipes is an event and nothing else: here it is a line of the step's stderr, too, so that the log reads as a terminal would.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from dagster._core.events import DagsterEvent
+from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 
@@ -63,6 +65,26 @@ def streams_by_thread() -> Iterator[tuple[StreamByThread, StreamByThread]]:
 
 
 @contextlib.contextmanager
+def _logged_into(context: StepExecutionContext, file: IO[Any] | None) -> Iterator[None]:
+    """Within the block, what the step logs, by whichever thread, is written into `file` too."""
+    is_open = file is not None
+
+    def hear(entry: EventLogEntry) -> None:
+        if is_open and file is not None and entry.dagster_event is None and entry.step_key == context.step.key:
+            # A full disk must not end a training, nor a line that comes as the file is closed.
+            with contextlib.suppress(OSError, ValueError):
+                file.write(f"{entry.user_message}\n")
+                file.flush()
+
+    # Dagster has no way to take a listener back; it goes with the run.
+    context.instance.add_event_listener(context.run_id, hear)
+    try:
+        yield
+    finally:
+        is_open = False
+
+
+@contextlib.contextmanager
 def captured_output(context: StepExecutionContext, streams: tuple[StreamByThread, StreamByThread]) -> Iterator[DagsterEvent]:
     """Within the block, what this thread prints is kept as the output of the step; the event that tells Dagster so."""
     manager = context.instance.compute_log_manager
@@ -70,10 +92,9 @@ def captured_output(context: StepExecutionContext, streams: tuple[StreamByThread
     out, err = streams
     files = contextlib.ExitStack()
     try:
-        with (
-            out.into(files.enter_context(manager.open_log_stream(log_key, ComputeIOType.STDOUT))),
-            err.into(files.enter_context(manager.open_log_stream(log_key, ComputeIOType.STDERR))),
-        ):
+        printed = files.enter_context(manager.open_log_stream(log_key, ComputeIOType.STDOUT))
+        told = files.enter_context(manager.open_log_stream(log_key, ComputeIOType.STDERR))
+        with out.into(printed), err.into(told), _logged_into(context, told):
             yield DagsterEvent.capture_logs(context, [context.step.key], log_key, CapturedLogContext(log_key))
     finally:
         try:

@@ -9,7 +9,7 @@ from orchestration.bridge.versions import CODE_VERSION, DATA_VERSION, INPUT_VERS
 from orchestration.doctor.findings import Finding
 from orchestration.records.dagster_records import DagsterRecords, Materialization, untold_stages
 
-_WORKER_TAG = "bridge/worker"
+_WORKER_TAG = ".dagster/bridge_worker"
 
 
 def examine_dagster(project: Project, lock: Lock, records: DagsterRecords, *, but: Collection[str]) -> Iterator[Finding]:

@@ -9,8 +9,9 @@ from orchestration.checkout import open_project
 
 def build_withdrawal_sensor(root: Path, *, seconds: int = 60) -> dg.SensorDefinition:
     """Looks at the list of withdrawn papers whenever `papers` has another id, and tags models; an MLflow that is away is asked again later."""
+    words = "Tags the models made from papers that were withdrawn, and takes the title of champion from them."
 
-    @dg.sensor(name="withdrawn_papers", minimum_interval_seconds=seconds, default_status=dg.DefaultSensorStatus.RUNNING)
+    @dg.sensor(name="withdrawn_papers", description=words, minimum_interval_seconds=seconds, default_status=dg.DefaultSensorStatus.RUNNING)
     def withdrawn_papers(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         """Tags the models made from papers that were withdrawn, and takes the title of champion from them."""
         from orchestration.nights.retractions import flag_withdrawn

@@ -18,7 +18,7 @@ from orchestration.records.mlflow_sqlite import Row, SqliteStore
 from training.tracking import process as tracking_process
 from training.tracking.journal import REFUSED_NAME, FolderLock, is_open, journal_folders
 from training.tracking.registry import CHAMPION, INPUT_TAG, OUTPUT_TAG, RETRACTED_TAG, withdraw
-from training.tracking.sender import ended_without_a_word, first_line, is_wanted, reap
+from training.tracking.sender import ended_without_a_word, first_line, is_wanted, reap, whose
 from training.tracking.store import is_installed, open_client, run_link, sqlite_path, tracking_uri
 from training.tracking.tracker import Replayed, replay
 
@@ -128,7 +128,7 @@ def reap_dead_runs(root: Path) -> list[str]:
     if not dead:
         return []
     with _told_plainly(root):
-        return reap(open_client(store_uri(root)), str(root.resolve()))
+        return reap(open_client(store_uri(root)), whose(store_uri(root), root))
 
 
 def flag_models_trained_on(root: Path, ids: Collection[str], reason: str) -> list[ModelVersion]:
@@ -225,7 +225,8 @@ def _dead_runs(root: Path) -> list[Row]:
     with _reading(root) as store:
         running = store.running() if store else []
     # A server may be shared: runs of other projects, and of other machines, are not ours to judge.
-    ours = [row for row in running if row["tags"].get("figment.project") == str(root.resolve())]
+    project = whose(store_uri(root), root)
+    ours = [row for row in running if project in (None, row["tags"].get("figment.project"))]
     return [row for row in ours if tracking_process.is_dead(tracking_process.process_of(row["tags"]))]
 
 

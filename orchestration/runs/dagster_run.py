@@ -26,6 +26,7 @@ from orchestration.errors import CommandError
 from orchestration.runs.display import RunDisplay
 from orchestration.runs.forecast import Forecast
 from orchestration.runs.selection import Plan
+from orchestration.runs.up import prepare_dagster_home, service_addresses
 from orchestration.runs.usual_times import usual_seconds
 from orchestration.terminal import paint
 from stages.params import ParamsError
@@ -64,8 +65,6 @@ class RunResult:
 @contextmanager
 def open_instance(root: Path) -> Iterator[dg.DagsterInstance]:
     """The project's own Dagster instance, under `.figment/dagster`."""
-    from orchestration.runs.up import prepare_dagster_home
-
     try:
         home = prepare_dagster_home(root)
     except ParamsError as error:
@@ -85,6 +84,8 @@ def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[s
 
     jobs: steps at once, the number of processors when None. say: gets one line at a time, a line a stage; is_verbose: also what stages say.
     """
+    # What is recorded names its pages where they are served now, or would be by `figment up`.
+    os.environ.setdefault("DAGSTER_WEBSERVER_URL", service_addresses(project.root)["dagster"])
     # Dagster hears first what DVC did without it, so that the run begins with what dvc.lock says.
     job = _job(project.root)
     with open_instance(project.root) as instance:

@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -21,12 +22,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from orchestration.bridge.graph import GraphError
+from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.process import BEGIN, supervised
+from orchestration.checkout import open_project
 from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
 from stages.files import replacing
 from stages.locks import leave_note, read_note, take_lock
 from training.tracking import moved_store
+from training.tracking.appearance import AS_TRAININGS
 
 HOST = "127.0.0.1"
 DAGSTER_PORT = 3000
@@ -51,13 +57,35 @@ class _StopAskedError(Exception):
 
 @dataclass(frozen=True)
 class Service:
-    """One server. `health`: an address that answers 200 once it works; None where living is enough. `complaint`: asked once all is up."""
+    """One server. `health`: an address that answers 200 once it works; None where living is enough. `complaint`: asked once all is up.
+
+    `page`: what a person is told, the address by default.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     health: str | None = None
     complaint: Callable[[], str | None] = lambda: None
+    page: str | None = None
+
+
+def service_addresses(root: Path) -> dict[str, str]:
+    """Where `dagster` and `mlflow` of the project at `root` are served now; where `figment up` would serve them when they are not."""
+    usual = {"dagster": f"http://{HOST}:{DAGSTER_PORT}", "mlflow": f"http://{HOST}:{MLFLOW_PORT}"}
+    path = root / ".figment" / "up.lock"
+    note = read_note(path) if path.is_file() else ""
+    return usual | dict(re.findall(r"\b(dagster|mlflow) (http://\S+?)(?:,|$)", note))
+
+
+def _graph_page(root: Path, address: str) -> str:
+    """The graph of all assets in Dagster, with every group open."""
+    groups: dict[str, None] = {}
+    # A project whose dvc.yaml cannot be read is told so by Dagster.
+    with contextlib.suppress(GraphError, OSError):
+        groups = dict.fromkeys(stage_meta(stage).group for stage in open_project(root).graph.stages.values())
+    opened = quote(",".join(f"global@global:{group}" for group in groups), safe="")
+    return f"{address}/asset-groups" + (f"?expanded={opened}" if opened else "")
 
 
 def prepare_dagster_home(root: Path) -> Path:
@@ -181,17 +209,27 @@ def _services(root: Path, ports: tuple[int, int], definitions: str) -> list[Serv
     daemon = [sys.executable, "-m", "dagster._daemon", "run", *code]
     services = [Service("dagster", web, environment, f"{dagster_url}/server_info", lambda: _broken_definitions(dagster_url))]
     if has_mlflow:
-        services.append(Service("mlflow", _mlflow_command(root, ports[1]), environment, f"{mlflow_url}/health"))
+        page = f"{mlflow_url}/#/experiments?{AS_TRAININGS}"
+        services.append(Service("mlflow", _mlflow_command(root, ports[1]), environment, f"{mlflow_url}/health", lambda: _tidied(root), page))
     return [*services, Service("dagster-daemon", daemon, environment)]
 
 
 def _mlflow_command(root: Path, port: int) -> list[str]:
-    folder = root / ".figment" / "mlflow"
-    artifacts = folder / "artifacts"
+    store = _mlflow_store(root)
+    artifacts = store.parent / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
-    moved_store.settle(folder / "mlflow.db")
-    storage = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", artifacts.as_uri()]
+    moved_store.settle(store)
+    storage = ["--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", artifacts.as_uri()]
     return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *storage]
+
+
+def _mlflow_store(root: Path) -> Path:
+    return root / ".figment" / "mlflow" / "mlflow.db"
+
+
+def _tidied(root: Path) -> None:
+    """No complaint: a store that the server has just made is given the shape of ours."""
+    moved_store.settle(_mlflow_store(root))
 
 
 class _Running:
@@ -235,7 +273,7 @@ class _Fleet:
             # Up, then watched, then ended; whatever happens in between, nothing is left running.
             self._bring_up(services)
             if open_browser:
-                webbrowser.open(_address(services[0]))
+                webbrowser.open(_graph_page(self._logs.parent.parent, _address(services[0])))
             while not self._is_asked():
                 if self._has_lost_one():
                     return 1
@@ -263,7 +301,7 @@ class _Fleet:
                 self._say(complaint)
         for service in services:
             if service.health:
-                self._say(f"{service.name:8} {_address(service)}")
+                self._say(f"{service.name:8} {service.page or _address(service)}")
         self._say(f"up after {time.monotonic() - started:.0f} s; stop with Ctrl-C")
 
     def _wait_until_healthy(self, started: float) -> None:

@@ -18,6 +18,7 @@ class RecordingReporter(Reporter):
         self.facts: dict[str, Any] = {}
         self.links: dict[str, str] = {}
         self.markdowns: dict[str, str] = {}
+        self.paths: dict[str, Path] = {}
         self.checks: dict[str, tuple[bool, str, dict[str, Any]]] = {}
 
     def log(self, message: str) -> None:
@@ -28,6 +29,9 @@ class RecordingReporter(Reporter):
 
     def url(self, name: str, address: str) -> None:
         self.links[name] = address
+
+    def path(self, name: str, path: Path) -> None:
+        self.paths[name] = path
 
     def markdown(self, name: str, text: str) -> None:
         self.markdowns[name] = text

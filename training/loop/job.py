@@ -26,9 +26,11 @@ from stages.reporting import Reporter, SilentReporter
 from training.loop.checkpoint import CheckpointError, Checkpoints
 from training.loop.devices import Devices, open_devices
 from training.loop.loop import Guard, Hook, Outcome, Plan, Trainable, TrainingError, TrainingLoop
+from training.loop.model_card import model_card, stage_description
 from training.loop.run_key import run_key
 from training.loop.stats_files import EventFiles, StatsFile, write_curves
-from training.tracking.tracker import InputArtifact, Tracker, TrackingError, open_tracker
+from training.tracking.appearance import amount, run_name
+from training.tracking.tracker import InputArtifact, Signature, Tracker, TrackingError, open_tracker
 
 
 class Options(Protocol):
@@ -82,10 +84,17 @@ class Companions:
 
 @dataclass(frozen=True)
 class Training:
-    """A model that is ready to learn. begin: asked once, in every process, when the run is being recorded and before the first step."""
+    """A model that is ready to learn. begin: asked once, in every process, when the run is being recorded and before the first step.
+
+    size: of the model in a word or two, such as `32 px`, for people. outcome: the number among those of `save` that says most.
+    signature: what the trained model takes and gives.
+    """
 
     trainable: Trainable
     begin: Callable[[Workplace], Companions]
+    size: str = ""
+    outcome: str = ""
+    signature: Signature | None = None
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -179,8 +188,19 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
     _check_budget(job, options, checkpoints.own_folder, resume_samples or 0)
 
     # Where numbers go: the tracker's journal first, then files that can be watched and kept.
+    description = stage_description(arguments.state.resolve().parent, job.stage)
+    title = run_name(inputs[0].name if inputs else job.stage, training.size)
     tracker = open_tracker(
-        job.stage, run_key=key, config=asdict(options), inputs=inputs, state_dir=arguments.state, resume_step=resume_samples, reporter=reporter
+        job.stage,
+        run_key=key,
+        config=asdict(options),
+        inputs=inputs,
+        state_dir=arguments.state,
+        resume_step=resume_samples,
+        reporter=reporter,
+        title=title,
+        description=description,
+        program=job.module,
     )
     place = Workplace(folders["trainings"] / key, arguments.state, ids, tracker, reporter)
     with tracker, EventFiles(folders["tensorboard"] / key if devices.is_main else None, resume_samples=resume_samples) as events:
@@ -203,7 +223,11 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
                 numbers = companions.save(output, outcome)
                 write_curves(place.stats, output.folder / "plots/curves", what=plan.what)
             checkpoints.keep_last_only()
-            tracker.register_model(job.stage, output.target, output_id=content_id(output.target))
+            card = model_card(job.stage, job.module, description, inputs, numbers)
+            tracker.register_model(job.stage, output.target, output_id=content_id(output.target), card=card, signature=training.signature)
+            reached = f"{training.outcome} {numbers[training.outcome]:.3g}" if training.outcome in numbers else ""
+            columns = [f"params.{job.budget}", *(f"metrics.{name}" for name in numbers if name in outcome.values)]
+            tracker.name(run_name(title, amount(outcome.samples_seen, plan.what)), reached, columns)
             _tell(job.stage, plan, outcome, numbers, place)
 
 

@@ -74,6 +74,11 @@ class Report:
         """All of it. address: from the name of a picture's file to where it is to be seen; by default beside the Markdown."""
         return self.text + "".join(picture.section(address(picture.file)) for picture in self.pictures)
 
+    @property
+    def headline_names(self) -> list[str]:
+        """The flat names of the headline's numbers."""
+        return [f"{judged}_{name}" for judged, named in self.numbers.headline(self.headline).items() for name in named]
+
     def write(self, data: Path) -> Path:
         """Write metrics.json, headline.json, report.md and the pictures to `data/<stage>`, and return that folder."""
         with OutputFolder(data / self.stage) as output:
@@ -85,8 +90,13 @@ class Report:
         return data / self.stage
 
     def tell(self, folder: Path, reporter: Reporter) -> None:
-        """Tell the orchestrator what was written to `folder`: values, the page with its pictures inside, and the checks."""
-        reporter.metadata(**self.numbers.values)
+        """Tell the orchestrator what was written to `folder`: the headline, the page with its pictures inside, where it lies, and the checks.
+
+        The other hundreds are in the page, in metrics.json and in MLflow. Names are those of a nested metric file in DVC: `psi0.8.ms_ssim`.
+        """
+        headline = self.numbers.headline(self.headline)
+        reporter.metadata(**{f"{judged}.{name}": value for judged, named in headline.items() for name, value in named.items()})
+        reporter.path("report_file", folder / "report.md")
         illustrated = self.markdown(lambda file: png_data_uri(folder / file))
         reporter.markdown("report", illustrated if len(illustrated.encode()) <= _MOST_MARKDOWN_BYTES else self.text)
         for check in self.checks:
@@ -105,7 +115,15 @@ class Report:
         with tempfile.TemporaryDirectory() as folder:
             artifacts += self._since_last(output_id, Path(folder), state_dir, reporter)
             attach_metrics(
-                self.model, output_id=output_id, metrics=metrics, artifacts=artifacts, promote=rule, reporter=reporter, state_dir=state_dir
+                self.model,
+                output_id=output_id,
+                metrics=metrics,
+                artifacts=artifacts,
+                promote=rule,
+                reporter=reporter,
+                report=self.stage,
+                headline=self.headline_names,
+                state_dir=state_dir,
             )
 
     def _since_last(self, output_id: str, folder: Path, state_dir: Path, reporter: Reporter) -> list[Path]:

@@ -38,6 +38,7 @@ from training.stylegan3.discriminator import Discriminator
 from training.stylegan3.generator import TRAINED, Generator, StyleGAN3Error, read_config, read_weights, save_generator
 from training.stylegan3.losses import StyleGAN3Losses
 from training.stylegan3.options import StyleGAN3Options
+from training.tracking.tracker import Field, Signature
 
 STAGE = "stylegan3_toc"
 # What two models must have in common for one to start from the other.
@@ -148,7 +149,12 @@ def _inputs(data: Path, options: StyleGAN3Options) -> dict[str, Path]:
 def _open(data: Path, options: StyleGAN3Options, devices: Devices, reporter: Reporter) -> Training:
     images = read_images(data / _dataset(options), resolution=options.resolution, with_labels=options.cond, stage=STAGE, reporter=reporter)
     training = StyleGAN3Training(images, options, devices, reporter)
-    return Training(training.trainer, training.begin)
+    config = training.generator.config
+    fields = [Field("z", "float32", (-1, config.z_dim)), *([Field("c", "float32", (-1, config.label_dim))] if config.label_dim else [])]
+    pictures = Field("pictures", "float32", (-1, config.channels, config.resolution, config.resolution))
+    return Training(
+        training.trainer, training.begin, size=f"{config.resolution} px", outcome="swd_x1000", signature=Signature(tuple(fields), (pictures,))
+    )
 
 
 JOB = Job(STAGE, "training.stylegan3.train", StyleGAN3Options, _inputs, _open, budget="kimg")

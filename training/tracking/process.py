@@ -1,6 +1,7 @@
 """Which process is ours, whether it still lives, and how much of the machine it uses."""
 
 import contextlib
+import hashlib
 import os
 import socket
 import sys
@@ -20,6 +21,12 @@ def this_process() -> dict[str, Any]:
     import psutil
 
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": round(psutil.Process().create_time(), 2)}
+
+
+def project_label(root: Path) -> str:
+    """What tells runs of the project at `root` from those of others in a shared store, without saying where on this machine it lies."""
+    place = root.resolve()
+    return f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
 
 
 def process_of(tags: Mapping[str, str]) -> dict[str, Any]:

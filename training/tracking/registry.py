@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from training.tracking.appearance import mlflow_signature
 from training.tracking.store import URI_VARIABLE, safe_key, safe_tags
 
 CHAMPION = "champion"
@@ -31,21 +32,34 @@ class PromotionRule:
     better: Literal["higher", "lower"] = "higher"
 
 
-def register_version(client: Any, *, run_id: str, experiment_id: str, model: str, output_id: str, tags: Mapping[str, str]) -> str:
+def register_version(
+    client: Any,
+    *,
+    run_id: str,
+    experiment_id: str,
+    model: str,
+    output_id: str,
+    tags: Mapping[str, str],
+    card: str = "",
+    signature: Mapping[str, Any] | None = None,
+) -> str:
     """The registered version of `model` that holds `output_id`, made if there is none yet. Returns its number.
 
-    tags: further tags of the version, such as `figment.input.<name>` and the output's path.
+    tags: further tags of the version, such as `figment.input.<name>` and the output's path. card: its description, in Markdown.
+    signature: a `Signature` as a mapping.
     """
     # A version for each content, not for each run: the same bytes trained twice are one model.
     found = find_version(client, model, output_id)
     if found is not None:
         return str(found.version)
     wanted = safe_tags({OUTPUT_TAG: output_id, **tags})
-    logged = _logged_model(client, experiment_id, model, run_id, wanted)
-    _ensure_registered(client, model)
+    logged = _logged_model(client, experiment_id, model, run_id, wanted, signature)
+    _ensure_registered(client, experiment_id, model)
     source = f"models:/{logged.model_id}"
     with _process_wide_store(client.tracking_uri):
-        version = client.create_model_version(model, source=source, run_id=run_id, tags=wanted, model_id=logged.model_id, await_creation_for=0)
+        version = client.create_model_version(
+            model, source=source, run_id=run_id, tags=wanted, description=card or None, model_id=logged.model_id, await_creation_for=0
+        )
     return str(version.version)
 
 
@@ -167,12 +181,19 @@ def _aliases(client: Any, model: str) -> dict[str, str]:
     return {alias: str(version) for found in _registered(client, model) for alias, version in found.aliases.items()}
 
 
-def _ensure_registered(client: Any, model: str) -> None:
-    if not _registered(client, model):
-        client.create_registered_model(model)
+def _ensure_registered(client: Any, experiment_id: str, model: str) -> None:
+    """A registered model is described as its experiment is, unless a person describes it."""
+    words = client.get_experiment(experiment_id).tags.get("mlflow.note.content")
+    found = _registered(client, model)
+    if not found:
+        client.create_registered_model(model, description=words)
+    elif words and not found[0].description:
+        client.update_registered_model(model, words)
 
 
-def _logged_model(client: Any, experiment_id: str, model: str, run_id: str, tags: Mapping[str, str]) -> Any:
+def _logged_model(
+    client: Any, experiment_id: str, model: str, run_id: str, tags: Mapping[str, str], signature: Mapping[str, Any] | None = None
+) -> Any:
     """The logged model of this run and content: that of an attempt cut short is taken up again."""
     found = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=50)
     for logged in found:
@@ -185,20 +206,23 @@ def _logged_model(client: Any, experiment_id: str, model: str, run_id: str, tags
             experiment_id, name=model, source_run_id=run_id, tags={**tags, MLFLOW_MODEL_IS_EXTERNAL: "true"}, model_type="figment"
         )
     if str(logged.status) != "READY":
-        _describe_external(client, logged)
+        _describe_external(client, logged, signature)
         logged = client.finalize_logged_model(logged.model_id, "READY")
     return logged
 
 
-def _describe_external(client: Any, logged: Any) -> None:
-    """Write the small `MLmodel` file without which the registry refuses a model whose weights lie elsewhere."""
+def _describe_external(client: Any, logged: Any, signature: Mapping[str, Any] | None) -> None:
+    """Write the small `MLmodel` file without which the registry refuses a model whose weights lie elsewhere, with what it takes and gives."""
     import tempfile
     from pathlib import Path
 
     from mlflow.models.utils import get_external_mlflow_model_spec
 
     with tempfile.TemporaryDirectory() as folder:
-        get_external_mlflow_model_spec(logged).save(str(Path(folder) / "MLmodel"))
+        described = get_external_mlflow_model_spec(logged)
+        # MLflow's own is a dummy: a boolean to a boolean.
+        described.signature = mlflow_signature(**signature) if signature else None
+        described.save(str(Path(folder) / "MLmodel"))
         client.log_model_artifacts(logged.model_id, folder)
 
 

@@ -4,27 +4,41 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from training.tracking import registry
+from training.tracking.appearance import AS_TRAININGS, judged_card, run_name, view_tags
 from training.tracking.journal import REFUSED_NAME, Event, has_unsent, openings, read_events, read_sent, write_sent
-from training.tracking.store import MAX_DIGEST_CHARACTERS, ensure_experiment, flat_params, run_link, safe_key, safe_tags, store_name
+from training.tracking.store import (
+    MAX_DIGEST_CHARACTERS,
+    MAX_EXPERIMENT_TAG_CHARACTERS,
+    MAX_RUN_NAME_CHARACTERS,
+    ensure_experiment,
+    flat_params,
+    run_link,
+    safe_key,
+    safe_tags,
+    store_name,
+    web_address,
+)
 
 _BATCH_METRICS = 1000
 _BATCH_PARAMS = 100
 _KEY_TAG, _ATTEMPT_TAG = "figment.run_key", "figment.attempt"
 _NOW_TAG = "figment.now."
+_TITLE_TAG, _OUTCOME_TAG = "figment.title", "figment.outcome"
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Where a report went: the run, the model version, and why the champion moved or stayed (None without a rule)."""
+    """Where a report went: the run, the model version, why the champion moved or stayed (None without a rule), and pages of MLflow by name."""
 
     run_id: str | None
     version: str
     promotion: str | None
+    links: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Replica:
@@ -101,10 +115,10 @@ class Replica:
         elif kind == "artifact":
             self._send_artifact(event)
         elif kind == "model":
-            tags = {"figment.output_path": event["path"], **event["tags"]}
-            registry.register_version(
-                self._client, run_id=self._run(), experiment_id=self.experiment_id, model=event["model"], output_id=event["output_id"], tags=tags
-            )
+            self._send_model(event)
+        elif kind == "name":
+            self._name(self._run(), event["title"], event["outcome"])
+            self._show_columns(self.experiment_id, event["columns"], event["time_ms"])
         elif kind == "report":
             self._send_report(event)
         elif kind == "status":
@@ -117,12 +131,13 @@ class Replica:
 
     def _open(self, event: Event) -> None:
         """Find this training's run or make one, and write down what it is and that it is running."""
-        self.experiment_id = ensure_experiment(self._client, event["stage"], self._uri)
+        self.experiment_id = ensure_experiment(self._client, event["stage"], self._uri, event.get("description", ""), event.get("program", ""))
         attempt = str(event["attempt"])
         identity = {_KEY_TAG: event["run_key"], _ATTEMPT_TAG: attempt}
         run = _find_run(self._client, self.experiment_id, identity)
         if run is None:
-            name = f"{event['stage']} {event['run_key'][:8]}" + (f" attempt {attempt}" if attempt != "1" else "")
+            title = event.get("title") or f"{event['stage']} {event['run_key'][:8]}"
+            name = run_name(title, f"attempt {attempt}" if attempt != "1" else "")
             run = self._client.create_run(self.experiment_id, start_time=event["time_ms"], tags=identity, run_name=name)
         self._remember(run)
         # The run is written down before anything is sent to it: found again after a crash, it is not made twice.
@@ -227,6 +242,30 @@ class Replica:
         else:
             self._client.log_artifact(self._run(), str(source), event["folder"] or None)
 
+    def _send_model(self, event: Event) -> None:
+        registry.register_version(
+            self._client,
+            run_id=self._run(),
+            experiment_id=self.experiment_id,
+            model=event["model"],
+            output_id=event["output_id"],
+            tags={"figment.output_path": event["path"], **event["tags"]},
+            card=event.get("card", ""),
+            signature=event.get("signature"),
+        )
+
+    def _name(self, run_id: str, title: str, outcome: str) -> None:
+        self._client.update_run(run_id, name=run_name(title, outcome)[:MAX_RUN_NAME_CHARACTERS])
+        self._client.log_batch(run_id, tags=_tags({_TITLE_TAG: title, _OUTCOME_TAG: outcome}))
+
+    def _show_columns(self, experiment_id: str, columns: Sequence[str], time_ms: int) -> None:
+        """Make the columns part of the experiment's view, as far as they fit into a tag."""
+        columns = [f"{kind}.{safe_key(name)}" for kind, _, name in (column.partition(".") for column in columns)]
+        known = self._client.get_experiment(experiment_id).tags
+        for key, value in view_tags(known, columns, time_ms).items():
+            if len(value) <= MAX_EXPERIMENT_TAG_CHARACTERS:
+                self._client.set_experiment_tag(experiment_id, key, value)
+
     def _send_report(self, event: Event) -> None:
         # A report speaks of a model that a training registers: it waits while such a journal is still to be sent, and is refused when none is.
         version = registry.find_version(self._client, event["model"], event["output_id"])
@@ -246,7 +285,26 @@ class Replica:
         reason = None
         if event["promote"]:
             reason = registry.promote(self._client, version, metrics, registry.PromotionRule(**event["promote"]))
-        self.report = Report(version.run_id, str(version.version), reason)
+        if headline := event.get("headline"):
+            self._show_report(event, version, {name: metrics[name] for name in headline})
+        self.report = Report(version.run_id, str(version.version), reason, self._links(version))
+
+    def _show_report(self, event: Event, version: Any, headline: Mapping[str, float]) -> None:
+        """What the report says first: in the version's card, in the table of runs, and its outcome in the run's name."""
+        self._client.update_model_version(version.name, version.version, judged_card(version.description or "", event["report"], headline))
+        run = self._client.get_run(version.run_id)
+        self._show_columns(run.info.experiment_id, [f"metrics.{name}" for name in headline], event["time_ms"])
+        rule = event["promote"] or {}
+        told = rule["metric"] if rule.get("metric") in headline else next(iter(headline))
+        if title := run.data.tags.get(_TITLE_TAG):
+            self._name(version.run_id, title, f"{told} {headline[told]:.3g}")
+
+    def _links(self, version: Any) -> dict[str, str]:
+        address, experiment = web_address(self._uri), self._client.get_run(version.run_id).info.experiment_id
+        run = run_link(self._uri, experiment, version.run_id)
+        if address is None or run is None:
+            return {}
+        return {"mlflow_run": run, "mlflow_model": f"{address}/#/models/{version.name}/versions/{version.version}?{AS_TRAININGS}"}
 
     def _refuse(self, what: Mapping[str, Any], why: object) -> None:
         line = {**what, "reason": str(why).splitlines()[0], "time_ms": time.time_ns() // 1_000_000}

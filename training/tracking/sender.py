@@ -72,7 +72,7 @@ class Sender:
             if not self._replayed and not self._closing.is_set():
                 self._replayed = True
                 replay(self._state_dir, should_stop=self._closing.is_set)
-                reap(self._client, str(self._state_dir.resolve().parent))
+                reap(self._client, whose(self._uri, self._state_dir.parent))
         except Exception as error:  # noqa: BLE001 - the end of a thread; whatever ails MLflow, the training goes on and the journal keeps it all
             self.trouble = first_line(error)
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
@@ -145,13 +145,18 @@ def ended_without_a_word(folder: Path) -> bool:
     return opening is not None and tracking_process.is_dead(opening["process"])
 
 
-def reap(client: Any, project: str) -> list[str]:
-    """Mark MLflow's RUNNING runs of `project` (its root folder) whose process on this host is dead as KILLED, journal or not."""
+def whose(uri: str, root: Path) -> str | None:
+    """Whose runs in the store at `uri` the project at `root` may judge: all of a SQLite file, those with its label on a server."""
+    return None if sqlite_path(uri) else tracking_process.project_label(root.resolve())
+
+
+def reap(client: Any, project: str | None) -> list[str]:
+    """Mark MLflow's RUNNING runs of `project` (see `whose`) whose process on this host is dead as KILLED, journal or not."""
     reaped = []
     for experiment in client.search_experiments():
         for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'", max_results=1000):
             tags = run.data.tags
-            if tags.get("figment.project") != project or "figment.pid" not in tags:
+            if project not in (None, tags.get("figment.project")) or "figment.pid" not in tags:
                 continue
             if tracking_process.is_dead(tracking_process.process_of(tags)):
                 client.set_terminated(run.info.run_id, "KILLED")

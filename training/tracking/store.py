@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training.tracking import moved_store
+from training.tracking.appearance import AS_TRAININGS, experiment_tags
 from training.tracking.journal import FolderLock
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -20,6 +21,8 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 MAX_KEY_CHARACTERS = 250
 MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 8000
+MAX_EXPERIMENT_TAG_CHARACTERS = 5000
+MAX_RUN_NAME_CHARACTERS = 250
 MAX_DIGEST_CHARACTERS = 36
 
 _settings = {
@@ -66,6 +69,7 @@ def open_client(uri: str) -> Any:
     path = sqlite_path(uri)
     if path is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    _keep_artifacts_beside_stores()
     path.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that make a new database at once get into each other's way.
     lock = FolderLock(path.parent, "create.lock")
@@ -80,22 +84,51 @@ def open_client(uri: str) -> Any:
         lock.release()
 
 
-def ensure_experiment(client: Any, name: str, uri: str) -> str:
-    """The id of the experiment `name`, made if need be, with artifacts beside a SQLite store and wherever a server puts them."""
+def ensure_experiment(client: Any, name: str, uri: str, description: str = "", program: str = "") -> str:
+    """The id of the experiment `name`, made if need be, with artifacts beside a SQLite store and wherever a server puts them.
+
+    It is marked as one of trainings, by the module `program`, and described where no person has described it.
+    """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        path = sqlite_path(uri)
-        location = (path.parent / "artifacts" / name).as_uri() if path else None
-        return client.create_experiment(name, artifact_location=location)
+        location = f"{moved_store.PLACE}{name}" if sqlite_path(uri) else None
+        id = client.create_experiment(name, artifact_location=location)
+        experiment = client.get_experiment(id)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
+    for key, value in experiment_tags(experiment.tags, description, program).items():
+        client.set_experiment_tag(experiment.experiment_id, key, _cut(value, MAX_EXPERIMENT_TAG_CHARACTERS))
     return experiment.experiment_id
 
 
-def run_link(uri: str, experiment_id: str, run_id: str) -> str | None:
-    """The page of a run in the web interface; for a SQLite store only where FIGMENT_MLFLOW_URL says that one is served."""
+def web_address(uri: str) -> str | None:
+    """Where the web interface of the store is; for a SQLite store only where FIGMENT_MLFLOW_URL says that one is served."""
     address = uri if uri.startswith(("http://", "https://")) else os.environ.get("FIGMENT_MLFLOW_URL")
-    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}" if address else None
+    return address.rstrip("/") if address else None
+
+
+def run_link(uri: str, experiment_id: str, run_id: str) -> str | None:
+    """The page of a run in the web interface; None where there is none."""
+    address = web_address(uri)
+    return f"{address}/#/experiments/{experiment_id}/runs/{run_id}?{AS_TRAININGS}" if address else None
+
+
+def _keep_artifacts_beside_stores() -> None:
+    """Teach MLflow that artifacts of a SQLite store, `mlflow-artifacts:/…` as a server over it calls them, lie in the folder beside the file."""
+    from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry as repositories
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+    from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
+    from mlflow.tracking import get_tracking_uri
+
+    def open_repository(artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> Any:
+        store = tracking_uri or get_tracking_uri()
+        path = sqlite_path(store)
+        if path is None:
+            return MlflowArtifactsRepository(artifact_uri, tracking_uri=store, registry_uri=registry_uri)
+        folder = path.parent / "artifacts" / artifact_uri.removeprefix(moved_store.PLACE)
+        return LocalArtifactRepository(folder.as_uri(), tracking_uri=store, registry_uri=registry_uri)
+
+    repositories.register("mlflow-artifacts", open_repository)
 
 
 def safe_key(name: str) -> str:

@@ -24,13 +24,26 @@ from typing import Any, Literal, Self
 
 from stages.reporting import Reporter
 from training.tracking import process as tracking_process
+from training.tracking.appearance import Field, Signature
 from training.tracking.journal import FolderLock, Journal, TrackingError, jsonable_number, last_event, series
 from training.tracking.registry import PromotionRule
 from training.tracking.replica import Replica
 from training.tracking.sender import TROUBLED_CLOSE_S, Replayed, Sender, describe_store, drop_sent_copies, first_line, mark_if_dead, replay
 from training.tracking.store import is_installed, open_client, tracking_uri
 
-__all__ = ["InputArtifact", "PromotionRule", "Replayed", "Tracker", "TrackingError", "attach_metrics", "open_tracker", "replay", "tracked_series"]
+__all__ = [
+    "Field",
+    "InputArtifact",
+    "PromotionRule",
+    "Replayed",
+    "Signature",
+    "Tracker",
+    "TrackingError",
+    "attach_metrics",
+    "open_tracker",
+    "replay",
+    "tracked_series",
+]
 
 Mode = Literal["mlflow", "jsonl", "none"]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -69,8 +82,14 @@ class Tracker:
     def tags(self, values: Mapping[str, str]) -> None:
         """Facts about the run."""
 
-    def register_model(self, name: str, output: Path, *, output_id: str) -> None:
-        """Register what lies in `output` as a version of `name`, tagged with its id and those of all inputs; once for each id."""
+    def register_model(self, name: str, output: Path, *, output_id: str, card: str = "", signature: Signature | None = None) -> None:
+        """Register what lies in `output` as a version of `name`, tagged with its id and those of all inputs; once for each id.
+
+        card: Markdown that says what the model is and was made from.
+        """
+
+    def name(self, title: str, outcome: str = "", columns: Sequence[str] = ()) -> None:
+        """Call the run `title · outcome`, and show `columns` (such as `metrics.loss`) in the table of runs. A report may say another outcome."""
 
     def url(self) -> str | None:
         """The page of the run in MLflow's web interface; None while there is none."""
@@ -114,9 +133,13 @@ class _JournalTracker(Tracker):
     def tags(self, values: Mapping[str, str]) -> None:
         self._journal.append("tags", values={key: str(value) for key, value in values.items()})
 
-    def register_model(self, name: str, output: Path, *, output_id: str) -> None:
+    def register_model(self, name: str, output: Path, *, output_id: str, card: str = "", signature: Signature | None = None) -> None:
         tags = {f"figment.input.{item.name}": item.id for item in self._inputs}
-        self._journal.append("model", model=name, output_id=output_id, path=output.as_posix(), tags=tags)
+        shape = dataclasses.asdict(signature) if signature else None
+        self._journal.append("model", model=name, output_id=output_id, path=output.as_posix(), tags=tags, card=card, signature=shape)
+
+    def name(self, title: str, outcome: str = "", columns: Sequence[str] = ()) -> None:
+        self._journal.append("name", title=title, outcome=outcome, columns=list(columns))
 
     def url(self) -> str | None:
         return self._sender.link if self._sender else None
@@ -192,13 +215,17 @@ def open_tracker(
     state_dir: Path,
     resume_step: int | None,
     reporter: Reporter,
+    title: str = "",
+    description: str = "",
+    program: str = "",
     sample_every_s: float = _SAMPLE_EVERY_S,
 ) -> Tracker:
     """A tracker for one training of `stage`; returns at once, MLflow is started in the background.
 
     run_key: a hash of all that decides the training. The same key continues the same MLflow run, unless that one finished and this starts afresh.
     state_dir: the project's folder for local state, `.figment`. resume_step: the last step done before the checkpoint this start
-    continues from (None: from nothing); what the journal holds beyond it is superseded. Raises TrackingError when another process records the
+    continues from (None: from nothing); what the journal holds beyond it is superseded. title: of the run until `Tracker.name` says more.
+    description, program: of the experiment, and the module that trains. Raises TrackingError when another process records the
     same key, or FIGMENT_TRACK is unknown, and so do the tracker's methods when the disk is full.
     """
     mode = _mode()
@@ -223,6 +250,9 @@ def open_tracker(
         "resume_step": resume_step,
         "mlflow": mode == "mlflow",
         "process": tracking_process.this_process(),
+        "title": title,
+        "description": description,
+        "program": program,
         "config": _plain(config),
         "inputs": [{"name": item.name, "path": item.path.as_posix(), "id": item.id} for item in inputs],
     }
@@ -239,9 +269,14 @@ def attach_metrics(
     artifacts: Sequence[Path],
     promote: PromotionRule | None,
     reporter: Reporter,
+    report: str = "",
+    headline: Sequence[str] = (),
     state_dir: Path = Path(".figment"),
 ) -> None:
     """Add a report's numbers and files to the run and the registered version of `model` that holds `output_id`, and judge it as champion.
+
+    headline: those of `metrics` that the stage `report` tells first: columns of the table of runs, and in the version's card; the first, or the
+    one that promotion looks at, is the outcome in the run's name.
 
     Goes through a journal too: with MLflow down it is done by the next training, report or `replay`. Raises nothing for MLflow trouble.
     """
@@ -260,6 +295,8 @@ def attach_metrics(
             model=model,
             output_id=output_id,
             mlflow=mode == "mlflow",
+            report=report,
+            headline=[name for name in headline if name in metrics],
             metrics={name: jsonable_number(value) for name, value in metrics.items()},
             artifacts=[{"folder": "report", **_kept_copy(folder, path)} for path in artifacts],
             promote=dataclasses.asdict(promote) if promote else None,
@@ -294,6 +331,8 @@ def _send_report(folder: Path, state_dir: Path, subject: str, reporter: Reporter
         )
         return
     reporter.metadata(mlflow_run_id=report.run_id, model_version=report.version)
+    for name, link in report.links.items():
+        reporter.url(name, link)
     if report.promotion is not None:
         reporter.metadata(promotion=report.promotion)
         reporter.log(f"version {report.version} of {subject} {report.promotion}")
@@ -334,7 +373,7 @@ def _tags_of(opening: Mapping[str, Any], state_dir: Path) -> dict[str, str]:
     dagster_url, dagster_id = os.environ.get("FIGMENT_RUN_URL"), os.environ.get("FIGMENT_DAGSTER_RUN_ID")
     tags = {
         "figment.stage": opening["stage"],
-        "figment.project": str(state_dir.resolve().parent),
+        "figment.project": tracking_process.project_label(state_dir.resolve().parent),
         "figment.host": process["host"],
         "figment.pid": str(process["pid"]),
         "figment.process_started": str(process["started"]),

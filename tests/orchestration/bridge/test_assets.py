@@ -25,6 +25,7 @@ with open_dagster_pipes() as pipes:
         "table": {"raw_value": "|a|\\n|-|", "type": "md"},
         "run": {"raw_value": "http://127.0.0.1/x", "type": "url"},
         "shape": {"raw_value": [1, 2], "type": "json"},
+        "page": {"raw_value": "data/talker/x", "type": "path"},
         "dagster run": os.environ.get("DAGSTER_RUN_ID", "none"),
     }})
 """
@@ -142,6 +143,9 @@ def test_what_a_stage_says_arrives_with_its_types(talker: Toy, instance: dg.Dags
     assert metadata["rows"].value == 5 and metadata["loss"].value == 0.25 and metadata["how"].value == "ran"
     assert isinstance(metadata["table"], dg.MarkdownMetadataValue) and isinstance(metadata["run"], dg.UrlMetadataValue)
     assert metadata["shape"].value == [1, 2]
+    assert metadata["page"] == dg.MetadataValue.path("data/talker/x")
+    # What a person opens comes first, then numbers, then how it was made.
+    assert [*metadata][:6] == ["table", "run", "page", "rows", "loss", "shape"]
     assert metadata["dagster run"].value == result.run_id
     checks = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
     assert checks["seen"].passed and checks["sane"].passed and checks["seen"].metadata["looked"].value == 3
@@ -226,6 +230,40 @@ def test_what_a_dvc_yaml_says_of_a_stage_is_on_its_asset(toy: Toy) -> None:
     assert rows.metadata["command"] == "python -SB code/rows.py"
     assert evens.owners == ["team:numbers"] and evens.tags["tier"] == "gold" and evens.pools == {"few"} and evens.kinds == {"dvc"}
     assert evens.parent_keys == {asset_key("rows")}
+
+
+def test_a_run_says_where_its_log_is_and_a_fresh_stage_has_none(talker: Toy, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_WEBSERVER_URL", "http://127.0.0.1:3000/")
+
+    result = talker.dagster_make(instance, "talker")
+
+    metadata = latest(instance, "talker").metadata
+    assert metadata["log"].value == f"http://127.0.0.1:3000/runs/{result.run_id}?logType=stderr&logFileKey=talker"
+    assert metadata["log_file"].path.endswith(f"storage/{result.run_id}/compute_logs/talker.err")
+    talker.dagster_make(instance, "talker")
+    assert not {"log", "log_file"} & set(latest(instance, "talker").metadata)
+
+
+def test_variants_are_a_group_below_that_of_their_stage(toy: Toy) -> None:
+    toy.replace("dvc.yaml", "stages:\n", PAIRS.replace("      deps: [raw]\n", "      deps: [raw]\n      meta: {dagster: {group: tables}}\n"))
+    graph = toy.definitions().resolve_asset_graph()
+
+    assert asset_key("pair@y").path == ["pair", "y"]
+    assert {name: graph.get(asset_key(name)).group_name for name in ("pair@x-1", "pair@y", "rows")} == {
+        "pair@x-1": "tables/pair",
+        "pair@y": "tables/pair",
+        "rows": "tables",
+    }
+
+
+def test_a_description_shows_the_small_pictures_among_the_plots(toy: Toy) -> None:
+    toy.write("dvc.yaml", (toy.root / "dvc.yaml").read_text() + "plots: [data/rows/a.png, data/rows/b.png, data/rows/none.png, data/rows/t.csv]\n")
+    for name, content in (("a.png", b"png"), ("b.png", bytes(200_000)), ("t.csv", b"x,y")):
+        toy.root.joinpath("data/rows", name).write_bytes(content)
+
+    description = toy.definitions().resolve_asset_graph().get(asset_key("rows")).description
+
+    assert description == "The numbers of all raw files.\n\n![a](data:image/png;base64,cG5n)"
 
 
 def test_odd_messages_of_a_stage_are_no_metadata() -> None:

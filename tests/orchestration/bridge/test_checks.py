@@ -53,6 +53,7 @@ def test_a_byte_flipped_behind_every_time_stamp_fails_the_bytes_check(toy: Toy, 
 
     assert checks_of(result) == {BYTES: False}
     (evaluation,) = result.get_asset_check_evaluations()
+    assert (evaluation.metadata["files read"].value, evaluation.metadata["wrong outputs"].value) == (1, 1)
     assert evaluation.metadata["wrong"].value["data/side"]["dvc.lock says"] == toy.project().lock().entries["side"].outs["data/side"]
 
 
@@ -73,12 +74,16 @@ def test_rows_that_collapse_fail_a_check_and_come_back(table: Toy, instance: dg.
     made = instance.get_latest_materialization_event(asset_key("table")).asset_materialization
     assert made.metadata["dagster/row_count"].value == 100, "only numbered shards are the table"
 
-    answers = []
+    answers, bounds = [], []
     for rows in ("90", "20", "100"):
         table.write("rows.txt", rows)
-        answers.append(checks_of(table.dagster_make(instance, "table"))[ROWS])
+        result = table.dagster_make(instance, "table")
+        answers.append(checks_of(result)[ROWS])
+        metadata = next(evaluation.metadata for evaluation in result.get_asset_check_evaluations() if evaluation.check_name == ROWS)
+        bounds.append((metadata["rows"].value, metadata["rows at least"].value))
 
     assert answers == [True, False, True]
+    assert bounds == [(90, 80), (20, 72), (100, 16)]
 
 
 def test_what_dvc_made_outside_is_compared_by_its_own_rows(table: Toy, instance: dg.DagsterInstance) -> None:

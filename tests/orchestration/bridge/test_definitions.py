@@ -21,6 +21,7 @@ def test_definitions_can_be_loaded_and_bring_mirror_automation_and_clean_up(toy:
     dg.Definitions.validate_loadable(definitions)
 
     assert {sensor.name for sensor in definitions.sensors} == {"dvc_mirror", "dead_runs", "on_data"}
+    assert all(sensor.description for sensor in definitions.sensors)
 
 
 def test_a_graph_without_automation_has_no_sensor_for_it(toy: Toy) -> None:

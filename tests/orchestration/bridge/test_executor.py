@@ -55,6 +55,14 @@ def test_what_steps_print_at_the_same_time_is_kept_apart(instance, wide_run):
         assert manager.is_capture_complete(key)
 
 
+def test_what_a_step_logs_is_in_its_stderr_and_in_no_other(instance, wide_run):
+    manager = instance.compute_log_manager
+    for number in range(20):
+        key = manager.build_log_key_for_run(wide_run.run_id, f"leaf_{number:02}")
+        said = manager.get_log_data_for_type(key, ComputeIOType.STDERR)[0].decode().splitlines()
+        assert [line for line in said if line.startswith("line ")] == [f"line {line} of {number}" for line in range(5)]
+
+
 def test_no_more_steps_run_at_once_than_configured(instance):
     with execute(threaded_jobs.narrow, instance) as result:
         assert result.success

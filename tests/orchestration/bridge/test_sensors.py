@@ -35,6 +35,19 @@ def test_an_edit_moves_the_cursor_once(toy: Toy, instance: dg.DagsterInstance) -
     assert isinstance(tick(toy, instance, second.cursor), dg.SkipReason)
 
 
+def test_pictures_made_anew_move_the_cursor(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.write("dvc.yaml", (toy.root / "dvc.yaml").read_text() + "plots: [data/side/side.png]\n")
+    toy.replace("code/side.py", 'write("data/side/side.txt"', 'write("data/side/side.png", section("side")["word"])\nwrite("data/side/side.txt"')
+    toy.make("side")
+    report_outside_changes(instance, toy.project())
+    before = tick(toy, instance).cursor
+    # As after a return to an earlier picture: the code version alone would be the same.
+    entry = (toy.root / "dvc.lock").read_text()
+    toy.write("dvc.lock", entry.replace(toy.project().lock().entries["side"].outs["data/side"], "0" * 32 + ".dir"))
+
+    assert tick(toy, instance, before).cursor != before
+
+
 def test_after_dvc_repro_the_mirror_tells_only_what_ran(toy: Toy, instance: dg.DagsterInstance) -> None:
     report_outside_changes(instance, toy.project())
     cursor = tick(toy, instance).cursor
@@ -60,6 +73,7 @@ def test_a_schedule_starts_its_stage_forced_and_skips_while_a_run_is_under_way(s
     (schedule,) = build_schedules(scheduled.project())
     assert (schedule.cron_schedule, schedule.execution_timezone, schedule.job_name) == ("0 3 * * *", "Europe/Berlin", "refresh_side")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    assert schedule.description == "Asks the source of side anew (0 3 * * *, Europe/Berlin), unless a run of it is still under way."
 
     def evaluate() -> object:
         time = datetime.datetime(2030, 1, 1, 3, tzinfo=datetime.UTC)

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import pytest
@@ -103,6 +104,20 @@ def test_a_second_one_is_told_where_the_first_is(tmp_path, capsys):
     assert not (tmp_path / ".figment" / "up.lock").exists()
 
 
+def test_the_page_that_is_opened_is_the_graph_with_every_group_open(project_copy):
+    page = up._graph_page(project_copy, "http://127.0.0.1:3000")
+
+    opened = parse_qs(urlsplit(page).query)["expanded"][0].split(",")
+    assert page.startswith("http://127.0.0.1:3000/asset-groups?")
+    assert {"global@global:papers", "global@global:papers/toc_dataset", "global@global:stylegan"} <= set(opened)
+
+
+def test_a_graph_that_cannot_be_read_is_opened_as_it_is(tmp_path):
+    (tmp_path / "dvc.yaml").write_text("stages: [")
+
+    assert up._graph_page(tmp_path, "http://127.0.0.1:3000") == "http://127.0.0.1:3000/asset-groups"
+
+
 def fleet(tmp_path: Path, said: list[str]) -> up._Fleet:
     return up._Fleet(tmp_path / ".figment" / "logs", lambda: False, said.append)
 
@@ -153,7 +168,7 @@ def get(address: str, query: str | None = None) -> str:
 def test_both_servers_answer_and_nothing_is_left_when_the_program_ends(tmp_path, number):
     process, lines = start_serving(tmp_path, DEFINITIONS)
     with process:
-        addresses = dict(line.split() for line in lines if "http://" in line)
+        addresses = dict(line.partition("/#")[0].split() for line in lines if "http://" in line)
         assert "assetNodes" in get(f"{addresses['dagster']}/graphql", "{ assetNodes { assetKey { path } } }")
         assert '"thing"' in get(f"{addresses['dagster']}/graphql", "{ assetNodes { assetKey { path } } }")
         assert get(f"{addresses['mlflow']}/health") == "OK"

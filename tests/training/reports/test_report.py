@@ -69,10 +69,11 @@ def test_the_headline_has_the_first_ten_chosen_numbers_that_are_there_by_what_wa
     assert json.loads((folder / "headline.json").read_text()) == expected
 
 
-def test_the_caller_hears_values_checks_and_the_page_with_its_pictures_inside(data, reporter):
-    report = report_of(300)
+def test_the_caller_hears_the_headline_checks_and_the_page_with_its_pictures_inside(data, reporter):
+    report = replace(report_of(300), numbers=Numbers({"all_validity": 0.3, "all_loss": 0.5}), headline={"all": ["validity"]})
     report.tell(report.write(data), reporter)
-    assert reporter.facts == {"validity": 0.3, "loss": 0.5}
+    assert reporter.facts == {"all.validity": 0.3}
+    assert reporter.paths == {"report_file": data / "model_report/report.md"}
     assert reporter.checks == {"floor": (False, "WARN", {"floor": 0.4})}
     assert "](data:image/png;base64,cG5n)" in reporter.markdowns["report"]
 
@@ -159,6 +160,6 @@ def test_a_stage_reads_its_section_judges_and_tells(data, reporter, tmp_path):
     arguments = Namespace(params=tmp_path / "params.yaml", data=data, overrides=["valid=900"])
     os.chdir(tmp_path)
     reports.report_body("model_report", Section, lambda section, data, reporter: report_of(section.valid))(arguments, reporter)
-    assert reporter.facts["validity"] == 0.9
+    assert reporter.paths["report_file"] == data / "model_report/report.md"
     assert (data / "model_report/report.md").is_file()
     assert last_event(next((tmp_path / ".figment/tracking/model").iterdir()), "report")["metrics"]["validity"] == 0.9

@@ -67,7 +67,7 @@ def test_a_moved_project_reads_its_artifacts_and_records_further_ones(project: P
     version = client.get_model_version_by_alias("polygpt", "champion")
     files = client.list_logged_model_artifacts(version.source.removeprefix("models:/"))
     assert [file.path for file in files] == ["MLmodel"]
-    assert client.get_model_version_download_uri("polygpt", version.version).startswith(moved.as_uri())
+    assert client.get_model_version_download_uri("polygpt", version.version).startswith("mlflow-artifacts:/polygpt/models/")
     assert mlflow_runs.champion(moved, "polygpt").output_id == "one.dir"
 
     second = train(moved, "two")
@@ -76,10 +76,35 @@ def test_a_moved_project_reads_its_artifacts_and_records_further_ones(project: P
     assert resumed.info.run_id == run_id and _read(moved, run_id, "more/grid.png") == b"one resumed"
     assert _read(moved, second.info.run_id, "samples/grid.png") == b"two"
     assert [metric.step for metric in client.get_metric_history(run_id, "loss")] == [1, 2]
-    # Nothing was sent twice, and nothing lies or is looked for in the old place.
+    # Nothing was sent twice, and nothing lies or is looked for in the old place, or would be in the new one.
     assert _read(moved, run_id, "samples/grid.png") == b"one" and list(moved.rglob(REFUSED_NAME)) == []
     assert not project.exists()
-    assert [row for row in _dump(moved) if "first" in row] == []
+    assert [row for row in _dump(moved) if "first" in row or str(tmp_path) in row] == []
+
+
+def test_a_store_with_absolute_places_from_elsewhere_loses_them_and_is_read(project: Path, train: Callable[..., Any], tmp_path: Path) -> None:
+    run = train(project, "one")
+    for table, column in moved_store._PLACES.items():
+        places = f"{project.as_uri()}/.figment/mlflow/artifacts/"
+        _in_store(project, f"UPDATE {table} SET {column} = replace({column}, 'mlflow-artifacts:/', ?) WHERE {column} LIKE '%polygpt%'", places)
+    _in_store(project, "UPDATE tags SET value = ? WHERE key = 'figment.project'", str(project))
+    assert [row for row in _dump(project) if project.as_uri() in row] != []
+    moved = _move(project, tmp_path / "second")
+
+    assert _read(moved, run.info.run_id, "samples/grid.png") == b"one" and _read(moved, run.info.run_id, "report/grid.png") == b"one"
+    assert [row for row in _dump(moved) if str(tmp_path) in row or tmp_path.as_uri() in row] == []
+
+
+def test_the_experiment_that_mlflow_makes_is_hidden_while_it_is_empty(project: Path, train: Callable[..., Any]) -> None:
+    train(project, "one")
+    client = _client(project)
+
+    assert [experiment.name for experiment in client.search_experiments()] == ["polygpt"]
+
+    client.restore_experiment("0")
+    client.create_run("0")
+    moved_store.settle(project / ".figment/mlflow/mlflow.db")
+    assert {experiment.name for experiment in client.search_experiments()} == {"polygpt", "Default"}
 
 
 def test_what_a_copy_records_does_not_reach_the_original(project: Path, train: Callable[..., Any], tmp_path: Path) -> None:
@@ -114,8 +139,7 @@ def test_artifacts_that_lie_outside_of_the_project_stay_where_they_are(project: 
     moved_store.settle(moved / ".figment/mlflow/mlflow.db")
 
     locations = {experiment.name: experiment.artifact_location for experiment in _client(moved).search_experiments()}
-    ours = (moved / ".figment/mlflow/artifacts/polygpt").as_uri()
-    assert locations == {"elsewhere": elsewhere, "polygpt": ours, "Default": f"{moved}/mlruns/0"}
+    assert locations == {"elsewhere": elsewhere, "polygpt": "mlflow-artifacts:/polygpt"}
 
 
 @pytest.mark.parametrize("content", [None, b""])

@@ -31,10 +31,10 @@ def test_tags_are_cut_to_what_mlflow_takes() -> None:
 
 
 def test_a_page_is_linked_for_a_server_and_for_a_file_only_where_one_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run_link("http://127.0.0.1:5000", "1", "abc") == "http://127.0.0.1:5000/#/experiments/1/runs/abc"
+    assert run_link("http://127.0.0.1:5000", "1", "abc") == "http://127.0.0.1:5000/#/experiments/1/runs/abc?workflowType=machine_learning"
     assert run_link("sqlite:////x.db", "1", "abc") is None
     monkeypatch.setenv("FIGMENT_MLFLOW_URL", "http://127.0.0.1:7000")
-    assert run_link("sqlite:////x.db", "1", "abc") == "http://127.0.0.1:7000/#/experiments/1/runs/abc"
+    assert run_link("sqlite:////x.db", "1", "abc") == "http://127.0.0.1:7000/#/experiments/1/runs/abc?workflowType=machine_learning"
 
 
 def test_telemetry_and_the_librarys_own_retries_are_off_once_mlflow_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,4 +58,4 @@ def test_four_first_uses_at_once_make_one_whole_store(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(made) == ["1", "2", "3", "4"]
-    assert {experiment.name for experiment in open_client(uri).search_experiments()} == {"Default", "a", "b", "c", "d"}
+    assert {experiment.name for experiment in open_client(uri).search_experiments()} == {"a", "b", "c", "d"}

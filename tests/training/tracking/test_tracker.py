@@ -99,7 +99,7 @@ def test_the_caller_is_told_the_run_and_its_page(opened, runs, reporter, monkeyp
         tracker.metrics(1, {"loss": 1.0})
     (run,) = runs()
     assert tracker.run_id == run.info.run_id == reporter.facts["mlflow_run_id"]
-    page = f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    page = f"http://127.0.0.1:5000/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?workflowType=machine_learning"
     assert tracker.url() == page == reporter.links["mlflow_run"]
 
 

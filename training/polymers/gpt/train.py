@@ -24,6 +24,7 @@ from training.polymers.gpt.networks import PolyGPTError
 from training.polymers.gpt.trainer import PolyGPTTrainer
 from training.polymers.smiles import SpellingError
 from training.polymers.smiles_tokenizer import SmilesTokenizerError, save_smiles_tokenizer
+from training.tracking.tracker import Field, Signature
 
 
 def _inputs(folder: Path, config: PolyGPTConfig) -> dict[str, Path]:
@@ -38,7 +39,11 @@ def _open(folder: Path, config: PolyGPTConfig, devices: Devices, reporter: Repor
     def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
         return _write(output, trainer, data, outcome)
 
-    return Training(trainer, lambda place: Companions(save, hooks))
+    tokens, scores = (-1, -1), (-1, -1, data.shape.vocabulary_size)
+    conditions = [Field("properties", "float32", (-1, len(data.shape.properties)))] if data.shape.properties else []
+    signature = Signature((Field("tokens", "int64", tokens), *conditions), (Field("logits", "float32", scores),))
+    size = f"{data.shape.layers} x {data.shape.width}"
+    return Training(trainer, lambda place: Companions(save, hooks), size=size, outcome="validation_loss", signature=signature)
 
 
 def _write(output: OutputFolder, trainer: PolyGPTTrainer, data: PolyGPTData, outcome: Outcome) -> dict[str, float]:
