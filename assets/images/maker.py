@@ -151,7 +151,7 @@ class ImageMaker:
 def _make_sizes(original: bytes, sizes: Sequence[int], config: DatasetConfig) -> dict[int, Made]:
     """PNG bytes, or why there are none, by size."""
     try:
-        image = Image.fromarray(decode(original, limits=NO_LIMITS).pixels)
+        image = decode(original, limits=NO_LIMITS).image
     except Undecodable as error:
         return dict.fromkeys(sizes, Failure(error.reason, error.words))
     if config.fit == "crop":

@@ -43,7 +43,14 @@ def pad_and_resize(image: Image.Image, sizes: Sequence[int], *, canvas_px: int =
             raise ValueError(f"a size must be a power of two of at most canvas_px = {canvas_px}, found {size}")
     side = canvas_side(*image.size, canvas_px)
     left, top = (side - image.width) // 2, (side - image.height) // 2
-    return {size: _at_size(image, size, side, left, top, resample) for size in sizes}
+    if resample == "box":
+        return {size: _by_box(image, size, side, left, top) for size in sizes}
+    cuts = {size: _Cut.around(left, left + image.width, side, size) for size in sizes if size < side}
+    # White to the left and right as far as the widest filter looks, once for all sizes.
+    first = min((cut.first for cut in cuts.values()), default=0)
+    end = max((cut.first + cut.width for cut in cuts.values()), default=0)
+    strip = _on_white(image, (end - first, image.height), (left - first, 0)) if cuts else image
+    return {size: _shrunk(strip, size, side, first, cuts[size], top) if size in cuts else _padded(image, side, left, top) for size in sizes}
 
 
 def crop_and_resize(image: Image.Image, sizes: Sequence[int], *, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
@@ -54,21 +61,23 @@ def crop_and_resize(image: Image.Image, sizes: Sequence[int], *, resample: Resam
     return {size: numpy.asarray(square.resize((size, size), Image.Resampling[resample.upper()])) for size in sizes}
 
 
-def _at_size(image: Image.Image, size: int, side: int, left: int, top: int, resample: Resample) -> numpy.ndarray:
-    out = numpy.full((size, size, 3), 255, numpy.uint8)
-    if size == side:
-        out[top : top + image.height, left : left + image.width] = numpy.asarray(image)
-        return out
-    if resample == "box":
-        return _by_box(image, size, side, left, top)
+def _padded(image: Image.Image, side: int, left: int, top: int) -> numpy.ndarray:
+    out = numpy.full((side, side, 3), 255, numpy.uint8)
+    out[top : top + image.height, left : left + image.width] = numpy.asarray(image)
+    return out
+
+
+def _shrunk(strip: Image.Image, size: int, side: int, first: int, across: "_Cut", top: int) -> numpy.ndarray:
+    """strip: the picture's rows, white beside it, from the canvas's column `first` on; `top` is the canvas's row where they begin."""
+    height = strip.height
     # Pass one, across: as many rows as the picture has, and only the columns that its content reaches.
-    across = _Cut.around(left, left + image.width, side, size)
-    down = _Cut.around(top, top + image.height, side, size)
-    strip = _on_white(image, (across.width, image.height), (left - across.first, 0))
-    strip = strip.resize((across.out_width, image.height), Image.Resampling.LANCZOS, box=(across.box[0], 0, across.box[1], image.height))
+    left, right = (edge + across.first - first for edge in across.box)
+    narrow = strip.resize((across.out_width, height), Image.Resampling.LANCZOS, box=(left, 0, right, height))
     # Pass two, down, of what pass one gave in 8 bits.
-    block = _on_white(strip, (across.out_width, down.width), (0, top - down.first))
+    down = _Cut.around(top, top + height, side, size)
+    block = _on_white(narrow, (across.out_width, down.width), (0, top - down.first))
     block = block.resize((across.out_width, down.out_width), Image.Resampling.LANCZOS, box=(0, down.box[0], across.out_width, down.box[1]))
+    out = numpy.full((size, size, 3), 255, numpy.uint8)
     out[down.out_first : down.out_first + down.out_width, across.out_first : across.out_first + across.out_width] = numpy.asarray(block)
     return out
 
