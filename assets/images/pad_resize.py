@@ -2,7 +2,7 @@
 
 The canvas is `canvas_px` wide and high, or as large as the picture's longer side where that is more. The picture lies in its middle; an odd margin
 leaves the extra pixel at the right and at the bottom. With LANCZOS the result is, pixel for pixel, Pillow's resize of the whole canvas, at the cost
-of the picture alone: white stays exactly white where a filter sees nothing else, so only the pixels that the picture reaches are computed.
+of the picture alone: white stays exactly white where a filter sees nothing else, so only the pixels that what is not white reaches are computed.
 
 Why that is exact: the scale is canvas / size, with a power of two below, so that a cut at whole output pixels moves every filter's centre by a number
 that floats hold exactly, and the coefficients stay the same bits; the cut leaves a filter's whole support on each side. Pillow filters a square
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy
-from PIL import Image
+from PIL import Image, ImageChops
 
 Fit: TypeAlias = Literal["pad", "crop"]
 Resample: TypeAlias = Literal["lanczos", "box"]
@@ -45,6 +45,10 @@ def pad_and_resize(image: Image.Image, sizes: Sequence[int], *, canvas_px: int =
     left, top = (side - image.width) // 2, (side - image.height) // 2
     if resample == "box":
         return {size: _by_box(image, size, side, left, top) for size in sizes}
+    # Edges of the picture that are white themselves are canvas. All of it white: one pixel stands for it.
+    content = ImageChops.invert(image).getbbox() or (0, 0, 1, 1)
+    if content != (0, 0, *image.size):
+        image, left, top = image.crop(content), left + content[0], top + content[1]
     cuts = {size: _Cut.around(left, left + image.width, side, size) for size in sizes if size < side}
     # White to the left and right as far as the widest filter looks, once for all sizes.
     first = min((cut.first for cut in cuts.values()), default=0)
