@@ -89,7 +89,7 @@ class ImageShards:
     def __init__(self, path: Path, *, resolution: int | None = None) -> None:
         self.path = path
         # Only names are read now, and the first picture, which says what all must be like.
-        self._packs = _open_packs(path)
+        self._packs = open_packs(path)
         self._places = [(number, name) for number, pack in enumerate(self._packs) for name in pack.picture_names]
         if not self._places:
             raise ImageSetError(f"{path}: no picture in it; expected a folder of {shard_name(0)} …, a StyleGAN dataset zip, or a folder of pictures")
@@ -185,7 +185,7 @@ def box_downsample(pixels: numpy.ndarray, resolution: int) -> numpy.ndarray:
     return ((sums + factor * factor // 2) // (factor * factor)).astype(numpy.uint8)
 
 
-class _Pack(Protocol):
+class Pack(Protocol):
     """A zip or folder with pictures."""
 
     path: Path
@@ -244,7 +244,8 @@ class _FolderPack:
         pass
 
 
-def _open_packs(path: Path) -> list[_Pack]:
+def open_packs(path: Path) -> list[Pack]:
+    """The shards in the folder `path`, the zip, or the folder with all below it, as what holds pictures of any size. Raises ImageSetError."""
     if path.is_file():
         return [_ZipPack(path)]
     if not path.is_dir():
@@ -271,9 +272,9 @@ def _decode(content: bytes, where: str) -> numpy.ndarray:
         raise DamagedImageError(f"{where}: {error}; make the dataset again, or convert the picture") from None
 
 
-def _label_matrix(packs: Sequence[_Pack], places: Sequence[tuple[int, str]]) -> numpy.ndarray | None:
+def _label_matrix(packs: Sequence[Pack], places: Sequence[tuple[int, str]]) -> numpy.ndarray | None:
     # A set has labels when each of its zips has; one without leaves the whole set without.
-    tables = [_labels_of(pack) for pack in packs]
+    tables = [labels_of(pack) for pack in packs]
     if any(table is None for table, pack in zip(tables, packs, strict=True) if pack.picture_names):
         return None
     rows = []
@@ -298,7 +299,8 @@ def _label_matrix(packs: Sequence[_Pack], places: Sequence[tuple[int, str]]) -> 
     return matrix
 
 
-def _labels_of(pack: _Pack) -> dict[str, Label] | None:
+def labels_of(pack: Pack) -> dict[str, Label] | None:
+    """By name of the picture; None without labels. Raises ImageSetError."""
     content = pack.read_labels()
     if content is None:
         return None

@@ -3,16 +3,19 @@
 import re
 import subprocess
 import tomllib
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from orchestration.bridge.resolve import load_graph
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("assets", "bench", "docs", "formats", "orchestration", "presets", "scripts", "stages", "tests", "training")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for room in ROOMS for page in (ROOT / room).rglob("*.md"))])
 # What the worked examples make up, and a word for any.
-IMAGINED = re.compile(r"\b(letters_of_nothing|colours|NAME)\b")
+IMAGINED = re.compile(r"\b(letters_of_nothing|colours|mine|NAME)\b")
 
 
 def test_dvc_ignores_nothing_inside_an_output_folder():
@@ -42,6 +45,14 @@ def test_every_file_and_module_that_a_page_names_is_there(page):
     paths += [f"{name.replace('.', '/')}.py" for name in re.findall(rf"python -m ((?:{rooms})\.[\w.]*\w)", text)]
     missing = [path for path in paths if not (ROOT / path).exists() and not (ROOT / path.removesuffix(".py") / "__main__.py").exists()]
     assert [path for path in missing if not IMAGINED.search(path)] == []
+
+
+def test_the_picture_of_the_graph_is_that_of_dvc_yaml():
+    spec = spec_from_file_location("draw_graph", ROOT / "scripts/draw_graph.py")
+    draw_graph = module_from_spec(spec)
+    spec.loader.exec_module(draw_graph)
+    drawn = draw_graph.draw(load_graph(ROOT))
+    assert drawn == (ROOT / "docs/images/graph.svg").read_text(), "dvc.yaml changed: python scripts/draw_graph.py"
 
 
 def test_the_licence_is_the_one_that_is_declared():

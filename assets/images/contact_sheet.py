@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 from PIL import Image
 
-from assets.images.decoding import NO_LIMITS, decode
+from formats.pictures import NO_LIMITS, decode
 from formats.png import decode_png, encode_png
 from formats.stored_zip import StoredZip, StoredZips
 from formats.tables import read_table

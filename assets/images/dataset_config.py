@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from assets.images.pad_resize import Fit, Resample
+from formats.pad_resize import Fit, Resample
 
 
 @dataclass(frozen=True)

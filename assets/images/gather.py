@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.images.decoding import FORMATS, DecodeLimits, extension_of
 from assets.images.look_memory import LookMemory
+from formats.pictures import FORMATS, DecodeLimits, extension_of
 from formats.stored_zip import StoredZip, StoredZipWriter
 from formats.tables import read_table, table_from_rows, write_table
 from stages.output_folder import OutputFolder
@@ -30,7 +30,7 @@ class GatherConfig:
 
     images_per_shard: serials of a zip file.
     max_mib, max_pixels, max_frames, min_side_px: limits of a picture; others are set aside before they are decoded.
-    formats:          what may be opened; names from assets/images/decoding.py.
+    formats:          what may be opened; names from formats/pictures.py.
     """
 
     images_per_shard: int = 1_000

@@ -14,8 +14,8 @@ from typing import Any
 import numpy
 import PIL
 
-from assets.images import decoding
-from assets.images.decoding import DecodeLimits, Undecodable, decode
+from formats import pictures
+from formats.pictures import DecodeLimits, Undecodable, decode
 from stages.files import sha256_of, write_file_atomically
 from stages.source_code import code_of
 
@@ -80,7 +80,7 @@ class LookMemory:
 
 def _recipe(limits: DecodeLimits) -> str:
     """Names everything that decides what a picture is found to be."""
-    facts = [code_of(decoding), repr(limits), PIL.__version__, numpy.__version__]
+    facts = [code_of(pictures), repr(limits), PIL.__version__, numpy.__version__]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 

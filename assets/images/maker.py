@@ -14,13 +14,12 @@ import numpy
 import PIL
 from PIL import Image
 
-from assets.images import decoding, pad_resize
 from assets.images.dataset_config import DatasetConfig
-from assets.images.decoding import NO_LIMITS, Undecodable, decode
 from assets.images.handover import PICTURES_PER_CHUNK, Failure, Handover, Made
-from assets.images.pad_resize import crop_and_resize, pad_and_resize
 from assets.images.shard_memory import remembered_contents
-from formats import image_shards, png, stored_zip
+from formats import image_shards, pad_resize, pictures, png, stored_zip
+from formats.pad_resize import fit_and_resize
+from formats.pictures import NO_LIMITS, Undecodable, decode
 from formats.png import encode_png
 from formats.stored_zip import StoredZips
 from stages.source_code import code_of
@@ -40,7 +39,7 @@ class WorkCounts:
 
 def recipe_of(config: DatasetConfig) -> str:
     """Names everything that decides a picture's bytes, whatever its size: settings, code and libraries."""
-    modules = (decoding, pad_resize, png, image_shards, stored_zip)
+    modules = (pictures, pad_resize, png, image_shards, stored_zip)
     settings = [config.fit, config.canvas_px, config.resample, config.colours]
     facts = [json.dumps(settings), PIL.__version__, isal.__version__, *map(code_of, modules)]
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()
@@ -154,10 +153,7 @@ def _make_sizes(original: bytes, sizes: Sequence[int], config: DatasetConfig) ->
         image = decode(original, limits=NO_LIMITS).image
     except Undecodable as error:
         return dict.fromkeys(sizes, Failure(error.reason, error.words))
-    if config.fit == "crop":
-        pictures = crop_and_resize(image, sizes, resample=config.resample)
-    else:
-        pictures = pad_and_resize(image, sizes, canvas_px=config.canvas_px, resample=config.resample)
+    fitted = fit_and_resize(image, sizes, fit=config.fit, canvas_px=config.canvas_px, resample=config.resample)
     if config.colours == "grey":
-        pictures = {size: numpy.asarray(Image.fromarray(pixels).convert("L")) for size, pixels in pictures.items()}
-    return {size: encode_png(pixels) for size, pixels in pictures.items()}
+        fitted = {size: numpy.asarray(Image.fromarray(pixels).convert("L")) for size, pixels in fitted.items()}
+    return {size: encode_png(pixels) for size, pixels in fitted.items()}

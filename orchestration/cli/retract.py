@@ -4,8 +4,8 @@ The papers are entered in retractions.yaml (commit it); models are tagged at onc
 ID is an id as in data/papers, a DOI, or an address. Taking an entry out of retractions.yaml lets the paper in again.
 
 Examples:
-  figment retract 10.5555/imaginary.2026.0042 --reason "the author asked"
-  figment retract https://doi.org/10.5555/imaginary.2026.0042 --materialize
+  figment retract 10.5555/imlett.11c00064 --reason "the author asked"
+  figment retract https://doi.org/10.5555/imlett.11c00064 --materialize
   figment retract --sync                    tag the models made from what sources have withdrawn meanwhile
 
 exit codes: 0 done · 1 the models could not be tagged, or --materialize failed · 2 no such paper, or wrong usage

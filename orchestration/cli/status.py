@@ -5,8 +5,8 @@ is run first, so that code versions are those of now.) An artifact that "waits"
 is judged by its own record, but something upstream is to be made first.
 
 Examples:
-  figment status                  every artifact
-  figment status molecules --json one of them, for a program
+  figment status                   every artifact
+  figment status molecules --json  one of them, for a program
 
 exit codes: 0 all fresh · 1 something is stale or missing · 2 wrong usage or configuration
 """

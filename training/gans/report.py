@@ -5,6 +5,7 @@ A model's report says which sets there are and what they differ by, and has the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from formats.image_shards import DamagedImageError, ImageSetError, ImageShards
@@ -19,11 +20,17 @@ from training.metrics.images.feature_cache import FeatureCache
 from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, open_extractor
 from training.metrics.images.scoring import METRICS, Metric, ScoreSettings
 from training.metrics.images.sources import ImageSource, choose
+from training.metrics.images.spectrum import Spectrum, average_spectra, picture_panels, slice_panels
 from training.reports.numbers import Numbers
+from training.reports.pictures import draw_panels
 from training.reports.report import STATE_DIR, Check, Picture, Report
 from training.tracking.tracker import PromotionRule, TrackingError
 
-_AT_LEAST_ONE = ("kid_subsets", "kid_subset_size", "swd_images", "ms_ssim_pairs", "batch_images", "drawn_images", "nearest_pairs")
+_SPECTRA = (
+    "Power by frequency, on average over images and channels, whitened by the real images' mean and deviation, under a Kaiser window with β = 8 "
+    "(Karras et al. 2021, figure 13). Points and crosses that real images lack are patterns of the network's own."
+)
+_AT_LEAST_ONE = ("kid_subsets", "kid_subset_size", "swd_images", "ms_ssim_pairs", "batch_images", "spectrum_images", "drawn_images", "nearest_pairs")
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,15 @@ class ImageReportConfig(ScoreSettings):
     """How images are judged and shown; the keys of a report's section that are not about where they lie. See ScoreSettings for the numbers.
 
     extractor: what sees images, see `open_extractor`. most_reals: at most so many, chosen by the seed; null = all.
-    drawn_images: of each set in the picture. nearest_pairs: of each set beside what they are nearest to.
+    spectrum_images: at most so many of each set in its spectrum. drawn_images: of each set in the picture.
+    nearest_pairs: of each set beside what they are nearest to.
     authentic_floor: the check `not_memorised` warns below it. promote: when this model becomes the champion; null = never.
     """
 
     extractor: str = "random"
     metrics: tuple[Metric, ...] = METRICS
     most_reals: int | None = None
+    spectrum_images: int = 2000
     drawn_images: int = 12
     nearest_pairs: int = 12
     authentic_floor: float = 0.2
@@ -148,6 +157,11 @@ def _pictures(
             pairs.append((images.images(closest), reals.images([int(judged.memorisation.nearest[index]) for index in closest])))
         draw_pairs(pairs, path)
 
+    @cache
+    def spectra() -> dict[str, Spectrum]:
+        most = config.spectrum_images
+        return average_spectra(choose(reals, most, config.seed, "spectra"), {name: choose(images, most, "spectra") for name, images in sets.items()})
+
     each = f"each {sweep.noun}" if sweep else "each set"
     order = f", by rising {sweep.letter}" if sweep else ""
     nearest = f"For {each}, the images nearest to a training image (above), nearest first, and that image (below)."
@@ -155,6 +169,8 @@ def _pictures(
         Picture("Images", "fakes", "fakes.png", draw_fakes, f"One row for {each}{order}; the last row is real."),
         *([_sweep_picture(sweep, numbers, comparison.floor.extractor)] if sweep else []),
         Picture("Nearest training images", "nearest", "nearest.png", draw_nearest, nearest),
+        Picture("Averaged spectra", "spectra", "spectra.png", lambda path: draw_panels(picture_panels(spectra()), path, nothing=""), _SPECTRA),
+        Picture("Along the axis and the diagonal", "slices", "slices.png", lambda path: draw_panels(slice_panels(spectra()), path, nothing="")),
     ]
 
 

@@ -110,13 +110,29 @@ class Job(Generic[OptionsT]):
     libraries: tuple[str, ...] = ("torch",)
 
 
-def run_job(job: Job[OptionsT], description: str | None, argv: Sequence[str] | None, *, expected: tuple[type[Exception], ...]) -> int:
-    """The program of a training stage; returns its exit code. expected: the model's own errors. See stages/program.py for shared flags and codes."""
+Adapt = Callable[[Job[OptionsT], Namespace], Job[OptionsT]]
+
+
+def run_job(
+    job: Job[OptionsT],
+    description: str | None,
+    argv: Sequence[str] | None,
+    *,
+    expected: tuple[type[Exception], ...],
+    add_flags: Callable[[ArgumentParser], None] | None = None,
+    adapt: Adapt | None = None,
+) -> int:
+    """The program of a training stage; returns its exit code. expected: the model's own errors. See stages/program.py for shared flags and codes.
+
+    add_flags, adapt: flags of the model's own, and what they make of the job; `adapt` may change the arguments as well.
+    """
     failures = (*expected, CheckpointError, TrainingError, TrackingError)
-    return program(description, functools.partial(_run, job), argv, expected=failures, configure=_add_flags)
+    return program(description, functools.partial(_run, job, adapt), argv, expected=failures, configure=functools.partial(_add_flags, add_flags))
 
 
-def _add_flags(parser: ArgumentParser) -> None:
+def _add_flags(add_more: Callable[[ArgumentParser], None] | None, parser: ArgumentParser) -> None:
+    if add_more is not None:
+        add_more(parser)
     parser.add_argument(
         "--state", type=Path, default=Path(".figment"), metavar="DIR", help="folder of checkpoints, curves and tracking (default: %(default)s)"
     )
@@ -124,7 +140,8 @@ def _add_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--from-scratch", action="store_true", help="forget the checkpoints of this very training and begin anew")
 
 
-def _run(job: Job[OptionsT], arguments: Namespace, reporter: Reporter) -> None:
+def _run(job: Job[OptionsT], adapt: Adapt | None, arguments: Namespace, reporter: Reporter) -> None:
+    job = adapt(job, arguments) if adapt is not None else job
     shorthand = [f"max_seconds={arguments.max_seconds}"] if arguments.max_seconds is not None else []
     options = load_params(arguments.params, job.stage, job.options, overrides=arguments.overrides + shorthand)
     with open_devices() as devices:

@@ -16,6 +16,8 @@ NOT_DECISIVE = (
     "stages.reporting",
     "training.loop.run_key",
     "stages.source_code",
+    "training.gans.one_off",
+    "training.gans.picture_folder",
     "training.metrics",
     "training.tracking",
 )

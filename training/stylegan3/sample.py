@@ -3,6 +3,7 @@
     python -m training.stylegan3.sample                                                # the stage: data/toc_fakes, by seeds and truncations
     python -m training.stylegan3.sample --set seeds=0-63 --set psi=[0.8]               # seconds on a CPU
     python -m training.stylegan3.sample --network data/stylegan3_toc --seeds 0,1,4-6 --trunc 0.7 --outdir out         # PNG files seed0000.png …
+    python -m training.stylegan3.sample --network data/stylegan3_toc --projected-w out/projected_w.npz --outdir out   # proj00.png …
 
 The latent vector of seed s is NumPy's RandomState(s).randn(1, z_dim), so a seed is one picture at any batch size. Finished shards are kept in
 .figment until the stage has ended: killed and started again, it goes on with the next one.
@@ -24,10 +25,12 @@ from stages.params import ParamsError, load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.gans.drawing import DrawingError, class_label, draw_seeds
+from training.gans.grids import save_picture, tile
 from training.gans.sample import FakesConfig, draw_files, make_fakes
 from training.gans.seed_ranges import parse_seeds
 from training.loop.devices import open_devices
 from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
+from training.stylegan3.styles import draw_styles, read_styles
 
 STAGE = "toc_fakes"
 MODEL = "stylegan3_toc"
@@ -62,11 +65,14 @@ def placement(translate: Sequence[float], rotate: float) -> Tensor:
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
-    by_hand = arguments.network is not None
+    by_hand = arguments.network is not None or arguments.projected_w is not None
     config = _config_by_hand(arguments) if by_hand else load_params(arguments.params, STAGE, ToCFakesConfig, overrides=arguments.overrides)
-    model = arguments.network if by_hand else arguments.data / MODEL
+    model = arguments.network or arguments.data / MODEL
     with open_devices() as devices:
         generator = load_generator(model, device=devices.device)
+        if arguments.projected_w is not None:
+            _draw_projected(generator, arguments, config, reporter)
+            return
 
         def draw_some(seeds: Sequence[int], psi: float) -> Iterator[tuple[int, numpy.ndarray]]:
             return draw(generator, seeds, config, psi=psi)
@@ -76,6 +82,14 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
             return
         places = {"model": model, "data": arguments.data, "state": arguments.state}
         make_fakes(STAGE, draw_some, config, **places, module="training.stylegan3.sample", reporter=reporter)
+
+
+def _draw_projected(generator: Generator, arguments: Namespace, config: ToCFakesConfig, reporter: Reporter) -> None:
+    ws = read_styles(arguments.projected_w, generator)
+    generator.synthesis.input.transform.copy_(placement(config.translate, config.rotate))
+    for number, picture in enumerate(draw_styles(generator, ws, batch=config.batch_size)):
+        save_picture(arguments.outdir / f"proj{number:02d}.png", tile(picture[None], 1))
+    reporter.log(f"{len(ws):,} pictures in {arguments.outdir}")
 
 
 def _config_by_hand(arguments: Namespace) -> ToCFakesConfig:
@@ -96,6 +110,7 @@ def _configure(parser: ArgumentParser) -> None:
         "--state", type=Path, default=Path(".figment"), metavar="DIR", help="folder where finished shards wait for the end (default: %(default)s)"
     )
     parser.add_argument("--network", type=Path, metavar="DIR", help="draw with this model into --outdir instead of running the stage")
+    parser.add_argument("--projected-w", type=Path, metavar="FILE", help="draw the style vectors of this npz into --outdir, and no seeds")
     parser.add_argument("--seeds", default="0-15", metavar="RANGES", help="such as 0,1,4-6, both ends included (default: %(default)s)")
     parser.add_argument("--trunc", type=float, default=1.0, metavar="PSI", help="truncation (default: %(default)s)")
     parser.add_argument("--class", type=int, dest="class_index", metavar="N", help="class of a conditional model")

@@ -3,11 +3,13 @@
     python -m training.stylegan3.train
     python -m training.stylegan3.train --set resolution=32 --set cbase=512 --set cmax=32 --set kimg=2 --set snap=1     # two minutes on a CPU
     torchrun --nproc-per-node 4 -m training.stylegan3.train
+    python -m training.stylegan3.train --images ~/pictures --out out/mine --resolution 128 --kimg 1000      # any pictures, without the graph
 
 Reads data/toc_dataset@SIZE, SIZE being `dataset_size`; writes data/stylegan3_toc. The same command again continues where the last one was
 interrupted, to the same bits; with a larger `kimg` it trains a finished model on.
 """
 
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from stages.reporting import Reporter
 from training.gans.ada import AugmentController
 from training.gans.augment import Augment, augment_preset
 from training.gans.image_stream import TrainingImages, read_images
+from training.gans.one_off import add_one_off_flags, one_off
 from training.gans.players import AdversarialTrainer, adam
 from training.gans.snapshots import Painter, Snapshots, latent_painter
 from training.loop.devices import Devices
@@ -141,7 +144,8 @@ JOB = Job(STAGE, "training.stylegan3.train", StyleGAN3Options, _inputs, _open, b
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `stylegan3_toc`; see training/loop/job.py for what it does and stages/program.py for flags and exit codes."""
-    return run_job(JOB, __doc__, argv, expected=(StyleGAN3Error, ImageSetError, FeatureExtractorError))
+    expected = (StyleGAN3Error, ImageSetError, FeatureExtractorError)
+    return run_job(JOB, __doc__, argv, expected=expected, add_flags=add_one_off_flags, adapt=functools.partial(one_off, dataset="toc_dataset"))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,12 @@ from formats.video import VideoError
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
-from training.gans.drawing import DrawingError, class_label
+from training.gans.drawing import DrawingError
 from training.gans.grids import to_uint8
-from training.gans.seed_ranges import latents
 from training.gans.video import VideoConfig, Walk, make_videos
 from training.loop.devices import open_devices
 from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
+from training.stylegan3.styles import seed_styles
 
 STAGE = "toc_training_video"
 MODEL = "stylegan3_toc"
@@ -32,16 +32,13 @@ MODEL = "stylegan3_toc"
 @torch.inference_mode()
 def walk_in_w(generator: Generator, config: VideoConfig) -> Walk:
     """A walk through W, where straight lines look straight (Karras et al. 2019, section 4.1). Raises DrawingError."""
-    device = generator.mapping.w_avg.device
-    label = class_label(generator.config.label_dim, config.class_index)
-    z = latents(config.walk_seeds, generator.config.z_dim).to(device)
-    c = None if label is None else label.to(device).expand(len(z), -1)
+    keys = seed_styles(generator, config.walk_seeds, psi=config.psi, class_index=config.class_index)
 
     @torch.inference_mode()
     def draw(ws: Tensor) -> numpy.ndarray:
-        return to_uint8(generator.synthesis(ws.to(device))).cpu().numpy()
+        return to_uint8(generator.synthesis(ws.to(keys.device))).cpu().numpy()
 
-    return Walk(generator.mapping(z, c, truncation_psi=config.psi).cpu(), draw)
+    return Walk(keys.cpu(), draw)
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:

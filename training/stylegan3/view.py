@@ -18,9 +18,7 @@ import torch
 from torch import Tensor
 
 from stages.ports import port_number
-from training.gans.drawing import class_label
 from training.gans.grids import to_uint8
-from training.gans.seed_ranges import latents
 from training.gans.viewer.controls import Control, Seed, Slider, Subset
 from training.gans.viewer.model import ViewedLayer
 from training.gans.viewer.server import serve
@@ -29,6 +27,7 @@ from training.stylegan3.config import StyleGAN3Config
 from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
 from training.stylegan3.nvidia_snapshots import SnapshotError, convert_snapshot
 from training.stylegan3.sample import placement
+from training.stylegan3.styles import seed_styles
 
 
 class StyleGAN3View:
@@ -38,7 +37,7 @@ class StyleGAN3View:
         config, synthesis = generator.config, generator.synthesis
         self.name, self.generator = name, generator
         parameters = sum(parameter.numel() for parameter in generator.parameters())
-        self.facts: Sequence[str] = [config.cfg, f"{config.resolution} px", f"{parameters:,} parameters", self._device.type.upper()]
+        self.facts: Sequence[str] = [config.cfg, f"{config.resolution} px", f"{parameters:,} parameters", generator.mapping.w_avg.device.type.upper()]
         specs = [layer.spec for layer in synthesis.layers()]
         self.layers: Sequence[ViewedLayer] = [
             ViewedLayer("input", synthesis.input.spec.channels, synthesis.input.spec.size),
@@ -61,19 +60,13 @@ class StyleGAN3View:
             x = synthesis_layer(x, w)
         return x[0].float().cpu().numpy()
 
-    @property
-    def _device(self) -> torch.device:
-        return self.generator.mapping.w_avg.device
-
     def _prepared(self, settings: Mapping[str, Any]) -> Tensor:
         """Style vectors [1, num_ws, w_dim]; the input is placed."""
         generator = self.generator
         transform = generator.synthesis.input.transform
         transform.copy_(placement((settings["x"], settings["y"]), settings["turn"]))
-        z = latents([settings["seed"], settings["toward"], settings["mix_seed"]], generator.config.z_dim).to(self._device)
-        label = class_label(generator.config.label_dim, settings.get("class"))
-        c = None if label is None else label.to(self._device).expand(len(z), -1)
-        start, end, other = generator.mapping(z, c, truncation_psi=settings["psi"], truncation_cutoff=settings["cutoff"])
+        seeds = [settings["seed"], settings["toward"], settings["mix_seed"]]
+        start, end, other = seed_styles(generator, seeds, psi=settings["psi"], cutoff=settings["cutoff"], class_index=settings.get("class"))
         # Straight lines in W look straight (Karras et al. 2019, section 4.1); some layers may follow another latent (section 3.1, style mixing).
         ws = start.lerp(end, settings["blend"])
         mixed = list(settings["mix"])

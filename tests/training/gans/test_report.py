@@ -20,7 +20,7 @@ from training.metrics.images.comparison import TooFewImagesError
 
 from .drawn_sets import discs, write_images
 
-FILES = ["a_sweep.png", "fakes.png", "metrics.json", "nearest.png", "report.md"]
+FILES = ["a_sweep.png", "fakes.png", "metrics.json", "nearest.png", "report.md", "slices.png", "spectra.png"]
 CONFIG = ImageReportConfig(swd_images=16, ms_ssim_pairs=30, kid_subsets=10, drawn_images=5, nearest_pairs=4)
 # Discs of 32 px that are the more alike the smaller their spread, judged by 64 px reals made smaller.
 SPREADS = {"a0.2": 0.1, "a0.8": 0.7, "a1.1": 1.0}
@@ -149,7 +149,7 @@ def test_sets_that_differ_by_no_number_are_named_and_have_no_curves(tmp_path):
     sets, dataset = make_sets(tmp_path, fakes=8, spreads={"a1": 1.0})
     report = judge_images(CONFIG, sets, dataset, RecordingReporter(), stage="report", model="model", title="Discs", state_dir=tmp_path / "state")
     folder = report.write(tmp_path)
-    assert sorted(path.name for path in folder.iterdir()) == ["fakes.png", "metrics.json", "nearest.png", "report.md"]
+    assert sorted(path.name for path in folder.iterdir()) == ["fakes.png", "metrics.json", "nearest.png", "report.md", "slices.png", "spectra.png"]
     text = (folder / "report.md").read_text()
     assert "| a1 | " in text and "One row for each set; the last row is real." in text
 

@@ -6,14 +6,14 @@ import shutil
 
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed (extra: model)")
+torch = pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: gan)")
 pytest.importorskip("PIL.Image", reason="pillow is not installed (extra: images)")
 
 from stages.params import ParamsError, load_params
 from tests.training.gans.drawn_sets import discs, write_images
 from training.stylegan3.config import StyleGAN3Config
-from training.stylegan3.generator import FILES
+from training.stylegan3.generator import Generator, save_generator
 from training.stylegan3.report import ToCReportConfig, main, read_fakes
 
 
@@ -25,8 +25,9 @@ def project(tmp_path):
     for psi, spread in (("1.1", 1.0), ("0.2", 0.1)):
         write_images(data / "toc_fakes" / f"psi{psi}", discs(8, side=32, seed=1, spread=spread))
     (data / "stylegan3_toc").mkdir()
-    FILES.write_config(data / "stylegan3_toc", StyleGAN3Config(resolution=32, z_dim=8, w_dim=8, cbase=64, cmax=8, num_layers=4, margin=4))
-    (tmp_path / "params.yaml").write_text("toc_report:\n  dataset_size: 64\n  metrics: [fd]\n  drawn_images: 3\n")
+    torch.manual_seed(0)
+    save_generator(data / "stylegan3_toc", Generator(StyleGAN3Config(resolution=32, z_dim=8, w_dim=8, cbase=64, cmax=8, num_layers=4, margin=4)))
+    (tmp_path / "params.yaml").write_text("toc_report:\n  dataset_size: 64\n  metrics: [fd]\n  drawn_images: 3\n  eq_samples: 3\n  ppl_samples: 4\n")
     os.chdir(tmp_path)
     os.environ["FIGMENT_TRACK"] = "none"
     return tmp_path
@@ -36,11 +37,31 @@ def test_each_truncation_is_judged_and_shown_by_rising_psi(project):
     assert list(read_fakes(project / "data/toc_fakes", 32)) == [0.2, 1.1]
     assert main([]) == 0
     folder = project / "data/toc_report"
-    assert sorted(path.name for path in folder.iterdir()) == ["fakes.png", "metrics.json", "nearest.png", "psi_sweep.png", "report.md"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "fakes.png",
+        "metrics.json",
+        "nearest.png",
+        "psi_sweep.png",
+        "report.md",
+        "slices.png",
+        "spectra.png",
+    ]
     assert {"psi0.2_fd_rand0", "psi1.1_fd_rand0_same_n", "real_fd_rand0"} <= set(json.loads((folder / "metrics.json").read_text()))
     text = (folder / "report.md").read_text()
     assert text.startswith("# StyleGAN3: table-of-contents images\n")
     assert text.index("| ψ = 0.2 |") < text.index("| ψ = 1.1 |")
+
+
+def test_the_generator_itself_is_judged_with_what_is_asked_for(project):
+    assert main(["--set", "generator_metrics=[eqt, eqr, ppl_wend]"]) == 0
+    folder = project / "data/toc_report"
+    numbers, text = json.loads((folder / "metrics.json").read_text()), (folder / "report.md").read_text()
+    assert 30 < numbers["eqt_db_low"] <= numbers["eqt_db"] <= numbers["eqt_db_high"] and numbers["eqt_db_n"] == 3
+    assert numbers["ppl_wend_rand0"] > 0 and "eqr_db" in numbers and not {"eqt_frac_db", "ppl_wfull_rand0"} & set(numbers)
+    assert "| EQ-R, dB |" in text and "random convolutions here, not by LPIPS" in text
+    assert main(["--set", "generator_metrics=[]"]) == 0
+    assert "eqt_db" not in json.loads((folder / "metrics.json").read_text())
+    assert main(["--set", "distance=lpips:weights"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -60,7 +81,16 @@ def test_what_is_missing_is_one_line_that_says_what_to_do(project, capsys, missi
     assert not (project / "data/toc_report").exists()
 
 
-@pytest.mark.parametrize(("line", "words"), [("metrics: [fid]", "must be one of 'fd'"), ("dataset_size: 0", "dataset_size must be at least 1")])
+@pytest.mark.parametrize("name", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml"])
+def test_the_project_s_own_parameters_say_how_the_generator_is_judged(project_root, name):
+    config = load_params(project_root / name, "toc_report", ToCReportConfig)
+    assert set(config.generator_metrics) >= {"eqt", "eqt_frac", "eqr", "ppl_wend"} and config.eq_samples <= 512 and config.distance == "random"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("metrics: [fid]", "must be one of 'fd'"), ("dataset_size: 0", "dataset_size must be at least 1"), ("generator_metrics: [eqs]", "one of 'eqt'")],
+)
 def test_parameters_out_of_range_are_named(tmp_path, line, words):
     params = tmp_path / "params.yaml"
     params.write_text(f"toc_report:\n  {line}\n")

@@ -33,6 +33,7 @@ _DINOV2_SIDE_PX = 224
 _RANDOM_SIDE_PX = 64
 # Filters and width in pixels of each random convolution; all have stride 2.
 _RANDOM_LAYERS = ((32, 5), (64, 3), (128, 3))
+_RANDOM_VERSION = "1"
 _PIXELS_SIDE_PX = 16
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -128,6 +129,16 @@ def open_extractor(name: str, *, seed: int = 0, device: torch.device | str = "cp
     raise FeatureExtractorError(f"{name!r} is not a known extractor; expected random, pixels, inception:PATH, dinov2:PATH or module:function")
 
 
+def random_filters(seed: int) -> list[numpy.ndarray]:
+    """The weights of three random convolutions of stride 2, float32 [filters, channels, width, width] each, that depend on `seed` alone."""
+    random, channels, weights = numpy.random.default_rng(derive_seed(seed, "random convolutions", _RANDOM_VERSION)), 3, []
+    for filters, width in _RANDOM_LAYERS:
+        spread = (2 / (channels * width * width)) ** 0.5
+        weights.append((random.standard_normal((filters, channels, width, width)) * spread).astype(numpy.float32))
+        channels = filters
+    return weights
+
+
 class RandomConvolutions:
     """Three fixed-seed random convolutions; mean and spread of each filter's answer. Tells collapse from progress, and is no FID: for debugging.
 
@@ -135,13 +146,9 @@ class RandomConvolutions:
     """
 
     def __init__(self, seed: int = 0, device: torch.device | str = "cpu") -> None:
-        self.seed, self.name, self.version = seed, f"rand{seed}", "1"
+        self.seed, self.name, self.version = seed, f"rand{seed}", _RANDOM_VERSION
         self.input = ImageInput(_RANDOM_SIDE_PX, (-1.0, 1.0), "bilinear, antialiased")
-        random, channels, weights = numpy.random.default_rng(derive_seed(seed, "random convolutions", self.version)), 3, []
-        for filters, width in _RANDOM_LAYERS:
-            spread = (2 / (channels * width * width)) ** 0.5
-            weights.append((random.standard_normal((filters, channels, width, width)) * spread).astype(numpy.float32))
-            channels = filters
+        weights = random_filters(seed)
         self.sha256: str | None = hashlib.sha256(b"".join(weight.tobytes() for weight in weights)).hexdigest()
         self.dim = 2 * sum(filters for filters, _ in _RANDOM_LAYERS)
         self._weights = [torch.from_numpy(weight).to(device) for weight in weights]

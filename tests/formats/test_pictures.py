@@ -14,7 +14,7 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from PIL import Image
 
-from assets.images.decoding import AS_STORED, DecodeLimits, Undecodable, decode
+from formats.pictures import AS_STORED, DecodeLimits, Undecodable, decode
 
 LIMITS = DecodeLimits(min_side_px=1)
 LZW = {"compression": "tiff_lzw"}

@@ -30,6 +30,13 @@ def canvas_side(width: int, height: int, canvas_px: int) -> int:
     return max(canvas_px, width, height)
 
 
+def fit_and_resize(image: Image.Image, sizes: Sequence[int], *, fit: Fit, canvas_px: int, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
+    """`pad_and_resize`, or `crop_and_resize`, which needs no canvas."""
+    if fit == "crop":
+        return crop_and_resize(image, sizes, resample=resample)
+    return pad_and_resize(image, sizes, canvas_px=canvas_px, resample=resample)
+
+
 def pad_and_resize(image: Image.Image, sizes: Sequence[int], *, canvas_px: int = 512, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
     """By size, the padded picture as uint8 [size, size, 3].
 

@@ -9,7 +9,7 @@ import numpy
 from hypothesis import example, given, settings
 from PIL import Image
 
-from assets.images.pad_resize import canvas_side, pad_and_resize
+from formats.pad_resize import canvas_side, pad_and_resize
 
 
 def noise(width, height, seed=0, kind="noise"):

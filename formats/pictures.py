@@ -1,4 +1,4 @@
-"""Turn the bytes of any picture a journal may serve into plain RGB, or say why not; the one decoder of every image dataset.
+"""Turn the bytes of any picture a journal may serve into plain RGB, or say why not; the one decoder of every dataset and program.
 
 Foreign bytes are hostile until shown otherwise: only listed formats are opened, by content and never by name; size in bytes, pixels and frames is
 bounded before anything is decoded; a file that ends too early is broken, not half a picture. Colour profiles are not applied.
