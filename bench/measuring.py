@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,13 @@ def cpu_and_wall_s(words: Sequence[str], *, cwd: Path, variables: Mapping[str, s
             said.seek(0)
             sys.exit(f"{' '.join(words)}: exit {process.returncode}\n{said.read().decode(errors='replace')[-2_000:]}")
     return usage.ru_utime + usage.ru_stime, wall_s
+
+
+def processor() -> str:
+    """The name of this machine's processor, as its system gives it."""
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text().splitlines() if names.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
 
 
 def spread(values: Sequence[float], digits: int | None = None) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 The canvas is `canvas_px` wide and high, or as large as the picture's longer side where that is more. The picture lies in its middle; an odd margin
 leaves the extra pixel at the right and at the bottom. With LANCZOS the result is, pixel for pixel, Pillow's resize of the whole canvas, at the cost
-of the picture alone: white stays exactly white where a filter sees nothing else, so only the pixels that the picture reaches are computed.
+of the picture alone: white stays exactly white where a filter sees nothing else, so only the pixels that what is not white reaches are computed.
 
 Why that is exact: the scale is canvas / size, with a power of two below, so that a cut at whole output pixels moves every filter's centre by a number
 that floats hold exactly, and the coefficients stay the same bits; the cut leaves a filter's whole support on each side. Pillow filters a square
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy
-from PIL import Image
+from PIL import Image, ImageChops
 
 Fit: TypeAlias = Literal["pad", "crop"]
 Resample: TypeAlias = Literal["lanczos", "box"]
@@ -50,7 +50,18 @@ def pad_and_resize(image: Image.Image, sizes: Sequence[int], *, canvas_px: int =
             raise ValueError(f"a size must be a power of two of at most canvas_px = {canvas_px}, found {size}")
     side = canvas_side(*image.size, canvas_px)
     left, top = (side - image.width) // 2, (side - image.height) // 2
-    return {size: _at_size(image, size, side, left, top, resample) for size in sizes}
+    if resample == "box":
+        return {size: _by_box(image, size, side, left, top) for size in sizes}
+    # Edges of the picture that are white themselves are canvas. All of it white: one pixel stands for it.
+    content = ImageChops.invert(image).getbbox() or (0, 0, 1, 1)
+    if content != (0, 0, *image.size):
+        image, left, top = image.crop(content), left + content[0], top + content[1]
+    cuts = {size: _Cut.around(left, left + image.width, side, size) for size in sizes if size < side}
+    # White to the left and right as far as the widest filter looks, once for all sizes.
+    first = min((cut.first for cut in cuts.values()), default=0)
+    end = max((cut.first + cut.width for cut in cuts.values()), default=0)
+    strip = _on_white(image, (end - first, image.height), (left - first, 0)) if cuts else image
+    return {size: _shrunk(strip, size, side, first, cuts[size], top) if size in cuts else _padded(image, side, left, top) for size in sizes}
 
 
 def crop_and_resize(image: Image.Image, sizes: Sequence[int], *, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
@@ -61,21 +72,23 @@ def crop_and_resize(image: Image.Image, sizes: Sequence[int], *, resample: Resam
     return {size: numpy.asarray(square.resize((size, size), Image.Resampling[resample.upper()])) for size in sizes}
 
 
-def _at_size(image: Image.Image, size: int, side: int, left: int, top: int, resample: Resample) -> numpy.ndarray:
-    out = numpy.full((size, size, 3), 255, numpy.uint8)
-    if size == side:
-        out[top : top + image.height, left : left + image.width] = numpy.asarray(image)
-        return out
-    if resample == "box":
-        return _by_box(image, size, side, left, top)
+def _padded(image: Image.Image, side: int, left: int, top: int) -> numpy.ndarray:
+    out = numpy.full((side, side, 3), 255, numpy.uint8)
+    out[top : top + image.height, left : left + image.width] = numpy.asarray(image)
+    return out
+
+
+def _shrunk(strip: Image.Image, size: int, side: int, first: int, across: "_Cut", top: int) -> numpy.ndarray:
+    """strip: the picture's rows, white beside it, from the canvas's column `first` on; `top` is the canvas's row where they begin."""
+    height = strip.height
     # Pass one, across: as many rows as the picture has, and only the columns that its content reaches.
-    across = _Cut.around(left, left + image.width, side, size)
-    down = _Cut.around(top, top + image.height, side, size)
-    strip = _on_white(image, (across.width, image.height), (left - across.first, 0))
-    strip = strip.resize((across.out_width, image.height), Image.Resampling.LANCZOS, box=(across.box[0], 0, across.box[1], image.height))
+    left, right = (edge + across.first - first for edge in across.box)
+    narrow = strip.resize((across.out_width, height), Image.Resampling.LANCZOS, box=(left, 0, right, height))
     # Pass two, down, of what pass one gave in 8 bits.
-    block = _on_white(strip, (across.out_width, down.width), (0, top - down.first))
+    down = _Cut.around(top, top + height, side, size)
+    block = _on_white(narrow, (across.out_width, down.width), (0, top - down.first))
     block = block.resize((across.out_width, down.out_width), Image.Resampling.LANCZOS, box=(0, down.box[0], across.out_width, down.box[1]))
+    out = numpy.full((size, size, 3), 255, numpy.uint8)
     out[down.out_first : down.out_first + down.out_width, across.out_first : across.out_first + across.out_width] = numpy.asarray(block)
     return out
 

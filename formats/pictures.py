@@ -69,16 +69,21 @@ NO_LIMITS = DecodeLimits(max_bytes=1 << 31, max_pixels=MOST_PIXELS, max_frames=1
 class Decoded:
     """A picture as it is to be seen.
 
-    pixels: uint8 [H, W, 3], alpha composited on white. mode: how the file stores its pixels, as Pillow calls it.
-    width, height: of `pixels`, so after the rotation that EXIF asks for. decoded_as: every step that was more than reading, in words.
+    image: RGB, alpha composited on white. mode: how the file stores its pixels, as Pillow calls it.
+    width, height: of `image`, so after the rotation that EXIF asks for. decoded_as: every step that was more than reading, in words.
     """
 
-    pixels: numpy.ndarray
+    image: "Picture"
     decoded_as: str
     format: str
     mode: str
     width: int
     height: int
+
+    @property
+    def pixels(self) -> numpy.ndarray:
+        """uint8 [H, W, 3], a copy."""
+        return numpy.array(self.image)
 
 
 class Undecodable(Exception):
@@ -111,8 +116,7 @@ def decode(data: bytes, *, limits: DecodeLimits) -> Decoded:
                 raise Undecodable("broken", f"{name}, {image.width}×{image.height}: {_first_line(error)}") from None
     if frames > 1:
         steps.append(f"first of {frames} frames")
-    pixels = numpy.ascontiguousarray(numpy.asarray(rgb))
-    return Decoded(pixels, ", ".join(steps) or AS_STORED, name, mode, pixels.shape[1], pixels.shape[0])
+    return Decoded(rgb, ", ".join(steps) or AS_STORED, name, mode, rgb.width, rgb.height)
 
 
 def extension_of(name: str) -> str:
@@ -225,7 +229,7 @@ def _to_rgb(image: "Picture", raw_mode: str, steps: list[str]) -> "Picture":
         steps.append("16 bits scaled to 8")
     _scale_transparent_colour(image, raw_mode)
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if mode == "RGB" else image.convert("RGB")
     steps.append("alpha on white")
     return _on_white(image.convert("RGBA"))
 

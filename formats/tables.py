@@ -4,8 +4,11 @@ Equal rows give equal bytes: codec, level, row group size and format version are
 numeric column lies in the metadata of its field, under `unit`.
 """
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +83,36 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, version="2.6", data_page_version="1.0", write_page_checksum=True)
 
 
+def read_table(path: Path, names: Sequence[str] | None = None) -> pa.Table:
+    """One Parquet file, or the columns of these names. pyarrow's own function of this name loads its machinery for folders of files first."""
+    with pq.ParquetFile(path) as file:
+        return file.read(names)
+
+
 def table_from_rows(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """`rows` as a table; a missing key is a null."""
+    _leave_pandas_out()
     return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+class _WithoutPandas(MetaPathFinder):
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:  # noqa: ARG002 - importlib's signature
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+@cache
+def _leave_pandas_out() -> None:
+    """Let pyarrow find out now that nobody uses pandas.
+
+    At the first list that it is given it imports pandas, a quarter of a second, to see whether the list is one of its; what needs pandas, such as
+    `to_pandas`, looks for it again.
+    """
+    if "pandas" in sys.modules:
+        return
+    finder = _WithoutPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([None])
+    finally:
+        sys.meta_path.remove(finder)

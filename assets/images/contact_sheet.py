@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
-import pyarrow.parquet as pq
 from PIL import Image
 
 from formats.pictures import NO_LIMITS, decode
 from formats.png import decode_png, encode_png
 from formats.stored_zip import StoredZip, StoredZips
+from formats.tables import read_table
 
 _COLUMNS = 8
 _CELL_PX = 128
@@ -41,12 +41,12 @@ def _reduced(pixels: numpy.ndarray) -> numpy.ndarray:
 
 def sheet_of_originals(folder: Path) -> bytes:
     """A small PNG of up to 24 of the originals gathered in `folder`, evenly spaced, each padded with white."""
-    index = pq.read_table(folder / "index.parquet", columns=["shard", "member"]).to_pylist()
+    index = read_table(folder / "index.parquet", ["shard", "member"]).to_pylist()
     chosen = index if len(index) <= _ORIGINALS else [index[place * len(index) // _ORIGINALS] for place in range(_ORIGINALS)]
     sheet = Image.new("RGB", (_COLUMNS * _ORIGINAL_PX, -(-len(chosen) // _COLUMNS) * _ORIGINAL_PX), (255, 255, 255))
     zips = StoredZips(folder)
     for place, row in enumerate(chosen):
-        cell = Image.fromarray(decode(zips.read(row["shard"], row["member"]), limits=NO_LIMITS).pixels)
+        cell = decode(zips.read(row["shard"], row["member"]), limits=NO_LIMITS).image
         cell.thumbnail((_ORIGINAL_PX - _GAP_PX, _ORIGINAL_PX - _GAP_PX))
         left, top = place % _COLUMNS * _ORIGINAL_PX, place // _COLUMNS * _ORIGINAL_PX
         sheet.paste(cell, (left + (_ORIGINAL_PX - cell.width) // 2, top + (_ORIGINAL_PX - cell.height) // 2))

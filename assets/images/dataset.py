@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets.images.columns import EXCLUDED, INDEXED, UNKNOWN_LICENCE
 from assets.images.contact_sheet import write_contact_sheet
@@ -24,7 +23,7 @@ from assets.images.maker import ImageMaker, WorkCounts
 from assets.images.shard_memory import ShardMemory
 from formats.image_shards import member_name, shard_name, write_shard
 from formats.stored_zip import DamagedZipError
-from formats.tables import table_from_rows, write_table
+from formats.tables import read_table, table_from_rows, write_table
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 
@@ -100,7 +99,7 @@ def _read_index(originals: Path) -> list[dict[str, Any]]:
     path = originals / "index.parquet"
     if not path.is_file():
         raise DatasetError(f"{path}: no such file; `{originals.name}` makes it")
-    return sorted(pq.read_table(path).to_pylist(), key=lambda row: row["serial"])
+    return sorted(read_table(path).to_pylist(), key=lambda row: row["serial"])
 
 
 def _select(rows: Sequence[dict[str, Any]], config: DatasetConfig, subject: Subject) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets.images.look_memory import LookMemory
 from formats.pictures import FORMATS, DecodeLimits, extension_of
 from formats.stored_zip import StoredZip, StoredZipWriter
-from formats.tables import table_from_rows, write_table
+from formats.tables import read_table, table_from_rows, write_table
 from stages.output_folder import OutputFolder
 
 _KEPT_BYTES = 256 * 2**20
@@ -173,6 +172,6 @@ def _count(facts: GatherFacts, index: Sequence[dict], rejected: Sequence[dict], 
 
 def _previous_contents(path: Path) -> set[str]:
     try:
-        return set(pq.read_table(path, columns=["sha256"])["sha256"].to_pylist())
-    except (OSError, ValueError):
+        return set(read_table(path, ["sha256"])["sha256"].to_pylist())
+    except (OSError, ValueError, KeyError):
         return set()

@@ -6,11 +6,10 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from assets.images.columns import UNKNOWN_LICENCE
 from assets.images.contact_sheet import sheet_of_originals
 from assets.images.gather import GatherFacts
+from formats.tables import read_table
 from stages.markdown import counted, png_data_uri
 from stages.reporting import Reporter
 
@@ -41,7 +40,7 @@ def report_gathered(facts: GatherFacts, folder: Path, reporter: Reporter) -> Non
 
 def report_gathered_checks(folder: Path, reporter: Reporter) -> None:
     """Report `licences_known` and `members_intact` by reading the folder back."""
-    index = pq.read_table(folder / "index.parquet", columns=["sha256", "licence", "shard", "member"]).to_pylist()
+    index = read_table(folder / "index.parquet", ["sha256", "licence", "shard", "member"]).to_pylist()
     unknown = sum(row["licence"] == UNKNOWN_LICENCE for row in index)
     reporter.check("licences_known", unknown == 0, severity="WARN", pictures_of_unknown_licence=unknown)
     damaged = [name for shard, rows in groupby(index, key=lambda row: row["shard"]) for name in _damaged_members(folder / shard, list(rows))]

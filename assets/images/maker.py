@@ -150,7 +150,7 @@ class ImageMaker:
 def _make_sizes(original: bytes, sizes: Sequence[int], config: DatasetConfig) -> dict[int, Made]:
     """PNG bytes, or why there are none, by size."""
     try:
-        image = Image.fromarray(decode(original, limits=NO_LIMITS).pixels)
+        image = decode(original, limits=NO_LIMITS).image
     except Undecodable as error:
         return dict.fromkeys(sizes, Failure(error.reason, error.words))
     fitted = fit_and_resize(image, sizes, fit=config.fit, canvas_px=config.canvas_px, resample=config.resample)

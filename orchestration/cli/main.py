@@ -26,6 +26,7 @@ VERBS = {
     "doctor": "compare files, DVC, Dagster and MLflow byte by byte, and mend what is safe to mend",
     "id": "print the id of a file or folder",
     "export": "copy the data of an artifact out of the project",
+    "view": "look at a trained generator in the browser",
     "preset": "take the settings of a preset into params.yaml",
     "up": "open Dagster and MLflow on this machine until Ctrl-C",
     "demo": "do the main job from end to end and show what came out",

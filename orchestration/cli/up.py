@@ -14,11 +14,12 @@ import argparse
 from pathlib import Path
 
 from orchestration.errors import CommandError
+from stages.ports import port_number
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=_port, default=None, metavar="N", help="Dagster's port (default: 3000, or a free one)")
-    parser.add_argument("--mlflow-port", type=_port, default=None, metavar="N", help="MLflow's port (default: 5000, or a free one)")
+    parser.add_argument("--port", type=port_number, default=None, metavar="N", help="Dagster's port (default: 3000, or a free one)")
+    parser.add_argument("--mlflow-port", type=port_number, default=None, metavar="N", help="MLflow's port (default: 5000, or a free one)")
     parser.add_argument("--open", action="store_true", help="open Dagster in the browser once it answers")
 
 
@@ -30,9 +31,3 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
         return serve(root, dagster_port=arguments.port, mlflow_port=arguments.mlflow_port, open_browser=arguments.open)
     except ParamsError as error:
         raise CommandError(str(error)) from error
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 65_536:
-        raise argparse.ArgumentTypeError(f"expected a port number between 1 and 65535, found {text!r}")
-    return int(text)

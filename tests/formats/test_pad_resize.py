@@ -53,6 +53,18 @@ def test_so_does_every_canvas(width, height, seed, canvas_px):
         assert numpy.array_equal(pixels, the_plain_way(image, size, canvas_px))
 
 
+@settings(max_examples=60)
+@given(width=st.integers(0, 300), height=st.integers(0, 300), left=st.integers(0, 200), top=st.integers(0, 200), seed=st.integers(0, 99))
+@example(width=0, height=0, left=3, top=3, seed=0)
+@example(width=1, height=1, left=0, top=0, seed=0)
+def test_so_does_a_picture_with_white_edges(width, height, left, top, seed):
+    image = Image.new("RGB", (left + width + 5, top + height + 2), "white")
+    if width and height:
+        image.paste(noise(width, height, seed), (left, top))
+    for size, pixels in pad_and_resize(image, [512, 256, 128]).items():
+        assert numpy.array_equal(pixels, the_plain_way(image, size, 512))
+
+
 def test_the_picture_lies_in_the_middle_and_an_odd_margin_at_the_right_and_bottom():
     pixels = pad_and_resize(Image.new("RGB", (3, 2), "black"), [8], canvas_px=8)[8]
     black = numpy.argwhere((pixels == 0).all(axis=2))

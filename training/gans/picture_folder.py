@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from formats.image_shards import DamagedImageError, ImageSetError, Label, Pack, labels_of, open_packs, shard_name, write_shard
 from formats.pad_resize import Fit, fit_and_resize
 from formats.pictures import DecodeLimits, Undecodable, decode
@@ -81,13 +79,13 @@ def _made(places: Sequence[_Place], size: int, fit: Fit) -> Iterator[tuple[int, 
 
 def _make(pack: Pack, name: str, size: int, fit: Fit) -> bytes | Undecodable:
     try:
-        pixels = decode(pack.read(name), limits=_LIMITS).pixels
+        picture = decode(pack.read(name), limits=_LIMITS).image
     except Undecodable as error:
         return error
     except (DamagedImageError, OSError) as error:
         return Undecodable("unreadable", str(error))
     # Smaller pictures lie in the middle of a canvas of `size`; nothing is enlarged to fill it.
-    return encode_png(fit_and_resize(Image.fromarray(pixels), [size], fit=fit, canvas_px=size)[size])
+    return encode_png(fit_and_resize(picture, [size], fit=fit, canvas_px=size)[size])
 
 
 def _chunks(made: Iterator[tuple[int, str, bytes | Undecodable]]) -> Iterator[list[tuple[int, str, bytes | Undecodable]]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 _PART = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?")
 # RandomState takes 32 bits.
-_LARGEST = 2**32 - 1
+LARGEST_SEED = 2**32 - 1
 
 
 class SeedRangeError(ValueError):
@@ -27,8 +27,8 @@ def parse_seeds(text: str) -> list[int]:
         last = first if match[2] is None else int(match[2])
         if last < first:
             raise SeedRangeError(f"seeds {part.strip()!r} runs backwards; write {last}-{first}")
-        if last > _LARGEST:
-            raise SeedRangeError(f"seeds {part.strip()!r}: the largest seed is {_LARGEST}")
+        if last > LARGEST_SEED:
+            raise SeedRangeError(f"seeds {part.strip()!r}: the largest seed is {LARGEST_SEED}")
         seeds.update(range(first, last + 1))
     return sorted(seeds)
 

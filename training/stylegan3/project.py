@@ -167,10 +167,10 @@ def read_target(path: Path, generator: Generator, fit: Fit) -> numpy.ndarray:
     """The picture as the generator would draw it: uint8 [C, R, R]. Raises ProjectionError."""
     side = generator.config.resolution
     try:
-        pixels = decode(path.read_bytes(), limits=DecodeLimits(min_side_px=1)).pixels
+        picture = decode(path.read_bytes(), limits=DecodeLimits(min_side_px=1)).image
     except Undecodable as error:
         raise ProjectionError(f"{path}: {error}") from None
-    square = fit_and_resize(Image.fromarray(pixels), [side], fit=fit, canvas_px=side)[side]
+    square = fit_and_resize(picture, [side], fit=fit, canvas_px=side)[side]
     if generator.config.channels == 1:
         square = numpy.asarray(Image.fromarray(square).convert("L"))[:, :, None]
     return numpy.ascontiguousarray(square.transpose(2, 0, 1))

@@ -17,11 +17,14 @@ from training.stylegan3.generator import Generator, StyleGAN3Error
 
 
 @torch.no_grad()
-def seed_styles(generator: Generator, seeds: Sequence[int], *, psi: float = 1.0, class_index: int | None = None) -> Tensor:
-    """Style vectors [len(seeds), num_ws, w_dim], on the generator's device. Raises DrawingError when the class does not fit the model."""
+def seed_styles(generator: Generator, seeds: Sequence[int], *, psi: float = 1.0, cutoff: int | None = None, class_index: int | None = None) -> Tensor:
+    """Style vectors [len(seeds), num_ws, w_dim], on the generator's device. Raises DrawingError when the class does not fit the model.
+
+    psi: how far from their mean the first `cutoff` of them are; None = all.
+    """
     label, device = class_label(generator.config.label_dim, class_index), generator.mapping.w_avg.device
     c = None if label is None else label.to(device).expand(len(seeds), -1)
-    return generator.mapping(latents(seeds, generator.config.z_dim).to(device), c, truncation_psi=psi)
+    return generator.mapping(latents(seeds, generator.config.z_dim).to(device), c, truncation_psi=psi, truncation_cutoff=cutoff)
 
 
 @torch.no_grad()
