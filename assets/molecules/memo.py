@@ -18,7 +18,7 @@ import rdkit
 
 from assets.molecules import standardize
 from assets.molecules.standardize import Rules, Standardized
-from formats import descriptors
+from formats import descriptors, polymer_smiles
 from stages.files import sha256_of, write_file_atomically
 from stages.source_code import code_of
 
@@ -33,7 +33,7 @@ def row_key(form: str, text: str) -> bytes:
 
 def recipe_of(rules: Rules) -> str:
     """Names everything that decides what a row is parsed into."""
-    facts = [rdkit.__version__, json.dumps(dataclasses.asdict(rules), sort_keys=True), *map(code_of, (standardize, descriptors))]
+    facts = [rdkit.__version__, json.dumps(dataclasses.asdict(rules), sort_keys=True), *map(code_of, (standardize, descriptors, polymer_smiles))]
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
 
@@ -114,7 +114,8 @@ class MemoWriter:
     def add(self, keys: Sequence[bytes], results: Sequence[Standardized | str]) -> None:
         reasons = [result if isinstance(result, str) else None for result in results]
         kept = [None if isinstance(result, str) else result for result in results]
-        columns: list[Sequence] = [keys, reasons, [item and item.smiles for item in kept], [item and item.scaffold for item in kept]]
+        texts = [[item and getattr(item, name) for item in kept] for name in ("smiles", "scaffold", "repeat_unit")]
+        columns: list[Sequence] = [keys, reasons, *texts]
         columns += [[item and item.descriptors[index] for item in kept] for index in range(len(self._schema) - len(columns))]
         arrays = [pa.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
@@ -145,14 +146,14 @@ def _is_intact(folder: Path, recipe: str) -> bool:
 
 
 def _schema(descriptor_count: int) -> pa.Schema:
-    fixed = [("key", pa.binary(_KEY_BYTES)), ("reason", pa.string()), ("smiles", pa.string()), ("scaffold", pa.string())]
+    fixed = [("key", pa.binary(_KEY_BYTES)), *((name, pa.string()) for name in ("reason", "smiles", "scaffold", "repeat_unit"))]
     return pa.schema(fixed + [(f"descriptor_{index}", pa.float64()) for index in range(descriptor_count)])
 
 
 def _decode(batch: pa.RecordBatch) -> list[Standardized | str]:
-    reasons, smiles, scaffolds, *numbers = (column.to_pylist() for column in batch.columns[1:])
+    reasons, smiles, scaffolds, units, *numbers = (column.to_pylist() for column in batch.columns[1:])
     rows = zip(*numbers, strict=True) if numbers else [()] * len(reasons)
     return [
-        reason if reason is not None else Standardized(one, scaffold, tuple(values))
-        for reason, one, scaffold, values in zip(reasons, smiles, scaffolds, rows, strict=True)
+        reason if reason is not None else Standardized(one, scaffold, tuple(values), unit)
+        for reason, one, scaffold, unit, values in zip(reasons, smiles, scaffolds, units, rows, strict=True)
     ]

@@ -2,10 +2,12 @@
 
 The first pass writes each molecule, when it first occurs, to a temporary file, and remembers of later occurrences only what they add. The second
 reads that file back, in the same order, completed with what was added. Numbers stated by several rows become their median, which one wrong entry
-cannot move far.
+cannot move far. Rows of one molecule at different conditions (solvent, temperature) stay apart.
 """
 
 import hashlib
+import itertools
+import json
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,12 +26,13 @@ _TEXT_CHARS_KEPT = 200
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What every molecule of a source gets. properties: name in the dataset of each of the row's values."""
+    """What every molecule of a source gets. properties, conditions: name in the dataset of each of the row's values and conditions."""
 
     name: str
     licence: str
     origin: str
     properties: tuple[str, ...]
+    conditions: tuple[str, ...] = ()
 
 
 @dataclass
@@ -42,6 +45,24 @@ class SourceCounts:
     rejected: Counter = field(default_factory=Counter)
 
 
+@dataclass
+class MergedValues:
+    """How far the values of one property that became a median were apart: for each row of the dataset that had several, greatest less smallest."""
+
+    values: int = 0
+    most: int = 0
+    spreads: list[float] = field(default_factory=list)
+
+    def add(self, values: Sequence[float]) -> None:
+        self.values += len(values)
+        self.most = max(self.most, len(values))
+        self.spreads.append(max(values) - min(values))
+
+    def as_record(self) -> dict[str, float]:
+        spread = {"spread_median": statistics.median(self.spreads), "spread_most": max(self.spreads)}
+        return {"rows": len(self.spreads), "values": self.values, "most_values_of_a_row": self.most, **spread}
+
+
 class Merger:
     """Takes parsed batches in order with `add`, then gives the merged table in pieces with `tables`."""
 
@@ -49,11 +70,14 @@ class Merger:
         self._sources, self._schema, self._temporary = sources, schema, temporary
         # Molecules go to a temporary file as they come; memory holds their hashes and what later rows add to them.
         self._properties = [name for name in schema.names if any(name in source.properties for source in sources)]
+        self._conditions = [item for item in schema if any(item.name in source.conditions for source in sources)]
+        self._has_units = "repeat_unit" in schema.names
         self._descriptor_count = descriptor_count
         self._first: dict[int, int] = {}
         self._also: dict[int, list[tuple[str, tuple[float | None, ...]]]] = {}
         self.counts = [SourceCounts() for _ in sources]
-        self._spill_schema = _spill_schema(descriptor_count, len(self._properties))
+        self.merged: dict[str, MergedValues] = {}
+        self._spill_schema = _spill_schema(self._conditions, descriptor_count, len(self._properties))
         self._sink = pa.OSFile(str(temporary), "wb")
         self._spill = pa.ipc.new_stream(self._sink, self._spill_schema)
 
@@ -62,6 +86,7 @@ class Merger:
         facts, counts = self._sources[batch.source], self.counts[batch.source]
         # Where each property of the dataset stands in this source's rows.
         places = [facts.properties.index(name) if name in facts.properties else None for name in self._properties]
+        at = [facts.conditions.index(item.name) if item.name in facts.conditions else None for item in self._conditions]
         fresh: list[tuple] = []
         rejected = []
         for row, key, result in zip(batch.rows, batch.keys, batch.results, strict=True):
@@ -75,7 +100,8 @@ class Merger:
             # The row's position would be the plainest name for a row without one, but removing a row would then change all that follow.
             name = f"{facts.name}:{row.id or '#' + key.hex()[:12]}"
             values = tuple([None if place is None else row.values[place] for place in places])
-            self._place(batch.source, name, values, result, fresh, counts)
+            conditions = tuple([None if place is None else row.conditions[place] for place in at])
+            self._place((batch.source, name), conditions, values, result, fresh, counts)
         self._write(fresh)
         return rejected
 
@@ -95,17 +121,22 @@ class Merger:
         self._sink.close()
         self._temporary.unlink(missing_ok=True)
 
-    def _place(self, source: int, name: str, values: tuple, result: Standardized, fresh: list[tuple], counts: SourceCounts) -> None:
-        # 64 bits of the hash stand for the molecule: in a set of 10⁸ two share them with a probability of about 3·10⁻⁴.
+    def _place(
+        self, named: tuple[int, str], conditions: tuple, values: tuple, result: Standardized, fresh: list[tuple], counts: SourceCounts
+    ) -> None:
+        # 64 bits of the hash stand for the row: in a set of 10⁸ two share them with a probability of about 3·10⁻⁴.
         digest = hashlib.sha256(result.smiles.encode()).hexdigest()
-        molecule = int(digest[:16], 16)
+        key = digest[:16]
+        if any(condition is not None for condition in conditions):
+            key = hashlib.sha256(f"{result.smiles}\0{json.dumps(conditions)}".encode()).hexdigest()[:16]
         known = len(self._first)
-        first = self._first.setdefault(molecule, known)
+        first = self._first.setdefault(int(key, 16), known)
         if first == known:
-            fresh.append((source, name, digest, result.smiles, result.scaffold, *result.descriptors, *values))
+            texts = (digest, key, result.smiles, result.scaffold, result.repeat_unit)
+            fresh.append((*named, *texts, *conditions, *result.descriptors, *values))
         else:
             counts.duplicates += 1
-            self._also.setdefault(first, []).append((name, values))
+            self._also.setdefault(first, []).append((named[1], values))
 
     def _write(self, fresh: list[tuple]) -> None:
         if fresh:
@@ -114,10 +145,11 @@ class Merger:
 
     def _complete(self, batch: pa.RecordBatch, ordinal: int, split: SplitRule) -> pa.Table:
         columns = [column.to_pylist() for column in batch.columns]
-        source, name, digest, smiles, scaffold = columns[:5]
-        names, values = self._merge(ordinal, name, columns[5 + self._descriptor_count :])
-        ids = [one[:16] for one in digest]
-        # In the order of the dataset's schema: what is known of every molecule, then the descriptors, then the properties of its sources.
+        source, name, digest, ids, smiles, scaffold, unit = columns[:7]
+        measured = 7 + len(self._conditions) + self._descriptor_count
+        names, values = self._merge(ordinal, name, columns[measured:])
+        molecules = [one[:16] for one in digest]
+        # In the order of the dataset's schema: what is known of every molecule, conditions, descriptors, then the properties of its sources.
         complete = [
             ids,
             smiles,
@@ -127,9 +159,10 @@ class Merger:
             [self._sources[one].origin for one in source],
             digest,
             scaffold,
-            [split.split_of(one) for one in ids],
-            [split.scaffold_split_of(one, molecule) for one, molecule in zip(scaffold, ids, strict=True)],
-            *columns[5 : 5 + self._descriptor_count],
+            [split.split_of(one) for one in molecules],
+            [split.scaffold_split_of(one, molecule) for one, molecule in zip(scaffold, molecules, strict=True)],
+            *([unit] if self._has_units else []),
+            *columns[7:measured],
             *values,
         ]
         arrays = [pa.array(column, type=kind.type) for column, kind in zip(complete, self._schema, strict=True)]
@@ -141,8 +174,11 @@ class Merger:
             also = self._also.get(ordinal + place)
             if also:
                 names[place] = sorted([name[place], *(other for other, _ in also)])
-                for index, column in enumerate(values):
-                    column[place] = _median([column[place], *(others[index] for _, others in also)])
+                for name_of, column, index in zip(self._properties, values, itertools.count(), strict=False):
+                    known = [value for value in (column[place], *(others[index] for _, others in also)) if value is not None]
+                    if len(known) > 1:
+                        self.merged.setdefault(name_of, MergedValues()).add(known)
+                    column[place] = statistics.median(known) if known else None
         return names, values
 
 
@@ -177,11 +213,7 @@ def _rejected(source: str, row: Row | BadRow, reason: str) -> dict:
     return {"source": source, "row": row.row, "id": name[:_TEXT_CHARS_KEPT], "text": text[:_TEXT_CHARS_KEPT], "reason": reason}
 
 
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
-
-
-def _spill_schema(descriptor_count: int, property_count: int) -> pa.Schema:
-    fixed = [("source", pa.int32()), ("name", pa.string()), ("digest", pa.string()), ("smiles", pa.string()), ("scaffold", pa.string())]
-    return pa.schema(fixed + [(f"number_{index}", pa.float64()) for index in range(descriptor_count + property_count)])
+def _spill_schema(conditions: Sequence[pa.Field], descriptor_count: int, property_count: int) -> pa.Schema:
+    texts = [pa.field(name, pa.string()) for name in ("name", "digest", "id", "smiles", "scaffold", "repeat_unit")]
+    numbers = [pa.field(f"number_{index}", pa.float64()) for index in range(descriptor_count + property_count)]
+    return pa.schema([pa.field("source", pa.int32()), *texts, *conditions, *numbers])
