@@ -20,8 +20,11 @@ from assets.molecules.parsing import ParsedBatch
 from assets.molecules.rows import BadRow, Row
 from assets.molecules.splits import SplitRule
 from assets.molecules.standardize import Standardized
+from formats.tables import columns
 
 _TEXT_CHARS_KEPT = 200
+# What is spilled of each molecule before its conditions and numbers.
+_FIXED = columns(source=int, name=str, digest=str, id=str, smiles=str, scaffold=str, repeat_unit=str)
 
 
 @dataclass(frozen=True)
@@ -144,41 +147,45 @@ class Merger:
             self._spill.write_batch(pa.record_batch(arrays, schema=self._spill_schema))
 
     def _complete(self, batch: pa.RecordBatch, ordinal: int, split: SplitRule) -> pa.Table:
-        columns = [column.to_pylist() for column in batch.columns]
-        source, name, digest, ids, smiles, scaffold, unit = columns[:7]
-        measured = 7 + len(self._conditions) + self._descriptor_count
-        names, values = self._merge(ordinal, name, columns[measured:])
-        molecules = [one[:16] for one in digest]
-        # In the order of the dataset's schema: what is known of every molecule, conditions, descriptors, then the properties of its sources.
+        column = dict(zip(batch.schema.names, batch.columns, strict=True))
+        source, scaffold = column["source"].to_pylist(), column["scaffold"].to_pylist()
+        molecules = [one[:16] for one in column["digest"].to_pylist()]
+        measured = len(_FIXED) + len(self._conditions) + self._descriptor_count
+        names, values = self._merge(ordinal, column["name"].to_pylist(), batch.columns[measured:])
+        # In the order of the dataset's schema: what is known of every molecule, conditions, descriptors, then the properties of its sources. Columns
+        # that are written as they were read stay in Arrow.
         complete = [
-            ids,
-            smiles,
+            column["id"],
+            column["smiles"],
             [self._sources[one].name for one in source],
             names,
             [self._sources[one].licence for one in source],
             [self._sources[one].origin for one in source],
-            digest,
-            scaffold,
+            column["digest"],
+            column["scaffold"],
             [split.split_of(one) for one in molecules],
             [split.scaffold_split_of(one, molecule) for one, molecule in zip(scaffold, molecules, strict=True)],
-            *([unit] if self._has_units else []),
-            *columns[7:measured],
+            *([column["repeat_unit"]] if self._has_units else []),
+            *batch.columns[len(_FIXED) : measured],
             *values,
         ]
-        arrays = [pa.array(column, type=kind.type) for column, kind in zip(complete, self._schema, strict=True)]
+        arrays = [one if isinstance(one, pa.Array) else pa.array(one, type=kind.type) for one, kind in zip(complete, self._schema, strict=True)]
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
-    def _merge(self, ordinal: int, name: list[str], values: list[list[float | None]]) -> tuple[list[list[str]], list[list[float | None]]]:
+    def _merge(self, ordinal: int, name: list[str], stated: Sequence[pa.Array]) -> tuple[list[list[str]], Sequence[pa.Array | list]]:
+        """The names and the values of each molecule, with what later rows added."""
         names = [[one] for one in name]
-        for place in range(len(names)):
-            also = self._also.get(ordinal + place)
-            if also:
-                names[place] = sorted([name[place], *(other for other, _ in also)])
-                for name_of, column, index in zip(self._properties, values, itertools.count(), strict=False):
-                    known = [value for value in (column[place], *(others[index] for _, others in also)) if value is not None]
-                    if len(known) > 1:
-                        self.merged.setdefault(name_of, MergedValues()).add(known)
-                    column[place] = statistics.median(known) if known else None
+        added = [(place, also) for place in range(len(names)) if (also := self._also.get(ordinal + place))]
+        for place, also in added:
+            names[place] = sorted([name[place], *(other for other, _ in also)])
+        if not added or not stated:
+            return names, stated
+        values = [column.to_pylist() for column in stated]
+        for (index, column), (place, also) in itertools.product(enumerate(values), added):
+            known = [value for value in (column[place], *(others[index] for _, others in also)) if value is not None]
+            if len(known) > 1:
+                self.merged.setdefault(self._properties[index], MergedValues()).add(known)
+            column[place] = statistics.median(known) if known else None
         return names, values
 
 
@@ -214,6 +221,5 @@ def _rejected(source: str, row: Row | BadRow, reason: str) -> dict:
 
 
 def _spill_schema(conditions: Sequence[pa.Field], descriptor_count: int, property_count: int) -> pa.Schema:
-    texts = [pa.field(name, pa.string()) for name in ("name", "digest", "id", "smiles", "scaffold", "repeat_unit")]
     numbers = [pa.field(f"number_{index}", pa.float64()) for index in range(descriptor_count + property_count)]
-    return pa.schema([pa.field("source", pa.int32()), *texts, *conditions, *numbers])
+    return pa.schema([*_FIXED, *conditions, *numbers])
