@@ -78,8 +78,10 @@ def test_a_row_without_conditions_is_the_same_beside_a_source_that_has_some(tmp_
 def test_a_rebuild_with_the_memo_gives_the_same_bytes(tmp_path):
     build(tmp_path, [chi(tmp_path)], name="polymers")
     first = bytes_of(tmp_path / "polymers")
-    assert build(tmp_path, [chi(tmp_path)], name="polymers").counts.parsed == 0
-    assert bytes_of(tmp_path / "polymers") == first
+    # Twice, because the second memo is a copy of the first.
+    for _ in range(2):
+        assert build(tmp_path, [chi(tmp_path)], name="polymers").counts.parsed == 0
+        assert bytes_of(tmp_path / "polymers") == first
 
 
 def test_a_training_that_asks_for_no_value_meets_each_molecule_once(tmp_path):
