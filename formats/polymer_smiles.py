@@ -26,6 +26,8 @@ _LEFT, _RIGHT, _JOIN = 1, 2, 1
 _RANK = {BondType.SINGLE: 0, BondType.DOUBLE: 1, BondType.TRIPLE: 2}
 _NO_STEREO = {BondStereo.STEREONONE, BondStereo.STEREOANY}
 _LINKS_REMEMBERED = 100_000
+# What RDKit raises for molecules that it cannot handle.
+_RDKIT_GAVE_UP = (ValueError, RuntimeError)
 # Queries look at all atoms in C++.
 _STAR = Chem.MolFromSmarts("[#0]")
 _HANDED = rdqueries.HasChiralTagQueryAtom()
@@ -68,8 +70,27 @@ def canonical_repeat_unit(molecule: Mol) -> RepeatUnit:
 
     Ends that are told apart (`[*:1]` and `[*:2]`, `[1*]` and `[2*]`) may fix the hand of a centre that plain stars leave open. Where only a window of
     two periods can say it with plain stars, that is the canonical unit; what no window can say is dropped, so that reading the SMILES again gives the
-    same one. Stars of different bond orders cannot be joined: such a unit keeps its frame.
+    same one. Stars of different bond orders cannot be joined: such a unit keeps its frame, and so does one that RDKit cannot cut or read again.
     """
+    try:
+        return _canonical(molecule)
+    except _RDKIT_GAVE_UP:
+        return _settled(_plain(molecule))
+
+
+def frames(molecule: Mol) -> list[str]:
+    """The SMILES of the shortest repeat units of the polymer, one for each place to cut its chain where plain stars then say all of it."""
+    try:
+        if (chain := _Chain.of(_marked(molecule))) is not None:
+            _, period = chain.places()
+            units = [_unit_at(chain, start, period) for start in range(period)]
+            return list(dict.fromkeys(unit.smiles for unit in units if unit is not None))
+    except _RDKIT_GAVE_UP:
+        pass  # Such a unit keeps its frame, as in `canonical_repeat_unit`.
+    return [_plain(molecule).smiles]
+
+
+def _canonical(molecule: Mol) -> RepeatUnit:
     chain = _Chain.of(_marked(molecule))
     if chain is None:
         return _settled(_plain(molecule))
@@ -78,17 +99,7 @@ def canonical_repeat_unit(molecule: Mol) -> RepeatUnit:
         return min(units, key=lambda unit: unit.smiles)
     flat = Chem.Mol(molecule)
     Chem.RemoveStereochemistry(flat)
-    return canonical_repeat_unit(flat)
-
-
-def frames(molecule: Mol) -> list[str]:
-    """The SMILES of the shortest repeat units of the polymer, one for each place to cut its chain where plain stars then say all of it."""
-    chain = _Chain.of(_marked(molecule))
-    if chain is None:
-        return [_plain(molecule).smiles]
-    _, period = chain.places()
-    units = [_unit_at(chain, start, period) for start in range(period)]
-    return list(dict.fromkeys(unit.smiles for unit in units if unit is not None))
+    return _canonical(flat)
 
 
 @dataclass(frozen=True)
@@ -212,7 +223,7 @@ def _readings(forward: list, backward: list) -> list[tuple[tuple, int]]:
 @functools.lru_cache(maxsize=_LINKS_REMEMBERED)
 def _names(link: str) -> tuple[str, str]:
     """The canonical SMILES of a link with marked ends, read forward and backward."""
-    molecule = Chem.MolFromSmiles(link)
+    molecule = _read(link)
     forward = Chem.MolToSmiles(molecule)
     for star in map(molecule.GetAtomWithIdx, _stars(molecule)):
         star.SetIsotope(_LEFT + _RIGHT - star.GetIsotope())
@@ -250,10 +261,20 @@ def _settled(unit: RepeatUnit) -> RepeatUnit:
     seen: dict[str, int] = {}
     while unit.smiles not in seen:
         seen[unit.smiles] = len(seen)
-        molecule = Chem.MolFromSmiles(unit.smiles)
+        try:
+            molecule = _read(unit.smiles)
+        except _RDKIT_GAVE_UP:
+            return unit
         unit = RepeatUnit(Chem.MolToSmiles(molecule), molecule)
     smiles = min(smiles for smiles, place in seen.items() if place >= seen[unit.smiles])
-    return RepeatUnit(smiles, Chem.MolFromSmiles(smiles))
+    return RepeatUnit(smiles, _read(smiles))
+
+
+def _read(smiles: str) -> Mol:
+    molecule = Chem.MolFromSmiles(smiles)
+    if molecule is None:
+        raise ValueError(f"RDKit wrote '{smiles}' and cannot read it")
+    return molecule
 
 
 def _without_maps(molecule: Mol) -> Mol:

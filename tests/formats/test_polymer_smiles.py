@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 
-from formats.polymer_smiles import RepeatUnitError, canonical_polymer_smiles, frames, repeat_unit_problem
+from formats.polymer_smiles import RepeatUnitError, canonical_polymer_smiles, canonical_repeat_unit, frames, repeat_unit_problem
 
 # Texts that make a chain when written one after the other. Those of the first line read the same from both ends.
 _SYMMETRIC = ["C", "O", "N", "C(C)", "C(=O)", "c1ccc(cc1)", "[Si](C)(C)"]
@@ -137,6 +137,12 @@ def test_a_hand_that_only_marked_ends_can_tell_takes_two_periods_to_say():
 def test_a_cage_whose_smiles_rdkit_writes_in_turns_has_one_form(cage):
     once = canonical_polymer_smiles(cage)
     assert canonical_polymer_smiles(once) == once
+
+
+def test_a_unit_that_rdkit_writes_but_cannot_read_keeps_its_frame():
+    impossible = Chem.MolFromSmiles("*OF(C)C*", sanitize=False)
+    assert canonical_repeat_unit(impossible).smiles == Chem.MolToSmiles(impossible)
+    assert frames(impossible) == [Chem.MolToSmiles(impossible)]
 
 
 @pytest.mark.parametrize(
