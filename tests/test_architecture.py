@@ -29,7 +29,7 @@ ONLY_IN = {
     "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py"),
     "pdf2image": ("assets/books/",),
     "playwright": ("assets/papers/crawl/rendering.py",),
-    "rdkit": ("assets/molecules/", "formats/descriptors.py", "training/metrics/molecules", "training/polymers/"),
+    "rdkit": ("assets/molecules/", "formats/descriptors.py", "formats/polymer_smiles.py", "training/metrics/molecules", "training/polymers/"),
     "scrapy": ("assets/papers/crawl/",),
     "tensorboard": ("training/loop/stats_files.py",),
 }

@@ -3,6 +3,7 @@
 Splitting is plain Python. Only re-spelling needs rdkit, which is imported when asked for: a training machine without it can still train.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -26,14 +27,19 @@ def split_smiles(smiles: str) -> list[str]:
 def random_spellings(smiles: str, *, count: int, seed: int) -> list[str]:
     """Up to `count` different random spellings of the molecule, none equal to `smiles`; fewer where the molecule has fewer.
 
+    A repeat unit is shown in all its frames in turn: where its chain is cut is no more than a way to write the polymer.
     The same arguments give the same list. An unreadable SMILES gives []. Source: Bjerrum 2017, "SMILES Enumeration as Data Augmentation".
     """
     chem = _rdkit_chem()
     molecule = chem.MolFromSmiles(smiles)
     if molecule is None or count < 1:
         return []
-    spelled = chem.MolToRandomSmilesVect(molecule, count, randomSeed=derive_seed(seed, smiles) % (2**31 - 1) + 1)
-    return [spelling for spelling in dict.fromkeys(spelled) if spelling != smiles]
+    from formats.polymer_smiles import frames, repeat_unit_problem
+
+    shown = [molecule] if repeat_unit_problem(molecule) else [chem.MolFromSmiles(frame) for frame in frames(molecule)]
+    of_each, randomness = -(-count // len(shown)), derive_seed(seed, smiles) % (2**31 - 1) + 1
+    spelled = zip(*(chem.MolToRandomSmilesVect(frame, of_each, randomSeed=randomness) for frame in shown), strict=True)
+    return [spelling for spelling in dict.fromkeys(itertools.chain.from_iterable(spelled)) if spelling != smiles][:count]
 
 
 def spell_all(molecules: Sequence[str], *, count: int, seed: int, processes: int = 1) -> list[list[str]]:

@@ -42,6 +42,16 @@ def test_polymer_ends_survive_respelling():
     assert spellings and all(spelling.count("*") == 2 for spelling in spellings)
 
 
+def test_a_polymer_is_spelled_in_all_its_frames():
+    from rdkit import Chem
+
+    from formats.polymer_smiles import canonical_polymer_smiles
+
+    spellings = random_spellings("*CCOC(*)=O", count=20, seed=0)
+    assert {canonical_polymer_smiles(spelling) for spelling in spellings} == {canonical_polymer_smiles("*CCOC(*)=O")}
+    assert {Chem.CanonSmiles(spelling) for spelling in spellings} == {"*CCOC(*)=O", "*COC(=O)C*", "*CCC(=O)O*", "*OCCC(*)=O"}
+
+
 def test_an_unreadable_molecule_has_no_spellings():
     assert spell_all(["C(", "CCO"], count=3, seed=0)[0] == []
 
