@@ -7,12 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
+from formats.polymer_smiles import IN_PIECES, NOT_TWO_STARS, STAR_NOT_AT_AN_END
 from training.metrics.molecules import (
     BLANK_INSIDE,
     EMPTY,
-    IN_PIECES,
-    NOT_TWO_STARS,
-    STAR_NOT_AT_AN_END,
     UNREADABLE,
     counts_similarity,
     fragment_counts,

@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
 pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: chem)")
 
@@ -25,7 +27,8 @@ def write_table(folder: Path, smiles, **more_columns):
     canonical = [Chem.MolToSmiles(Chem.MolFromSmiles(text)) for text in smiles]
     splits = ["test" if index % 3 == 2 else "train" for index in range(len(canonical))]
     weights = [DESCRIPTORS["mol_wt"].measure(Chem.MolFromSmiles(text)) for text in canonical]
-    columns = {"smiles": canonical, "split_random": splits, "split_scaffold": splits, "mol_wt": weights, **more_columns}
+    scaffolds = [MurckoScaffold.MurckoScaffoldSmiles(text) for text in canonical]
+    columns = {"smiles": canonical, "scaffold": scaffolds, "split_random": splits, "split_scaffold": splits, "mol_wt": weights, **more_columns}
     pq.write_table(pa.table(columns), folder / f"{folder.name}-00000.parquet")
 
 
@@ -83,7 +86,9 @@ def test_rates_come_with_a_denominator_and_an_interval_that_holds_them(data):
 
 def test_two_reports_of_the_same_samples_are_equal_byte_for_byte(data, tmp_path):
     folder = judged(data).write(data)
-    assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "molecules.png", "report.md", "requested_vs_obtained.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "metrics.json", "molecules.png", "near_copies.png", "novelty.png", "report.md", "requested_vs_obtained.png",
+    ]  # fmt: skip
     assert content_id(judged(data).write(tmp_path)) == content_id(folder)
 
 
@@ -99,7 +104,7 @@ def test_the_check_is_about_the_first_group_and_the_caller_sees_the_pictures(dat
     reporter, found = RecordingReporter(), judged(data, validity_floor=0.9)
     found.tell(found.write(data), reporter)
     assert reporter.checks["validity_floor"] == (False, "WARN", {"samples": "unconditional_t1", "valid": 4, "generated": 5, "floor": 0.9})
-    assert reporter.markdowns["report"].count("data:image/png;base64,") == 2
+    assert reporter.markdowns["report"].count("data:image/png;base64,") == 4
 
 
 def test_samples_without_one_valid_molecule_give_denominators_and_no_scores(tmp_path):

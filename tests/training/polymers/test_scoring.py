@@ -12,6 +12,7 @@ import pytest
 Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
 
 from formats import descriptors
+from training.metrics.copies import prepare_training
 from training.metrics.distribution import prepare_reference
 from training.metrics.molecules import read_generated
 from training.polymers import scoring
@@ -20,6 +21,7 @@ from training.polymers.scoring import RealMolecules, ScoringConfig, fit_surrogat
 
 CONFIG = ScoringConfig(uniqueness_at=(10,), with_fcd=False, bootstrap_rounds=20)
 REAL = RealMolecules("molecules", ("CCO", "CCN", "CCC", "CCCC"), prepare_reference(["CO", "CN"], with_fcd=False))
+LEARNT, NOTHING = prepare_training(REAL.training), prepare_training(())
 
 
 def group(*smiles, **requested):
@@ -38,29 +40,31 @@ def test_a_property_is_measured_once_for_a_molecule_written_many_times(monkeypat
 
 
 def test_requests_that_rdkit_can_recompute_are_scored_and_the_others_are_named():
-    scores = score_group(group("CCO", "CCN", mol_wt=[46.069, 45.085], heat_capacity=[1.0, 2.0]), REAL, (), {}, CONFIG)
+    scores = score_group(group("CCO", "CCN", mol_wt=[46.069, 45.085], heat_capacity=[1.0, 2.0]), REAL, NOTHING, {}, CONFIG)
     assert [control.name for control in scores.controls] == ["mol_wt"]
     assert scores.controls[0].r2.value == pytest.approx(1)
     assert scores.not_judged == ("heat_capacity",)
 
 
 def test_samples_that_got_no_request_are_no_part_of_its_denominator():
-    scores = score_group(group("CCO", "CCN", mol_wt=[46.0, math.nan]), REAL, (), {}, CONFIG)
+    scores = score_group(group("CCO", "CCN", mol_wt=[46.0, math.nan]), REAL, NOTHING, {}, CONFIG)
     assert scores.controls[0].coverage.trials == 1
 
 
 def test_novelty_is_against_all_the_model_was_trained_on():
-    assert score_group(group("CCO", "CCCl"), REAL, REAL.training, {}, CONFIG).distribution.novelty.successes == 1
+    assert score_group(group("CCO", "CCCl"), REAL, LEARNT, {}, CONFIG).distribution.novelty.successes == 1
 
 
 def test_the_floor_is_all_valid_and_drawn_the_same_each_time():
-    first, second = score_real_sample(REAL, 3, CONFIG), score_real_sample(REAL, 3, CONFIG)
+    first, second = score_real_sample(REAL, LEARNT, 3, CONFIG), score_real_sample(REAL, LEARNT, 3, CONFIG)
     assert first.validity.value == 1.0
     assert first.compared == 3
-    assert first.nearest_similarity == second.nearest_similarity
+    assert first.likeness.nearest_similarity == second.likeness.nearest_similarity
 
 
-@pytest.mark.parametrize("change", [{"compare_at_most": 1}, {"reference_at_most": 0}, {"bootstrap_rounds": -1}, {"uniqueness_at": ()}])
+@pytest.mark.parametrize(
+    "change", [{"compare_at_most": 1}, {"reference_at_most": 0}, {"bootstrap_rounds": -1}, {"uniqueness_at": ()}, {"near_copy_similarity": 0}]
+)
 def test_settings_that_make_no_sense_are_refused_by_name(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         ScoringConfig(**change)
@@ -81,7 +85,7 @@ def test_a_property_that_rdkit_cannot_tell_is_judged_by_a_predictor_taught_by_th
     surrogates = fit_surrogates(tmp_path, "molecules", {"homo_gw", "mol_wt", "unheard_of"}, CONFIG)
     assert set(surrogates) == {"homo_gw"}
     assert surrogates["homo_gw"].r2.value > 0.95
-    scores = score_group(group("CCCCCCO", "CCCOO", "C1CC", "OCCCCCC", homo_gw=[16.0, 23, 5, 16]), REAL, (), surrogates, CONFIG)
+    scores = score_group(group("CCCCCCO", "CCCOO", "C1CC", "OCCCCCC", homo_gw=[16.0, 23, 5, 16]), REAL, NOTHING, surrogates, CONFIG)
     assert [control.name for control in scores.predicted] == ["homo_gw"]
     assert scores.controls == scores.not_judged == ()
     assert (scores.predicted[0].coverage.successes, scores.predicted[0].coverage.trials) == (3, 4)
