@@ -63,7 +63,10 @@ def read_molecules(
 
 
 def read_scaffolds(folder: Path, *, split: str, split_column: str = "split_random") -> list[str]:
-    """The Bemis-Murcko scaffolds of the molecules that `read_molecules` gives for the same arguments, "" without a ring. Raises MoleculeTableError."""
+    """The Bemis-Murcko scaffolds of the molecules that `read_molecules` gives for the same arguments; "" of one without rings.
+
+    Raises MoleculeTableError.
+    """
     shards = shard_paths(folder)
     schema = pq.read_schema(shards[0])
     _check_columns(folder, schema, split_column, ())

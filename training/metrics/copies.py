@@ -1,8 +1,7 @@
 """How near generated molecules come to those that a model was trained on: what novelty calls new may still be a copy in all but name."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy
 from rdkit import Chem, rdBase
@@ -24,7 +23,7 @@ class TrainingMolecules:
     """
 
     smiles: tuple[str, ...] = field(repr=False)
-    known: Collection[str] = field(repr=False)
+    known: frozenset[str] = field(repr=False)
     flat: Mapping[str, int] = field(repr=False)
     fingerprints: numpy.ndarray = field(repr=False)
 
@@ -58,19 +57,18 @@ class Copies:
 
 def prepare_training(smiles: Iterable[str]) -> TrainingMolecules:
     """From canonical SMILES; repeats are dropped. About 0.1 ms and 500 bytes a molecule."""
-    different = dict.fromkeys(smiles)
+    different = tuple(dict.fromkeys(smiles))
     flat: dict[str, int] = {}
-    packed = []
-    rest = iter(different)
-    while part := list(islice(rest, _MOLECULES_AT_ONCE)):
-        # Read a part at a time: a molecule takes a hundred times the room of its fingerprint.
+    packed = [numpy.packbits(morgan_fingerprints([]), axis=1)]
+    # A part at a time: a molecule takes a hundred times the room of its fingerprint.
+    for start in range(0, len(different), _MOLECULES_AT_ONCE):
+        part = different[start : start + _MOLECULES_AT_ONCE]
         with rdBase.BlockLogs():
             molecules = [Chem.MolFromSmiles(text) or Mol() for text in part]
-        for place, (text, molecule) in enumerate(zip(part, molecules, strict=True), start=sum(map(len, packed))):
+        for place, (text, molecule) in enumerate(zip(part, molecules, strict=True), start):
             flat.setdefault(without_stereo(text, molecule), place)
         packed.append(numpy.packbits(morgan_fingerprints(molecules), axis=1))
-    fingerprints = numpy.concatenate(packed) if packed else numpy.packbits(morgan_fingerprints([]), axis=1)
-    return TrainingMolecules(tuple(different), different.keys(), flat, fingerprints)
+    return TrainingMolecules(different, frozenset(different), flat, numpy.concatenate(packed))
 
 
 def find_copies(

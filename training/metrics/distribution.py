@@ -146,7 +146,7 @@ def score_distribution(
             nearest_similarity=nearest_similarity(fingerprints, real.fingerprints, rounds=bootstrap_rounds, seed=seed),
             scaffold_similarity=counts_similarity(scaffolds, real.scaffolds),
             fragment_similarity=counts_similarity(fragments, real.fragments),
-            fcd_torch=None if activations is None or real.size < 2 else frechet_distance(activations, real.fcd_activations),
+            fcd_torch=_fcd(activations, real.fcd_activations),
         )
 
     values = {name: numbers[repeats] for name, numbers in compared_properties(different.values()).items()}
@@ -168,6 +168,10 @@ def score_distribution(
         if training is None
         else find_copies(different, once, training, at_least=near_copy_similarity, rounds=bootstrap_rounds, seed=seed),
     )
+
+
+def _fcd(one: numpy.ndarray | None, other: numpy.ndarray | None) -> float | None:
+    return None if one is None or other is None or min(len(one), len(other)) < 2 else frechet_distance(one, other)
 
 
 def _curve_points(strings: int) -> list[int]:

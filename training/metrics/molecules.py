@@ -44,7 +44,7 @@ _MIN_SCAFFOLD_RINGS = 2
 class Reading:
     """What one pass over generated strings learnt.
 
-    canonical: for each string in order its canonical SMILES (isomeric; of a polymer that of its canonical repeat unit), or None where it is not valid.
+    canonical: for each string in order its canonical SMILES (isomeric; of a polymer that of its canonical repeat unit), or None where not valid.
     molecules: by canonical SMILES the first molecule that had it; of a polymer the canonical repeat unit. rejected: how many strings, by reason.
     parses: how many strings RDKit parsed, at most the number of different strings.
     """

@@ -40,7 +40,7 @@ def draw_novelty(curves: Mapping[str, Mapping[int, Rate]], path: Path) -> None:
 
     The first chart shows the rate with its 95 % interval, the second how many new molecules a sample gave.
     """
-    charts = {"new, of the different molecules": _draw_rates, "new molecules for each sample": _draw_yields}
+    charts = {"new, of the different molecules": _draw_rates, "new molecules for each sample": _draw_yields} if curves else {}
     draw_panels({title: partial(draw, curves=curves) for title, draw in charts.items()}, path, nothing="nothing was sampled")
 
 

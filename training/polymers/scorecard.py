@@ -155,8 +155,8 @@ def _new_scaffold_section(rows: _Rows) -> list[str]:
     return [
         "## Against molecules with new scaffolds\n",
         table(["samples", *_LIKENESS, "held-out molecules"], cells),
-        "The same, compared only with those held-out molecules whose Bemis–Murcko scaffold no training molecule has: TestSF of MOSES. Real molecules of",
-        "the training split cannot have these scaffolds, so a Scaf above theirs is a model's own.\n",
+        "The same, compared only with those held-out molecules whose Bemis–Murcko scaffold no training molecule has: TestSF of MOSES. Real molecules",
+        "of the training split cannot have these scaffolds, so a Scaf above theirs is a model's own.\n",
     ]
 
 
@@ -190,8 +190,8 @@ def _copy_section(rows: _Rows, near_copy_similarity: float) -> list[str]:
         "## New molecules, and how new they are\n",
         table(header, [[title, _cell_with_n(_valid_unique_novel(scores)), *copies(scores.copies)] for title, scores in rows]),
         "valid, unique and novel: different molecules that are not in the training split, of all generated. near-copies: new ones that are a",
-        f"training molecule but for stereo, or at least {near_copy_similarity:g} similar to one (Tanimoto, Morgan fingerprints of radius 2); of the new",
-        "ones among the compared. The floor says how near real held-out molecules come to the training split.\n",
+        f"training molecule but for stereo, or at least {near_copy_similarity:g} similar to one (Tanimoto, Morgan fingerprints of radius 2); of the",
+        "new ones among the compared. The floor says how near real held-out molecules come to the training split.\n",
     ]
 
 

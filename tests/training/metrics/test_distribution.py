@@ -45,6 +45,49 @@ def test_similarities_equal_those_of_moses_on_the_same_molecules():
     assert got.likeness.scaffold_similarity == pytest.approx(0.4506829965673791, abs=1e-12)
 
 
+def test_filters_and_property_distances_equal_those_of_moses_on_the_same_molecules():
+    """Frozen from molsets 0.3.1 (rdkit 2026.09.1)."""
+    got = scores(moses_strings(), prepare_reference(moses_reference(), with_fcd=False))
+    assert got.filters.value == pytest.approx(0.6395348837209303, abs=1e-15)
+    expected = {
+        "mol_wt": 11.692172699696666,
+        "mol_log_p": 0.2935029051878355,
+        "qed": 0.039731398022542185,
+        "sa_score": 0.1497824231637206,
+    }
+    assert {name: distance.value for name, distance in got.property_distances.items()} == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_part_of_the_reference_is_judged_like_a_reference_of_its_own():
+    reference = prepare_reference(moses_reference(), with_fcd=False)
+    chosen = moses_reference()[::3]
+    got = scores(moses_strings(), reference, new_scaffolds=reference.part(frozenset(chosen))).new_scaffolds
+    assert got == scores(moses_strings(), prepare_reference(chosen, with_fcd=False)).likeness
+    assert got.size == 200
+
+
+def test_the_filters_count_repeats_and_every_failure_has_one_reason():
+    got = scores(["CCO", "CC=O", "CC=O", "C[N+](C)(C)C", "C1CC"], prepare_reference(["CCO"], with_fcd=False))
+    assert (got.filters.successes, got.filters.trials) == (1, 4)
+    assert got.caught == {"MCF": 2, "charged atom": 1}
+
+
+def test_repeat_units_are_not_judged_by_filters_that_are_not_made_for_them():
+    got = scores(["*CCO*", "*COC*"], prepare_reference(["*CC*"], with_fcd=False), rule="polymer")
+    assert got.filters is None
+    assert (got.compared, got.uniqueness[10].value) == (2, 0.5)
+
+
+def test_without_training_molecules_nothing_is_called_new_or_a_copy():
+    got = scores(["CCO"], prepare_reference(["CCO"], with_fcd=False), training=None)
+    assert got.novelty is got.novelty_curve is got.copies is None
+
+
+@pytest.mark.parametrize(("strings", "points"), [(1, [1]), (10, [10]), (11, [10, 11]), (250, [10, 20, 50, 100, 200, 250])])
+def test_the_novelty_curve_has_round_numbers_of_samples_and_all_of_them(strings, points):
+    assert list(scores(["CCO"] * strings, prepare_reference(["CCO"], with_fcd=False)).novelty_curve) == points
+
+
 @pytest.mark.skipif(not HAS_FCD, reason=str(fcd.missing_reason()))
 def test_the_chemnet_distance_equals_that_of_fcd_torch_on_the_same_molecules():
     assert scores(moses_strings(), prepare_reference(moses_reference(), with_fcd=True)).likeness.fcd_torch == pytest.approx(

@@ -77,6 +77,31 @@ def test_the_numbers_are_those_one_counts_by_hand(data):
     assert metrics["conditional_t0.8_finished"] == 0.75
 
 
+def test_new_molecules_are_counted_of_all_samples_and_near_copies_of_the_new(data):
+    metrics = judged(data).numbers.flat
+    # Ethanol twice, chloroethane, hexane, and one that is not valid.
+    assert (metrics["unconditional_t1_valid_unique_novel"], metrics["unconditional_t1_valid_unique_novel_n"]) == (0.4, 5)
+    assert (metrics["unconditional_t1_near_copies"], metrics["unconditional_t1_near_copies_n"]) == (0.0, 2)
+    assert "real_molecules_near_copies" in metrics
+    # Chloroethane is a primary alkyl halide.
+    assert (metrics["unconditional_t1_filters_passed"], metrics["unconditional_t1_filters_passed_n"]) == (0.75, 4)
+
+
+def test_molecules_with_new_scaffolds_are_a_reference_of_their_own(data):
+    found = judged(data)
+    # Naphthalene is held out, and no training molecule has its rings.
+    assert found.numbers.flat["unconditional_t1_new_scaffolds_n"] == 1
+    assert found.numbers.flat["real_molecules_new_scaffolds_nearest_similarity_n"] > 0
+    assert "## Against molecules with new scaffolds" in found.text
+
+
+def test_distances_of_properties_are_in_their_units_and_are_those_of_scipy(data):
+    from scipy.stats import wasserstein_distance
+
+    measured = [[DESCRIPTORS["mol_wt"].measure(Chem.MolFromSmiles(text)) for text in side] for side in (("OCC", "CCO", "CCCl", "CCCCCC"), REAL[2::3])]
+    assert judged(data).numbers.flat["unconditional_t1_mol_wt_wasserstein"] == pytest.approx(wasserstein_distance(*measured), rel=1e-5)
+
+
 def test_rates_come_with_a_denominator_and_an_interval_that_holds_them(data):
     metrics = judged(data).numbers.flat
     for name in ("unconditional_t1_validity", "unconditional_t1_novelty", "conditional_t0.8_mol_wt_success_10pct"):

@@ -12,12 +12,22 @@ import pytest
 Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
 
 from formats import descriptors
+from formats.molecule_tables import MoleculeTableError
 from training.metrics.copies import prepare_training
 from training.metrics.distribution import prepare_reference
 from training.metrics.molecules import read_generated
 from training.polymers import scoring
 from training.polymers.sample_table import SampleGroup
-from training.polymers.scoring import RealMolecules, ScoringConfig, fit_surrogates, obtained_values, score_group, score_real_sample
+from training.polymers.scoring import (
+    RealMolecules,
+    ScoringConfig,
+    fit_surrogates,
+    obtained_values,
+    read_real_molecules,
+    read_training,
+    score_group,
+    score_real_sample,
+)
 
 CONFIG = ScoringConfig(uniqueness_at=(10,), with_fcd=False, bootstrap_rounds=20)
 REAL = RealMolecules("molecules", ("CCO", "CCN", "CCC", "CCCC"), prepare_reference(["CO", "CN"], with_fcd=False))
@@ -100,3 +110,31 @@ def test_a_property_that_few_molecules_have_is_not_judged(tmp_path):
 def test_predictors_can_be_switched_off(tmp_path):
     write_dataset(tmp_path / "molecules", known_every=1)
     assert fit_surrogates(tmp_path, "molecules", {"homo_gw"}, replace(CONFIG, surrogate_at_most=0)) == {}
+
+
+def test_new_scaffolds_are_those_that_nothing_learnt_has_and_rings_make_one(tmp_path):
+    folder = tmp_path / "molecules"
+    folder.mkdir()
+    rows = [("CCO", "", "test"), ("Cc1ccccc1", "c1ccccc1", "test"), ("CC1CCCC1", "C1CCCC1", "test"), ("OC1CCCC1", "C1CCCC1", "train")]
+    rows += [("CC1CC1", "C1CC1", "test")]
+    smiles, scaffolds, splits = (list(column) for column in zip(*rows, strict=True))
+    pq.write_table(pa.table({"smiles": smiles, "scaffold": scaffolds, "split_random": splits}), folder / "molecules-00000.parquet")
+    learnt, seen = read_training(tmp_path, "molecules", CONFIG)
+    assert (learnt, seen) == (["OC1CCCC1"], ["C1CCCC1"])
+    real = read_real_molecules(tmp_path, "molecules", CONFIG, frozenset({*seen, "C1CC1"}))
+    assert list(real.new_scaffolds.molecules) == ["Cc1ccccc1"]
+    assert read_real_molecules(tmp_path, "molecules", CONFIG, frozenset(scaffolds)).new_scaffolds is None
+
+
+def test_a_table_without_scaffolds_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "molecules").mkdir()
+    pq.write_table(pa.table({"smiles": ["C"], "split_random": ["test"]}), tmp_path / "molecules/molecules-00000.parquet")
+    with pytest.raises(MoleculeTableError, match="expected a column scaffold, found smiles, split_random; make the dataset again"):
+        read_training(tmp_path, "molecules", CONFIG)
+
+
+def test_the_floor_of_near_copies_is_about_held_out_molecules():
+    real = RealMolecules("molecules", ("CCCCCCCCCCO", "CCN"), prepare_reference(["CCCCCCCCCCCO", "c1ccccc1"], with_fcd=False))
+    floor = score_real_sample(real, prepare_training(real.training), 2, CONFIG)
+    assert (floor.copies.near_copies.successes, floor.copies.near_copies.trials) == (1, 2)
+    assert floor.novelty is None
