@@ -56,7 +56,7 @@ class Copies:
 
 
 def prepare_training(smiles: Iterable[str]) -> TrainingMolecules:
-    """From canonical SMILES; repeats are dropped. About 0.1 ms and 500 bytes a molecule."""
+    """From canonical SMILES; repeats are dropped. Some 0.2 ms of processor and 500 bytes a molecule."""
     different = tuple(dict.fromkeys(smiles))
     flat: dict[str, int] = {}
     packed = [numpy.packbits(morgan_fingerprints([]), axis=1)]
