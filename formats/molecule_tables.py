@@ -40,6 +40,7 @@ def read_molecules(
 ) -> MoleculeTable:
     """The rows of split `split` ("train", "valid" or "test") of all shards in `folder`, e.g. data/molecules.
 
+    A molecule that was measured at several conditions has several rows; those that differ in nothing that is asked for are one.
     absent_is_missing: a property that the dataset does not have is NaN in every row, rather than an error.
     Raises MoleculeTableError naming the folder, what was found and the nearest column name.
     """
@@ -54,9 +55,16 @@ def read_molecules(
         table[name].to_numpy(zero_copy_only=False).astype(numpy.float64) if name in present else numpy.full(table.num_rows, numpy.nan)
         for name in properties
     ]
+    smiles = table["smiles"].to_pylist()
+    matrix = numpy.stack(values, axis=1) if values else numpy.zeros((table.num_rows, 0))
+    if any((field.metadata or {}).get(b"role") == b"condition" for field in schema):
+        # By bytes, so that a missing value (NaN) equals another.
+        first = {(one, row.tobytes()): place for place, (one, row) in reversed(list(enumerate(zip(smiles, matrix, strict=True))))}
+        places = sorted(first.values())
+        smiles, matrix = [smiles[place] for place in places], matrix[places]
     return MoleculeTable(
-        smiles=table["smiles"].to_pylist(),
-        properties=numpy.stack(values, axis=1) if values else numpy.zeros((table.num_rows, 0)),
+        smiles=smiles,
+        properties=matrix,
         property_names=tuple(properties),
         units={name: _unit(schema.field(name)) for name in present},
     )

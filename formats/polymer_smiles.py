@@ -24,9 +24,11 @@ IN_PIECES = "more than one piece"
 _LEFT, _RIGHT, _JOIN = 1, 2, 1
 # A bond that is cut leaves its order behind in two stars, so single bonds go first; the rank of whatever is not listed is the last.
 _RANK = {BondType.SINGLE: 0, BondType.DOUBLE: 1, BondType.TRIPLE: 2}
+_NO_STEREO = {BondStereo.STEREONONE, BondStereo.STEREOANY}
 _LINKS_REMEMBERED = 100_000
 # Queries look at all atoms in C++.
 _STAR = Chem.MolFromSmarts("[#0]")
+_HANDED = rdqueries.HasChiralTagQueryAtom()
 _MAPPED = rdqueries.HasPropQueryAtom("molAtomMapNumber")
 
 
@@ -71,9 +73,9 @@ def canonical_repeat_unit(molecule: Mol) -> RepeatUnit:
     chain = _Chain.of(_marked(molecule))
     if chain is None:
         return _settled(_plain(molecule))
-    start, period, key = chain.canonical()
-    if (unit := _unit_at(chain, start, period, key)) is not None:
-        return unit
+    starts, period = chain.places()
+    if units := [unit for start in starts if (unit := _unit_at(chain, start, period)) is not None]:
+        return min(units, key=lambda unit: unit.smiles)
     flat = Chem.Mol(molecule)
     Chem.RemoveStereochemistry(flat)
     return canonical_repeat_unit(flat)
@@ -84,14 +86,17 @@ def frames(molecule: Mol) -> list[str]:
     chain = _Chain.of(_marked(molecule))
     if chain is None:
         return [_plain(molecule).smiles]
-    _, period, key = chain.canonical()
-    units = [_unit_at(chain, start, period, key) for start in range(period)]
+    _, period = chain.places()
+    units = [_unit_at(chain, start, period) for start in range(period)]
     return list(dict.fromkeys(unit.smiles for unit in units if unit is not None))
 
 
 @dataclass(frozen=True)
 class _Chain:
-    """A chain, seen through a unit whose stars are marked. path: atoms from the left star to the right one. cuts: bonds between links, in order."""
+    """A chain, seen through a unit whose stars are marked.
+
+    path: atoms from the left star to the right one. cuts: the places on the path at which a link begins, but for the first link.
+    """
 
     unit: Mol
     path: tuple[int, ...]
@@ -100,41 +105,51 @@ class _Chain:
     @classmethod
     def of(cls, unit: Mol) -> Self | None:
         """None where the ends cannot be joined: no atom between the stars, or bonds of different orders."""
-        left, right = _stars(unit)
-        path = tuple(Chem.GetShortestPath(unit, left, right))
-        bonds = [unit.GetBondBetweenAtoms(one, other) for one, other in itertools.pairwise(path)]
-        closing = _rank(bonds[0])
-        if len(bonds) < 2 or _rank(bonds[-1]) != closing:
+        path = tuple(Chem.GetShortestPath(unit, *_stars(unit)))
+        first, *inner = [unit.GetBondBetweenAtoms(one, other) for one, other in itertools.pairwise(path)]
+        if not inner or _rank(first) != _rank(inner.pop()):
             return None
         # A bond on the way that is in no ring parts the ends of the chain. One with cis or trans written on it would lose that in the cut.
-        parting = [bond for bond in bonds[1:-1] if not bond.IsInRing() and bond.GetStereo() in {BondStereo.STEREONONE, BondStereo.STEREOANY}]
-        least = min([closing, *map(_rank, parting)])
-        cuts = tuple(bond.GetIdx() for bond in parting if _rank(bond) == least)
-        if closing == least:
-            return cls(unit, path, cuts)
-        # The stars stand on a bond that is no place to cut: look at the chain through another window.
-        return cls.of(cls(unit, path, cuts).window(1, len(cuts) + 1))
+        parting = {place: _rank(bond) for place, bond in enumerate(inner, 2) if not bond.IsInRing() and bond.GetStereo() in _NO_STEREO}
+        least = min([_rank(first), *parting.values()])
+        chain = cls(unit, path, tuple(place for place, rank in parting.items() if rank == least))
+        # Stars that stand on a bond of higher order are no place to cut: look at the chain through another window.
+        return chain if _rank(first) == least else cls.of(chain.window(1, len(chain.cuts) + 1))
 
-    def canonical(self) -> tuple[int, int, tuple[str, ...]]:
-        """(link at which the canonical unit begins, links in it, their names in the order that is least)."""
+    def places(self) -> tuple[list[int], int]:
+        """(links at which the canonical unit may begin, links in it): from there, the facts of the links, read the better way, are least."""
+        forward, backward = self._shapes()
+        period = _period(forward)
+        if period < len(forward):
+            period = _period([_names(link)[0] for link in self._links()])
+        readings = _readings(forward[:period], backward[:period])
+        least, _ = min(readings)
+        return sorted({start for reading, start in readings if reading == least}), period
+
+    def said(self) -> tuple[str, ...]:
+        """The names of the links of one period, read from the place and the end from which they are least: equal for windows on one polymer only."""
         names = [_names(link) for link in self._links()]
         forward, backward = [name for name, _ in names], [name for _, name in reversed(names)]
-        period = next(size for size in range(1, len(names) + 1) if len(names) % size == 0 and forward == forward[:size] * (len(names) // size))
-        # A reading backward from its place `start` shows the links that a reading forward shows from `period - start`.
-        readings = [(_rotated(forward[:period], start), start) for start in range(period)]
-        readings += [(_rotated(backward[:period], start), (period - start) % period) for start in range(period)]
-        key, start = min(readings)
-        return start, period, key
+        period = _period(forward)
+        return min(reading for reading, _ in _readings(forward[:period], backward[:period]))
 
     def window(self, start: int, length: int) -> Mol:
         """The unit of `length` links that begins at link `start`; all links, or a divisor of their number."""
         if length == len(self.cuts) + 1:
             return self.unit if start == 0 else self._rotated(start)
         edges = [self.cuts[place - 1] for place in (start, start + length) if 0 < place <= len(self.cuts)]
-        inside = self._atoms_of_links()[start]
+        inside = self._first_atoms()[start]
         mapping: list[tuple[int, ...]] = []
         pieces = Chem.GetMolFrags(self._cut(edges), asMols=True, fragsMolAtomMapping=mapping)
         return next(piece for piece, atoms in zip(pieces, mapping, strict=True) if inside in atoms)
+
+    def _shapes(self) -> tuple[list[tuple], list[tuple]]:
+        """What the atoms at the ends of each link say of it, read forward and backward; no window on the chain shows them otherwise."""
+        firsts = [1, *self.cuts]
+        lasts = [*(cut - 1 for cut in self.cuts), len(self.path) - 2]
+        facts = {place: _facts(self.unit.GetAtomWithIdx(self.path[place])) for place in {*firsts, *lasts}}
+        forward = [(facts[first], last - first, facts[last]) for first, last in zip(firsts, lasts, strict=True)]
+        return forward, [(last, length, first) for first, length, last in reversed(forward)]
 
     def _rotated(self, start: int) -> Mol:
         pieces = self._cut([self.cuts[start - 1]])
@@ -155,32 +170,43 @@ class _Chain:
         smiles = Chem.MolToSmiles(pieces).split(".")
         written = json.loads(pieces.GetProp("_smilesAtomOutputOrder"))
         link_of = dict(zip(dict.fromkeys(piece_of[atom] for atom in written), smiles, strict=True))
-        return [link_of[piece_of[atom]] for atom in self._atoms_of_links()]
+        return [link_of[piece_of[atom]] for atom in self._first_atoms()]
 
-    def _atoms_of_links(self) -> list[int]:
-        """The leftmost atom of each link on the path."""
-        bonds = map(self.unit.GetBondWithIdx, self.cuts)
-        return [self.path[1], *(max(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), key=self.path.index) for bond in bonds)]
+    def _first_atoms(self) -> list[int]:
+        return [self.path[place] for place in (1, *self.cuts)]
 
-    def _cut(self, bonds: Sequence[int]) -> Mol:
+    def _cut(self, cuts: Sequence[int]) -> Mol:
+        bonds = [self.unit.GetBondBetweenAtoms(self.path[cut - 1], self.path[cut]) for cut in cuts]
         # The star that takes the place of a bond's first atom comes to its second one: a left end, where the first atom is the left one.
-        place = self.path.index
-        is_forward = [place(bond.GetBeginAtomIdx()) < place(bond.GetEndAtomIdx()) for bond in map(self.unit.GetBondWithIdx, bonds)]
+        is_forward = [bond.GetEndAtomIdx() == self.path[cut] for bond, cut in zip(bonds, cuts, strict=True)]
         labels = [(_LEFT, _RIGHT) if forward else (_RIGHT, _LEFT) for forward in is_forward]
-        return Chem.FragmentOnBonds(self.unit, bonds, dummyLabels=labels)
+        return Chem.FragmentOnBonds(self.unit, [bond.GetIdx() for bond in bonds], dummyLabels=labels)
 
 
-def _unit_at(chain: _Chain, start: int, period: int, key: tuple[str, ...]) -> RepeatUnit | None:
-    """The unit that begins at link `start`: one period, or two where one cannot say with plain stars what `key` says; None where both cannot."""
+def _unit_at(chain: _Chain, start: int, period: int) -> RepeatUnit | None:
+    """The unit that begins at link `start`: one period, or two where one cannot say with plain stars what the chain says; None where both cannot."""
     window = chain.window(start, period)
     unit = _plain(window)
-    if not any(map(_has_stereo, key)):
+    if not chain.unit.GetAtomsMatchingQuery(_HANDED) and "/" not in unit.smiles and "\\" not in unit.smiles:
         return unit
     for candidate in map(_settled, (unit, _plain(_joined(window, window)))):
         again = _Chain.of(_marked(candidate.molecule))
-        if again is not None and again.canonical()[2] == key:
+        if again is not None and again.said() == chain.said():
             return candidate
     return None
+
+
+def _period(links: list) -> int:
+    """Links after which the string of links repeats itself."""
+    return next(size for size in range(1, len(links) + 1) if len(links) % size == 0 and links == links[:size] * (len(links) // size))
+
+
+def _readings(forward: list, backward: list) -> list[tuple[tuple, int]]:
+    """Each way to read a period, from each link on and from both ends, with the link at which its unit begins."""
+    size = len(forward)
+    readings = [(tuple(forward[start:] + forward[:start]), start) for start in range(size)]
+    # A reading backward from its link `start` shows what a reading forward shows from link `size - start`.
+    return readings + [(tuple(backward[start:] + backward[:start]), (size - start) % size) for start in range(size)]
 
 
 @functools.lru_cache(maxsize=_LINKS_REMEMBERED)
@@ -193,12 +219,12 @@ def _names(link: str) -> tuple[str, str]:
     return forward, Chem.MolToSmiles(molecule)
 
 
-def _rotated(names: list[str], start: int) -> tuple[str, ...]:
-    return tuple(names[start:] + names[:start])
-
-
 def _stars(molecule: Mol) -> list[int]:
     return [atom for (atom,) in molecule.GetSubstructMatches(_STAR)]
+
+
+def _facts(atom: Chem.Atom) -> tuple[int, ...]:
+    return atom.GetAtomicNum(), atom.GetDegree(), atom.GetTotalNumHs(), atom.GetFormalCharge(), atom.GetIsotope(), int(atom.IsInRing())
 
 
 def _rank(bond: Chem.Bond) -> int:
@@ -247,7 +273,3 @@ def _joined(one: Mol, other: Mol) -> Mol:
     whole = Chem.molzip(both)
     Chem.SanitizeMol(whole)
     return whole
-
-
-def _has_stereo(link: str) -> bool:
-    return any(mark in link for mark in "@/\\")

@@ -30,16 +30,17 @@ def columns(**kinds: Any) -> pa.Schema:
 
 
 COLUMN_DOCS: Mapping[str, str] = {
-    "id": "first 16 hexadecimal digits of `sha256`",
-    "smiles": "canonical SMILES as RDKit writes it",
+    "id": "first 16 hexadecimal digits of `sha256`; for a row measured at conditions, of the SHA-256 of `smiles` and the conditions",
+    "smiles": "canonical SMILES as RDKit writes it; in `polymers`, of the canonical repeat unit (formats/polymer_smiles.py)",
     "source": "name of the source in which the molecule occurs first",
     "source_ids": "every row merged into this one, sorted: `source:the row's own id`, or `source:#digest of the row's text` where it has none",
     "licence": "licence of the source of the first occurrence",
     "origin": "where that source came from: an address, a path inside the rdkit wheel, or a path in the project",
     "sha256": "SHA-256 of `smiles`",
     "scaffold": "Bemis-Murcko scaffold as canonical SMILES; empty for a molecule without rings",
-    "split_random": "train, valid or test by a hash of `id`",
+    "split_random": "train, valid or test by a hash of the first 16 digits of `sha256`: one molecule is in one split, at whatever conditions",
     "split_scaffold": "train, valid or test by a hash of `scaffold`: one scaffold is never in two splits",
+    "repeat_unit": "in `polymers`: the repeat unit as its first source drew it, its frame and the marks of its ends kept; SMILES as RDKit writes it",
     "row": "position of the row among the records of its source, from 0",
     "text": "what the row said, shortened",
     "reason": "why the row was rejected",
@@ -60,13 +61,26 @@ MOLECULE_COLUMNS = columns(
 )  # fmt: skip
 
 
-def molecule_schema(descriptor_units: Mapping[str, str], property_units: Mapping[str, str]) -> pa.Schema:
-    """The columns of `molecules` and `polymers`: the fixed ones, then the descriptors, then the properties of the sources (nullable).
+POLYMER_COLUMNS = pa.schema([*MOLECULE_COLUMNS, *columns(repeat_unit=str)])
 
-    descriptor_units, property_units: unit by column name, in column order.
+
+def molecule_schema(
+    descriptor_units: Mapping[str, str],
+    property_units: Mapping[str, str],
+    *,
+    condition_units: Mapping[str, str] | None = None,
+    fixed: pa.Schema = MOLECULE_COLUMNS,
+) -> pa.Schema:
+    """The columns of `molecules` and `polymers`: the fixed ones, then the conditions, the descriptors, and the properties of the sources (nullable).
+
+    descriptor_units, property_units, condition_units: unit by column name, in column order; a condition without a unit is a text.
     """
     numbers = [*descriptor_units.items(), *property_units.items()]
-    return pa.schema([*MOLECULE_COLUMNS, *(pa.field(name, pa.float64(), metadata={"unit": unit}) for name, unit in numbers)])
+    conditions = [
+        pa.field(name, pa.float64() if unit else pa.string(), metadata={"unit": unit, "role": "condition"} if unit else {"role": "condition"})
+        for name, unit in (condition_units or {}).items()
+    ]
+    return pa.schema([*fixed, *conditions, *(pa.field(name, pa.float64(), metadata={"unit": unit}) for name, unit in numbers)])
 
 
 def write_table(path: Path, table: pa.Table) -> None:

@@ -13,7 +13,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ import rdkit
 from rdkit import Chem
 
 from assets.molecules.checks import report_checks
+from assets.molecules.layouts import Condition, Property
 from assets.molecules.memo import Memo, MemoWriter, recipe_of
 from assets.molecules.merging import Merger, SourceCounts, SourceFacts, cut_into_shards
 from assets.molecules.parsing import ParseCounts, ParsedBatch, WorkerDiedError, parse
@@ -33,7 +34,16 @@ from assets.molecules.source_index import read_sources
 from assets.molecules.splits import SplitRule
 from assets.molecules.standardize import Rules
 from formats.descriptors import UnknownDescriptorError, descriptors_named
-from formats.tables import REJECTED_ROWS, ROWS_PER_ROW_GROUP, molecule_schema, open_writer, table_from_rows, write_table
+from formats.tables import (
+    MOLECULE_COLUMNS,
+    POLYMER_COLUMNS,
+    REJECTED_ROWS,
+    ROWS_PER_ROW_GROUP,
+    molecule_schema,
+    open_writer,
+    table_from_rows,
+    write_table,
+)
 from stages.markdown import counted
 from stages.output_folder import OutputFolder
 from stages.params import load_params
@@ -41,6 +51,7 @@ from stages.program import add_workers, program, worker_count
 from stages.reporting import Reporter
 
 _STARS = {"molecules": 0, "polymers": 2}
+_COLUMNS = {"molecules": MOLECULE_COLUMNS, "polymers": POLYMER_COLUMNS}
 
 
 class BuildError(Exception):
@@ -142,6 +153,8 @@ def build_dataset(
         if not summary["rows_accepted"]:
             raise BuildError(_nothing_left(name, summary))
         summary |= _write_shards(name, output, cut_into_shards(merger.tables(config.split()), rows_per_shard=config.rows_per_shard))
+        if merger.merged:
+            summary["merged_values"] = {column: merger.merged[column].as_record() for column in schema.names if column in merger.merged}
         output.write_json("summary.json", summary)
         # The memo is published inside the block: a build that fails leaves the old output and the old memo.
         files, size = output.size()
@@ -157,25 +170,27 @@ def _is_element(table: Any, symbol: str) -> bool:
 
 
 def _describe(name: str, config: DatasetConfig, sources: Sequence[SourceFile]) -> tuple[list[SourceFacts], pa.Schema]:
-    """The facts of each source and the columns of the dataset. Raises BuildError where two sources disagree about a unit."""
-    units: dict[str, str] = {}
+    """The facts of each source and the columns of the dataset. Raises BuildError where two sources disagree about a unit or the use of a name."""
+    units: dict[str, dict[str, str]] = {"properties": {}, "conditions": {}}
     stated_by: dict[str, str] = {}
+    fixed = _COLUMNS[name]
     facts = []
     for source in sources:
-        properties = source_properties(source)
-        # A column holds one unit: two sources that disagree must not meet in it.
-        for key, item in properties.items():
-            if key in config.descriptors or key in {"id", "smiles", "source", "licence", "origin", "sha256", "scaffold"}:
-                raise BuildError(f"{name}: property '{key}' of source '{source.name}' has the name of another column; rename it under `properties`")
-            if units.setdefault(key, item.unit) != item.unit:
-                raise BuildError(
-                    f"{name}: property '{key}' is in {units[key]} in source '{stated_by[key]}' but in {item.unit} in source '{source.name}'; "
-                    "give one of them another name under `properties`"
-                )
-            stated_by.setdefault(key, source.name)
-        facts.append(SourceFacts(source.name, source.licence, source.origin, tuple(properties)))
+        stated: dict[str, Mapping[str, Property | Condition]] = {"properties": source_properties(source), "conditions": source.options.conditions}
+        for kind, other, word in (("properties", "conditions", "property"), ("conditions", "properties", "condition")):
+            for key, item in stated[kind].items():
+                if key in config.descriptors or key in fixed.names or key in units[other] or key in stated[other]:
+                    raise BuildError(f"{name}: {word} '{key}' of source '{source.name}' has the name of another column; rename it under `{kind}`")
+                # A column holds one unit: two sources that disagree must not meet in it.
+                if units[kind].setdefault(key, item.unit) != item.unit:
+                    raise BuildError(
+                        f"{name}: {word} '{key}' is in {units[kind][key] or 'words'} in source '{stated_by[key]}' but in {item.unit or 'words'} "
+                        f"in source '{source.name}'; give one of them another name under `{kind}`"
+                    )
+                stated_by.setdefault(key, source.name)
+        facts.append(SourceFacts(source.name, source.licence, source.origin, tuple(stated["properties"]), tuple(stated["conditions"])))
     descriptor_units = {descriptor.name: descriptor.unit for descriptor in descriptors_named(config.descriptors)}
-    return facts, molecule_schema(descriptor_units, units)
+    return facts, molecule_schema(descriptor_units, units["properties"], condition_units=units["conditions"], fixed=fixed)
 
 
 def _merge(batches: Iterator[ParsedBatch], merger: Merger, name: str, reporter: Reporter) -> Iterator[dict]:
@@ -277,6 +292,8 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     _report(facts, reporter)
     reporter.markdown("examples", _examples(target / f"{name}-00000.parquet"))
     reporter.markdown("rejected_rows", counted("reason", "rows", rejected) if rejected else "No row was rejected.")
+    if "merged_values" in facts.summary:
+        reporter.markdown("merged_values", _merged_values(facts.summary))
     report_checks(target, name, reporter)
 
 
@@ -307,6 +324,17 @@ def _examples(shard: Path, *, count: int = 8) -> str:
     rows = pq.read_table(shard, columns=["smiles", "source", "split_random"]).slice(0, count).to_pylist()
     lines = [f"| `{row['smiles']}` | {row['source']} | {row['split_random']} |" for row in rows]
     return "\n".join(["| molecule | source | split |", "|---|---|---|", *lines])
+
+
+def _merged_values(summary: dict[str, Any]) -> str:
+    """Of each property, how many rows had several values, which became their median, and how far apart they were."""
+    lines = [
+        f"| {name} | {one['rows']:,} | {one['values']:,} | {one['most_values_of_a_row']:,} | {one['spread_median']:.4g} | {one['spread_most']:.4g} "
+        f"| {summary['units'][name]} |"
+        for name, one in summary["merged_values"].items()
+    ]
+    head = "| property | rows with several values | values | most of a row | spread, median | spread, most | unit |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *lines])
 
 
 def peak_memory_mib() -> float:

@@ -17,21 +17,31 @@ def report_checks(folder: Path, name: str, reporter: Reporter) -> None:
     shards = sorted(folder.glob(f"{name}-[0-9]*.parquet"))
     unknown = sum(_unknown_licences(shard) for shard in shards)
     reporter.check("licences_known", unknown == 0, severity="WARN", rows_of_unknown_licence=unknown)
-    duplicates, leaking = split_leaks(shards)
-    reporter.check("no_split_leak", duplicates == 0 and leaking == 0, molecules_listed_twice=duplicates, scaffolds_in_several_splits=leaking)
+    duplicates, torn, leaking = split_leaks(shards)
+    reporter.check(
+        "no_split_leak",
+        duplicates == torn == leaking == 0,
+        molecules_listed_twice=duplicates,
+        molecules_in_several_splits=torn,
+        scaffolds_in_several_splits=leaking,
+    )
     sample = [smiles for shard in shards for smiles in sample_smiles(shard)]
     fraction = valid_fraction(sample)
     reporter.check("valid_smiles", fraction == 1.0, sampled=len(sample), valid_fraction=fraction)
 
 
-def split_leaks(shards: list[Path]) -> tuple[int, int]:
-    """(molecules listed more than once, scaffolds found in more than one split of `split_scaffold`)."""
-    table = pa.concat_tables([pq.read_table(shard, columns=["id", "scaffold", "split_scaffold"]) for shard in shards])
+def split_leaks(shards: list[Path]) -> tuple[int, int, int]:
+    """How many molecules are listed more than once at the same conditions, are in more than one random split, and scaffolds in more than one."""
+    table = pa.concat_tables([pq.read_table(shard, columns=["id", "smiles", "scaffold", "split_random", "split_scaffold"]) for shard in shards])
     # A scaffold in two splits, or a molecule listed twice, would let a model be tested on what it was trained on.
     duplicates = len(table) - pc.count_distinct(table["id"]).as_py()
-    with_rings = table.filter(pc.not_equal(table["scaffold"], "")).select(["scaffold", "split_scaffold"])
-    pairs = with_rings.group_by(["scaffold", "split_scaffold"]).aggregate([])
-    return duplicates, len(pairs) - pc.count_distinct(pairs["scaffold"]).as_py()
+    with_rings = table.filter(pc.not_equal(table["scaffold"], ""))
+    return duplicates, _in_several(table, "smiles", "split_random"), _in_several(with_rings, "scaffold", "split_scaffold")
+
+
+def _in_several(table: pa.Table, column: str, split: str) -> int:
+    pairs = table.select([column, split]).group_by([column, split]).aggregate([])
+    return len(pairs) - pc.count_distinct(pairs[column]).as_py()
 
 
 def sample_smiles(shard: Path) -> list[str]:

@@ -23,6 +23,14 @@ class Property:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What a source's numbers were measured at: the column that says it, and its unit; without one it is a text, such as a solvent's name."""
+
+    column: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
 class Layout:
     """Column names as in the file; `header` are the columns that must be there for the layout to be recognised."""
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
@@ -18,7 +19,7 @@ import rdkit
 
 from assets.molecules import standardize
 from assets.molecules.standardize import Rules, Standardized
-from formats import descriptors
+from formats import descriptors, polymer_smiles
 from stages.files import sha256_of, write_file_atomically
 from stages.source_code import code_of
 
@@ -33,8 +34,16 @@ def row_key(form: str, text: str) -> bytes:
 
 def recipe_of(rules: Rules) -> str:
     """Names everything that decides what a row is parsed into."""
-    facts = [rdkit.__version__, json.dumps(dataclasses.asdict(rules), sort_keys=True), *map(code_of, (standardize, descriptors))]
+    facts = [rdkit.__version__, json.dumps(dataclasses.asdict(rules), sort_keys=True), *map(code_of, (standardize, descriptors, polymer_smiles))]
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """The remembered result of each key that was asked for, or None. batch: as the memo holds them, in that order, where it has them all."""
+
+    results: list[Standardized | str | None]
+    batch: pa.RecordBatch | None = None
 
 
 class Memo:
@@ -50,11 +59,11 @@ class Memo:
             self._reader = pa.ipc.open_file(pa.OSFile(str(path)))
             self._index(path)
 
-    def lookup(self, keys: Sequence[bytes]) -> list[Standardized | str | None]:
-        """The remembered result of each key, or None. Ask in the order in which the rows were remembered, where there is one."""
+    def lookup(self, keys: Sequence[bytes]) -> Recalled:
+        """What is remembered of each key. Ask in the order in which the rows were remembered, where there is one."""
         results: list[Standardized | str | None] = [None] * len(keys)
         if not len(self._keys):
-            return results
+            return Recalled(results)
         asked = numpy.array(keys, dtype=self._keys.dtype)
         low, high = numpy.searchsorted(self._keys, asked, side="left"), numpy.searchsorted(self._keys, asked, side="right")
         found = numpy.flatnonzero(low < high)
@@ -64,11 +73,13 @@ class Memo:
             same = self._order[low[found[place]] : high[found[place]]]
             after = int(numpy.searchsorted(same, self._next_row + found[place]))
             rows[place] = min(same[max(0, after - 1) : after + 1], key=lambda row: abs(row - self._next_row - found[place]))
-        for place, result in zip(found, self._results(rows), strict=True):
+        if not len(rows):
+            return Recalled(results)
+        self._next_row = int(rows[-1]) + len(keys) - int(found[-1])
+        remembered = self._rows(rows)
+        for place, result in zip(found, _decode(remembered), strict=True):
             results[place] = result
-        if len(rows):
-            self._next_row = int(rows[-1]) + len(keys) - int(found[-1])
-        return results
+        return Recalled(results, remembered if len(found) == len(keys) else None)
 
     def _index(self, path: Path) -> None:
         only_keys = pa.ipc.open_file(pa.OSFile(str(path)), options=pa.ipc.IpcReadOptions(included_fields=[0]))
@@ -79,16 +90,15 @@ class Memo:
         self._order = numpy.argsort(keys, kind="stable")
         self._keys = keys[self._order]
 
-    def _results(self, rows: numpy.ndarray) -> list[Standardized | str]:
-        """The results at these rows; each batch is decoded once, and only where it is asked for."""
-        results: list[Standardized | str] = [""] * len(rows)
-        batches = numpy.searchsorted(self._starts, rows, side="right") - 1
-        for batch in numpy.unique(batches):
-            places = numpy.flatnonzero(batches == batch)
-            wanted = self._batch(int(batch)).take(pa.array(rows[places] - self._starts[batch]))
-            for place, result in zip(places, _decode(wanted), strict=True):
-                results[place] = result
-        return results
+    def _rows(self, rows: numpy.ndarray) -> pa.RecordBatch:
+        """What stands at these rows, in their order; each batch is read once, and only where it is asked for."""
+        batch_of = numpy.searchsorted(self._starts, rows, side="right") - 1
+        batches = numpy.unique(batch_of)
+        places = [numpy.flatnonzero(batch_of == batch) for batch in batches]
+        taken = [self._batch(int(batch)).take(pa.array(rows[at] - self._starts[batch])) for batch, at in zip(batches, places, strict=True)]
+        if len(taken) == 1:
+            return taken[0]
+        return pa.concat_batches(taken).take(pa.array(numpy.argsort(numpy.concatenate(places))))
 
     def _batch(self, batch: int) -> pa.RecordBatch:
         if batch not in self._recent:
@@ -114,10 +124,15 @@ class MemoWriter:
     def add(self, keys: Sequence[bytes], results: Sequence[Standardized | str]) -> None:
         reasons = [result if isinstance(result, str) else None for result in results]
         kept = [None if isinstance(result, str) else result for result in results]
-        columns: list[Sequence] = [keys, reasons, [item and item.smiles for item in kept], [item and item.scaffold for item in kept]]
+        texts = [[item and getattr(item, name) for item in kept] for name in ("smiles", "scaffold", "repeat_unit")]
+        columns: list[Sequence] = [keys, reasons, *texts]
         columns += [[item and item.descriptors[index] for item in kept] for index in range(len(self._schema) - len(columns))]
         arrays = [pa.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+
+    def copy(self, batch: pa.RecordBatch) -> None:
+        """Remember what another memo of the same recipe held."""
+        self._writer.write_batch(batch)
 
     def publish(self) -> None:
         self._writer.close()
@@ -145,14 +160,14 @@ def _is_intact(folder: Path, recipe: str) -> bool:
 
 
 def _schema(descriptor_count: int) -> pa.Schema:
-    fixed = [("key", pa.binary(_KEY_BYTES)), ("reason", pa.string()), ("smiles", pa.string()), ("scaffold", pa.string())]
+    fixed = [("key", pa.binary(_KEY_BYTES)), *((name, pa.string()) for name in ("reason", "smiles", "scaffold", "repeat_unit"))]
     return pa.schema(fixed + [(f"descriptor_{index}", pa.float64()) for index in range(descriptor_count)])
 
 
 def _decode(batch: pa.RecordBatch) -> list[Standardized | str]:
-    reasons, smiles, scaffolds, *numbers = (column.to_pylist() for column in batch.columns[1:])
+    reasons, smiles, scaffolds, units, *numbers = (column.to_pylist() for column in batch.columns[1:])
     rows = zip(*numbers, strict=True) if numbers else [()] * len(reasons)
     return [
-        reason if reason is not None else Standardized(one, scaffold, tuple(values))
-        for reason, one, scaffold, values in zip(reasons, smiles, scaffolds, rows, strict=True)
+        reason if reason is not None else Standardized(one, scaffold, tuple(values), unit)
+        for reason, one, scaffold, unit, values in zip(reasons, smiles, scaffolds, units, rows, strict=True)
     ]

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Self
 
-from assets.molecules.memo import Memo, MemoWriter, row_key
+from assets.molecules.memo import Memo, MemoWriter, Recalled, row_key
 from assets.molecules.rows import BadRow, Row
 from assets.molecules.standardize import Rules, Standardized, Standardizer
 
@@ -48,12 +48,12 @@ def parse(
 ) -> Iterator[ParsedBatch]:
     """Every row of every stream, in order. `workers` changes the speed, never the result. Raises WorkerDiedError."""
     with _Crew(rules, workers, counts) as crew:
-        waiting: deque[tuple[int, list[Row | BadRow], list[bytes], list[Standardized | str | None], Future | None]] = deque()
+        waiting: deque[tuple[int, list[Row | BadRow], list[bytes], Recalled, Future | None]] = deque()
         for source, rows in _batches(streams):
             # What the memo knows is taken from it; only the others are handed to a parser, a batch at a time.
             keys = [b"" if isinstance(row, BadRow) else row_key(row.form, row.text) for row in rows]
             known = _recall(rows, keys, memo, counts)
-            missing = [(row.form, row.text) for row, result in zip(rows, known, strict=True) if result is None and isinstance(row, Row)]
+            missing = [(row.form, row.text) for row, result in zip(rows, known.results, strict=True) if result is None and isinstance(row, Row)]
             waiting.append((source, rows, keys, known, crew.start(missing) if missing else None))
             # Results leave in the order in which rows came, whichever worker is done first.
             while len(waiting) > crew.ahead:
@@ -69,18 +69,23 @@ def _batches(streams: Iterable[Iterable[Row | BadRow]]) -> Iterator[tuple[int, l
             yield source, rows
 
 
-def _recall(rows: Sequence[Row | BadRow], keys: Sequence[bytes], memo: Memo, counts: ParseCounts) -> list[Standardized | str | None]:
+def _recall(rows: Sequence[Row | BadRow], keys: Sequence[bytes], memo: Memo, counts: ParseCounts) -> Recalled:
     known = memo.lookup(keys)
-    counts.reused += sum(result is not None for result in known)
-    return [row.reason if isinstance(row, BadRow) else result for row, result in zip(rows, known, strict=True)]
+    counts.reused += sum(result is not None for result in known.results)
+    results = [row.reason if isinstance(row, BadRow) else result for row, result in zip(rows, known.results, strict=True)]
+    return Recalled(results, known.batch)
 
 
 def _finish(waited: tuple, crew: "_Crew", writer: MemoWriter) -> ParsedBatch:
     source, rows, keys, known, future = waited
     fresh = iter(crew.collect(future) if future is not None else ())
-    results = [result if result is not None else next(fresh) for result in known]
-    is_row = [isinstance(row, Row) for row in rows]
-    writer.add(list(itertools.compress(keys, is_row)), list(itertools.compress(results, is_row)))
+    results = [result if result is not None else next(fresh) for result in known.results]
+    # What was known throughout goes from memo to memo as it is.
+    if known.batch is not None:
+        writer.copy(known.batch)
+    else:
+        is_row = [isinstance(row, Row) for row in rows]
+        writer.add(list(itertools.compress(keys, is_row)), list(itertools.compress(results, is_row)))
     return ParsedBatch(source, rows, keys, results)
 
 

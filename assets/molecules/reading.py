@@ -1,6 +1,7 @@
 """Read a source file of any supported format as rows."""
 
 import contextlib
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ def source_properties(source: SourceFile) -> dict[str, Property]:
     """
     with _named(source), open_bytes(source.path, member=source.options.member, limits=source.limits) as stream:
         kind = _format(source)
+        if source.options.conditions and kind != "csv":
+            raise SourceError(f"`conditions` are columns of a table, and this is {kind}; write them and the molecules as csv")
         if kind == "csv":
             return dict(csv_layout(stream, source.options, stem=_inner_name(source).stem).properties)
         if kind == "qm7b":
@@ -55,15 +58,25 @@ def read_rows(source: SourceFile) -> Iterator[Row | BadRow]:
     with _named(source), open_bytes(source.path, member=source.options.member, limits=source.limits) as stream:
         kind = _format(source)
         if kind == "csv":
-            yield from read_csv(stream, source.options, properties, stem=_inner_name(source).stem)
+            yield from _starred(read_csv(stream, source.options, properties, stem=_inner_name(source).stem), source.options)
         elif kind == "smiles":
-            yield from read_smiles(stream, source.options, is_smiles=is_smiles)
+            yield from _starred(read_smiles(stream, source.options, is_smiles=is_smiles), source.options)
         elif kind == "sdf":
             yield from read_sdf(stream, source.options, properties)
         elif kind == "xyz":
             yield from read_xyz(stream, source.options, properties)
         else:
             yield from read_qm7b(stream)
+
+
+def _starred(rows: Iterator[Row | BadRow], options: ReadOptions) -> Iterator[Row | BadRow]:
+    """The rows with `*` for each text that the source writes in its place."""
+    if not options.attachment_points:
+        return rows
+    # `R1` is no part of `R12`, and the longer of two texts is looked for first.
+    texts = sorted(options.attachment_points, key=len, reverse=True)
+    pattern = re.compile("|".join(re.escape(text) + (r"(?!\d)" if text[-1].isdigit() else "") for text in texts))
+    return (row._replace(text=pattern.sub("*", row.text)) if isinstance(row, Row) else row for row in rows)
 
 
 def _format(source: SourceFile) -> str:

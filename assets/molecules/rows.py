@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, NamedTuple
 
-from assets.molecules.layouts import Property
+from assets.molecules.layouts import Condition, Property
 
 # How the text of a row describes the molecule. "distances": an XYZ block rebuilt from distances, its handedness is arbitrary.
 Form = Literal["smiles", "molblock", "xyz", "distances"]
@@ -16,13 +16,17 @@ class SourceError(Exception):
 
 
 class Row(NamedTuple):
-    """One record to parse. row: its position from 0. id: the record's own name, or "". values: in the order of the source's properties."""
+    """One record to parse. row: its position from 0. id: the record's own name, or "".
+
+    values, conditions: in the order of the source's properties and conditions.
+    """
 
     row: int
     id: str
     form: Form
     text: str
     values: tuple[float | None, ...]
+    conditions: tuple[float | str | None, ...] = ()
 
 
 class BadRow(NamedTuple):
@@ -44,6 +48,8 @@ class ReadOptions:
     header:        whether the first line names the columns; a csv without header has columns "0", "1", …
     smiles_column, id_column: names, or numbers as text where there is no header.
     properties:    the source's numbers by the name they get in the dataset; replaces what a known layout says.
+    conditions:    what a row's numbers were measured at (csv only), by the name it gets in the dataset: numbers where a unit is stated, else texts.
+    attachment_points: what stands for `*` in this source's SMILES, such as `[Po]` or `R1`.
     """
 
     format: Literal["auto", "csv", "smiles", "sdf", "xyz", "qm7b"] = "auto"
@@ -54,6 +60,8 @@ class ReadOptions:
     smiles_column: str = ""
     id_column: str = ""
     properties: dict[str, Property] = field(default_factory=dict)
+    conditions: dict[str, Condition] = field(default_factory=dict)
+    attachment_points: list[str] = field(default_factory=list)
 
 
 class Lines:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from assets.molecules.layouts import Property
+from assets.molecules.layouts import Condition, Property
 from assets.molecules.reading import SourceFile
 from assets.molecules.rows import ReadOptions, SourceError
 from formats.tables import SOURCE_INDEX
@@ -14,14 +14,17 @@ from stages.files import sha256_of
 
 
 def options_to_json(options: ReadOptions) -> str:
-    """`options` as the index stores them."""
-    return json.dumps(dataclasses.asdict(options), sort_keys=True, ensure_ascii=False)
+    """`options` as the index stores them; the keys that came later are left out where they say nothing, so that an older index stays the same."""
+    values = dataclasses.asdict(options)
+    said = {key: value for key, value in values.items() if value or key not in {"conditions", "attachment_points"}}
+    return json.dumps(said, sort_keys=True, ensure_ascii=False)
 
 
 def options_from_json(text: str) -> ReadOptions:
     """The inverse of `options_to_json`."""
     values = json.loads(text)
     values["properties"] = {name: Property(**item) for name, item in values["properties"].items()}
+    values["conditions"] = {name: Condition(**item) for name, item in values.get("conditions", {}).items()}
     return ReadOptions(**values)
 
 

@@ -68,6 +68,8 @@ class SourceParams(ReadOptions):
             raise ValueError(f"source '{self.name}': url must begin with http:// or https://, found '{self.url[:80]}'")
         if self.sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", self.sha256):
             raise ValueError(f"source '{self.name}': sha256 must be 64 hexadecimal digits, found '{self.sha256}'")
+        if not all(text.strip() for text in self.attachment_points):
+            raise ValueError(f"source '{self.name}': attachment_points holds an empty text; write what stands for `*`, such as '[Po]'")
         if not self.licence.strip():
             raise ValueError(f"source '{self.name}': licence is empty; write its SPDX name, or `unknown`")
 

@@ -4,6 +4,9 @@ What this module and the descriptor table say decides the rows of a dataset. ass
 and docstrings, into the key under which parsed rows are kept.
 """
 
+import itertools
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -13,13 +16,20 @@ from rdkit.Chem import rdDetermineBonds
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from formats.descriptors import descriptors_named
+from formats.polymer_smiles import IN_PIECES, STAR_NOT_AT_AN_END, canonical_repeat_unit, repeat_unit_problem
+
+# What is written where `*` is meant: `[e] [d] [t] [g]` (ladders), `[R]`, `[R1]` or `R1`, which no reader takes; and elements that no polymer has.
+_PLACEHOLDER = re.compile(r"\[(?:[edtg]|R\d*'?|[XYZQLAGM]\d*)\]|R\d+'?")
+_PLACEHOLDER_ELEMENTS = ("Po", "Xe", "At", "Rn", "Kr", "Ar", "Ne", "He", "Fr", "Ra", "Ac", "Lr", "Lv")
+_PROBLEMS = {STAR_NOT_AT_AN_END: "an attachment point (*) that is not an end", IN_PIECES: "a repeat unit in several pieces"}
 
 
 @dataclass(frozen=True)
 class Rules:
     """What a row must be to enter the dataset.
 
-    stars:            attachment points (`*`) it must have: 0 for molecules; 2 for repeat units, each with one neighbour.
+    stars:            attachment points (`*`) it must have: 0 for molecules; 2 for repeat units, each with one neighbour. All that is said of a repeat
+                      unit is said of the canonical one of its polymer.
     salts:            what to do with several fragments: strip keeps the largest organic one (most heavy atoms; ties by SMILES, so that the choice
                       does not depend on how the row was written), keep leaves them, reject sets the row aside. Charges are left as they are.
     elements:         symbols allowed besides hydrogen; empty allows all.
@@ -38,11 +48,12 @@ class Rules:
 
 
 class Standardized(NamedTuple):
-    """What one row became. descriptors: in the order of the rules, None where a value is undefined for the molecule."""
+    """What one row became. descriptors: in the order of the rules, None where a value is undefined. repeat_unit: the frame of a polymer as drawn."""
 
     smiles: str
     scaffold: str
     descriptors: tuple[float | None, ...]
+    repeat_unit: str | None = None
 
 
 class _RejectedError(Exception):
@@ -71,8 +82,13 @@ class Standardizer:
             molecule = self._parse(form, text)
             if "." in text or form != "smiles":
                 molecule = self._desalt(molecule)
+            if self._rules.stars:
+                return self._polymer(molecule)
+            if ":" in text or form != "smiles":
+                _drop_atom_maps(molecule)
+            self._check_stars(molecule)
             self._check(molecule)
-            return self._derive(molecule)
+            return self._derive(molecule, Chem.MolToSmiles(molecule))
         except _RejectedError as rejection:
             return str(rejection)
         except (ValueError, RuntimeError, OverflowError) as error:
@@ -107,22 +123,36 @@ class Standardizer:
             raise _RejectedError("several fragments")
         return max(fragments, key=_organic_size)
 
-    def _check(self, molecule: Chem.Mol) -> None:
-        # The first rule that fails is the reason told; the number of ends comes first, since a wrong one means the wrong dataset.
+    def _polymer(self, drawn: Chem.Mol) -> Standardized:
+        self._check_stars(drawn)
+        if (problem := repeat_unit_problem(drawn)) is not None:
+            raise _RejectedError(_PROBLEMS[problem])
+        # A polymer is judged, measured and named by its canonical unit, so that no frame of it is another row.
+        smiles, unit = canonical_repeat_unit(drawn)
+        self._check(unit)
+        return self._derive(unit, smiles)._replace(repeat_unit=Chem.MolToSmiles(drawn))
+
+    def _check_stars(self, molecule: Chem.Mol) -> None:
+        # The number of ends comes first, since a wrong one means the wrong dataset.
         stars = len(molecule.GetSubstructMatches(self._star)) if molecule.HasSubstructMatch(self._star) else 0
-        if stars != self._rules.stars:
-            raise _RejectedError(f"{stars if stars < 5 else 'over 4'} attachment points (*) instead of {self._rules.stars}")
-        if stars:
-            _check_stars(molecule)
+        if stars == self._rules.stars:
+            return
+        if self._rules.stars and stars == 0 and (placeholder := _placeholder_element(molecule)):
+            raise _RejectedError(f"placeholder [{placeholder}]")
+        if self._rules.stars and stars == 4 and _is_ladder(molecule, [star for (star,) in molecule.GetSubstructMatches(self._star)]):
+            raise _RejectedError("ladder polymer: 4 attachment points")
+        raise _RejectedError(f"{stars if stars < 5 else 'over 4'} attachment points (*) instead of {self._rules.stars}")
+
+    def _check(self, molecule: Chem.Mol) -> None:
+        # The first rule that fails is the reason told.
         if self._foreign is not None and molecule.HasSubstructMatch(self._foreign):
             raise _RejectedError("element outside the list")
         heavy = molecule.GetNumHeavyAtoms()
         if not self._rules.min_heavy_atoms <= heavy <= self._rules.max_heavy_atoms:
             raise _RejectedError("too few heavy atoms" if heavy < self._rules.min_heavy_atoms else "too many heavy atoms")
 
-    def _derive(self, molecule: Chem.Mol) -> Standardized:
+    def _derive(self, molecule: Chem.Mol, smiles: str) -> Standardized:
         # Canonical SMILES and Bemis-Murcko scaffold (Bemis and Murcko 1996): the identity of the row, and what scaffold splits go by.
-        smiles = Chem.MolToSmiles(molecule)
         has_rings = molecule.GetRingInfo().NumRings() > 0
         scaffold = Chem.MolToSmiles(MurckoScaffold.GetScaffoldForMol(molecule)) if has_rings else ""
         values = [measure(molecule) for measure in self._measures]
@@ -146,16 +176,32 @@ def _any_element_but(symbols: Sequence[str]) -> Chem.Mol:
     return Chem.MolFromSmarts("[" + ";".join(f"!#{number}" for number in (0, 1, *map(table.GetAtomicNumber, symbols))) + "]")
 
 
-def _check_stars(molecule: Chem.Mol) -> None:
-    for atom in molecule.GetAtoms():
-        if atom.GetAtomicNum() == 0:
-            if atom.GetDegree() != 1:
-                raise _RejectedError("an attachment point (*) that is not an end")
-            # `[1*]` and `[*:1]` name the ends; which is which means nothing in a repeat unit.
-            atom.SetIsotope(0)
-            atom.SetAtomMapNum(0)
-    if len(Chem.GetMolFrags(molecule)) > 1:
-        raise _RejectedError("a repeat unit in several pieces")
+def _drop_atom_maps(molecule: Chem.Mol) -> None:
+    """Take the map numbers off, and with them the handedness that only they made."""
+    mapped = [atom for atom in molecule.GetAtoms() if atom.GetAtomMapNum()]
+    for atom in mapped:
+        atom.SetAtomMapNum(0)
+    if mapped:
+        Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)
+
+
+def _placeholder_element(molecule: Chem.Mol) -> str | None:
+    """The element that two ends of the molecule have in place of `*`, or None."""
+    for symbol in _PLACEHOLDER_ELEMENTS:
+        ends = [atom.GetDegree() for atom in molecule.GetAtoms() if atom.GetSymbol() == symbol]
+        if len(ends) > 1 and set(ends) == {1}:
+            return symbol
+    return None
+
+
+def _is_ladder(molecule: Chem.Mol, stars: Sequence[int]) -> bool:
+    """Whether two strands lead from one pair of the four `stars` to the other: then no single bond parts two of them from two."""
+    parted: Counter = Counter()
+    for star in stars[1:]:
+        path = Chem.GetShortestPath(molecule, stars[0], star)
+        bonds = [molecule.GetBondBetweenAtoms(*pair) for pair in itertools.pairwise(path)]
+        parted.update(bond.GetIdx() for bond in bonds if not bond.IsInRing())
+    return len(Chem.GetMolFrags(molecule)) == 1 and 2 not in parted.values()
 
 
 def _organic_size(fragment: Chem.Mol) -> tuple[bool, int, str]:
@@ -166,7 +212,8 @@ def _organic_size(fragment: Chem.Mol) -> tuple[bool, int, str]:
 def _why_invalid(smiles: str) -> str:
     molecule = Chem.MolFromSmiles(smiles, sanitize=False)
     if molecule is None:
-        return "not a SMILES"
+        placeholder = _PLACEHOLDER.search(smiles)
+        return f"placeholder {placeholder[0]}" if placeholder else "not a SMILES"
     problems = Chem.DetectChemistryProblems(molecule)
     return f"impossible chemistry: {problems[0].GetType()}" if problems else "impossible chemistry"
 

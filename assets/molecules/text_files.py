@@ -18,6 +18,7 @@ def read_csv(stream: BinaryIO, options: ReadOptions, properties: Sequence[Proper
     smiles_at = header.index(layout.smiles_column)
     id_at = header.index(layout.id_column) if layout.id_column else None
     values_at = [header.index(item.column) for item in properties]
+    conditions_at = [(header.index(item.column), item.unit) for item in options.conditions.values()]
     # A row without the right number of fields has lost a delimiter somewhere: which of its values are whose, nobody can say.
     for position, record in enumerate(_records(lines, options.delimiter or _sniff(first), first if options.header is False else None)):
         if isinstance(record, BadRow):
@@ -26,7 +27,8 @@ def read_csv(stream: BinaryIO, options: ReadOptions, properties: Sequence[Proper
             yield BadRow(position, ",".join(record)[:200], "number of fields differs from the header")
         else:
             values = tuple([number(record[at]) for at in values_at])
-            yield Row(position, record[id_at].strip() if id_at is not None else "", "smiles", record[smiles_at].strip(), values)
+            conditions = tuple([number(record[at]) if unit else record[at].strip() or None for at, unit in conditions_at])
+            yield Row(position, record[id_at].strip() if id_at is not None else "", "smiles", record[smiles_at].strip(), values, conditions)
 
 
 def csv_layout(stream: BinaryIO, options: ReadOptions, *, stem: str) -> Layout:
@@ -45,6 +47,8 @@ def csv_columns(header: Sequence[str], options: ReadOptions, *, stem: str) -> La
     properties = options.properties or {name: item for name, item in found.properties.items() if item.column in header}
     for name, item in options.properties.items():
         require_column(item.column, header, key=f"properties.{name}.column")
+    for name, condition in options.conditions.items():
+        require_column(condition.column, header, key=f"conditions.{name}.column")
     return Layout(found.name, found.header, found.smiles_column, id_column, properties, found.role)
 
 

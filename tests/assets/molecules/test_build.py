@@ -83,14 +83,14 @@ def test_a_molecule_of_two_sources_belongs_to_the_first(tmp_path):
 @pytest.mark.parametrize(
     ("smiles", "outcome"),
     [
-        ("*CC*", "*CC*"),
-        ("[*:1]CC[*:2]", "*CC*"),
-        ("[1*]CC[2*]", "*CC*"),
+        ("*CO*", "*CO*"),
+        ("[*:1]CO[*:2]", "*CO*"),
+        ("[1*]CO[2*]", "*CO*"),
         ("*CC(*)*", "3 attachment points (*) instead of 2"),
         ("*CC", "1 attachment points (*) instead of 2"),
         ("C*C*", "an attachment point (*) that is not an end"),
         ("*C.*C", "1 attachment points (*) instead of 2"),
-        ("*CC*.[Na+]", "*CC*"),
+        ("*CO*.[Na+]", "*CO*"),
     ],
 )
 def test_a_repeat_unit_has_two_ends(tmp_path, smiles, outcome):
@@ -224,7 +224,7 @@ def test_a_molecule_in_two_shards_and_a_scaffold_in_two_splits_are_found(tmp_pat
     (split,) = table["split_scaffold"].to_pylist()
     other = table.set_column(table.schema.get_field_index("split_scaffold"), "split_scaffold", [["test" if split != "test" else "train"]])
     pq.write_table(other, tmp_path / "molecules/molecules-00001.parquet")
-    assert split_leaks([shard, tmp_path / "molecules/molecules-00001.parquet"]) == (1, 1)
+    assert split_leaks([shard, tmp_path / "molecules/molecules-00001.parquet"]) == (1, 0, 1)
 
 
 def test_the_stage_says_where_the_sources_should_be(tmp_path, monkeypatch, capsys):

@@ -23,7 +23,7 @@ def _write(folder, recipe="r"):
 def test_results_come_back_as_they_were_and_others_are_unknown(tmp_path):
     _write(tmp_path)
     other = row_key("smiles", "N")
-    assert Memo(tmp_path, "r").lookup([_KEYS[3], other, *_KEYS]) == [_RESULTS[3], None, *_RESULTS]
+    assert Memo(tmp_path, "r").lookup([_KEYS[3], other, *_KEYS]).results == [_RESULTS[3], None, *_RESULTS]
 
 
 def test_of_a_text_remembered_often_the_nearest_is_taken_and_no_batch_is_read_twice(tmp_path, monkeypatch):
@@ -36,20 +36,20 @@ def test_of_a_text_remembered_often_the_nearest_is_taken_and_no_batch_is_read_tw
     memo, read = Memo(tmp_path, "r"), []
     decode = memo_module._decode
     monkeypatch.setattr(memo_module, "_decode", lambda batch: read.append(batch) or decode(batch))
-    assert [memo.lookup(keys) for keys in batches] == [[f"often, in {number}", str(number)] for number in range(40)]
+    assert [memo.lookup(keys).results for keys in batches] == [[f"often, in {number}", str(number)] for number in range(40)]
     assert len(read) == 40
 
 
 def test_another_recipe_knows_nothing(tmp_path):
     _write(tmp_path)
-    assert Memo(tmp_path, "other").lookup(_KEYS) == [None] * 4
-    assert Memo(tmp_path / "nothing here", "r").lookup(_KEYS) == [None] * 4
+    assert Memo(tmp_path, "other").lookup(_KEYS).results == [None] * 4
+    assert Memo(tmp_path / "nothing here", "r").lookup(_KEYS).results == [None] * 4
 
 
 def test_a_discarded_memo_leaves_the_old_one(tmp_path):
     _write(tmp_path)
     MemoWriter(tmp_path, "r", 2).discard()
-    assert Memo(tmp_path, "r").lookup(_KEYS) == _RESULTS
+    assert Memo(tmp_path, "r").lookup(_KEYS).results == _RESULTS
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parsed.arrow", "parsed.json"]
 
 
