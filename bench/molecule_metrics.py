@@ -30,7 +30,7 @@ from rdkit import Chem, RDConfig, rdBase
 from bench.measuring import ONE_THREAD, ROOT, parser, spread, write_report
 
 SCALES = {"smoke": {"generated": 500, "reference": 200, "rounds": 3}, "std": {"generated": 10_000, "reference": 2_000, "rounds": 5}}
-CASES = ("rates", "similarities")
+CASES = ("rates", "similarities", "drug_likeness")
 # MOSES adds up in float32.
 TOLERANCE = 1e-6
 AIM = 0.3
@@ -66,8 +66,10 @@ def _spelling(molecule: Chem.Mol, draw: random.Random) -> str:
 
 
 def ours():
-    from training.metrics.molecules import morgan_fingerprints, novelty, read_generated, uniqueness, validity
+    from training.metrics.molecule_filters import filter_problem
+    from training.metrics.molecules import compared_properties, morgan_fingerprints, novelty, read_generated, uniqueness, validity
     from training.metrics.tanimoto import internal_diversity, nearest_similarities
+    from training.metrics.wasserstein import wasserstein_distance
 
     def rates(inputs):
         reading = read_generated(inputs["generated"])
@@ -88,7 +90,16 @@ def ours():
             "nearest_similarity": float(nearest),
         }
 
-    return {"rates": rates, "similarities": similarities}
+    def drug_likeness(inputs):
+        reading, reference = read_generated(inputs["generated"]), read_generated(inputs["reference"])
+        place = {smiles: index for index, smiles in enumerate(reading.molecules)}
+        repeats = [place[smiles] for smiles in reading.valid]
+        passing = [filter_problem(molecule) is None for molecule in reading.molecules.values()]
+        values, real = (compared_properties(side.molecules.values()) for side in (reading, reference))
+        distances = {f"{name}_wasserstein": wasserstein_distance(numbers[repeats], real[name]) for name, numbers in values.items()}
+        return {"filters_passed": sum(passing[index] for index in repeats) / len(repeats), **distances}
+
+    return {"rates": rates, "similarities": similarities, "drug_likeness": drug_likeness}
 
 
 def definitions():
@@ -97,6 +108,7 @@ def definitions():
     return {
         "rates": lambda inputs: moses_definitions.rates(inputs["generated"], inputs["training"], len(inputs["generated"])),
         "similarities": lambda inputs: moses_definitions.similarity_metrics(inputs["generated"], inputs["reference"]),
+        "drug_likeness": lambda inputs: moses_definitions.drug_likeness(inputs["generated"], inputs["reference"]),
     }
 
 
@@ -111,7 +123,7 @@ def moses(peer: Path):
     pandas.DataFrame.append = lambda self, other, sort=False: pandas.concat([self, other], sort=sort)
     numpy.nan = numpy.nan
     sys.path.insert(0, str(peer))
-    from moses.metrics import metrics
+    from moses.metrics import metrics, utils
 
     def rates(inputs):
         result = {"valid": metrics.fraction_valid(inputs["generated"])}
@@ -127,7 +139,16 @@ def moses(peer: Path):
             "nearest_similarity": float(metrics.SNNMetric()(gen=molecules, ref=list(map(metrics.get_mol, inputs["reference"])))),
         }
 
-    return {"rates": rates, "similarities": similarities}
+    def drug_likeness(inputs):
+        molecules = list(map(metrics.get_mol, metrics.remove_invalid(inputs["generated"], canonize=True)))
+        reference = list(map(metrics.get_mol, inputs["reference"]))
+        properties = {"mol_wt": utils.weight, "mol_log_p": utils.logP, "qed": utils.QED, "sa_score": utils.SA}
+        distances = {
+            f"{name}_wasserstein": float(metrics.WassersteinMetric(function)(gen=molecules, ref=reference)) for name, function in properties.items()
+        }
+        return {"filters_passed": float(metrics.fraction_passes_filters(molecules)), **distances}
+
+    return {"rates": rates, "similarities": similarities, "drug_likeness": drug_likeness}
 
 
 # --- one run, in a process of its own

@@ -5,9 +5,19 @@ Source: Polykovskiy et al. 2020, "Molecular Sets (MOSES)", Front. Pharmacol. 11:
 (IntDiv over the full matrix with its diagonal, row by row; SNN over valid molecules, repeats included).
 """
 
+import csv
+import functools
+from pathlib import Path
+
 import numpy
-from rdkit import Chem
-from rdkit.Chem import rdFingerprintGenerator
+from rdkit import Chem, RDConfig
+from rdkit.Chem import QED, Crippen, Descriptors, rdFingerprintGenerator
+from scipy.stats import wasserstein_distance
+
+from formats.descriptors import DESCRIPTORS
+from training.metrics.moses_patterns import MEDICINAL_CHEMISTRY_FILTERS, PAINS_AS_FIRST_WRITTEN
+
+PROPERTIES = {"mol_wt": Descriptors.MolWt, "mol_log_p": Crippen.MolLogP, "qed": QED.qed, "sa_score": DESCRIPTORS["sa_score"].measure}
 
 
 def read(smiles: str):
@@ -74,3 +84,30 @@ def similarity_metrics(strings: list[str], reference: list[str]) -> dict[str, fl
         "internal_diversity_2": internal_diversity(kept, 2),
         "nearest_similarity": nearest_similarity(kept, reference),
     }
+
+
+@functools.cache
+def filters() -> list[Chem.Mol]:
+    with (Path(RDConfig.RDDataDir) / "Pains" / "wehi_pains.csv").open(newline="") as file:
+        pains = [PAINS_AS_FIRST_WRITTEN.get(name[7:-1], smarts) for smarts, name in csv.reader(file)]
+    return [Chem.MolFromSmarts(smarts) for smarts in (*MEDICINAL_CHEMISTRY_FILTERS.values(), *pains)]
+
+
+def passes_filters(smiles: str) -> bool:
+    molecule = read(smiles)
+    allowed = {"C", "N", "S", "O", "F", "Cl", "Br", "H"}
+    return not (
+        any(len(ring) >= 8 for ring in molecule.GetRingInfo().AtomRings())
+        or any(atom.GetFormalCharge() != 0 or atom.GetSymbol() not in allowed for atom in molecule.GetAtoms())
+        or any(Chem.AddHs(molecule).HasSubstructMatch(pattern) for pattern in filters())
+    )
+
+
+def drug_likeness(strings: list[str], reference: list[str]) -> dict[str, float]:
+    """Filters, and the Wasserstein distances of four properties, of the valid strings."""
+    kept = only_valid(strings)
+    distances = {
+        f"{name}_wasserstein": float(wasserstein_distance(*([measure(read(smiles)) for smiles in side] for side in (kept, reference))))
+        for name, measure in PROPERTIES.items()
+    }
+    return {"filters_passed": sum(map(passes_filters, kept)) / len(kept), **distances}

@@ -70,6 +70,20 @@ def read_molecules(
     )
 
 
+def read_scaffolds(folder: Path, *, split: str, split_column: str = "split_random") -> list[str]:
+    """The Bemis-Murcko scaffolds of the molecules that `read_molecules` gives for the same arguments; "" of one without rings.
+
+    Raises MoleculeTableError.
+    """
+    shards = shard_paths(folder)
+    schema = pq.read_schema(shards[0])
+    _check_columns(folder, schema, split_column, ())
+    if "scaffold" not in schema.names:
+        raise MoleculeTableError(f"{folder}: expected a column scaffold, found {', '.join(schema.names)}; make the dataset again")
+    table = pa.concat_tables([pq.read_table(shard, columns=["scaffold", split_column]) for shard in shards])
+    return table.filter(pa.compute.equal(table[split_column], split))["scaffold"].to_pylist()
+
+
 def shard_paths(folder: Path) -> list[Path]:
     """The Parquet shards of the dataset `folder` in order: `<folder name>-00000.parquet`, … Raises MoleculeTableError when there is none."""
     shards = sorted(folder.glob(f"{folder.name}-[0-9]*.parquet"))

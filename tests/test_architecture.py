@@ -29,7 +29,15 @@ ONLY_IN = {
     "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py"),
     "pdf2image": ("assets/books/",),
     "playwright": ("assets/papers/crawl/rendering.py",),
-    "rdkit": ("assets/molecules/", "formats/descriptors.py", "formats/polymer_smiles.py", "training/metrics/molecules", "training/polymers/"),
+    "rdkit": (
+        "assets/molecules/",
+        "formats/descriptors.py",
+        "formats/polymer_smiles.py",
+        "training/metrics/copies.py",
+        "training/metrics/distribution.py",
+        "training/metrics/molecule",
+        "training/polymers/",
+    ),
     "scrapy": ("assets/papers/crawl/",),
     "tensorboard": ("training/loop/stats_files.py",),
 }

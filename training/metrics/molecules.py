@@ -4,6 +4,7 @@ The definitions are those of MOSES (Polykovskiy et al. 2020, Front. Pharmacol. 1
 parses a string again for each metric; here one pass parses each distinct string once and every metric is fed from it.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,13 +13,18 @@ from typing import Literal
 
 import numpy
 from rdkit import Chem, rdBase
-from rdkit.Chem import Mol, rdFingerprintGenerator, rdmolops
+from rdkit.Chem import QED, Mol, rdFingerprintGenerator, rdmolops
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+from formats.descriptors import DESCRIPTORS
+from formats.polymer_smiles import canonical_repeat_unit, repeat_unit_problem
 from training.metrics.intervals import Rate
 
-# "molecule": RDKit reads and sanitises it. "polymer": also the two-star rule for repeat units.
+# "molecule": RDKit reads and sanitises it. "polymer": it is also a repeat unit, and stands for its endless chain, whatever window it shows of it.
 ValidityRule = Literal["molecule", "polymer"]
+
+# Whose distributions MOSES compares; names of descriptors.
+COMPARED_PROPERTIES = ("mol_wt", "mol_log_p", "qed", "sa_score")
 
 MORGAN_RADIUS = 2
 MORGAN_BITS = 1024
@@ -26,11 +32,9 @@ MORGAN_BITS = 1024
 EMPTY = "empty"
 BLANK_INSIDE = "blank inside"
 UNREADABLE = "not readable as a molecule"
-NOT_TWO_STARS = "not exactly two stars"
-STAR_NOT_AT_AN_END = "star not at an end"
-IN_PIECES = "more than one piece"
 
 _BLANK = re.compile(r"\s")
+_STEREO = re.compile(r"[@/\\]")
 
 # A scaffold with fewer rings says little; MOSES leaves it out of scaffold similarity.
 _MIN_SCAFFOLD_RINGS = 2
@@ -40,8 +44,8 @@ _MIN_SCAFFOLD_RINGS = 2
 class Reading:
     """What one pass over generated strings learnt.
 
-    canonical: for each string in order its canonical SMILES (isomeric), or None where it is not valid.
-    molecules: by canonical SMILES the first molecule that had it. rejected: how many strings, by reason.
+    canonical: for each string in order its canonical SMILES (isomeric; of a polymer that of its canonical repeat unit), or None where not valid.
+    molecules: by canonical SMILES the first molecule that had it; of a polymer the canonical repeat unit. rejected: how many strings, by reason.
     parses: how many strings RDKit parsed, at most the number of different strings.
     """
 
@@ -104,14 +108,31 @@ def novelty(reading: Reading, training: Collection[str]) -> Rate:
     return Rate(sum(smiles not in known for smiles in different), len(different))
 
 
-def two_star_problem(molecule: Mol) -> str | None:
-    """Why `molecule` is not the repeat unit of a linear polymer, or None: exactly two `*`, each with one neighbour, in one piece."""
-    stars = [atom for atom in molecule.GetAtoms() if atom.GetAtomicNum() == 0]
-    if len(stars) != 2:
-        return NOT_TWO_STARS
-    if any(star.GetDegree() != 1 for star in stars):
-        return STAR_NOT_AT_AN_END
-    return IN_PIECES if len(Chem.GetMolFrags(molecule)) > 1 else None
+def novelty_curve(reading: Reading, training: Collection[str], *, at: Iterable[int]) -> dict[int, Rate]:
+    """By number of generated strings, invalid ones included: `novelty` of that many first ones; numbers beyond all of them are left out.
+
+    How many new molecules a model has to give shows in the successes: where they stop growing, more samples bring nothing new.
+    """
+    known = training if isinstance(training, set | frozenset) else frozenset(training)
+    seen: set[str] = set()
+    different, new = [0], [0]
+    for smiles in reading.canonical:
+        is_first = smiles is not None and smiles not in seen
+        if smiles is not None:
+            seen.add(smiles)
+        different.append(different[-1] + is_first)
+        new.append(new[-1] + (is_first and smiles not in known))
+    return {number: Rate(new[number], different[number]) for number in at if number < len(new)}
+
+
+def without_stereo(smiles: str, molecule: Mol) -> str:
+    """The canonical SMILES of the atoms and bonds alone, which stereoisomers share; of a repeat unit that of its chain. smiles: the canonical one."""
+    if not _STEREO.search(smiles):
+        return smiles
+    flat = Mol(molecule)
+    Chem.RemoveStereochemistry(flat)
+    # Units that differed by their centres alone are now repeats of a shorter one.
+    return canonical_repeat_unit(flat).smiles if repeat_unit_problem(flat) is None else Chem.MolToSmiles(flat)
 
 
 def morgan_fingerprints(molecules: Sequence[Mol]) -> numpy.ndarray:
@@ -128,6 +149,22 @@ def morgan_counts(molecules: Sequence[Mol]) -> numpy.ndarray:
         return numpy.zeros((0, MORGAN_BITS), dtype=numpy.float32)
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=MORGAN_RADIUS, fpSize=MORGAN_BITS)
     return numpy.stack([generator.GetCountFingerprintAsNumPy(molecule) for molecule in molecules]).astype(numpy.float32)
+
+
+def compared_properties(molecules: Collection[Mol]) -> dict[str, numpy.ndarray]:
+    """[N] float64 by COMPARED_PROPERTIES: the descriptors of these names; NaN where a molecule has no value."""
+    rows = [(*_drug_likeness(molecule), DESCRIPTORS["sa_score"].measure(molecule)) for molecule in molecules]
+    values = numpy.array(rows, dtype=numpy.float64).reshape(-1, len(COMPARED_PROPERTIES))
+    return dict(zip(COMPARED_PROPERTIES, values.T, strict=True))
+
+
+def _drug_likeness(molecule: Mol) -> tuple[float, float, float]:
+    """Weight, logP and QED; QED, the dearest, is made from the other two among others."""
+    try:
+        collected = QED.properties(molecule)
+        return collected.MW, collected.ALOGP, QED.qed(molecule, qedProperties=collected)
+    except (ValueError, ArithmeticError, RuntimeError):
+        return math.nan, math.nan, math.nan
 
 
 def scaffold_counts(molecules: Iterable[Mol]) -> Counter[str]:
@@ -176,9 +213,12 @@ def _read_one(string: str, rule: ValidityRule, molecules: dict[str, Mol]) -> tup
     molecule = Chem.MolFromSmiles(string)
     if molecule is None or molecule.GetNumAtoms() == 0:
         return None, UNREADABLE
-    problem = two_star_problem(molecule) if rule == "polymer" else None
-    if problem is not None:
-        return None, problem
-    smiles = Chem.MolToSmiles(molecule)
+    if rule == "polymer":
+        problem = repeat_unit_problem(molecule)
+        if problem is not None:
+            return None, problem
+        smiles, molecule = canonical_repeat_unit(molecule)
+    else:
+        smiles = Chem.MolToSmiles(molecule)
     molecules.setdefault(smiles, molecule)
     return smiles, ""

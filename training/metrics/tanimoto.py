@@ -5,7 +5,7 @@ Common bits are counted by a float32 matrix product: exact, because counts stay 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy
 
@@ -39,15 +39,31 @@ def nearest_similarity(fingerprints: numpy.ndarray, reference: numpy.ndarray, *,
 
 def nearest_similarities(fingerprints: numpy.ndarray, reference: numpy.ndarray) -> numpy.ndarray:
     """[N] float64: for each row the largest Tanimoto similarity to a row of `reference`; [0] when either is empty."""
-    if not len(fingerprints) or not len(reference):
-        return numpy.zeros(0)
-    nearest = numpy.zeros(len(fingerprints), dtype=numpy.float32)
-    reference_blocks = list(_blocks(reference))
-    for start, rows, bits in _blocks(fingerprints):
-        best = nearest[start : start + len(rows)]
-        for _, reference_rows, reference_bits in reference_blocks:
-            numpy.maximum(best, _similarities(rows, bits, reference_rows, reference_bits).max(axis=1), out=best)
-    return nearest.astype(numpy.float64)
+    return nearest_rows(fingerprints, [reference])[0]
+
+
+def nearest_rows(fingerprints: numpy.ndarray, reference: Iterable[numpy.ndarray]) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """For each row its largest similarity [N] float64 to a row of `reference`, and which row that is [N], the first of equal ones.
+
+    reference: its rows in parts, each of which is held in memory by itself. Both results are [0] when either side is empty.
+    """
+    ours = list(_blocks(fingerprints))
+    nearest = numpy.full(len(fingerprints), -1, dtype=numpy.float32)
+    place = numpy.zeros(len(fingerprints), dtype=numpy.int64)
+    passed = 0
+    for part in reference:
+        for their_start, their_rows, their_bits in _blocks(part):
+            for start, rows, bits in ours:
+                similarity = _similarities(rows, bits, their_rows, their_bits)
+                best = similarity.argmax(axis=1)
+                value = similarity[numpy.arange(len(rows)), best]
+                is_nearer = value > nearest[start : start + len(rows)]
+                nearest[start : start + len(rows)][is_nearer] = value[is_nearer]
+                place[start : start + len(rows)][is_nearer] = passed + their_start + best[is_nearer]
+        passed += len(part)
+    if not passed:
+        return numpy.zeros(0), place[:0]
+    return nearest.astype(numpy.float64), place
 
 
 def _similarity_sums(fingerprints: numpy.ndarray, groups: numpy.ndarray, powers: Sequence[int]) -> dict[int, numpy.ndarray]:

@@ -9,6 +9,7 @@ import numpy
 from rdkit.Chem import Mol, rdDepictor
 from rdkit.Chem.Draw import MolsToGridImage, rdMolDraw2D
 
+from training.metrics.intervals import Rate
 from training.reports.pictures import draw_panels, draw_sentence, save_line_drawing
 
 _CELL_PX = (190, 150)
@@ -24,14 +25,23 @@ def draw_molecules(molecules: Sequence[Mol], path: Path) -> None:
     """
     if not molecules:
         return draw_sentence("no valid molecule to draw", path)
-    drawn = [_laid_out(molecule) for molecule in molecules]
-    options = rdMolDraw2D.MolDrawOptions()
-    # Each at its own scale, or one long chain makes all others too small to read.
-    options.drawMolsSameScale = False
-    options.fixedBondLength = _LONGEST_BOND_PX
-    columns = min(_COLUMNS, len(drawn))
-    grid = MolsToGridImage(drawn, molsPerRow=columns, subImgSize=_CELL_PX, useSVG=False, returnPNG=False, drawOptions=options)
-    return save_line_drawing(grid, path)
+    return _draw_grid(molecules, path)
+
+
+def draw_pairs(pairs: Sequence[tuple[Mol, Mol, str]], path: Path, *, nothing: str) -> None:
+    """A PNG of molecules beside what they are like, three pairs in a row, the words of a pair below its first. A picture of `nothing` without any."""
+    if not pairs:
+        return draw_sentence(nothing, path)
+    return _draw_grid([one for pair in pairs for one in pair[:2]], path, legends=[legend for *_, words in pairs for legend in (words, "training")])
+
+
+def draw_novelty(curves: Mapping[str, Mapping[int, Rate]], path: Path) -> None:
+    """A PNG of two charts over the number of samples. curves: by title of a group, new molecules of the different ones by that number.
+
+    The first chart shows the rate with its 95 % interval, the second how many new molecules a sample gave.
+    """
+    charts = {"new, of the different molecules": _draw_rates, "new molecules for each sample": _draw_yields} if curves else {}
+    draw_panels({title: partial(draw, curves=curves) for title, draw in charts.items()}, path, nothing="nothing was sampled")
 
 
 def draw_requested_and_obtained(panels: Mapping[str, tuple[numpy.ndarray, numpy.ndarray]], path: Path) -> None:
@@ -41,6 +51,17 @@ def draw_requested_and_obtained(panels: Mapping[str, tuple[numpy.ndarray, numpy.
     """
     charts = {title: partial(_draw_panel, requested=requested, obtained=obtained) for title, (requested, obtained) in panels.items()}
     draw_panels(charts, path, nothing="no property was requested")
+
+
+def _draw_grid(molecules: Sequence[Mol], path: Path, legends: Sequence[str] | None = None) -> None:
+    drawn = [_laid_out(molecule) for molecule in molecules]
+    options = rdMolDraw2D.MolDrawOptions()
+    # Each at its own scale, or one long chain makes all others too small to read.
+    options.drawMolsSameScale = False
+    options.fixedBondLength = _LONGEST_BOND_PX
+    columns = min(_COLUMNS, len(drawn))
+    grid = MolsToGridImage(drawn, molsPerRow=columns, subImgSize=_CELL_PX, useSVG=False, returnPNG=False, drawOptions=options, legends=legends)
+    return save_line_drawing(grid, path)
 
 
 def _laid_out(molecule: Mol) -> Mol:
@@ -63,3 +84,25 @@ def _draw_panel(axes: Any, *, requested: numpy.ndarray, obtained: numpy.ndarray)
     axes.scatter(asked, got, s=5, alpha=0.5, linewidths=0)
     ends = [min(asked.min(), got.min()), max(asked.max(), got.max())]
     axes.plot(ends, ends, color="black", linewidth=0.7)
+
+
+def _draw_rates(axes: Any, *, curves: Mapping[str, Mapping[int, Rate]]) -> None:
+    for title, curve in curves.items():
+        known = {number: rate for number, rate in curve.items() if rate.trials}
+        (line,) = axes.plot(list(known), [rate.value for rate in known.values()], linewidth=1, label=title)
+        ends = [[getattr(rate, end) for rate in known.values()] for end in ("low", "high")]
+        axes.fill_between(list(known), *ends, color=line.get_color(), alpha=0.15, linewidth=0)
+    _label_samples(axes)
+
+
+def _draw_yields(axes: Any, *, curves: Mapping[str, Mapping[int, Rate]]) -> None:
+    for title, curve in curves.items():
+        axes.plot(list(curve), [rate.successes / number for number, rate in curve.items()], linewidth=1, label=title)
+    _label_samples(axes)
+
+
+def _label_samples(axes: Any) -> None:
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("samples", fontsize=7)
+    axes.legend(fontsize=5, loc="lower left")

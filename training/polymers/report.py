@@ -3,17 +3,21 @@
 A model's report names its stages, and has the rest from `judge_samples`.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
+from rdkit import Chem
+from rdkit.Chem import Mol
 
 from formats.molecule_tables import MoleculeTableError
 from stages.reporting import Reporter
 from training.metrics import fcd
+from training.metrics.copies import Copy, TrainingMolecules, prepare_training
 from training.metrics.distribution import DistributionScores
-from training.polymers.drawings import draw_molecules, draw_requested_and_obtained
+from training.polymers.drawings import draw_molecules, draw_novelty, draw_pairs, draw_requested_and_obtained
 from training.polymers.sample_table import SampleTableError, read_sample_groups
 from training.polymers.scorecard import molecule_headline, molecule_numbers, report_markdown
 from training.polymers.scoring import (
@@ -29,6 +33,8 @@ from training.polymers.scoring import (
 )
 from training.reports.report import Check, Picture, Report
 from training.tracking.tracker import PromotionRule, TrackingError
+
+_DRAWN_COPIES = 9
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,10 @@ def judge_samples(config: MoleculeReportConfig, data: Path, reporter: Reporter, 
         reporter.log(f"{stage}: {fcd.FCD_KEY} is left out: {reason}")
         config = replace(config, with_fcd=False)
     # Each dataset that some group should look like is read once, and novelty is against all the model was trained on.
-    reals = {name: read_real_molecules(data, name, config) for name in sorted({config.like(group.mode) for group in groups})}
-    known = frozenset().union(*(reals[name].training if name in reals else read_training(data, name, config) for name in config.trained_on))
+    learnt = [read_training(data, name, config) for name in config.trained_on]
+    known = prepare_training(itertools.chain.from_iterable(smiles for smiles, _ in learnt))
+    seen_scaffolds = frozenset().union(*(scaffolds for _, scaffolds in learnt))
+    reals = {name: read_real_molecules(data, name, config, seen_scaffolds) for name in sorted({config.like(group.mode) for group in groups})}
     asked = {name for group in groups for name in group.requested}
     surrogates = {name: fit_surrogates(data, name, asked, config) if asked else {} for name in reals}
     scores = []
@@ -82,13 +90,12 @@ def judge_samples(config: MoleculeReportConfig, data: Path, reporter: Reporter, 
         like = config.like(group.mode)
         scores.append(score_group(group, reals[like], known, surrogates[like], config))
     # What a model can hope for: as many real molecules, judged in the same way.
-    floors = _floors(scores, reals, config)
-    text = report_markdown(title, scores, floors, reference_sizes={name: real.reference.size for name, real in reals.items()})
+    floors = _floors(scores, reals, known, config)
     return Report(
         stage,
         model,
         molecule_numbers(scores, floors),
-        text,
+        report_markdown(title, scores, floors, near_copy_similarity=config.near_copy_similarity),
         pictures=_pictures(scores, config.drawn_molecules),
         checks=[_validity_floor(scores[0], config.validity_floor)],
         headline=molecule_headline(scores),
@@ -96,12 +103,14 @@ def judge_samples(config: MoleculeReportConfig, data: Path, reporter: Reporter, 
     )
 
 
-def _floors(scores: Sequence[GroupScores], reals: Mapping[Dataset, RealMolecules], config: MoleculeReportConfig) -> dict[str, DistributionScores]:
+def _floors(
+    scores: Sequence[GroupScores], reals: Mapping[Dataset, RealMolecules], known: TrainingMolecules, config: MoleculeReportConfig
+) -> dict[str, DistributionScores]:
     """By dataset that samples were compared with: as many real molecules as the largest of its groups compared."""
     largest: dict[Dataset, int] = {}
     for group in scores:
         largest[group.like] = max(largest.get(group.like, 2), group.distribution.compared)
-    return {name: score_real_sample(reals[name], size, config) for name, size in sorted(largest.items())}
+    return {name: score_real_sample(reals[name], known, size, config) for name, size in sorted(largest.items())}
 
 
 def _pictures(scores: Sequence[GroupScores], drawn_molecules: int) -> list[Picture]:
@@ -112,10 +121,34 @@ def _pictures(scores: Sequence[GroupScores], drawn_molecules: int) -> list[Pictu
         for control in (*group.controls, *group.predicted)
     }
     requested = "requested_vs_obtained.png"
+    curves = {
+        f"{group.group.mode}, T = {group.group.temperature:g}": group.distribution.novelty_curve or {} for group in scores if group.group.smiles
+    }
+    copies = scores[0].distribution.copies
+    pairs = [_pair(scores[0], copy) for copy in (copies.examples if copies else ())[:_DRAWN_COPIES]]
     return [
         Picture("The first molecules", "molecules", "molecules.png", lambda path: draw_molecules(first, path)),
+        Picture(
+            "New molecules over the number of samples",
+            "novelty curve",
+            "novelty.png",
+            lambda path: draw_novelty(curves, path),
+            words="What a model has to give is spent where the right chart falls.",
+        ),
+        Picture(
+            "Near-copies beside what they copy",
+            "near-copies",
+            "near_copies.png",
+            lambda path: draw_pairs(pairs, path, nothing="no near-copy of a training molecule"),
+            words="The most like ones of the first group, with their similarity; stereoisomers come first.",
+        ),
         Picture("Requested and obtained values", "requested and obtained", requested, lambda path: draw_requested_and_obtained(panels, path)),
     ]
+
+
+def _pair(group: GroupScores, copy: Copy) -> tuple[Mol, Mol, str]:
+    words = "stereoisomer" if copy.is_stereoisomer else f"similarity {copy.similarity:.2f}"
+    return group.reading.molecules[copy.smiles], Chem.MolFromSmiles(copy.training), words
 
 
 def _validity_floor(headline: GroupScores, floor: float) -> Check:

@@ -2,15 +2,16 @@
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy
 
 from formats.descriptors import DESCRIPTORS
-from formats.molecule_tables import property_columns, read_molecules
+from formats.molecule_tables import property_columns, read_molecules, read_scaffolds
+from training.metrics.copies import TrainingMolecules, find_copies
 from training.metrics.distribution import DistributionScores, Reference, prepare_reference, score_distribution
 from training.metrics.intervals import Rate
 from training.metrics.molecules import Reading, ValidityRule, morgan_counts, read_generated
@@ -27,6 +28,7 @@ class ScoringConfig:
     """How samples are judged; the keys of a report's section in params.yaml that are not about its looks.
 
     uniqueness_at: the k of unique@k. compare_at_most: valid molecules of a group that enter similarities and FCD.
+    near_copy_similarity: Tanimoto similarity to the nearest training molecule from which a new one is called a near-copy.
     reference_at_most: real held-out molecules they are compared with. surrogate_at_most: real molecules that teach the predictor of a requested
     property that RDKit cannot recompute; 0 = such properties are not judged. bootstrap_rounds, seed: of intervals and controls.
     """
@@ -36,6 +38,7 @@ class ScoringConfig:
     compare_at_most: int = 10_000
     reference_at_most: int = 10_000
     with_fcd: bool = True
+    near_copy_similarity: float = 0.85
     surrogate_at_most: int = 10_000
     bootstrap_rounds: int = 1_000
     seed: int = 0
@@ -47,6 +50,8 @@ class ScoringConfig:
         for name in ("bootstrap_rounds", "surrogate_at_most"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, found {getattr(self, name)}")
+        if not 0 < self.near_copy_similarity <= 1:
+            raise ValueError(f"near_copy_similarity must lie in (0, 1], found {self.near_copy_similarity}")
         if not self.uniqueness_at or min(self.uniqueness_at) < 1:
             raise ValueError(f"uniqueness_at needs numbers of at least 1, found {list(self.uniqueness_at)}")
 
@@ -56,11 +61,13 @@ class RealMolecules:
     """The real side of one dataset: a part that a model may have seen, and one that it has not.
 
     training: canonical SMILES of the training split. reference: prepared from at most `reference_at_most` molecules of the test split.
+    new_scaffolds: its part whose scaffolds no molecule has that the model was trained on; None when it is empty.
     """
 
     name: Dataset
     training: Sequence[str]
     reference: Reference
+    new_scaffolds: Reference | None = None
 
 
 @dataclass(frozen=True)
@@ -88,16 +95,21 @@ class GroupScores:
         return float(numpy.mean([control.r2.value for control in self.controls])) if self.controls else math.nan
 
 
-def read_real_molecules(data: Path, name: Dataset, config: ScoringConfig) -> RealMolecules:
-    """The training and test splits of the dataset `name` under `data`. Raises MoleculeTableError."""
-    training = read_training(data, name, config)
-    held_out = read_molecules(data / name, split="test", split_column=config.split_column).smiles
-    return RealMolecules(name, training, prepare_reference(_draw(held_out, config.reference_at_most, config.seed), with_fcd=config.with_fcd))
+def read_real_molecules(data: Path, name: Dataset, config: ScoringConfig, seen_scaffolds: Collection[str]) -> RealMolecules:
+    """The training and test splits of the dataset `name` under `data`. seen_scaffolds: of all the model was trained on. Raises MoleculeTableError."""
+    training, held_out = (read_molecules(data / name, split=split, split_column=config.split_column).smiles for split in ("train", "test"))
+    scaffolds = read_scaffolds(data / name, split="test", split_column=config.split_column)
+    # As in the scaffold test set of MOSES. A molecule without rings has no scaffold that could be new.
+    with_new_scaffold = frozenset(smiles for smiles, scaffold in zip(held_out, scaffolds, strict=True) if scaffold and scaffold not in seen_scaffolds)
+    reference = prepare_reference(_draw(held_out, config.reference_at_most, config.seed), with_fcd=config.with_fcd)
+    new_scaffolds = reference.part(with_new_scaffold)
+    return RealMolecules(name, training, reference, new_scaffolds if new_scaffolds.size else None)
 
 
-def read_training(data: Path, name: Dataset, config: ScoringConfig) -> list[str]:
-    """The canonical SMILES of the training split of the dataset `name` under `data`. Raises MoleculeTableError."""
-    return read_molecules(data / name, split="train", split_column=config.split_column).smiles
+def read_training(data: Path, name: Dataset, config: ScoringConfig) -> tuple[list[str], list[str]]:
+    """The canonical SMILES of the training split of the dataset `name` under `data`, and their scaffolds. Raises MoleculeTableError."""
+    smiles = read_molecules(data / name, split="train", split_column=config.split_column).smiles
+    return smiles, read_scaffolds(data / name, split="train", split_column=config.split_column)
 
 
 def fit_surrogates(data: Path, name: Dataset, properties: Iterable[str], config: ScoringConfig) -> dict[str, Surrogate]:
@@ -117,9 +129,9 @@ def fit_surrogates(data: Path, name: Dataset, properties: Iterable[str], config:
 
 
 def score_group(
-    group: SampleGroup, real: RealMolecules, trained_on: Iterable[str], surrogates: Mapping[str, Surrogate], config: ScoringConfig
+    group: SampleGroup, real: RealMolecules, trained_on: TrainingMolecules, surrogates: Mapping[str, Surrogate], config: ScoringConfig
 ) -> GroupScores:
-    """Judge one group like the molecules of `real`; novelty against `trained_on`, the canonical SMILES of all the model was trained on."""
+    """Judge one group like the molecules of `real`; novelty and copies against `trained_on`, all that the model was trained on."""
     reading = read_generated(group.smiles, rule=RULES[real.name])
     # A requested property is recomputed by RDKit where it can, predicted where enough real molecules have it, and otherwise named as not judged.
     recomputed = [name for name in sorted(group.requested) if name in DESCRIPTORS]
@@ -132,7 +144,7 @@ def score_group(
         group=group,
         like=real.name,
         reading=reading,
-        distribution=_score(reading, frozenset(trained_on), real.reference, config),
+        distribution=_score(reading, trained_on, real, config),
         finished=Rate(group.finished, len(group.smiles)),
         controls=tuple(_control(name, group.requested[name], obtained[name], config) for name in recomputed),
         predicted=tuple(_control(name, group.requested[name], obtained[name], config) for name in predicted),
@@ -142,10 +154,22 @@ def score_group(
     )
 
 
-def score_real_sample(real: RealMolecules, size: int, config: ScoringConfig) -> DistributionScores:
-    """The floor: `size` real molecules of the training split judged as if a model had made them."""
+def score_real_sample(real: RealMolecules, trained_on: TrainingMolecules, size: int, config: ScoringConfig) -> DistributionScores:
+    """The floor: `size` real molecules of the training split judged as if a model had made them.
+
+    They are all copies of what was trained on. So its `copies` are those among the held-out molecules: how near real ones come to it by themselves.
+    """
     reading = read_generated(_draw(real.training, size, config.seed), rule=RULES[real.name])
-    return _score(reading, frozenset(), real.reference, config)
+    reference = real.reference
+    copies = find_copies(
+        reference.molecules,
+        reference.fingerprints,
+        trained_on,
+        at_least=config.near_copy_similarity,
+        rounds=config.bootstrap_rounds,
+        seed=config.seed,
+    )
+    return replace(_score(reading, None, real, config), copies=copies)
 
 
 def obtained_values(reading: Reading, name: str) -> numpy.ndarray:
@@ -159,13 +183,16 @@ def _for_each_string(reading: Reading, values: Iterable[float]) -> numpy.ndarray
     return numpy.array([math.nan if smiles is None else by_molecule[smiles] for smiles in reading.canonical], dtype=numpy.float64)
 
 
-def _score(reading: Reading, training: frozenset[str], reference: Reference, config: ScoringConfig) -> DistributionScores:
+def _score(reading: Reading, training: TrainingMolecules | None, real: RealMolecules, config: ScoringConfig) -> DistributionScores:
     return score_distribution(
         reading,
         training,
-        reference,
+        real.reference,
+        real.new_scaffolds,
+        rule=RULES[real.name],
         uniqueness_at=config.uniqueness_at,
         compare_at_most=config.compare_at_most,
+        near_copy_similarity=config.near_copy_similarity,
         bootstrap_rounds=config.bootstrap_rounds,
         seed=config.seed,
     )

@@ -7,17 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
+from rdkit.Chem import QED
+
+from formats.descriptors import DESCRIPTORS
+from formats.polymer_smiles import IN_PIECES, NOT_TWO_STARS, STAR_NOT_AT_AN_END
 from training.metrics.molecules import (
     BLANK_INSIDE,
+    COMPARED_PROPERTIES,
     EMPTY,
-    IN_PIECES,
-    NOT_TWO_STARS,
-    STAR_NOT_AT_AN_END,
     UNREADABLE,
+    compared_properties,
     counts_similarity,
     fragment_counts,
     morgan_fingerprints,
     novelty,
+    novelty_curve,
     read_generated,
     scaffold_counts,
     uniqueness,
@@ -109,6 +113,49 @@ def test_nothing_is_new_without_a_valid_molecule_and_that_is_not_a_number():
     assert math.isnan(novelty(read_generated(["C1CC"]), {"CCO"}).value)
 
 
+# --- polymers
+
+
+def test_two_windows_on_one_chain_are_one_polymer_in_uniqueness_and_novelty():
+    reading = read_generated(["*CCO*", "*COC*", "*OCCOCC*", "*CC(*)C"], rule="polymer")
+    assert (uniqueness(reading).successes, uniqueness(reading).trials) == (2, 4)
+    [oxide, _] = reading.molecules
+    assert (novelty(reading, {oxide}).successes, novelty(reading, {oxide}).trials) == (1, 2)
+
+
+# --- the novelty curve
+
+
+def test_the_novelty_curve_counts_new_molecules_among_the_first_strings():
+    reading = read_generated(["CCO", "C1CC", "CCN", "OCC", "CCN", "CCC"])
+    curve = novelty_curve(reading, {"CCO"}, at=(1, 3, 6, 7))
+    assert {number: (rate.successes, rate.trials) for number, rate in curve.items()} == {1: (0, 1), 3: (1, 2), 6: (2, 3)}
+
+
+# --- properties
+
+
+def test_compared_properties_are_the_descriptors_of_their_names():
+    molecules = [Chem.MolFromSmiles(text) for text in canonical(nci_strings()[:60])]
+    values = compared_properties(molecules)
+    for name in COMPARED_PROPERTIES:
+        assert values[name].tolist() == [DESCRIPTORS[name].measure(molecule) for molecule in molecules]
+
+
+def test_a_molecule_that_has_no_property_leaves_a_gap_and_the_others_theirs(monkeypatch):
+    properties = QED.properties
+
+    def fail_on_ethanol(molecule):
+        if molecule.GetNumAtoms() == 3:
+            raise RuntimeError("Pre-condition Violation")
+        return properties(molecule)
+
+    monkeypatch.setattr(QED, "properties", fail_on_ethanol)
+    values = compared_properties([Chem.MolFromSmiles("CCO"), Chem.MolFromSmiles("CO")])
+    assert math.isnan(values["qed"][0])
+    assert values["mol_wt"][1] == pytest.approx(32.042)
+
+
 # --- laws
 
 
@@ -132,6 +179,12 @@ def test_the_training_set_is_never_new_to_itself(strings):
 def test_a_larger_training_set_never_raises_novelty(strings, training):
     reading = read_generated(strings)
     assert novelty(reading, canonical(training)).successes <= novelty(reading, ()).successes
+
+
+@given(STRINGS, st.integers(1, 30))
+def test_the_novelty_curve_is_the_novelty_of_the_first_strings(strings, number):
+    curve = novelty_curve(read_generated(strings), {"CCO"}, at=(number,))
+    assert curve == ({number: novelty(read_generated(strings[:number]), {"CCO"})} if number <= len(strings) else {})
 
 
 @given(STRINGS)

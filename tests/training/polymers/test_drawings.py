@@ -9,8 +9,9 @@ Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: chem)")
 Image = pytest.importorskip("PIL.Image", reason="pillow is not installed (extra: chem)")
 
+from training.metrics.intervals import Rate
 from training.polymers import drawings
-from training.polymers.drawings import draw_molecules, draw_requested_and_obtained
+from training.polymers.drawings import draw_molecules, draw_novelty, draw_pairs, draw_requested_and_obtained
 
 
 def molecules(*smiles):
@@ -70,3 +71,29 @@ def test_a_molecule_that_cannot_be_laid_out_leaves_its_place_empty(tmp_path, mon
     monkeypatch.setattr(drawings.rdDepictor, "Compute2DCoords", fail_on_benzene)
     draw_molecules(molecules("CCO", "c1ccccc1", "CCN"), tmp_path / "three.png")
     assert opened(tmp_path / "three.png").width == 3 * 190
+
+
+def test_a_row_holds_three_pairs_with_words_below_them(tmp_path):
+    [one, other] = molecules("CCO", "CCN")
+    draw_pairs([(one, other, "similarity 0.90")] * 4, tmp_path / "four.png", nothing="")
+    draw_pairs([(one, other, "similarity 0.90")], tmp_path / "one.png", nothing="")
+    draw_pairs([(one, other, "stereoisomer")], tmp_path / "other.png", nothing="")
+    four, single = opened(tmp_path / "four.png"), opened(tmp_path / "one.png")
+    assert (four.width, four.height) == (3 * single.width, 2 * single.height)
+    assert (tmp_path / "one.png").read_bytes() != (tmp_path / "other.png").read_bytes()
+
+
+def test_the_novelty_chart_shows_every_group_and_is_the_same_each_time(tmp_path):
+    curves = {"T = 1": {10: Rate(9, 9), 100: Rate(70, 80)}, "T = 0.8": {10: Rate(0, 0), 100: Rate(1, 2)}}
+    for name in ("one.png", "two.png"):
+        draw_novelty(curves, tmp_path / name)
+    draw_novelty({"T = 1": curves["T = 1"]}, tmp_path / "first.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert (tmp_path / "one.png").read_bytes() != (tmp_path / "first.png").read_bytes()
+
+
+def test_no_copy_and_no_sample_are_pictures_that_say_so(tmp_path):
+    draw_pairs([], tmp_path / "pairs.png", nothing="no near-copy")
+    draw_novelty({}, tmp_path / "novelty.png")
+    for name in ("pairs.png", "novelty.png"):
+        assert 1 < colours(tmp_path / name) < 60

@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
+from rdkit.Chem.Scaffolds import MurckoScaffold
+
 pytest.importorskip("torch", reason="torch is not installed (extra: model)")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: chem)")
 
@@ -26,7 +28,8 @@ def write_table(folder: Path, smiles, **more_columns):
     canonical = [Chem.MolToSmiles(Chem.MolFromSmiles(text)) for text in smiles]
     splits = ["test" if index % 3 == 2 else "train" for index in range(len(canonical))]
     weights = [DESCRIPTORS["mol_wt"].measure(Chem.MolFromSmiles(text)) for text in canonical]
-    columns = {"smiles": canonical, "split_random": splits, "split_scaffold": splits, "mol_wt": weights, **more_columns}
+    scaffolds = [MurckoScaffold.MurckoScaffoldSmiles(text) for text in canonical]
+    columns = {"smiles": canonical, "scaffold": scaffolds, "split_random": splits, "split_scaffold": splits, "mol_wt": weights, **more_columns}
     pq.write_table(pa.table(columns), folder / f"{folder.name}-00000.parquet")
 
 
@@ -75,6 +78,31 @@ def test_the_numbers_are_those_one_counts_by_hand(data):
     assert metrics["conditional_t0.8_finished"] == 0.75
 
 
+def test_new_molecules_are_counted_of_all_samples_and_near_copies_of_the_new(data):
+    metrics = judged(data).numbers.flat
+    # Ethanol twice, chloroethane, hexane, and one that is not valid.
+    assert (metrics["unconditional_t1_valid_unique_novel"], metrics["unconditional_t1_valid_unique_novel_n"]) == (0.4, 5)
+    assert (metrics["unconditional_t1_near_copies"], metrics["unconditional_t1_near_copies_n"]) == (0.0, 2)
+    assert "real_molecules_near_copies" in metrics
+    # Chloroethane is a primary alkyl halide.
+    assert (metrics["unconditional_t1_filters_passed"], metrics["unconditional_t1_filters_passed_n"]) == (0.75, 4)
+
+
+def test_molecules_with_new_scaffolds_are_a_reference_of_their_own(data):
+    found = judged(data)
+    # Naphthalene is held out, and no training molecule has its rings.
+    assert found.numbers.flat["unconditional_t1_new_scaffolds_n"] == 1
+    assert found.numbers.flat["real_molecules_new_scaffolds_nearest_similarity_n"] > 0
+    assert "## Against molecules with new scaffolds" in found.text
+
+
+def test_distances_of_properties_are_in_their_units_and_are_those_of_scipy(data):
+    from scipy.stats import wasserstein_distance
+
+    measured = [[DESCRIPTORS["mol_wt"].measure(Chem.MolFromSmiles(text)) for text in side] for side in (("OCC", "CCO", "CCCl", "CCCCCC"), REAL[2::3])]
+    assert judged(data).numbers.flat["unconditional_t1_mol_wt_wasserstein"] == pytest.approx(wasserstein_distance(*measured), rel=1e-5)
+
+
 def test_rates_come_with_a_denominator_and_an_interval_that_holds_them(data):
     metrics = judged(data).numbers.flat
     for name in ("unconditional_t1_validity", "unconditional_t1_novelty", "conditional_t0.8_mol_wt_success_10pct"):
@@ -93,12 +121,8 @@ def test_the_headline_is_about_the_first_samples_those_on_request_and_real_molec
 def test_two_reports_of_the_same_samples_are_equal_byte_for_byte(data, tmp_path):
     folder = judged(data).write(data)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "headline.json",
-        "metrics.json",
-        "molecules.png",
-        "report.md",
-        "requested_vs_obtained.png",
-    ]
+        "headline.json", "metrics.json", "molecules.png", "near_copies.png", "novelty.png", "report.md", "requested_vs_obtained.png",
+    ]  # fmt: skip
     assert content_id(judged(data).write(tmp_path)) == content_id(folder)
 
 
@@ -114,7 +138,7 @@ def test_the_check_is_about_the_first_group_and_the_caller_sees_the_pictures(dat
     reporter, found = RecordingReporter(), judged(data, validity_floor=0.9)
     found.tell(found.write(data), reporter)
     assert reporter.checks["validity_floor"] == (False, "WARN", {"samples": "unconditional_t1", "valid": 4, "generated": 5, "floor": 0.9})
-    assert reporter.markdowns["report"].count("data:image/png;base64,") == 2
+    assert reporter.markdowns["report"].count("data:image/png;base64,") == 4
 
 
 def test_samples_without_one_valid_molecule_give_denominators_and_no_scores(tmp_path):

@@ -12,14 +12,26 @@ import pytest
 Chem = pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
 
 from formats import descriptors
+from formats.molecule_tables import MoleculeTableError
+from training.metrics.copies import prepare_training
 from training.metrics.distribution import prepare_reference
 from training.metrics.molecules import read_generated
 from training.polymers import scoring
 from training.polymers.sample_table import SampleGroup
-from training.polymers.scoring import RealMolecules, ScoringConfig, fit_surrogates, obtained_values, score_group, score_real_sample
+from training.polymers.scoring import (
+    RealMolecules,
+    ScoringConfig,
+    fit_surrogates,
+    obtained_values,
+    read_real_molecules,
+    read_training,
+    score_group,
+    score_real_sample,
+)
 
 CONFIG = ScoringConfig(uniqueness_at=(10,), with_fcd=False, bootstrap_rounds=20)
 REAL = RealMolecules("molecules", ("CCO", "CCN", "CCC", "CCCC"), prepare_reference(["CO", "CN"], with_fcd=False))
+LEARNT, NOTHING = prepare_training(REAL.training), prepare_training(())
 
 
 def group(*smiles, **requested):
@@ -38,29 +50,31 @@ def test_a_property_is_measured_once_for_a_molecule_written_many_times(monkeypat
 
 
 def test_requests_that_rdkit_can_recompute_are_scored_and_the_others_are_named():
-    scores = score_group(group("CCO", "CCN", mol_wt=[46.069, 45.085], heat_capacity=[1.0, 2.0]), REAL, (), {}, CONFIG)
+    scores = score_group(group("CCO", "CCN", mol_wt=[46.069, 45.085], heat_capacity=[1.0, 2.0]), REAL, NOTHING, {}, CONFIG)
     assert [control.name for control in scores.controls] == ["mol_wt"]
     assert scores.controls[0].r2.value == pytest.approx(1)
     assert scores.not_judged == ("heat_capacity",)
 
 
 def test_samples_that_got_no_request_are_no_part_of_its_denominator():
-    scores = score_group(group("CCO", "CCN", mol_wt=[46.0, math.nan]), REAL, (), {}, CONFIG)
+    scores = score_group(group("CCO", "CCN", mol_wt=[46.0, math.nan]), REAL, NOTHING, {}, CONFIG)
     assert scores.controls[0].coverage.trials == 1
 
 
 def test_novelty_is_against_all_the_model_was_trained_on():
-    assert score_group(group("CCO", "CCCl"), REAL, REAL.training, {}, CONFIG).distribution.novelty.successes == 1
+    assert score_group(group("CCO", "CCCl"), REAL, LEARNT, {}, CONFIG).distribution.novelty.successes == 1
 
 
 def test_the_floor_is_all_valid_and_drawn_the_same_each_time():
-    first, second = score_real_sample(REAL, 3, CONFIG), score_real_sample(REAL, 3, CONFIG)
+    first, second = score_real_sample(REAL, LEARNT, 3, CONFIG), score_real_sample(REAL, LEARNT, 3, CONFIG)
     assert first.validity.value == 1.0
     assert first.compared == 3
-    assert first.nearest_similarity == second.nearest_similarity
+    assert first.likeness.nearest_similarity == second.likeness.nearest_similarity
 
 
-@pytest.mark.parametrize("change", [{"compare_at_most": 1}, {"reference_at_most": 0}, {"bootstrap_rounds": -1}, {"uniqueness_at": ()}])
+@pytest.mark.parametrize(
+    "change", [{"compare_at_most": 1}, {"reference_at_most": 0}, {"bootstrap_rounds": -1}, {"uniqueness_at": ()}, {"near_copy_similarity": 0}]
+)
 def test_settings_that_make_no_sense_are_refused_by_name(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         ScoringConfig(**change)
@@ -81,7 +95,7 @@ def test_a_property_that_rdkit_cannot_tell_is_judged_by_a_predictor_taught_by_th
     surrogates = fit_surrogates(tmp_path, "molecules", {"homo_gw", "mol_wt", "unheard_of"}, CONFIG)
     assert set(surrogates) == {"homo_gw"}
     assert surrogates["homo_gw"].r2.value > 0.95
-    scores = score_group(group("CCCCCCO", "CCCOO", "C1CC", "OCCCCCC", homo_gw=[16.0, 23, 5, 16]), REAL, (), surrogates, CONFIG)
+    scores = score_group(group("CCCCCCO", "CCCOO", "C1CC", "OCCCCCC", homo_gw=[16.0, 23, 5, 16]), REAL, NOTHING, surrogates, CONFIG)
     assert [control.name for control in scores.predicted] == ["homo_gw"]
     assert scores.controls == scores.not_judged == ()
     assert (scores.predicted[0].coverage.successes, scores.predicted[0].coverage.trials) == (3, 4)
@@ -96,3 +110,31 @@ def test_a_property_that_few_molecules_have_is_not_judged(tmp_path):
 def test_predictors_can_be_switched_off(tmp_path):
     write_dataset(tmp_path / "molecules", known_every=1)
     assert fit_surrogates(tmp_path, "molecules", {"homo_gw"}, replace(CONFIG, surrogate_at_most=0)) == {}
+
+
+def test_new_scaffolds_are_those_that_nothing_learnt_has_and_rings_make_one(tmp_path):
+    folder = tmp_path / "molecules"
+    folder.mkdir()
+    rows = [("CCO", "", "test"), ("Cc1ccccc1", "c1ccccc1", "test"), ("CC1CCCC1", "C1CCCC1", "test"), ("OC1CCCC1", "C1CCCC1", "train")]
+    rows += [("CC1CC1", "C1CC1", "test")]
+    smiles, scaffolds, splits = (list(column) for column in zip(*rows, strict=True))
+    pq.write_table(pa.table({"smiles": smiles, "scaffold": scaffolds, "split_random": splits}), folder / "molecules-00000.parquet")
+    learnt, seen = read_training(tmp_path, "molecules", CONFIG)
+    assert (learnt, seen) == (["OC1CCCC1"], ["C1CCCC1"])
+    real = read_real_molecules(tmp_path, "molecules", CONFIG, frozenset({*seen, "C1CC1"}))
+    assert list(real.new_scaffolds.molecules) == ["Cc1ccccc1"]
+    assert read_real_molecules(tmp_path, "molecules", CONFIG, frozenset(scaffolds)).new_scaffolds is None
+
+
+def test_a_table_without_scaffolds_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "molecules").mkdir()
+    pq.write_table(pa.table({"smiles": ["C"], "split_random": ["test"]}), tmp_path / "molecules/molecules-00000.parquet")
+    with pytest.raises(MoleculeTableError, match="expected a column scaffold, found smiles, split_random; make the dataset again"):
+        read_training(tmp_path, "molecules", CONFIG)
+
+
+def test_the_floor_of_near_copies_is_about_held_out_molecules():
+    real = RealMolecules("molecules", ("CCCCCCCCCCO", "CCN"), prepare_reference(["CCCCCCCCCCCO", "c1ccccc1"], with_fcd=False))
+    floor = score_real_sample(real, prepare_training(real.training), 2, CONFIG)
+    assert (floor.copies.near_copies.successes, floor.copies.near_copies.trials) == (1, 2)
+    assert floor.novelty is None

@@ -29,6 +29,7 @@ def write_molecules(
     table = pa.table(
         {
             "smiles": molecules,
+            "scaffold": [smiles if "1" in smiles else "" for smiles in molecules],
             "split_random": split,
             "split_scaffold": split,
             "length": pa.array([float(len(smiles)) for smiles in molecules], pa.float64()),

@@ -4,7 +4,8 @@
     python -m training.polymers.gpt.report --set with_fcd=false --set bootstrap_rounds=100    # seconds on a CPU
 
 Reads data/polygpt_samples, the tables of real molecules, and (only to say which model was judged) data/polygpt.
-Writes data/polygpt_report: headline.json, metrics.json, report.md, molecules.png, requested_vs_obtained.png.
+Writes data/polygpt_report: headline.json, metrics.json, report.md, and the pictures molecules.png, novelty.png, near_copies.png,
+requested_vs_obtained.png.
 """
 
 import sys
