@@ -21,6 +21,7 @@ from stages.program import program
 from stages.reporting import Reporter
 from training.loop.devices import open_devices
 from training.loop.seeding import generator
+from training.polymers.gpt.model_folder import load_polygpt
 from training.polymers.gpt.networks import KeyValueCache, PolyGPT, PolyGPTError
 from training.polymers.sample_table import Request, SampledMolecule
 from training.polymers.sampling import NothingToAskForError, SamplesConfig, configure_by_hand, request_by_hand, run_sampling
@@ -166,7 +167,7 @@ def _blank_after_end(written: Tensor) -> Tensor:
 def _run_stage(arguments: Namespace, reporter: Reporter) -> None:
     config = load_params(arguments.params, STAGE, PolyGPTSamplesConfig, overrides=arguments.overrides)
     with open_devices() as devices:
-        model, tokenizer = PolyGPT.load(arguments.data / "polygpt", device=devices.device)
+        model, tokenizer = load_polygpt(arguments.data / "polygpt", device=devices.device)
 
         def sampler(requests: Sequence[Request], temperature: float, seed: int) -> Iterator[SampledMolecule]:
             return sample_molecules(model, tokenizer, requests, config.settings(temperature, seed))
@@ -177,7 +178,7 @@ def _run_stage(arguments: Namespace, reporter: Reporter) -> None:
 
 def _run_by_hand(arguments: Namespace, _reporter: Reporter) -> None:
     with open_devices() as devices:
-        model, tokenizer = PolyGPT.load(arguments.model, device=devices.device)
+        model, tokenizer = load_polygpt(arguments.model, device=devices.device)
         try:
             settings = SamplingSettings(arguments.temperature, arguments.top_k, arguments.top_p, min(128, arguments.number), arguments.seed)
         except ValueError as error:

@@ -8,9 +8,9 @@ import torch
 
 from tests.training.polymers.gpt.test_networks import SHAPE
 from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
-from training.polymers.gpt.networks import PolyGPT
+from training.polymers.gpt import PolyGPT, save_polygpt
 from training.polymers.gpt.sample import SamplingSettings, choose_token, main, sample_molecules, sample_tokens
-from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, SmilesTokenizerConfig, save_smiles_tokenizer, train_smiles_tokenizer
+from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, SmilesTokenizerConfig, train_smiles_tokenizer
 
 TOKENIZER = train_smiles_tokenizer(enumerated_molecules(50), SmilesTokenizerConfig(vocabulary_size=30))
 EVEN = torch.linspace(0, 1, 20_001)[:-1]
@@ -121,8 +121,7 @@ def project(tmp_path, model):
     renamed.load_state_dict(model.state_dict())
     write_molecules(tmp_path / "data", number=60)
     (tmp_path / "data/polygpt").mkdir()
-    renamed.save(tmp_path / "data/polygpt")
-    save_smiles_tokenizer(TOKENIZER, tmp_path / "data/polygpt")
+    save_polygpt(tmp_path / "data/polygpt", renamed, TOKENIZER)
     (tmp_path / "params.yaml").write_text("polygpt_samples: {unconditional: 5, conditional: 15, temperatures: [1.0, 0.5], batch_size: 4}\n")
     return tmp_path
 
