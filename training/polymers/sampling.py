@@ -1,6 +1,7 @@
 """What the sampling stage of any model of molecules shares: free and requested samples at each temperature, their seeds, and the table of them.
 
-A model's stage gives a `Sampler` and the properties it knows; by hand, the same sampler prints molecules.
+A model's stage gives a `Sampler` and the properties it knows; by hand, the same sampler prints molecules, or a table of what was asked for beside
+what RDKit finds in what came of it.
 """
 
 from argparse import ArgumentParser
@@ -79,22 +80,36 @@ def configure_by_hand(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, metavar="DIR", help="print molecules of this model instead of running the stage")
     parser.add_argument("--number", type=_count, default=10, metavar="N", help="molecules to print (default: %(default)s)")
     parser.add_argument(
-        "--property", action="append", default=[], metavar="NAME=VALUE", help="a wanted property, in the units of the dataset; repeatable"
+        "--property",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a wanted property, in the units of the dataset; repeatable. NAME=LOW:HIGH spreads the values evenly over the molecules. With it a "
+        "table (CSV) of requested and obtained values is printed, and how well they agree is told at the end",
     )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write what would be printed to this file")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
 
 
-def request_by_hand(pairs: Sequence[str]) -> Request:
-    """The request that the values of `--property` make. Raises ParamsError."""
-    wanted = {}
+def requests_by_hand(pairs: Sequence[str], number: int, seed: int) -> list[Request]:
+    """`number` requests from the values of `--property`. Raises ParamsError.
+
+    Values of a range are its ends and those between in equal steps, in an order of their own for each property, so that no two go together.
+    """
+    columns: dict[str, list[float]] = {}
     for pair in pairs:
         name, _, text = pair.partition("=")
+        low, _, high = text.partition(":")
         try:
-            wanted[name] = float(text)
+            ends = float(low), float(high or low)
         except ValueError:
-            raise ParamsError(f"--property takes name=number such as mol_wt=200, found {pair!r}") from None
-    return wanted
+            raise ParamsError(f"--property takes name=number such as mol_wt=200, or name=low:high such as mol_wt=150:350, found {pair!r}") from None
+        if name in columns:
+            raise ParamsError(f"--property names {name} twice")
+        values = numpy.linspace(*ends, number)
+        columns[name] = numpy.random.default_rng([seed, len(columns)]).permutation(values).tolist()
+    return [{name: values[row] for name, values in columns.items()} for row in range(number)]
 
 
 def _sampled(stage: str, sampler: Sampler, config: SamplesConfig, wanted: Sequence[Request], reporter: Reporter) -> Iterator[SampleRow]:

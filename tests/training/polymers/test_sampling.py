@@ -2,12 +2,13 @@
 
 import math
 
+import numpy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from training.polymers.sample_table import SampledMolecule, read_sample_groups
-from training.polymers.sampling import NothingToAskForError, SamplesConfig, run_sampling
+from training.polymers.sampling import NothingToAskForError, SamplesConfig, requests_by_hand, run_sampling
 
 CONFIG = SamplesConfig(unconditional=2, conditional=5, temperatures=(1.0, 0.5), seed=10)
 
@@ -69,3 +70,12 @@ def test_a_held_out_split_without_a_value_is_an_error_with_its_remedy(data, repo
 def test_sections_that_ask_for_nothing_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         SamplesConfig(**change)
+
+
+def test_ranges_by_hand_are_spread_evenly_and_independently_of_each_other():
+    asked = requests_by_hand(["weight=100:200", "rings=0:10", "charge=-1"], 101, seed=3)
+    weights, rings = ([request[name] for request in asked] for name in ("weight", "rings"))
+    assert sorted(weights) == pytest.approx(list(range(100, 201))) and sorted(rings) == pytest.approx([step / 10 for step in range(101)])
+    assert abs(numpy.corrcoef(weights, rings)[0, 1]) < 0.3 and {request["charge"] for request in asked} == {-1.0}
+    assert asked == requests_by_hand(["weight=100:200", "rings=0:10", "charge=-1"], 101, seed=3)
+    assert requests_by_hand([], 2, seed=0) == [{}, {}]

@@ -99,6 +99,20 @@ class TrainingSet:
         counts = numpy.diff(self.first_spelling)
         return self.first_spelling[:-1] + (epoch + numpy.arange(len(self))) % counts
 
+    def drawn(self, number: int, seed: int) -> "TrainingSet":
+        """At most `number` of the molecules, drawn at random, each with its canonical spelling alone."""
+        rows = numpy.sort(numpy.random.default_rng(seed).permutation(len(self))[:number])
+        spellings = self.first_spelling[rows]
+        lengths = self.starts[spellings + 1] - self.starts[spellings]
+        tokens = [self.tokens[start : start + length] for start, length in zip(self.starts[spellings], lengths, strict=True)]
+        return replace(
+            self,
+            tokens=numpy.concatenate([self.tokens[:0], *tokens]),
+            starts=numpy.cumsum([0, *lengths]),
+            first_spelling=numpy.arange(len(rows) + 1),
+            properties=self.properties[rows],
+        )
+
 
 def build_training_set(
     tables: Sequence[MoleculeTable],

@@ -40,7 +40,8 @@ class PolyGPTTrainer:
         self.streams = {
             phase: self._stream(phase, part) for phase, part in (("pretrain", data.pretrain), ("finetune", data.finetune)) if part is not None
         }
-        self.valid = data.valid
+        # Drawn, not the first batches: those are of molecules of one length each, and say little of the others.
+        self.valid = data.valid.drawn(_VALIDATION_MOLECULES, derive_seed(config.seed, "validation"))
         self.samples_seen = 0
 
     @property
@@ -108,7 +109,7 @@ class PolyGPTTrainer:
         sums: dict[str, float] = {}
         tokens = 0
         true, told = [], []
-        for _ in range(-(-min(len(self.valid), _VALIDATION_MOLECULES) // size)):
+        for _ in range(-(-len(self.valid) // size)):
             batch = stream.next(at_most=size).to(self.devices.device)
             denominators = batch.denominators()
             losses = polygpt_losses(self.model, batch, self.weights, denominators)

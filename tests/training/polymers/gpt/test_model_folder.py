@@ -70,7 +70,8 @@ def answer(model, tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("model")
     save_polygpt(folder, model, TOKENIZER)
     away = tmp_path_factory.mktemp("away")
-    environment = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ} | {"HF_HOME": str(away), "HF_HUB_OFFLINE": "1"}
+    kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ}
+    environment = {**kept, "HF_HOME": str(away), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-I", "-c", THERE, str(folder), str(away / "again")]
     done = subprocess.run(command, cwd=away, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     assert done.returncode == 0, done.stderr

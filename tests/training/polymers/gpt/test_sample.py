@@ -149,8 +149,19 @@ def test_the_stage_writes_every_mode_and_temperature_and_the_same_bytes_twice(pr
 
 
 def test_molecules_can_be_printed_by_hand(project, capsys):
-    assert main(["--model", str(project / "data/polygpt"), "--number", "4", "--property", "length=12", "--temperature", "0.7"]) == 0
+    assert main(["--model", str(project / "data/polygpt"), "--number", "4", "--temperature", "0.7"]) == 0
     assert len(capsys.readouterr().out.split("\n")) == 5
+
+
+def test_molecules_on_request_are_a_table_of_what_was_asked_for_and_what_came(project, capsys):
+    pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
+    asked = ["--property", "length=8:14", "--property", "rings=1"]
+    assert main(["--model", str(project / "data/polygpt"), "--number", "4", *asked, "--out", str(project / "out.csv")]) == 0
+    told = capsys.readouterr()
+    rows = [line.split(",") for line in (project / "out.csv").read_text().splitlines()]
+    assert told.out == "" and rows[0] == ["smiles", "valid", "requested_length", "obtained_length", "requested_rings", "obtained_rings"]
+    assert sorted(float(row[2]) for row in rows[1:]) == [8, 10, 12, 14] and {row[4] for row in rows[1:]} == {"1"}
+    assert "of 4 molecules are valid" in told.err and "length: RDKit cannot compute it" in told.err
 
 
 @pytest.mark.parametrize(
@@ -158,6 +169,8 @@ def test_molecules_can_be_printed_by_hand(project, capsys):
     [
         (["--property", "lenght=3"], 1, "did you mean 'length'"),
         (["--property", "length=many"], 2, "--property takes name=number"),
+        (["--property", "length=1:many"], 2, "or name=low:high"),
+        (["--property", "length=1", "--property", "length=2"], 2, "--property names length twice"),
         (["--temperature", "-1"], 2, "temperature must not be negative"),
     ],
 )
