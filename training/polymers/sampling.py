@@ -30,7 +30,7 @@ class NothingToAskForError(Exception):
 class SamplesConfig:
     """The section of a sampling stage. unconditional, conditional: molecules for each temperature. batch_size: of them, made side by side.
 
-    wanted_from: dataset whose test split gives the property values to ask for, first rows first, over again when they run out.
+    wanted_from: dataset whose test split gives the property values to ask for: of molecules drawn at random, over again when they run out.
     """
 
     unconditional: int = 1000
@@ -50,7 +50,8 @@ class SamplesConfig:
 
 def run_sampling(stage: str, sampler: Sampler, config: SamplesConfig, data: Path, reporter: Reporter, *, units: Mapping[str, str]) -> None:
     """Write `data/<stage>/samples.parquet`. units: by name, of the properties the model knows. Raises NothingToAskForError, MoleculeTableError."""
-    wanted = held_out_properties(data / config.wanted_from, list(units), split_column=config.split_column, number=config.conditional)
+    place = data / config.wanted_from
+    wanted = held_out_properties(place, list(units), split_column=config.split_column, number=config.conditional, seed=config.seed)
     rows = list(_sampled(stage, sampler, config, wanted, reporter))
     with OutputFolder(data / stage) as output:
         write_samples(rows, output.file("samples.parquet"), units=units)
@@ -59,15 +60,19 @@ def run_sampling(stage: str, sampler: Sampler, config: SamplesConfig, data: Path
     reporter.log(f"{stage}: {len(rows):,} molecules, {finished:,} ended by the model itself")
 
 
-def held_out_properties(folder: Path, properties: Sequence[str], *, split_column: str, number: int) -> Sequence[Request]:
-    """Property values of up to `number` molecules of the test split, values that are missing left out; molecules without any are passed over."""
+def held_out_properties(folder: Path, properties: Sequence[str], *, split_column: str, number: int, seed: int) -> Sequence[Request]:
+    """Property values of up to `number` molecules of the test split, drawn by the seed, values that are missing left out; molecules without any are
+    passed over.
+    """
     if not properties:
         return []
     table = read_molecules(folder, split="test", split_column=split_column, properties=properties)
     vectors = [
         {name: float(value) for name, value in zip(table.property_names, row, strict=True) if not numpy.isnan(value)} for row in table.properties
     ]
-    wanted = [vector for vector in vectors if vector][:number]
+    # Drawn, not the first ones: a dataset's rows stand together by source, and molecules of one source may all weigh the same.
+    having = [vector for vector in vectors if vector]
+    wanted = [having[row] for row in numpy.random.default_rng(seed).permutation(len(having))[:number]]
     if not wanted and number:
         raise NothingToAskForError(
             f"{folder}: no molecule of the test split has any of {', '.join(properties)}; set conditional: 0, or change the split"

@@ -43,7 +43,7 @@ class PolyGPTConfig:
     adam_beta2: float = 0.95
     gradient_clip_norm: float = 1.0
     alpha: float = 1.0
-    beta: float = 1.0
+    beta: float = 0.1
     gamma: float = 0.1
     property_noise: float = 0.1
     condition_dropout: float = 0.2

@@ -10,6 +10,7 @@ import tokenize
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeGuard
 
 # Found and not imported: the last one runs in the written file alone.
 _SPECS = (
@@ -43,7 +44,7 @@ def _head(tree: ast.Module) -> Iterator[ast.stmt]:
         yield from (node.body if _is_for_checkers(node) else [node])
 
 
-def _is_for_checkers(node: ast.stmt) -> bool:
+def _is_for_checkers(node: ast.stmt) -> TypeGuard[ast.If]:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 

@@ -39,8 +39,11 @@ class PolyGPTTransformersConfig(PretrainedConfig):
         super().__init__(**values)
 
     def shape(self) -> PolyGPTShape:
-        values = {field.name: getattr(self, field.name) for field in fields(PolyGPTShape) if hasattr(self, field.name)}
-        return PolyGPTShape(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        values: dict[str, Any] = {}
+        for field in fields(PolyGPTShape):
+            value = getattr(self, field.name)
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+        return PolyGPTShape(**values)
 
 
 class _Cache:
