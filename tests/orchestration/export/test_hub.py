@@ -85,6 +85,17 @@ def test_a_table_becomes_one_file_a_split_that_the_card_points_at(tmp_path):
     assert "version `abc.dir`" in card and "| mol\\_wt | double | Da |" in card and "| MIT | 5 |" in card and "secret" not in card
 
 
+def test_hugging_faces_own_library_opens_the_table(tmp_path):
+    datasets = pytest.importorskip("datasets", reason="the library `datasets` is not installed")
+    export(write_molecules(tmp_path / "molecules"), tmp_path / "out", "huggingface", About("molecules", "abc.dir"))
+    found = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {split: rows["smiles"] for split, rows in found.items()} == {
+        "train": ["C", "CC", "CCCCC"],
+        "validation": ["CCCC"],
+        "test": ["CCC", "CCCCCC"],
+    }
+
+
 def test_a_table_without_splits_is_all_training_data(tmp_path):
     pq.write_table(pa.table({"title": ["a", "b"]}), tmp_path / "papers-00000.parquet")
     source = Source("journal_pages", "def.dir", {"CC-BY-4.0": 2, "publisher's": 1})
