@@ -31,6 +31,7 @@ CONFIG = PolyGPTConfig(
     learning_rate=5e-3,
     finetune_learning_rate=5e-3,
     warmup_samples=200,
+    beta=1.0,
 )
 
 
