@@ -18,8 +18,7 @@ from typing import Any
 import torch
 
 from bench.measuring import parser, spread, write_report
-from training.polymers.gpt.config import PolyGPTShape
-from training.polymers.gpt.networks import PolyGPT
+from training.polymers.gpt import PolyGPT, PolyGPTShape
 from training.polymers.gpt.sample import SamplingSettings, choose_token, sample_tokens
 from training.polymers.smiles_tokenizer import BOS, EOS
 

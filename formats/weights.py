@@ -5,7 +5,7 @@ Equal weights give equal bytes. Nothing in these files can run.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -31,7 +31,8 @@ class ModelFiles(Generic[Config]):
     """How the models of one kind lie on disk.
 
     model_type: stands in config.json. name: for people. made_by: the stage to run where there is none. config: the dataclass that config.json holds;
-    its sequences are tuples. error: raised, with a sentence, for everything that is wrong with a folder.
+    its sequences are tuples. error: raised, with a sentence, for everything that is wrong with a folder. beside: what else config.json says, for
+    readers other than us.
     """
 
     model_type: str
@@ -39,9 +40,10 @@ class ModelFiles(Generic[Config]):
     made_by: str
     config: type[Config]
     error: type[Exception]
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     def write_config(self, folder: Path, config: Config) -> None:
-        values = {"model_type": self.model_type, **asdict(config)}  # type: ignore[call-overload]
+        values = {"model_type": self.model_type, **self.beside, **asdict(config)}  # type: ignore[call-overload]
         (folder / CONFIG_NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     def read_config(self, folder: Path) -> Config:
@@ -54,7 +56,8 @@ class ModelFiles(Generic[Config]):
             raise self.error(f"{path}: not JSON ({error}); make the model again") from None
         if not isinstance(values, Mapping) or values.get("model_type") != self.model_type:
             raise self.error(f"{path}: not the configuration of a {self.name} (model_type must be '{self.model_type}')")
-        arguments: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "model_type"}
+        about = {"model_type", *self.beside}
+        arguments: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key not in about}
         if unknown := sorted(set(arguments) - {field.name for field in fields(self.config)}):  # type: ignore[arg-type]
             raise self.error(f"{path}: unknown key '{unknown[0]}'; it was written by another version, make the model again")
         try:

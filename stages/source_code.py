@@ -140,7 +140,7 @@ def _remembered_source(content: bytes, path: str) -> Source:
 
 # ---- what a file imports -------------------------------------------------------------------------------------------------------------
 
-_IMPORT_CALLS = ("import_module", "__import__")
+_IMPORT_CALLS = ("import_module", "__import__", "find_spec")
 
 
 def _names_imported(tree: ast.Module, content: bytes, package: str) -> Iterator[str]:

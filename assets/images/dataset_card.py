@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.images.dataset_config import DatasetConfig, Subject
+from formats.hub_cards import header, licence_identifiers, size_category
 from stages.markdown import counted, escape, table
 
-# Identifiers that the header may name; everything else is `other`, and the table below it says which.
-_CREATIVE_COMMONS = ("2.0", "3.0", "4.0", "nc-4.0", "nc-nd-4.0", "nc-sa-4.0", "nd-4.0", "sa-3.0", "sa-4.0")
-_KNOWN_LICENCES = {"apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "mit", *(f"cc-by-{terms}" for terms in _CREATIVE_COMMONS)}
-_SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _LONGEST_CLASS_TABLE = 200
 _COLOURS = {"rgb": "RGB", "grey": "grey"}
 _RIGHTS = "rights stay with their owners."
@@ -55,23 +52,15 @@ def card(facts: CardFacts, config: DatasetConfig, subject: Subject) -> str:
 
 
 def _header(title: str, facts: CardFacts, count: int, subject: Subject) -> str:
-    licences = sorted({name if (name := licence.lower()) in _KNOWN_LICENCES else "other" for licence in facts.licences})
-    size = next((words for limit, words in _SIZE_CATEGORIES if count < limit), "n>1M")
-    lines = [
-        "---",
-        f"pretty_name: {title}",
-        "license:",
-        *(f"- {licence}" for licence in licences or ["other"]),
-        "task_categories:",
-        "- unconditional-image-generation",
-        "size_categories:",
-        f"- {size}",
-        "tags:",
-        *(f"- {tag}" for tag in (*subject.tags, "stylegan")),
-        "---",
-        "",
-    ]
-    return "\n".join(lines)
+    return header(
+        {
+            "pretty_name": title,
+            "license": licence_identifiers(facts.licences),
+            "task_categories": ["unconditional-image-generation"],
+            "size_categories": [size_category(count)],
+            "tags": [*subject.tags, "stylegan"],
+        }
+    )
 
 
 def _how_it_was_made(facts: CardFacts, config: DatasetConfig) -> str:

@@ -10,7 +10,9 @@ from typing import Any
 from orchestration.bridge.cache import cached_members
 from orchestration.bridge.identity import file_md5
 from orchestration.bridge.project import Project
+from orchestration.export import hub
 from orchestration.export import images as export_images
+from orchestration.export.cards import About
 
 _FOLDER_FORMATS = ("folder", "png", "webdataset", "huggingface")
 # The oldest date that a zip member can have.
@@ -37,8 +39,10 @@ def recorded_files(project: Project, name: str) -> dict[str, Path]:
     return found
 
 
-def export(files: Mapping[str, Path], destination: Path, format: str) -> None:
-    """Write `files` to `destination`, which must not exist, in one of the formats of `figment export`. Raises ExportError."""
+def export(files: Mapping[str, Path], destination: Path, format: str, about: About | None = None) -> None:
+    """Write `files` to `destination`, which must not exist, in one of the formats of `figment export`. about: for the card that tables and models
+    have in the format huggingface. Raises ExportError.
+    """
     # Written beside and renamed: who finds DEST finds all of it. An empty folder made beforehand counts as not there.
     is_empty_folder = destination.is_dir() and not any(destination.iterdir())
     beside = export_images.companion(destination, format)
@@ -49,7 +53,7 @@ def export(files: Mapping[str, Path], destination: Path, format: str) -> None:
     temporary = destination.with_name(f".{destination.name}.part")
     temporary_beside = export_images.companion(temporary, format)
     try:
-        _write(files, temporary, format)
+        _write(files, temporary, format, about)
         if destination.is_dir():
             destination.rmdir()
         if beside and temporary_beside and temporary_beside.exists():
@@ -62,7 +66,7 @@ def export(files: Mapping[str, Path], destination: Path, format: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write(files: Mapping[str, Path], target: Path, format: str) -> None:
+def _write(files: Mapping[str, Path], target: Path, format: str, about: About | None) -> None:
     writers: dict[str, Callable[[Mapping[str, Path], Path], None]] = {
         "folder": _write_folder,
         "zip": _write_zip,
@@ -72,6 +76,8 @@ def _write(files: Mapping[str, Path], target: Path, format: str) -> None:
     }
     if format in writers:
         return writers[format](files, target)
+    if format == "huggingface" and not export_images.is_image_set(files):
+        return _write_huggingface(files, target, about or About(target.name, "unknown"))
     try:
         export_images.write_images(files, target, format)
     except export_images.ImageExportError as error:
@@ -99,6 +105,15 @@ def _write_folder(files: Mapping[str, Path], target: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         # The cache's files are read-only; a copy belongs to the user.
         shutil.copyfile(source, place)
+
+
+def _write_huggingface(files: Mapping[str, Path], target: Path, about: About) -> None:
+    import pyarrow.parquet as pq
+
+    if hub.is_model(files):
+        hub.write_model(files, target, about)
+    else:
+        hub.write_table(pq.read_schema(_shards(files)[0]), _batches(files), target, about)
 
 
 def _write_zip(files: Mapping[str, Path], target: Path) -> None:

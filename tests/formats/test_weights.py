@@ -53,6 +53,13 @@ def test_the_configuration_comes_back(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text()) == {"model_type": "ours", "width": 5, "names": ["x"]}
 
 
+def test_what_is_said_to_other_readers_is_written_and_not_read(tmp_path):
+    files = ModelFiles("ours", "Ours", "ours_stage", Shape, OursError, beside={"auto_map": {"AutoModel": "ours.Model"}})
+    files.write_config(tmp_path, Shape(5))
+    assert json.loads((tmp_path / "config.json").read_text())["auto_map"] == {"AutoModel": "ours.Model"}
+    assert files.read_config(tmp_path) == Shape(5)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

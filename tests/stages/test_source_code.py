@@ -94,6 +94,11 @@ def test_circular_imports_end(tmp_path):
     assert closure(tmp_path, "assets.b") == ["assets/a.py", "assets/b.py"]
 
 
+def test_a_module_whose_source_is_looked_for_counts_like_one_that_is_imported(tmp_path):
+    write(tmp_path, {"training/write.py": "from importlib.util import find_spec\nfind_spec('training.text')\n", "training/text.py": ""})
+    assert closure(tmp_path, "training.write") == ["training/text.py", "training/write.py"]
+
+
 def test_parent_packages_are_reached_by_double_dots_and_modules_by_a_literal_import_call(tmp_path):
     write(
         tmp_path,

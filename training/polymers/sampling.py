@@ -1,6 +1,7 @@
 """What the sampling stage of any model of molecules shares: free and requested samples at each temperature, their seeds, and the table of them.
 
-A model's stage gives a `Sampler` and the properties it knows; by hand, the same sampler prints molecules.
+A model's stage gives a `Sampler` and the properties it knows; by hand, the same sampler prints molecules, or a table of what was asked for beside
+what RDKit finds in what came of it.
 """
 
 from argparse import ArgumentParser
@@ -29,7 +30,7 @@ class NothingToAskForError(Exception):
 class SamplesConfig:
     """The section of a sampling stage. unconditional, conditional: molecules for each temperature. batch_size: of them, made side by side.
 
-    wanted_from: dataset whose test split gives the property values to ask for, first rows first, over again when they run out.
+    wanted_from: dataset whose test split gives the property values to ask for: of molecules drawn at random, over again when they run out.
     """
 
     unconditional: int = 1000
@@ -49,7 +50,8 @@ class SamplesConfig:
 
 def run_sampling(stage: str, sampler: Sampler, config: SamplesConfig, data: Path, reporter: Reporter, *, units: Mapping[str, str]) -> None:
     """Write `data/<stage>/samples.parquet`. units: by name, of the properties the model knows. Raises NothingToAskForError, MoleculeTableError."""
-    wanted = held_out_properties(data / config.wanted_from, list(units), split_column=config.split_column, number=config.conditional)
+    place = data / config.wanted_from
+    wanted = held_out_properties(place, list(units), split_column=config.split_column, number=config.conditional, seed=config.seed)
     rows = list(_sampled(stage, sampler, config, wanted, reporter))
     with OutputFolder(data / stage) as output:
         write_samples(rows, output.file("samples.parquet"), units=units)
@@ -58,15 +60,19 @@ def run_sampling(stage: str, sampler: Sampler, config: SamplesConfig, data: Path
     reporter.log(f"{stage}: {len(rows):,} molecules, {finished:,} ended by the model itself")
 
 
-def held_out_properties(folder: Path, properties: Sequence[str], *, split_column: str, number: int) -> Sequence[Request]:
-    """Property values of up to `number` molecules of the test split, values that are missing left out; molecules without any are passed over."""
+def held_out_properties(folder: Path, properties: Sequence[str], *, split_column: str, number: int, seed: int) -> Sequence[Request]:
+    """Property values of up to `number` molecules of the test split, drawn by the seed, values that are missing left out; molecules without any are
+    passed over.
+    """
     if not properties:
         return []
     table = read_molecules(folder, split="test", split_column=split_column, properties=properties)
     vectors = [
         {name: float(value) for name, value in zip(table.property_names, row, strict=True) if not numpy.isnan(value)} for row in table.properties
     ]
-    wanted = [vector for vector in vectors if vector][:number]
+    # Drawn, not the first ones: a dataset's rows stand together by source, and molecules of one source may all weigh the same.
+    having = [vector for vector in vectors if vector]
+    wanted = [having[row] for row in numpy.random.default_rng(seed).permutation(len(having))[:number]]
     if not wanted and number:
         raise NothingToAskForError(
             f"{folder}: no molecule of the test split has any of {', '.join(properties)}; set conditional: 0, or change the split"
@@ -79,22 +85,36 @@ def configure_by_hand(parser: ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, metavar="DIR", help="print molecules of this model instead of running the stage")
     parser.add_argument("--number", type=_count, default=10, metavar="N", help="molecules to print (default: %(default)s)")
     parser.add_argument(
-        "--property", action="append", default=[], metavar="NAME=VALUE", help="a wanted property, in the units of the dataset; repeatable"
+        "--property",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a wanted property, in the units of the dataset; repeatable. NAME=LOW:HIGH spreads the values evenly over the molecules. With it a "
+        "table (CSV) of requested and obtained values is printed, and how well they agree is told at the end",
     )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write what would be printed to this file")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
 
 
-def request_by_hand(pairs: Sequence[str]) -> Request:
-    """The request that the values of `--property` make. Raises ParamsError."""
-    wanted = {}
+def requests_by_hand(pairs: Sequence[str], number: int, seed: int) -> list[Request]:
+    """`number` requests from the values of `--property`. Raises ParamsError.
+
+    Values of a range are its ends and those between in equal steps, in an order of their own for each property, so that no two go together.
+    """
+    columns: dict[str, list[float]] = {}
     for pair in pairs:
         name, _, text = pair.partition("=")
+        low, _, high = text.partition(":")
         try:
-            wanted[name] = float(text)
+            ends = float(low), float(high or low)
         except ValueError:
-            raise ParamsError(f"--property takes name=number such as mol_wt=200, found {pair!r}") from None
-    return wanted
+            raise ParamsError(f"--property takes name=number such as mol_wt=200, or name=low:high such as mol_wt=150:350, found {pair!r}") from None
+        if name in columns:
+            raise ParamsError(f"--property names {name} twice")
+        values = numpy.linspace(*ends, number)
+        columns[name] = numpy.random.default_rng([seed, len(columns)]).permutation(values).tolist()
+    return [{name: values[row] for name, values in columns.items()} for row in range(number)]
 
 
 def _sampled(stage: str, sampler: Sampler, config: SamplesConfig, wanted: Sequence[Request], reporter: Reporter) -> Iterator[SampleRow]:

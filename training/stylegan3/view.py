@@ -10,7 +10,6 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy
@@ -24,8 +23,8 @@ from training.gans.viewer.model import ViewedLayer
 from training.gans.viewer.server import serve
 from training.loop.devices import open_devices
 from training.stylegan3.config import StyleGAN3Config
-from training.stylegan3.generator import Generator, StyleGAN3Error, load_generator
-from training.stylegan3.nvidia_snapshots import SnapshotError, convert_snapshot
+from training.stylegan3.generator import Generator, StyleGAN3Error
+from training.stylegan3.nvidia_snapshots import open_generator
 from training.stylegan3.sample import placement
 from training.stylegan3.styles import seed_styles
 
@@ -93,12 +92,8 @@ def _controls(config: StyleGAN3Config, layers: Sequence[str]) -> list[Control]:
 
 
 def open_view(path: Path, *, device: torch.device | str = "cpu") -> StyleGAN3View:
-    """The generator in a folder that a training wrote, or in a snapshot of NVIDIA's. Raises StyleGAN3Error and SnapshotError."""
-    if path.is_dir() or not path.exists():
-        return StyleGAN3View(path.resolve().name, load_generator(path, device=device))
-    with TemporaryDirectory(prefix="figment-view-") as folder:
-        convert_snapshot(path, Path(folder) / "model")
-        return StyleGAN3View(path.stem, load_generator(Path(folder) / "model", device=device))
+    """The generator in a folder that a training wrote, or in a snapshot of NVIDIA's. Raises StyleGAN3Error."""
+    return StyleGAN3View(path.stem if path.is_file() else path.resolve().name, open_generator(path, device=device))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with open_devices() as devices:
         try:
             view = open_view(arguments.model, device=devices.device)
-        except (StyleGAN3Error, SnapshotError, OSError) as error:
+        except (StyleGAN3Error, OSError) as error:
             return _fail(str(error), code=1)
         try:
             serve(view, port=arguments.port, open_browser=arguments.open, say=lambda line: print(line, flush=True))

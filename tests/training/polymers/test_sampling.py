@@ -2,14 +2,17 @@
 
 import math
 
+import numpy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from training.polymers.sample_table import SampledMolecule, read_sample_groups
-from training.polymers.sampling import NothingToAskForError, SamplesConfig, run_sampling
+from training.polymers.sampling import NothingToAskForError, SamplesConfig, requests_by_hand, run_sampling
 
 CONFIG = SamplesConfig(unconditional=2, conditional=5, temperatures=(1.0, 0.5), seed=10)
+# Of two held-out molecules with a known weight, in the order that the seed draws, over again.
+WANTED = [4.0, 2.0, 4.0, 2.0, 4.0]
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def run(data, reporter, config=CONFIG, units=("weight",)):
 
 
 def test_every_group_is_asked_for_once_with_a_seed_of_its_own(data, reporter):
-    free, wanted = [None, None], [2.0, 4.0, 2.0, 4.0, 2.0]
+    free, wanted = [None, None], WANTED
     assert run(data, reporter) == [(free, 1.0, 10), (wanted, 1.0, 11), (free, 0.5, 12), (wanted, 0.5, 13)]
     assert reporter.facts == {"rows": 14, "finished": 4}
 
@@ -50,7 +53,7 @@ def test_what_was_asked_for_lies_beside_what_came_of_it(data, reporter):
         ("conditional_t1", "C11", 5),
         ("conditional_t0.5", "C13", 5),
     ]
-    assert groups[2].requested["weight"].tolist() == [2.0, 4.0, 2.0, 4.0, 2.0]
+    assert groups[2].requested["weight"].tolist() == WANTED
 
 
 def test_a_model_without_properties_is_asked_for_free_samples_only(data, reporter):
@@ -69,3 +72,12 @@ def test_a_held_out_split_without_a_value_is_an_error_with_its_remedy(data, repo
 def test_sections_that_ask_for_nothing_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         SamplesConfig(**change)
+
+
+def test_ranges_by_hand_are_spread_evenly_and_independently_of_each_other():
+    asked = requests_by_hand(["weight=100:200", "rings=0:10", "charge=-1"], 101, seed=3)
+    weights, rings = ([request[name] for request in asked] for name in ("weight", "rings"))
+    assert sorted(weights) == pytest.approx(list(range(100, 201))) and sorted(rings) == pytest.approx([step / 10 for step in range(101)])
+    assert abs(numpy.corrcoef(weights, rings)[0, 1]) < 0.3 and {request["charge"] for request in asked} == {-1.0}
+    assert asked == requests_by_hand(["weight=100:200", "rings=0:10", "charge=-1"], 101, seed=3)
+    assert requests_by_hand([], 2, seed=0) == [{}, {}]

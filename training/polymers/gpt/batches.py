@@ -99,6 +99,20 @@ class TrainingSet:
         counts = numpy.diff(self.first_spelling)
         return self.first_spelling[:-1] + (epoch + numpy.arange(len(self))) % counts
 
+    def drawn(self, number: int, seed: int) -> "TrainingSet":
+        """At most `number` of the molecules, drawn at random, each with its canonical spelling alone."""
+        rows = numpy.sort(numpy.random.default_rng(seed).permutation(len(self))[:number])
+        spellings = self.first_spelling[rows]
+        lengths = self.starts[spellings + 1] - self.starts[spellings]
+        tokens = [self.tokens[start : start + length] for start, length in zip(self.starts[spellings], lengths, strict=True)]
+        return replace(
+            self,
+            tokens=numpy.concatenate([self.tokens[:0], *tokens]),
+            starts=numpy.cumsum([0, *lengths]),
+            first_spelling=numpy.arange(len(rows) + 1),
+            properties=self.properties[rows],
+        )
+
 
 def build_training_set(
     tables: Sequence[MoleculeTable],
@@ -150,7 +164,8 @@ class BatchStream:
     """Batches without end. Its whole state is (epoch, position, salt).
 
     conditional: give perturbed properties. noise: standard deviation of the perturbation, in standard deviations of the property.
-    condition_dropout: share of molecules shown without properties, so that the model still writes unasked.
+    condition_dropout: share of molecules shown without properties, so that the model still writes unasked, and again as many with each property
+    given or not by the toss of a coin, so that it also writes when asked for some of them.
     salt: changed after a rollback, so that the same bad sequence of batches does not come again.
     """
 
@@ -210,8 +225,10 @@ class BatchStream:
         present = ~properties.isnan()
         random = generator(self.seed, "noise", self.phase, self.epoch, self.position, self.salt)
         wanted = properties + self.noise * torch.randn(properties.shape, generator=random)
-        # Some molecules are shown without a wish, so that the model still writes unasked (Ho and Salimans 2022, classifier-free guidance).
-        asked = torch.rand(len(rows), 1, generator=random) >= self.condition_dropout
+        # Some molecules are shown without a wish (Ho and Salimans 2022, classifier-free guidance), some with a part of it.
+        share = torch.rand(len(rows), 1, generator=random)
+        coins = torch.rand(properties.shape, generator=random) < 0.5
+        asked = (share >= 2 * self.condition_dropout) | ((share >= self.condition_dropout) & coins)
         wanted_mask = present & asked if self.conditional else torch.zeros_like(present)
         tokens, lengths = pad(self.data, self._spelling[rows])
         return Batch(tokens, lengths, properties, present, wanted, wanted_mask, self.conditional)

@@ -1,6 +1,6 @@
-"""What decides a PolyGPT: its shape, what it learns from, for how long, and in which way."""
+"""What decides the training of a PolyGPT: its size, what it learns from, for how long, and in which way."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from training.loop.bounds import at_least, within
@@ -10,33 +10,6 @@ Dataset = Literal["molecules", "polymers"]
 
 # These change when a training pauses, never what it ends with: a training continues across changes of them.
 OPERATIONAL = ("max_seconds", "checkpoint_every_samples", "keep_checkpoints")
-
-
-@dataclass(frozen=True)
-class PolyGPTShape:
-    """What the networks are built from; saved as config.json beside the weights.
-
-    maximum_tokens: longest molecule, <bos> and <eos> included. properties: names of the conditions, in input order.
-    property_mean, property_std: of the training split, in the units of the dataset; inputs are (value - mean) / std.
-    """
-
-    vocabulary_size: int
-    maximum_tokens: int = 128
-    width: int = 256
-    layers: int = 8
-    heads: int = 8
-    dropout: float = 0.1
-    predictor_width: int = 64
-    properties: tuple[str, ...] = ()
-    property_mean: tuple[float, ...] = ()
-    property_std: tuple[float, ...] = ()
-    property_units: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if not len(self.properties) == len(self.property_mean) == len(self.property_std):
-            raise ValueError("properties, property_mean and property_std must have the same length")
 
 
 @dataclass(frozen=True)

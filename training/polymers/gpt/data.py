@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from formats.molecule_tables import MoleculeTable, property_columns, read_molecules
 from stages.reporting import Reporter
 from training.polymers.gpt.batches import TrainingSet, build_training_set, property_scale
-from training.polymers.gpt.config import PolyGPTConfig, PolyGPTShape
-from training.polymers.gpt.networks import PolyGPTError
+from training.polymers.gpt.config import PolyGPTConfig
+from training.polymers.gpt.networks import PolyGPTError, PolyGPTShape
 from training.polymers.smiles_tokenizer import load_smiles_tokenizer
 
 TOKENIZER = "smiles_tokenizer"

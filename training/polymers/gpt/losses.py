@@ -2,10 +2,13 @@
 
     total = alpha * CE(next token) + beta * MSE(auxiliary heads, perturbation) + gamma * MSE(aligned properties, wanted properties)
 
-During pre-training no property is given (the prefix is zeros) and only the first term is not zero.
+During pre-training no property is given (the prefix is zeros) and the third term is zero.
 
-*Auxiliary.* The model is given perturbed properties, p + e with e normal. Its heads, read at <eos>, where prefix and whole molecule have been seen,
-must tell e: that needs both the wanted values and what the molecule really has.
+*Auxiliary.* The model is given perturbed properties, wanted = p + e with e normal, and must tell e: that needs both the wanted values and what the
+molecule really has. The heads tell the second, p', and the perturbation told is wanted - p', so that its error is (wanted - p') - e = p - p'.
+It is the same for any e, also for none, and so the heads learn from every molecule, given properties or not, in both phases.
+# Differs from the outline, which has heads for e alone, in fine-tuning alone: e is a tenth of a standard deviation, its mean square 0.01, and
+# weighted by beta that is a thousandth of the next-token term, while telling nothing at all costs no more. Such heads learned nothing.
 
 *Align, and how it is differentiable.* The properties of a sampled SMILES have no gradient. So nothing is sampled: under teacher forcing each
 position gives a distribution over the next token; the property predictor reads the expected embedding of each distribution and predicts the
@@ -59,13 +62,15 @@ def polygpt_losses(model: PolyGPT, batch: Batch, weights: LossWeights, denominat
     cross_entropy = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum") / denominators.tokens
     accuracy = ((logits.argmax(dim=-1) == targets) & real).sum() / denominators.tokens
 
-    # The predictor learns from true molecules in both phases; the two terms of wanted properties come only where properties are given.
+    # Heads and predictor learn from true molecules in both phases; alignment comes only where properties are given.
     zero = cross_entropy.new_zeros(())
     auxiliary = align = predictor = zero
     if model.shape.properties:
+        # As in `PolyGPT.tell`, here with the properties given.
+        told = model.auxiliary_heads(hidden[:, 2:], real)
+        auxiliary = masked_squared_error(told, batch.properties, batch.properties_mask) / denominators.properties
         predictor = masked_squared_error(model.predictor(targets, real), batch.properties, batch.properties_mask) / denominators.properties
         if batch.conditional:
-            auxiliary = _auxiliary_error(model, hidden, batch) / denominators.wanted
             align = _align_error(model, logits, real, batch) / denominators.wanted
     total = weights.alpha * cross_entropy + weights.beta * auxiliary + weights.gamma * align + predictor
     return Losses(total, cross_entropy, auxiliary, align, predictor, accuracy)
@@ -75,13 +80,6 @@ def masked_squared_error(predicted: Tensor, target: Tensor, mask: Tensor) -> Ten
     """Sum of squared differences where `mask` is True; all [B, P]. What is masked may be NaN."""
     difference = predicted.float() - torch.where(mask, target, torch.zeros_like(target))
     return torch.where(mask, difference, torch.zeros_like(difference)).square().sum()
-
-
-def _auxiliary_error(model: PolyGPT, hidden: Tensor, batch: Batch) -> Tensor:
-    rows = torch.arange(len(batch.lengths), device=hidden.device)
-    # Position 0 is the prefix, so the state after reading the last of `length` tokens (<eos>) stands at index `length`.
-    told = model.auxiliary_heads(hidden[rows, batch.lengths])
-    return masked_squared_error(told, batch.wanted - batch.properties, batch.wanted_mask)
 
 
 def _align_error(model: PolyGPT, logits: Tensor, real: Tensor, batch: Batch) -> Tensor:

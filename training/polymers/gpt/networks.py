@@ -5,26 +5,44 @@ P properties.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from formats.weights import ModelFiles, write_weights
 from stages.near_misses import did_you_mean
-from training.polymers.gpt.config import PolyGPTShape
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 
 class PolyGPTError(Exception):
     """A folder holds no PolyGPT, or the model was asked for something it was not trained for."""
 
 
-FILES = ModelFiles("polygpt", "PolyGPT", "polygpt", PolyGPTShape, PolyGPTError)
+@dataclass(frozen=True)
+class PolyGPTShape:
+    """What the networks are built from; saved as config.json beside the weights.
+
+    maximum_tokens: longest molecule, <bos> and <eos> included. properties: names of the conditions, in input order.
+    property_mean, property_std: of the training split, in the units of the dataset; inputs are (value - mean) / std.
+    """
+
+    vocabulary_size: int
+    maximum_tokens: int = 128
+    width: int = 256
+    layers: int = 8
+    heads: int = 8
+    dropout: float = 0.1
+    predictor_width: int = 64
+    properties: tuple[str, ...] = ()
+    property_mean: tuple[float, ...] = ()
+    property_std: tuple[float, ...] = ()
+    property_units: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if not len(self.properties) == len(self.property_mean) == len(self.property_std):
+            raise ValueError("properties, property_mean and property_std must have the same length")
 
 
 class KeyValueCache:
@@ -107,6 +125,23 @@ class PropertyPredictor(nn.Module):
         return self.head(h.sum(dim=1) * self.scale)
 
 
+class AuxiliaryHeads(nn.Module):
+    """What a molecule has, in standard deviations, read off the hidden states of its tokens: [B, T, C] and mask [B, T] → [B, P].
+
+    Each state adds its part: weight, surface and counts add up over atoms, while one state after a norm cannot hold a sum that grows with length.
+    """
+
+    def __init__(self, shape: PolyGPTShape) -> None:
+        super().__init__()
+        self.part = nn.Linear(shape.width, shape.predictor_width)
+        self.head = nn.Linear(shape.predictor_width, len(shape.properties))
+        self.scale = shape.maximum_tokens**-0.5
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        parts = functional.gelu(self.part(hidden)) * mask.unsqueeze(-1).to(hidden.dtype)
+        return self.head(parts.sum(dim=1) * self.scale)
+
+
 class PolyGPT(nn.Module):
     """Next-token logits for SMILES, after one prefix position that holds the wanted properties (zeros: none wanted)."""
 
@@ -121,14 +156,14 @@ class PolyGPT(nn.Module):
         self.final_norm = nn.LayerNorm(shape.width)
         if count:
             self.property_encoder = nn.Sequential(nn.Linear(2 * count, shape.width), nn.GELU(), nn.Linear(shape.width, shape.width))
-            self.auxiliary_heads = nn.Linear(shape.width, count)
+            self.auxiliary_heads = AuxiliaryHeads(shape)
             self.predictor = PropertyPredictor(shape)
         self._initialise()
 
     def _initialise(self) -> None:
         # Residual projections start smaller by the square root of their number (Radford et al. 2019).
         for name, parameter in self.named_parameters():
-            if name.startswith("predictor"):
+            if name.startswith(("predictor", "auxiliary_heads")):
                 continue
             if parameter.dim() < 2:
                 if name.endswith("bias"):
@@ -163,6 +198,13 @@ class PolyGPT(nn.Module):
             cache.length += x.shape[1]
         return self.final_norm(x)
 
+    def tell(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """What the auxiliary heads tell of whole molecules [B, T], with no property given: [B, P] in standard deviations. mask [B, T]: no padding."""
+        nothing = torch.zeros(len(tokens), len(self.shape.properties), device=tokens.device)
+        hidden = self(tokens, self.property_embedding(nothing, nothing.bool()))
+        # Positions 0 and 1 are the prefix and <bos>; from 2 on each has read one more token of the molecule, the last <eos>.
+        return self.auxiliary_heads(hidden[:, 2:], mask[:, 1:])
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits of the next token, [..., V]; the head is the token embedding (tied)."""
         return functional.linear(hidden, self.token_embedding.weight)
@@ -176,28 +218,3 @@ class PolyGPT(nn.Module):
         mean, std = torch.tensor(self.shape.property_mean), torch.tensor(self.shape.property_std)
         values = torch.tensor([float(wanted.get(name, float("nan"))) for name in self.shape.properties])
         return (values - mean) / std, ~values.isnan()
-
-    def save(self, folder: Path) -> None:
-        """Write model.safetensors and config.json, with the same bytes for the same weights."""
-        write_weights(folder / "model.safetensors", self)
-        FILES.write_config(folder, self.shape)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[Self, "Tokenizer"]:
-        """The model in evaluation mode and its tokenizer from a `data/polygpt` folder. Raises PolyGPTError or SmilesTokenizerError."""
-        from training.polymers.smiles_tokenizer import load_smiles_tokenizer
-
-        folder = Path(folder)
-        model = cls(FILES.read_config(folder))
-        FILES.read_weights(folder / "model.safetensors", model)
-        tokenizer = load_smiles_tokenizer(folder)
-        check_tokenizer(tokenizer, model.shape, where=folder)
-        return model.to(device).eval(), tokenizer
-
-
-def check_tokenizer(tokenizer: "Tokenizer", shape: PolyGPTShape, *, where: Path) -> None:
-    """Raise PolyGPTError unless `tokenizer` has as many tokens as the model."""
-    if tokenizer.get_vocab_size() != shape.vocabulary_size:
-        raise PolyGPTError(
-            f"{where}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {shape.vocabulary_size}; they do not belong together"
-        )

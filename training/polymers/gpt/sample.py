@@ -1,7 +1,8 @@
 """Let a trained PolyGPT write molecules.
 
     python -m training.polymers.gpt.sample                                             # the stage: data/polygpt_samples/samples.parquet
-    python -m training.polymers.gpt.sample --model data/polygpt --number 20 --property mol_wt=200 --temperature 0.8    # SMILES, one a line
+    python -m training.polymers.gpt.sample --model data/polygpt --number 20 --temperature 0.8                          # SMILES, one a line
+    python -m training.polymers.gpt.sample --model data/polygpt --number 20 --property mol_wt=150:350 --property tpsa=60    # a table
 
 Every molecule has random numbers of its own, drawn from (seed, its index): what it becomes does not depend on how many are asked for.
 """
@@ -10,6 +11,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from tokenizers import Tokenizer
@@ -21,12 +23,15 @@ from stages.program import program
 from stages.reporting import Reporter
 from training.loop.devices import open_devices
 from training.loop.seeding import generator
+from training.polymers.gpt.model_folder import load_polygpt
 from training.polymers.gpt.networks import KeyValueCache, PolyGPT, PolyGPTError
 from training.polymers.sample_table import Request, SampledMolecule
-from training.polymers.sampling import NothingToAskForError, SamplesConfig, configure_by_hand, request_by_hand, run_sampling
+from training.polymers.sampling import NothingToAskForError, SamplesConfig, configure_by_hand, requests_by_hand, run_sampling
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, SmilesTokenizerError
 
 STAGE = "polygpt_samples"
+# How a table by hand is made decides no byte of the stage, so that module must stay out of the stage's code version, which follows imports by name.
+_OBEDIENCE = "training.polymers.obedience"
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ def _blank_after_end(written: Tensor) -> Tensor:
 def _run_stage(arguments: Namespace, reporter: Reporter) -> None:
     config = load_params(arguments.params, STAGE, PolyGPTSamplesConfig, overrides=arguments.overrides)
     with open_devices() as devices:
-        model, tokenizer = PolyGPT.load(arguments.data / "polygpt", device=devices.device)
+        model, tokenizer = load_polygpt(arguments.data / "polygpt", device=devices.device)
 
         def sampler(requests: Sequence[Request], temperature: float, seed: int) -> Iterator[SampledMolecule]:
             return sample_molecules(model, tokenizer, requests, config.settings(temperature, seed))
@@ -175,16 +180,24 @@ def _run_stage(arguments: Namespace, reporter: Reporter) -> None:
         run_sampling(STAGE, sampler, config, arguments.data, reporter, units=units)
 
 
-def _run_by_hand(arguments: Namespace, _reporter: Reporter) -> None:
+def _run_by_hand(arguments: Namespace, reporter: Reporter) -> None:
     with open_devices() as devices:
-        model, tokenizer = PolyGPT.load(arguments.model, device=devices.device)
+        model, tokenizer = load_polygpt(arguments.model, device=devices.device)
         try:
             settings = SamplingSettings(arguments.temperature, arguments.top_k, arguments.top_p, min(128, arguments.number), arguments.seed)
         except ValueError as error:
             raise ParamsError(str(error)) from None
-        requests = [request_by_hand(arguments.property)] * arguments.number
-        for molecule in sample_molecules(model, tokenizer, requests, settings):
-            print(molecule.smiles)
+        requests = requests_by_hand(arguments.property, arguments.number, arguments.seed)
+        molecules = list(sample_molecules(model, tokenizer, requests, settings))
+    text = "".join(f"{molecule.smiles}\n" for molecule in molecules)
+    if arguments.property:
+        text, lines = import_module(_OBEDIENCE).obedience(requests, molecules)
+        for line in lines:
+            reporter.log(line)
+    if arguments.out is not None:
+        arguments.out.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:

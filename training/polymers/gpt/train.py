@@ -20,10 +20,11 @@ from training.loop.job import Companions, Job, Training, run_job
 from training.loop.loop import Hook, Outcome
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import TOKENIZER, PolyGPTData, read_data
+from training.polymers.gpt.model_folder import save_polygpt
 from training.polymers.gpt.networks import PolyGPTError
 from training.polymers.gpt.trainer import PolyGPTTrainer
 from training.polymers.smiles import SpellingError
-from training.polymers.smiles_tokenizer import SmilesTokenizerError, save_smiles_tokenizer
+from training.polymers.smiles_tokenizer import SmilesTokenizerError
 from training.tracking.tracker import Field, Signature
 
 
@@ -47,7 +48,7 @@ def _open(folder: Path, config: PolyGPTConfig, devices: Devices, reporter: Repor
 
 
 def _write(output: OutputFolder, trainer: PolyGPTTrainer, data: PolyGPTData, outcome: Outcome) -> dict[str, float]:
-    """Everything `PolyGPT.load` needs, and how the training went. Returns what is worth telling."""
+    """Everything `load_polygpt` and `transformers` need, and how the training went. Returns what is worth telling."""
     model = trainer.final_model()
     parts = {"pretrain": data.pretrain, "finetune": data.finetune, "valid": data.valid}
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -61,11 +62,10 @@ def _write(output: OutputFolder, trainer: PolyGPTTrainer, data: PolyGPTData, out
         "set_aside": {name: part.set_aside for name, part in parts.items() if part is not None},
         "last_values": {name: round(value, 6) for name, value in sorted(outcome.values.items())},
     }
-    model.save(output.folder)
-    save_smiles_tokenizer(data.tokenizer, output.folder)
+    save_polygpt(output.folder, model, data.tokenizer)
     output.write_json("training_summary.json", summary)
-    shown = ("validation_loss", "validation_accuracy", "loss")
-    return {"parameters": parameters, **{name: value for name, value in outcome.values.items() if name in shown}}
+    shown = ("validation_", "loss")
+    return {"parameters": parameters, **{name: value for name, value in outcome.values.items() if name.startswith(shown)}}
 
 
 JOB = Job("polygpt", "training.polymers.gpt.train", PolyGPTConfig, _inputs, _open, budget="finetune_samples", libraries=("torch", "tokenizers"))

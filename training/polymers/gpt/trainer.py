@@ -1,19 +1,24 @@
 """Both phases of PolyGPT as one `Trainable`, and how well it does on held-out molecules."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stages.derived_seed import derive_seed
 from training.loop.devices import Devices
 from training.loop.ema import Ema
 from training.loop.loop import StepOutcome, backward_and_step, linear_schedule
 from training.loop.seeding import seed_everything
+from training.metrics.regression import r_squared
 from training.polymers.gpt.batches import BatchStream, TrainingSet
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import PolyGPTData
 from training.polymers.gpt.losses import LossWeights, polygpt_losses
 from training.polymers.gpt.networks import PolyGPT
+from training.polymers.smiles_tokenizer import PAD
 
 _VALIDATION_MOLECULES, _VALIDATION_BATCH = 1024, 128
 _LOSS_NAMES = ("loss", "cross_entropy_loss", "auxiliary_loss", "align_loss", "predictor_loss", "accuracy")
@@ -35,7 +40,8 @@ class PolyGPTTrainer:
         self.streams = {
             phase: self._stream(phase, part) for phase, part in (("pretrain", data.pretrain), ("finetune", data.finetune)) if part is not None
         }
-        self.valid = data.valid
+        # Drawn, not the first batches: those are of molecules of one length each, and say little of the others.
+        self.valid = data.valid.drawn(_VALIDATION_MOLECULES, derive_seed(config.seed, "validation"))
         self.samples_seen = 0
 
     @property
@@ -91,7 +97,9 @@ class PolyGPTTrainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Cross-entropy and accuracy per token on held-out molecules, asked for with their true properties once fine-tuning has begun."""
+        """On held-out molecules: cross-entropy and accuracy per token, asked for with their true properties once fine-tuning has begun; and for each
+        property the R² of what the auxiliary heads tell of a molecule that is shown without any.
+        """
         if not len(self.valid):
             return {}
         self.model.eval()
@@ -100,14 +108,19 @@ class PolyGPTTrainer:
         stream = BatchStream(self.valid, size, self.config.seed, "valid", conditional=conditional, noise=self.config.property_noise)
         sums: dict[str, float] = {}
         tokens = 0
-        for _ in range(-(-min(len(self.valid), _VALIDATION_MOLECULES) // size)):
+        true, told = [], []
+        for _ in range(-(-len(self.valid) // size)):
             batch = stream.next(at_most=size).to(self.devices.device)
             denominators = batch.denominators()
             losses = polygpt_losses(self.model, batch, self.weights, denominators)
             tokens += denominators.tokens
             for name, value in (("validation_loss", losses.cross_entropy), ("validation_accuracy", losses.accuracy)):
                 sums[name] = sums.get(name, 0.0) + float(value) * denominators.tokens
-        return {name: total / tokens for name, total in sums.items()}
+            if self.config.properties:
+                true.append(batch.properties.cpu())
+                told.append(self.model.tell(batch.tokens, batch.tokens != PAD).cpu())
+        means = {name: total / tokens for name, total in sums.items()}
+        return {**means, **_property_r2(self.config.properties, torch.cat(true), torch.cat(told))} if true else means
 
     def _stream(self, phase: str, data: TrainingSet) -> BatchStream:
         config = self.config
@@ -130,9 +143,20 @@ class PolyGPTTrainer:
             group["lr"] = rate
         return rate
 
-    def _summed(self, losses: Any) -> torch.Tensor:
+    def _summed(self, losses: Any) -> Tensor:
         shares = [losses.total, losses.cross_entropy, losses.auxiliary, losses.align, losses.predictor, losses.accuracy]
         return self.devices.sum(torch.stack([share.detach().float() for share in shares]))
+
+
+def _property_r2(names: Sequence[str], true: Tensor, told: Tensor) -> dict[str, float]:
+    """`validation_property_r2_<name>` of true [N, P] (NaN: not known) and told [N, P]; none for a property with no two different known values."""
+    scores = {}
+    for column, name in enumerate(names):
+        is_known = ~true[:, column].isnan()
+        score = r_squared(true[is_known, column].double().numpy(), told[is_known, column].double().numpy())
+        if math.isfinite(score):
+            scores[f"validation_property_r2_{name}"] = score
+    return scores
 
 
 def _adamw(model: PolyGPT, config: PolyGPTConfig) -> torch.optim.AdamW:
@@ -140,5 +164,4 @@ def _adamw(model: PolyGPT, config: PolyGPTConfig) -> torch.optim.AdamW:
     matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
     others = [parameter for parameter in model.parameters() if parameter.dim() < 2]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    on_gpu = matrices[0].device.type == "cuda"
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=True if on_gpu else None)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=True)

@@ -1,5 +1,8 @@
 """Batches: what is left out and counted, every molecule once an epoch, and the place in the data as three numbers."""
 
+import importlib.util
+import itertools
+
 import numpy
 import pytest
 import torch
@@ -78,10 +81,12 @@ def test_wanted_properties_are_true_ones_perturbed_by_the_noise():
     assert float(differences.std()) == pytest.approx(0.25, rel=0.05) and abs(float(differences.mean())) < 0.02
 
 
-def test_some_molecules_are_shown_without_properties():
+def test_some_molecules_are_shown_unasked_and_some_with_a_part_of_their_properties():
     batches = stream(conditional=True, condition_dropout=0.3, batch_size=100)
-    asked = torch.cat([batches.next(at_most=100).wanted_mask.any(dim=-1) for _ in range(20)])
-    assert float(asked.float().mean()) == pytest.approx(0.7, abs=0.04)
+    masks = torch.cat([batches.next(at_most=100).wanted_mask for _ in range(40)]).float()
+    shares = [float((masks == torch.tensor(pattern)).all(dim=-1).float().mean()) for pattern in ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0])]
+    # 0.3 without, 0.3 by two coins, the rest with both.
+    assert shares == pytest.approx([0.375, 0.075, 0.075, 0.475], abs=0.03)
     assert not stream(conditional=False).next(at_most=8).wanted_mask.any()
 
 
@@ -110,3 +115,13 @@ def test_spellings_take_turns_and_the_canonical_one_is_among_them():
 def test_the_scale_counts_present_values_only():
     mean, std = property_scale([table(["C", "C", "C"], [[1.0, float("nan")], [3.0, 4.0], [5.0, 4.0]])])
     assert mean.tolist() == [3.0, 4.0] and std.tolist() == pytest.approx([(8 / 3) ** 0.5, 1.0])
+
+
+def test_drawn_molecules_keep_their_tokens_and_properties_and_are_of_every_length():
+    data = encoded(spellings=2, seed=1) if importlib.util.find_spec("rdkit") else encoded()
+    drawn = data.drawn(40, seed=5)
+    texts = [TOKENIZER.decode(drawn.tokens[start:end].tolist()) for start, end in itertools.pairwise(drawn.starts)]
+    assert len(set(texts)) == len(drawn) == 40 and set(texts) <= set(MOLECULES)
+    assert drawn.properties[:, 0].tolist() == [float(len(text)) for text in texts]
+    assert len({len(text) for text in texts}) > 5 and texts != MOLECULES[:40]
+    assert len(data.drawn(1000, seed=5)) == 100 and len(encoded(["[Fe]"]).drawn(3, seed=5)) == 0

@@ -52,12 +52,19 @@ def test_cross_entropy_is_the_mean_over_real_next_tokens(model):
     assert number(losses(model, data).cross_entropy) == pytest.approx(number(torch.stack(by_hand).mean()), rel=1e-5)
 
 
-def test_auxiliary_heads_are_judged_by_the_perturbation_at_the_end_token(model):
+def told(model: PolyGPT, data: Batch) -> list[torch.Tensor]:
+    """What the heads tell of each molecule, one at a time and without its padding."""
+    prefix = model.property_embedding(data.wanted, data.wanted_mask)
+    hidden = [model(data.tokens[row : row + 1, :length], prefix[row : row + 1]) for row, length in enumerate((6, 4, 5))]
+    # The states that have read an atom or <eos>: neither the prefix's nor that of <bos>.
+    return [model.auxiliary_heads(states[:, 2:], torch.ones(1, states.shape[1] - 2, dtype=torch.bool))[0] for states in hidden]
+
+
+def test_auxiliary_heads_are_judged_by_what_each_molecule_has_asked_for_or_not(model):
     data = batch()
-    hidden = model(data.tokens, model.property_embedding(data.wanted, data.wanted_mask))
-    told = [model.auxiliary_heads(hidden[0, 6]), model.auxiliary_heads(hidden[1, 4])]
-    by_hand = (told[0][0] - 0.1) ** 2 + (told[0][1] + 0.3) ** 2 + (told[1][0] + 0.1) ** 2
-    assert number(losses(model, data).auxiliary) == pytest.approx(number(by_hand) / 3, rel=1e-4)
+    first, second, third = told(model, data)
+    by_hand = (first[0] - 0.5) ** 2 + (first[1] + 1.0) ** 2 + (second[0] - 2.0) ** 2 + (third[0] - 0.1) ** 2 + (third[1] - 0.2) ** 2
+    assert number(losses(model, data).auxiliary) == pytest.approx(number(by_hand) / 5, rel=1e-4)
 
 
 def test_alignment_compares_the_expected_molecule_with_what_was_wanted(model):
@@ -105,10 +112,11 @@ def test_the_predictor_learns_from_true_molecules_and_leaves_the_transformer_alo
     assert gradients_of(model, losses(model, batch()).predictor) == {"predictor"}
 
 
-def test_pre_training_is_next_tokens_only_for_the_transformer(model):
+def test_pre_training_teaches_next_tokens_and_what_molecules_have_and_asks_for_nothing(model):
     parts = losses(model, batch(conditional=False))
-    assert number(parts.auxiliary) == number(parts.align) == 0.0
-    assert gradients_of(model, parts.total) == {"token_embedding", "position_embedding", "blocks", "final_norm", "predictor"}
+    assert number(parts.auxiliary) > 0 and number(parts.align) == 0.0
+    touched = gradients_of(model, parts.total)
+    assert touched == {"token_embedding", "position_embedding", "blocks", "final_norm", "auxiliary_heads", "predictor"}
 
 
 def test_what_is_masked_may_be_anything():

@@ -7,13 +7,12 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.polymers.toy_molecules import enumerated_molecules
-from training.polymers.gpt import PolyGPT
+from training.polymers.gpt import PolyGPT, PolyGPTShape, load_polygpt, save_polygpt
 from training.polymers.gpt.batches import Batch
-from training.polymers.gpt.config import PolyGPTShape
 from training.polymers.gpt.losses import LossWeights, polygpt_losses
 from training.polymers.gpt.networks import KeyValueCache, PolyGPTError
 from training.polymers.gpt.sample import sample
-from training.polymers.smiles_tokenizer import SmilesTokenizerConfig, save_smiles_tokenizer, train_smiles_tokenizer
+from training.polymers.smiles_tokenizer import SmilesTokenizerConfig, train_smiles_tokenizer
 
 SHAPE = PolyGPTShape(
     vocabulary_size=30,
@@ -100,6 +99,17 @@ def test_a_missing_value_differs_from_an_average_one(model):
     assert not torch.allclose(prefix[0], prefix[1])
 
 
+def test_what_is_told_of_a_molecule_depends_on_no_padding_and_on_every_token(model, tokens):
+    every = torch.ones(4, 12, dtype=torch.bool)
+    told = model.tell(tokens, every)
+    padded, mask = torch.cat([tokens, torch.zeros(4, 3, dtype=torch.int64)], dim=1), torch.cat([every, torch.zeros(4, 3, dtype=torch.bool)], dim=1)
+    assert told.shape == (4, 2) and torch.allclose(model.tell(padded, mask), told, atol=1e-5)
+    for place in (1, 5, 11):
+        changed = tokens.clone()
+        changed[:, place] = (changed[:, place] + 3) % 25 + 5
+        assert ((model.tell(changed, every) - told).abs() > 1e-4).all()
+
+
 def test_gradients_reach_every_parameter():
     torch.manual_seed(0)
     model = PolyGPT(SHAPE)
@@ -120,14 +130,13 @@ def test_the_head_is_the_embedding():
 def saved(model: PolyGPT, folder, size: int = 30):
     tokenizer = train_smiles_tokenizer(enumerated_molecules(50), SmilesTokenizerConfig(vocabulary_size=size))
     folder.mkdir(exist_ok=True)
-    model.save(folder)
-    save_smiles_tokenizer(tokenizer, folder)
+    save_polygpt(folder, model, tokenizer)
     return folder
 
 
 def test_three_lines_load_a_model_and_sample_from_it(model, tmp_path):
     folder = saved(model, tmp_path / "polygpt")
-    loaded, tokenizer = PolyGPT.load(folder)
+    loaded, tokenizer = load_polygpt(folder)
     molecules = sample(loaded, tokenizer, number=3, temperature=0.8, properties={"mol_wt": 200.0}, seed=4)
     assert len(molecules) == 3 and molecules == sample(loaded, tokenizer, number=3, temperature=0.8, properties={"mol_wt": 200.0}, seed=4)
     assert loaded.shape == SHAPE
@@ -136,8 +145,8 @@ def test_three_lines_load_a_model_and_sample_from_it(model, tmp_path):
 
 def test_the_files_have_the_same_bytes_each_time(model, tmp_path):
     first, second = saved(model, tmp_path / "a"), saved(model, tmp_path / "b")
-    for name in ("model.safetensors", "config.json"):
-        assert (first / name).read_bytes() == (second / name).read_bytes()
+    assert [path.name for path in sorted(first.iterdir())] == [path.name for path in sorted(second.iterdir())]
+    assert all(path.read_bytes() == (second / path.name).read_bytes() for path in first.iterdir())
     assert set(load_file(first / "model.safetensors")) == set(model.state_dict())
 
 
@@ -153,16 +162,16 @@ def test_an_unknown_property_is_named_with_its_nearest(model):
 
 def test_a_tokenizer_of_another_size_is_refused(model, tmp_path):
     with pytest.raises(PolyGPTError, match="the tokenizer has 40 tokens, the model 30"):
-        PolyGPT.load(saved(model, tmp_path, size=40))
+        load_polygpt(saved(model, tmp_path, size=40))
 
 
 def test_a_missing_folder_or_foreign_configuration_is_named(model, tmp_path):
     with pytest.raises(PolyGPTError, match=r"config\.json: no such file.*figment materialize polygpt"):
-        PolyGPT.load(tmp_path)
+        load_polygpt(tmp_path)
     folder = saved(model, tmp_path)
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(PolyGPTError, match="model_type must be 'polygpt'"):
-        PolyGPT.load(folder)
+        load_polygpt(folder)
 
 
 def test_weights_of_another_shape_or_cut_short_are_refused(model, tmp_path):
@@ -170,12 +179,12 @@ def test_weights_of_another_shape_or_cut_short_are_refused(model, tmp_path):
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(PolyGPTError, match="not the weights of"):
-        PolyGPT.load(folder)
+        load_polygpt(folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "layers": 2}))
     (folder / "model.safetensors").write_bytes(weights)
     with pytest.raises(PolyGPTError, match="not the weights of"):
-        PolyGPT.load(folder)
+        load_polygpt(folder)
 
 
 @pytest.mark.parametrize("change", [{"width": 25}, {"property_mean": (1.0,)}])

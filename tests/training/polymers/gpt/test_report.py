@@ -1,5 +1,6 @@
 """The stage polygpt_report, and the parameters it is shipped with."""
 
+import json
 import os
 
 import pytest
@@ -33,6 +34,18 @@ def test_without_the_model_the_report_is_made_all_the_same(project, capsys):
     assert "attached to no model" in capsys.readouterr().err
     text = (project / "data/polygpt_report/report.md").read_text()
     assert text.startswith("# PolyGPT\n") and "0.8 (0.376…0.964, n = 5)" in text
+
+
+def test_what_the_heads_told_in_training_stands_beside_the_samples(project):
+    model = project / "data/polygpt"
+    model.mkdir()
+    values = {"validation_property_r2_mol_wt": 0.91234567, "validation_property_r2_tpsa": -0.5, "loss": 1.0}
+    (model / "training_summary.json").write_text(json.dumps({"last_values": values}))
+    assert main([]) == 0
+    metrics = json.loads((project / "data/polygpt_report/metrics.json").read_text())
+    assert metrics["validation_property_r2_mol_wt"] == 0.912346 and metrics["validation_property_r2_tpsa"] == -0.5
+    text = (project / "data/polygpt_report/report.md").read_text()
+    assert "| mol\\_wt | 0.912 |" in text and "shown without properties" in text
 
 
 def test_without_samples_one_line_says_how_to_make_them_and_the_earlier_report_stays(project, capsys):

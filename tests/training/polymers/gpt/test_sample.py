@@ -8,9 +8,9 @@ import torch
 
 from tests.training.polymers.gpt.test_networks import SHAPE
 from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
-from training.polymers.gpt.networks import PolyGPT
+from training.polymers.gpt import PolyGPT, save_polygpt
 from training.polymers.gpt.sample import SamplingSettings, choose_token, main, sample_molecules, sample_tokens
-from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, SmilesTokenizerConfig, save_smiles_tokenizer, train_smiles_tokenizer
+from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, SmilesTokenizerConfig, train_smiles_tokenizer
 
 TOKENIZER = train_smiles_tokenizer(enumerated_molecules(50), SmilesTokenizerConfig(vocabulary_size=30))
 EVEN = torch.linspace(0, 1, 20_001)[:-1]
@@ -121,8 +121,7 @@ def project(tmp_path, model):
     renamed.load_state_dict(model.state_dict())
     write_molecules(tmp_path / "data", number=60)
     (tmp_path / "data/polygpt").mkdir()
-    renamed.save(tmp_path / "data/polygpt")
-    save_smiles_tokenizer(TOKENIZER, tmp_path / "data/polygpt")
+    save_polygpt(tmp_path / "data/polygpt", renamed, TOKENIZER)
     (tmp_path / "params.yaml").write_text("polygpt_samples: {unconditional: 5, conditional: 15, temperatures: [1.0, 0.5], batch_size: 4}\n")
     return tmp_path
 
@@ -141,17 +140,28 @@ def test_the_stage_writes_every_mode_and_temperature_and_the_same_bytes_twice(pr
         (mode, temperature) for temperature in (1.0, 0.5) for mode, number in (("unconditional", 5), ("conditional", 15)) for _ in range(number)
     ]
     assert all(row["requested_length"] is None for row in rows if row["mode"] == "unconditional")
-    # The properties asked for are those of the test split, in order and over again: it has twelve molecules here.
-    held_out = [smiles for row, smiles in enumerate(enumerated_molecules(60)) if row % 5 == 4]
+    # The properties asked for are those of the test split, each once before any comes again: it has twelve molecules here.
+    held_out = [float(len(smiles)) for row, smiles in enumerate(enumerated_molecules(60)) if row % 5 == 4]
     asked = [row["requested_length"] for row in rows if row["mode"] == "conditional"]
-    assert asked == ([float(len(smiles)) for smiles in held_out] + [float(len(smiles)) for smiles in held_out][:3]) * 2
+    assert sorted(asked[:12]) == sorted(held_out) and asked[:12] != held_out and asked == (asked[:12] + asked[:3]) * 2
     assert table.schema.field("requested_length").metadata == {b"unit": b"characters"}
     assert stage(project) == 0 and path.read_bytes() == first
 
 
 def test_molecules_can_be_printed_by_hand(project, capsys):
-    assert main(["--model", str(project / "data/polygpt"), "--number", "4", "--property", "length=12", "--temperature", "0.7"]) == 0
+    assert main(["--model", str(project / "data/polygpt"), "--number", "4", "--temperature", "0.7"]) == 0
     assert len(capsys.readouterr().out.split("\n")) == 5
+
+
+def test_molecules_on_request_are_a_table_of_what_was_asked_for_and_what_came(project, capsys):
+    pytest.importorskip("rdkit.Chem", reason="rdkit is not installed (extra: chem)")
+    asked = ["--property", "length=8:14", "--property", "rings=1"]
+    assert main(["--model", str(project / "data/polygpt"), "--number", "4", *asked, "--out", str(project / "out.csv")]) == 0
+    told = capsys.readouterr()
+    rows = [line.split(",") for line in (project / "out.csv").read_text().splitlines()]
+    assert told.out == "" and rows[0] == ["smiles", "valid", "requested_length", "obtained_length", "requested_rings", "obtained_rings"]
+    assert sorted(float(row[2]) for row in rows[1:]) == [8, 10, 12, 14] and {row[4] for row in rows[1:]} == {"1"}
+    assert "of 4 molecules are valid" in told.err and "length: RDKit cannot compute it" in told.err
 
 
 @pytest.mark.parametrize(
@@ -159,6 +169,8 @@ def test_molecules_can_be_printed_by_hand(project, capsys):
     [
         (["--property", "lenght=3"], 1, "did you mean 'length'"),
         (["--property", "length=many"], 2, "--property takes name=number"),
+        (["--property", "length=1:many"], 2, "or name=low:high"),
+        (["--property", "length=1", "--property", "length=2"], 2, "--property names length twice"),
         (["--temperature", "-1"], 2, "temperature must not be negative"),
     ],
 )

@@ -16,7 +16,7 @@ from tests.training.polymers.toy_molecules import enumerated_molecules, write_mo
 from training.loop.devices import Devices
 from training.loop.stats_files import MACHINE
 from training.polymers import smiles_tokenizer
-from training.polymers.gpt import PolyGPT
+from training.polymers.gpt import load_polygpt
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import read_data
 from training.polymers.gpt.sample import sample
@@ -48,7 +48,16 @@ polygpt:
   seed: 3
 """
 # 640 molecules in batches of 20, and the last batch of an epoch of 108 has 8.
-OUTPUT_FILES = ["config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "training_summary.json"]
+OUTPUT_FILES = [
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "modeling_polygpt.py",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "training_summary.json",
+]
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +120,12 @@ def test_the_output_has_what_the_stage_promises(uninterrupted):
     assert summary["samples_seen"] == 640 and summary["finished"] is True
     assert summary["molecules"] == {"pretrain": 108, "finetune": 108, "valid": 36}
     assert {"loss", "cross_entropy_loss", "auxiliary_loss", "align_loss", "predictor_loss", "validation_loss"} <= set(summary["last_values"])
+    assert {"validation_property_r2_length", "validation_property_r2_rings"} <= set(summary["last_values"])
     config = json.loads(output(uninterrupted)["config.json"])
     assert config["properties"] == ["length", "rings"] and config["property_units"] == {"length": "characters", "rings": ""}
     train = [len(smiles) for row, smiles in enumerate(enumerated_molecules(180)) if row % 5 < 3]
     assert config["property_mean"][0] == pytest.approx(sum(train) / len(train))
-    model, tokenizer = PolyGPT.load(uninterrupted / "data/polygpt")
+    model, tokenizer = load_polygpt(uninterrupted / "data/polygpt")
     assert len(sample(model, tokenizer, number=2, properties={"rings": 1.0})) == 2
 
 
@@ -256,6 +266,6 @@ def test_two_processes_learn_what_one_learns(prepared, tmp_path):
             [*command, "-m", "training.polymers.gpt.train", *arguments(folder, *same)], cwd=ROOT, capture_output=True, text=True, env=environment
         )
         assert run.returncode == 0, run.stderr
-    one, two = (PolyGPT.load(folder / "data/polygpt")[0].state_dict() for folder in (alone, together))
+    one, two = (load_polygpt(folder / "data/polygpt")[0].state_dict() for folder in (alone, together))
     for name, tensor in one.items():
         assert (two[name] - tensor).norm() <= 1e-5 * max(1.0, float(tensor.norm())), name
