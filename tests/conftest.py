@@ -7,6 +7,7 @@ import fcntl
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -46,6 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
         del os.environ[name]
     os.environ.update(ENVIRONMENT)
+    # A shell may start what it sends to the background deaf to these, and so would be every server that a test ends with them.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     # Reproducible examples, and no deadline: the machine may be busy with other things.
     hypothesis.settings.register_profile("figment", deadline=None, database=None, derandomize=True)
     hypothesis.settings.load_profile("figment")

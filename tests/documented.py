@@ -32,7 +32,9 @@ def commands(root: Path) -> list[Command]:
     found = []
     for page in pages(root):
         language: str | None = None
-        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        # A line that goes on behind a backslash is one with the next.
+        whole = re.sub(r"\\\n +", "", page.read_text(encoding="utf-8"))
+        for number, line in enumerate(whole.splitlines(), 1):
             if fence := re.match(r"\s*```(\w*)", line):
                 language = None if language is not None else fence[1]
             elif language in ("", "console") or (language is None and line.startswith("    ")):

@@ -46,5 +46,5 @@ def test_a_table_without_the_split_column_says_what_it_has(tmp_path):
     write_molecules(tmp_path, number=10)
     for shard in (tmp_path / "molecules").iterdir():
         pq.write_table(pq.read_table(shard).drop_columns(["split_scaffold"]), shard)
-    with pytest.raises(MoleculeTableError, match="expected columns smiles and split_scaffold, found smiles, split_random"):
+    with pytest.raises(MoleculeTableError, match="expected columns smiles and split_scaffold, found smiles, scaffold, split_random"):
         read_molecules(tmp_path / "molecules", split="train", split_column="split_scaffold")
