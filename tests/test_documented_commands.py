@@ -45,7 +45,9 @@ polygpt_report: {with_fcd: false, bootstrap_rounds: 10}
 stylegan3_toc: {kimg: 0.032, snap: 0.032, tick: 0.016, checkpoint_kimg: 0.032, grid: [2, 1], metric_images: 8, guard_images: 8}
 toc_fakes: {seeds: "0-15", gallery: [2, 1]}
 toc_training_video: {seeds: "0-1", grid: [1, 1], keyframes: 2, w_frames: 2}
-toc_report: {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 2, kid_subsets: 4, most_reals: 32, eq_samples: 2, ppl_samples: 2, spectrum_images: 16}
+toc_report:
+  {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 2, kid_subsets: 4, most_reals: 32,
+   eq_samples: 2, ppl_samples: 2, spectrum_images: 16}
 """
 
 if find_spec("torch") is None or find_spec("scrapy") is None:
