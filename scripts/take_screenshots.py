@@ -2,11 +2,12 @@
 
     .venv/bin/python scripts/take_screenshots.py
     .venv/bin/python scripts/take_screenshots.py --root ../demo --out docs/images --only dagster_graph,mlflow_run
-    npm install --prefix /tmp/vega vega@5.20.2 vega-lite@5.2.0 vega-embed@6.18.2
+    npm install --legacy-peer-deps --prefix /tmp/vega vega@5.20.2 vega-lite@5.2.0 vega-embed@6.18.2
     .venv/bin/python scripts/take_screenshots.py --node-modules /tmp/vega/node_modules
 
 Starts `figment up` on free ports and ends it again. Nothing leaves this machine: the page of `dvc plots` asks a public server for three libraries,
-which are taken from --node-modules instead; without it that picture is left out. Needs Chromium (`make test-browser` says how to get one).
+which are taken from --node-modules instead; without it that picture is left out. Needs `make setup-test` and Chromium (`make test-browser` says
+how to get one).
 """
 
 import argparse
@@ -103,8 +104,18 @@ def _dagster_shots(address: str) -> list[Shot]:
     return [
         Shot("dagster_graph", f"{address}/asset-groups?expanded={groups.replace(',', '%2C')}", _graph_alone),
         Shot("dagster_asset", f"{address}/assets/{key}"),
-        Shot("dagster_run", f"{address}/runs/{run}?logType=stderr&logFileKey={key.replace('/', '_')}"),
+        Shot("dagster_run", f"{address}/runs/{run}?logType=stderr&logFileKey={key.replace('/', '_')}", _no_place_of_this_machine),
     ]
+
+
+def _no_place_of_this_machine(page: Any) -> None:
+    """The path of a log from the project's folder on."""
+    page.evaluate(
+        """() => {
+          const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+          while (walker.nextNode()) walker.currentNode.data = walker.currentNode.data.replace(/\\/\\S*\\/\\.figment\\//, '.figment/');
+        }"""
+    )
 
 
 def _graph_alone(page: Any) -> None:
