@@ -40,8 +40,10 @@ def draw_novelty(curves: Mapping[str, Mapping[int, Rate]], path: Path) -> None:
 
     The first chart shows the rate with its 95 % interval, the second how many new molecules a sample gave.
     """
-    charts = {"new, of the different molecules": _draw_rates, "new molecules for each sample": _draw_yields} if curves else {}
-    draw_panels({title: partial(draw, curves=curves) for title, draw in charts.items()}, path, nothing="nothing was sampled")
+    # A group without one valid molecule has no rate, and no place on an axis of logarithms.
+    known = {title: curve for title, curve in curves.items() if any(rate.trials for rate in curve.values())}
+    charts = {"new, of the different molecules": _draw_rates, "new molecules for each sample": _draw_yields} if known else {}
+    draw_panels({title: partial(draw, curves=known) for title, draw in charts.items()}, path, nothing="no valid molecule was sampled")
 
 
 def draw_requested_and_obtained(panels: Mapping[str, tuple[numpy.ndarray, numpy.ndarray]], path: Path) -> None:

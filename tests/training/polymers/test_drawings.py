@@ -95,5 +95,7 @@ def test_the_novelty_chart_shows_every_group_and_is_the_same_each_time(tmp_path)
 def test_no_copy_and_no_sample_are_pictures_that_say_so(tmp_path):
     draw_pairs([], tmp_path / "pairs.png", nothing="no near-copy")
     draw_novelty({}, tmp_path / "novelty.png")
+    draw_novelty({"T = 1": {10: Rate(0, 0)}, "T = 0.8": {}}, tmp_path / "invalid.png")
+    assert (tmp_path / "invalid.png").read_bytes() == (tmp_path / "novelty.png").read_bytes()
     for name in ("pairs.png", "novelty.png"):
         assert 1 < colours(tmp_path / name) < 60
