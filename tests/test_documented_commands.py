@@ -25,8 +25,7 @@ ELSEWHERE = {
     r"network-snapshot-005000\.pkl": "a file of NVIDIA's; tests/training/stylegan3/test_nvidia_snapshots.py writes one",
     r"\bcolour": "tests/test_worked_example.py",
     r"my_journal|preset mine": "tests/test_tutorial.py",
-    r"--set width=128": "minutes of training on data from elsewhere",
-    r"python -m bench|figment preset (shared|paper)|sources_report": "needs data from elsewhere, or an hour",
+    r"python -m bench|figment preset (shared|paper|one_core)|sources_report": "needs data from elsewhere, or an hour",
     r"vl_convert|html_template": "needs a package from the network",
     r"dvc remote|dvc (push|pull|fetch)|git ": "needs a remote; tests/orchestration/test_sharing.py has one",
 }

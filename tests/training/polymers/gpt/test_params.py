@@ -13,7 +13,9 @@ SECTIONS = {"smiles_tokenizer": SmilesTokenizerConfig, "polygpt": PolyGPTConfig,
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-@pytest.mark.parametrize("file", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml", "presets/quality_cpu.yaml"])
+@pytest.mark.parametrize(
+    "file", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml", "presets/quality_cpu.yaml", "presets/one_core.yaml"]
+)
 def test_a_section_fits_its_program(project_root, file, section):
     load_params(project_root / file, section, SECTIONS[section])
 
