@@ -49,11 +49,16 @@ def add_workers(parser: ArgumentParser, who: str) -> None:
 
 
 def worker_count(arguments: Namespace) -> int:
-    """How many were asked for, or one for each core this process may use. Raises ParamsError."""
+    """How many were asked for, or the usual number. Raises ParamsError."""
     if arguments.workers is not None and arguments.workers < 1:
         raise ParamsError(f"--workers must be at least 1, found {arguments.workers}")
+    return int(arguments.workers or usual_workers())
+
+
+def usual_workers() -> int:
+    """One for each core that this process may use, up to a bound."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return int(arguments.workers or min(cores, _MOST_WORKERS))
+    return min(cores, _MOST_WORKERS)
 
 
 def _parser(description: str | None, configure: Callable[[ArgumentParser], None] | None) -> ArgumentParser:

@@ -45,6 +45,7 @@ from formats.tables import (
     write_table,
 )
 from stages.markdown import counted
+from stages.memory import peak_memory_mib
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import add_workers, program, worker_count
@@ -300,6 +301,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
 def _report(facts: BuildFacts, reporter: Reporter) -> None:
     summary = facts.summary
     rate = summary["rows_in"] / facts.seconds if facts.seconds else 0.0
+    peak_mib = peak_memory_mib(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     reporter.metadata(
         rows=summary["rows"],
         rows_in=summary["rows_in"],
@@ -309,13 +311,13 @@ def _report(facts: BuildFacts, reporter: Reporter) -> None:
         files=facts.files,
         bytes=facts.bytes,
         rows_per_s=round(rate, 1),
-        peak_memory_mib=round(peak_memory_mib()),
+        peak_memory_mib=round(peak_mib),
         **{f"rows_{key}": value for key, value in dataclasses.asdict(facts.counts).items()},
     )
     reporter.log(
         f"{summary['dataset']}: {summary['rows']:,} molecules from {summary['rows_in']:,} rows "
         f"({summary['rows_rejected']:,} rejected, {summary['rows_merged_into_others']:,} merged), {facts.counts.parsed:,} parsed, "
-        f"{facts.counts.reused:,} known from before; {rate:,.0f} rows/s, peak {peak_memory_mib():,.0f} MiB"
+        f"{facts.counts.reused:,} known from before; {rate:,.0f} rows/s, peak {peak_mib:,.0f} MiB"
     )
 
 
@@ -335,12 +337,6 @@ def _merged_values(summary: dict[str, Any]) -> str:
     ]
     head = "| property | rows with several values | values | most of a row | spread, median | spread, most | unit |"
     return "\n".join([head, "|---|---|---|---|---|---|---|", *lines])
-
-
-def peak_memory_mib() -> float:
-    """Largest resident size so far of this process, or of one of its workers if that was larger."""
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere.
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * unit / 2**20
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """One Dagster asset per stage of dvc.yaml. The body asks whether the stage is stale, runs its command under Pipes, and has DVC record it."""
 
 import base64
+import contextlib
 import dataclasses
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -66,10 +66,13 @@ def asset_description(project: Project, stage: Stage) -> str:
     pictures = []
     left = _MOST_PICTURE_BYTES
     for path in pictures_of(project, stage):
-        content = (project.root / path).read_bytes()
-        if len(content) <= left:
-            left -= len(content)
-            pictures.append(f"![{_escape(Path(path).stem)}](data:image/png;base64,{base64.b64encode(content).decode('ascii')})")
+        picture = project.root / path
+        # An output that is being replaced is not there for a moment. A grid of snapshots may be as large as 8K: its size is asked for first.
+        with contextlib.suppress(FileNotFoundError):
+            if (size := picture.stat().st_size) <= left:
+                content = base64.b64encode(picture.read_bytes()).decode("ascii")
+                pictures.append(f"![{_escape(picture.stem)}](data:image/png;base64,{content})")
+                left -= size
     return "\n\n".join([words, *pictures])
 
 

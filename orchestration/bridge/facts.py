@@ -58,17 +58,17 @@ def metric_numbers(path: Path) -> dict[str, float]:
     if not isinstance(found, dict):
         return {}
     # The bounds and the denominator of a number stay beside it in the file: a page of them hides the numbers.
-    numbers = _flat(found)
+    numbers = flat_numbers(found)
     beside = {f"{key}{end}" for key in numbers for end in ("_low", "_high", "_n")}
     return {key: value for key, value in numbers.items() if key not in beside}
 
 
-def _flat(found: Mapping[str, Any]) -> dict[str, float]:
+def flat_numbers(found: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a metric file by their ways through it, such as `test.loss`: the names that DVC shows them by."""
     numbers: dict[str, float] = {}
     for key, value in found.items():
         if isinstance(value, Mapping):
-            numbers |= {f"{key}.{name}": number for name, number in _flat(value).items()}
+            numbers |= {f"{key}.{name}": number for name, number in flat_numbers(value).items()}
         elif isinstance(value, int | float) and not isinstance(value, bool):
             numbers[str(key)] = value
     return numbers

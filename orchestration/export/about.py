@@ -4,8 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from orchestration.bridge.facts import flat_numbers
 from orchestration.bridge.project import Project
 from orchestration.export.cards import About, Source
 from orchestration.export.copying import ExportError, recorded_files
@@ -69,16 +69,5 @@ def _metrics(project: Project, name: str) -> dict[str, dict[str, float]]:
         except ExportError:
             continue
         if "metrics.json" in files:
-            reports[report] = _numbers(json.loads(files["metrics.json"].read_text(encoding="utf-8")))
+            reports[report] = flat_numbers(json.loads(files["metrics.json"].read_text(encoding="utf-8")))
     return reports
-
-
-def _numbers(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of nested mappings, by their keys joined with dots."""
-    flat: dict[str, float] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _numbers(value, f"{prefix}{key}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            flat[f"{prefix}{key}"] = value
-    return flat

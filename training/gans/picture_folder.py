@@ -6,7 +6,6 @@ pictures by serial number, and what was set aside, and why.
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +18,13 @@ from formats.pictures import DecodeLimits, Undecodable, decode
 from formats.png import encode_png
 from stages.files import write_file_atomically
 from stages.output_folder import OutputFolder
+from stages.program import usual_workers
 from stages.reporting import Reporter
 
 INDEX = "pictures.json"
 _LIMITS = DecodeLimits(min_side_px=1)
 _IMAGES_PER_SHARD = 1000
 _FEWEST = 2
-_MOST_WORKERS = 8
 # Of what was set aside, so many are named in the log; all are in pictures.json.
 _MOST_NAMED = 5
 
@@ -68,8 +67,7 @@ def make_picture_set(source: Path, target: Path, *, size: int, fit: Fit, memory:
 
 def _made(places: Sequence[_Place], size: int, fit: Fit) -> Iterator[tuple[int, str, bytes | Undecodable]]:
     """(serial, name, PNG bytes or why there are none), in order; Pillow and ISA-L work outside Python's lock, so threads help."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(min(cores, _MOST_WORKERS)) as pool:
+    with ThreadPoolExecutor(usual_workers()) as pool:
         # A shard's worth is under way at once: memory stays bounded.
         for start in range(0, len(places), _IMAGES_PER_SHARD):
             some = places[start : start + _IMAGES_PER_SHARD]

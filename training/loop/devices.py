@@ -6,14 +6,14 @@ the whole batch, the result is that of one process up to rounding.
 
 import contextlib
 import os
-import resource
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from stages.memory import peak_memory_mib
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -56,8 +56,7 @@ class Devices:
         """The most memory this process has held: of its GPU in tensors, or without one, of the computer."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20
-        # The kernel counts in KiB, that of macOS in bytes.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        return peak_memory_mib()
 
     def wait(self) -> None:
         """Wait until every process has come here."""
