@@ -98,7 +98,7 @@ class ProgressiveLosses:
         for rows in self._parts(batch):
             with torch.no_grad():
                 fakes = self._fakes(z[rows])
-            real_logits, fake_logits = self._logits(reals[rows]), self._logits(fakes)
+            real_logits, fake_logits = self._logits(torch.cat([reals[rows], fakes]), sets=2).chunk(2)
             shown = {"real_logit": real_logits.detach(), "fake_logit": fake_logits.detach()}
             if self.is_wasserstein:
                 loss = wasserstein_d(real_logits, fake_logits) + options.drift * drift_penalty(real_logits)
@@ -133,6 +133,6 @@ class ProgressiveLosses:
         with self.devices.autocast(self.options.precision):
             return self.generator.draw(self.generator.latents(z))
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _logits(self, images: Tensor, *, sets: int = 1) -> Tensor:
         with self.devices.autocast(self.options.precision):
-            return self.discriminator(images)
+            return self.discriminator(images, sets)

@@ -53,7 +53,7 @@ def test_during_a_fade_the_discriminator_is_given_the_blended_reals(samples, mon
     """Defect 2 of DeepZine: the blended reals were computed, and the unblended ones fed."""
     of = losses()
     now, given = at(of, samples), []
-    monkeypatch.setattr(of, "_logits", lambda pictures: given.append(pictures) or torch.zeros(len(pictures), 1, requires_grad=True))
+    monkeypatch.setattr(of, "_logits", lambda pictures, sets: given.append(pictures[:8]) or torch.zeros(len(pictures), 1, requires_grad=True))
     next(of.discriminator_losses(now))
     indices, _ = of.order.take(samples, 8)
     sharp = of.pyramid.at(8).images[indices].float() / 127.5 - 1
@@ -68,9 +68,10 @@ def test_the_penalty_is_taken_at_the_resolution_and_alpha_of_the_moment_between_
     of = losses()
     now, given = at(of, 30), []
     seen = of.discriminator.forward
-    monkeypatch.setattr(of.discriminator, "forward", lambda pictures: given.append((pictures, of.discriminator.config)) or seen(pictures))
+    monkeypatch.setattr(of.discriminator, "forward", lambda pictures, sets=1: given.append((pictures, of.discriminator.config)) or seen(pictures, sets))
     (_, shown), (penalty, told) = list(of.discriminator_losses(now))
-    (reals, _), (fakes, _), (between, config) = given
+    (both, _), (between, config) = given
+    reals, fakes = both.chunk(2)
     assert (config.grown_px, config.alpha) == (8, 0.5)
     # On the line between each real and its fake.
     share = (between - fakes).flatten(1).norm(dim=1) / (reals - fakes).flatten(1).norm(dim=1)

@@ -102,6 +102,13 @@ def test_half_way_both_networks_are_the_mixture_of_both_ways(alpha):
     torch.testing.assert_close(seen[2], (1 - alpha) * seen[0] + alpha * seen[1])
 
 
+def test_reals_and_fakes_side_by_side_are_judged_as_if_alone():
+    _, discriminator = networks()
+    reals, fakes = torch.rand(2, 1, 16, 16).repeat(3, 1, 1, 1), torch.randn(6, 1, 16, 16)
+    together = discriminator(torch.cat([reals, fakes]), 2)
+    torch.testing.assert_close(together, torch.cat([discriminator(reals), discriminator(fakes)]))
+
+
 def test_layers_that_have_not_grown_yet_are_not_computed_and_learn_nothing():
     generator, discriminator = networks()
     grown(discriminator, 8, 0.5)(grown(generator, 8, 0.5).draw(torch.randn(4, 8))).sum().backward()
