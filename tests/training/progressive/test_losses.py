@@ -31,7 +31,7 @@ def at(of: ProgressiveLosses, samples: int, rollback: int = 0) -> Moment:
 
 def test_a_level_of_the_pyramid_is_what_the_dataset_reads_at_that_size():
     data = images(300, channels=3)
-    pyramid = Pyramid(data)
+    pyramid = Pyramid(data, CPU)
     for px in (4, 8, 4, 16):
         level = pyramid.at(px)
         expected = torch.stack([torch.from_numpy(box_downsample(image.permute(1, 2, 0).numpy(), px)).permute(2, 0, 1) for image in data.images])
@@ -42,7 +42,7 @@ def test_a_level_of_the_pyramid_is_what_the_dataset_reads_at_that_size():
 def test_one_level_is_kept_and_made_once(monkeypatch):
     made = []
     monkeypatch.setattr("training.progressive.losses._boxes", lambda part, px: made.append(px) or part[..., :px, :px])
-    pyramid = Pyramid(images())
+    pyramid = Pyramid(images(), CPU)
     for px in (4, 4, 8, 8, 16, 16):
         pyramid.at(px)
     assert made == [4, 8]
@@ -68,7 +68,9 @@ def test_the_penalty_is_taken_at_the_resolution_and_alpha_of_the_moment_between_
     of = losses()
     now, given = at(of, 30), []
     seen = of.discriminator.forward
-    monkeypatch.setattr(of.discriminator, "forward", lambda pictures, sets=1: given.append((pictures, of.discriminator.config)) or seen(pictures, sets))
+    monkeypatch.setattr(
+        of.discriminator, "forward", lambda pictures, sets=1: given.append((pictures, of.discriminator.config)) or seen(pictures, sets)
+    )
     (_, shown), (penalty, told) = list(of.discriminator_losses(now))
     (both, _), (between, config) = given
     reals, fakes = both.chunk(2)
@@ -121,6 +123,18 @@ def test_a_batch_in_parts_teaches_what_the_whole_does(loss):
         assert (whole is None) == (parts is None)
         if whole is not None:
             torch.testing.assert_close(whole, parts, rtol=1e-3, atol=1e-5)
+
+
+def test_bfloat16_stays_close_and_its_penalty_has_gradients():
+    values = {}
+    for precision in ("float32", "bfloat16"):
+        of = losses(precision=precision, batch=16)
+        parts = list(of.discriminator_losses(at(of, 28)))
+        parts[1][0].backward()
+        values[precision] = torch.stack([part.detach() for part, _ in parts])
+        assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in of.discriminator.parameters())
+        assert of._fakes(of._latents("D", at(of, 28), 4)).dtype is torch.float32
+    assert 0 < (values["bfloat16"] - values["float32"]).abs().max() < 0.05 * values["float32"].abs().max() + 0.02
 
 
 def test_the_last_batch_of_a_phase_is_no_larger_than_what_is_left_of_it():

@@ -1,9 +1,15 @@
 """The section `pggan_pages`: published tables, DeepZine's in the same words, and what is refused."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 
+from stages.params import load_params
 from training.progressive.config import sides
 from training.progressive.options import ProgressiveOptions
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_defaults_are_the_published_ones_for_one_gpu():
@@ -34,6 +40,17 @@ def test_the_reduced_batch_of_deepzine_is_used_from_its_transition_size_on():
     """Its own program ignored batch_size_reduction_transition_size and reduced_batch_size (defect 4)."""
     options = ProgressiveOptions(batch=16, batch_by_px={256: 4})
     assert [options.batch_of(px) for px in (4, 128, 256, 512, 1024)] == [16, 16, 4, 4, 4]
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml"])
+def test_every_preset_can_be_trained_and_the_papers_is_the_published_one(file):
+    options = load_params(ROOT / file, "pggan_pages", ProgressiveOptions)
+    schedule = options.schedule(options.resolution or options.dataset_size)
+    options.check_processes(schedule, 1)
+    assert schedule.begin_of_last < options.kimg * 1000
+    if file == "presets/paper.yaml":
+        watched = {"inception", "metrics", "metric_images", "guard"}
+        assert {name for name, value in asdict(options).items() if value != asdict(ProgressiveOptions())[name]} <= watched
 
 
 @pytest.mark.parametrize(
