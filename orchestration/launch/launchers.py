@@ -61,17 +61,19 @@ class GpuPool:
     """The GPUs to hand out.
 
     devices: "auto" asks nvidia-smi (within CUDA_VISIBLE_DEVICES, where that is set), or a list of what CUDA_VISIBLE_DEVICES takes.
-    limit: how many stages of the pool run at once; null is one a GPU, and one without any. hide: stages that get no GPU see none
-    (CUDA_VISIBLE_DEVICES set to nothing) instead of what the surroundings show.
+    limit: how many stages of the pool run at once; null is one a GPU, and `limit_without` on a machine that has none. hide: stages that get no GPU
+    see none (CUDA_VISIBLE_DEVICES set to nothing) instead of what the surroundings show.
     """
 
     devices: Literal["auto"] | list[str] = "auto"
     limit: int | None = None
+    limit_without: int = 1
     hide: bool = False
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be at least 1, found {self.limit}")
+        for name in ("limit", "limit_without"):
+            if (places := getattr(self, name)) is not None and places < 1:
+                raise ValueError(f"{name} must be at least 1, found {places}")
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def _listed_devices(listing: str) -> list[str]:
 
 def gpu_limit(compute: Compute) -> int:
     """How many stages of the pool `gpu` may run at once."""
-    return compute.gpu.limit or max(1, len(gpu_devices(compute.gpu)))
+    return compute.gpu.limit or len(gpu_devices(compute.gpu)) or compute.gpu.limit_without
 
 
 def torchrun_command(cmd: str, processes: int) -> str:
