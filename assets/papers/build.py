@@ -365,7 +365,7 @@ def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:
         f"{facts.pages_parsed:,} pages read, {facts.pages_reused:,} known from before"
     )
     for name in facts.unknown_requests:
-        reporter.log(f"papers: retractions.yaml names {name!r}, which no crawl has seen; nothing was withdrawn for it")
+        reporter.log(f"papers: retractions.yaml names {name!r}, which is no paper that a crawl has seen")
     for name in facts.sources_left_out:
         reporter.log(f"papers: pages of '{name}' are stored, but that source is not in params.yaml any more; they are left out")
     reporter.markdown("sources", _source_table(facts))
