@@ -14,7 +14,7 @@ from assets.demo_sites.server import serve
 FROZEN_DAY = date(2026, 1, 5)
 STATE = Path(".figment") / "embedded_sites"
 
-SITES = ("imaginary_letters", "imaginary_archive", "frozen_folder", "oai_files")
+SITES = ("imaginary_letters", "imaginary_archive", "imaginary_gallery", "frozen_folder", "oai_files")
 
 
 def site_named(name: str = "", *, folder: Path | str | None = None, hosts: Sequence[str] = (), state: Path = STATE) -> Site:
@@ -36,6 +36,10 @@ def site_named(name: str = "", *, folder: Path | str | None = None, hosts: Seque
         from assets.demo_sites.books import imaginary_archive
 
         return imaginary_archive(read_edition(state))
+    if name == "imaginary_gallery":
+        from assets.demo_sites.gallery import ImaginaryGallery
+
+        return ImaginaryGallery()
     if folder is None or not str(folder):
         raise ValueError(f"embedded site '{name or 'folder'}' needs `folder`, the files to serve")
     if not hosts:
