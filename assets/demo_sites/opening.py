@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 
+from assets.demo_sites.archive_folder import ArchiveFolderSite
 from assets.demo_sites.exchange import Site
 from assets.demo_sites.folder import FolderSite
 from assets.demo_sites.oai_files import OaiFilesSite
@@ -14,7 +15,7 @@ from assets.demo_sites.server import serve
 FROZEN_DAY = date(2026, 1, 5)
 STATE = Path(".figment") / "embedded_sites"
 
-SITES = ("imaginary_letters", "imaginary_archive", "imaginary_gallery", "frozen_folder", "oai_files")
+SITES = ("imaginary_letters", "imaginary_archive", "imaginary_gallery", "frozen_folder", "oai_files", "archive_folder")
 
 
 def site_named(name: str = "", *, folder: Path | str | None = None, hosts: Sequence[str] = (), state: Path = STATE) -> Site:
@@ -46,6 +47,8 @@ def site_named(name: str = "", *, folder: Path | str | None = None, hosts: Seque
         raise ValueError(f"the folder {folder} needs a host name to be served under; it is taken from the source's `start`")
     names = tuple(dict.fromkeys(host.lower() for host in hosts))
     day = datetime.combine(FROZEN_DAY, time(4), UTC)
+    if name == "archive_folder":
+        return ArchiveFolderSite(Path(folder), hosts=names, day=day)
     if name == "oai_files":
         return OaiFilesSite(Path(folder), hosts=names, day=day)
     return FolderSite(Path(folder), hosts=names, day=day if name == "frozen_folder" else None)

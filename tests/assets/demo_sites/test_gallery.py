@@ -66,7 +66,8 @@ def test_one_photograph_is_there_twice_and_one_nearly_in_the_other_split(picture
 
 def test_paintings_keep_to_their_paints_and_photographs_do_not():
     def distance(picture: Image.Image) -> float:
-        colours = picture.resize((16, 16), Image.Resampling.NEAREST).get_flattened_data()
+        levels = picture.resize((16, 16), Image.Resampling.NEAREST).tobytes()
+        colours = zip(levels[::3], levels[1::3], levels[2::3], strict=True)
         return sum(math.dist(colour, _nearest_paint(colour)) for colour in colours) / 256
 
     painted = [distance(painting(str(number))) for number in range(6)]
