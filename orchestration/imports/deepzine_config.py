@@ -179,22 +179,26 @@ def _checked(path: Path, name: str, value: Any, kind: type) -> Any:
     if value is None:
         return None
     try:
-        if kind is bool:
-            # YAML 1.1, which DeepZine read, knows more words for it.
-            found: Any = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}[str(value).strip().lower()]
-        elif kind is str:
-            found = str(value)
-        else:
-            found = float(value)
-            if isinstance(value, bool) or not math.isfinite(found) or (kind is int and not found.is_integer()):
-                raise ValueError
-            found = kind(found)
+        found = _as(kind, value)
     except (KeyError, TypeError, ValueError):
         words = {bool: "True or False", int: "a whole number", float: "a number", str: "a word"}[kind]
         raise ParamsError(f"{path}: {name} must be {words}, or None, found {value!r}") from None
     if name in _POSITIVE and not found > 0:
         raise ParamsError(f"{path}: {name} must be more than 0, found {value!r}")
     return found
+
+
+def _as(kind: type, value: Any) -> Any:
+    """Raises KeyError, TypeError or ValueError."""
+    if kind is bool:
+        # YAML 1.1, which DeepZine read, knows more words for it.
+        return {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}[str(value).strip().lower()]
+    if kind is str:
+        return str(value)
+    number = float(value)
+    if isinstance(value, bool) or not math.isfinite(number) or (kind is int and not number.is_integer()):
+        raise ValueError(value)
+    return kind(number)
 
 
 def _one_of(path: Path, name: str, value: str, known: Mapping[str, str]) -> str:

@@ -1,8 +1,12 @@
-"""Pictures in HDF5 files of others become an image set: DeepZine's (`/data_4` … `/data_N`, float32 NHWC in [-1, 1]) and Progressive GAN's (`data4x4` …).
+"""Pictures in HDF5 files of others become an image set.
+
+DeepZine's hold `/data_4` … `/data_N`, float32 NHWC in [-1, 1], and their names; Progressive GAN's hold `data4x4` …, uint8 NCHW.
 
 The largest pictures are taken unless another size is asked for. Grey pictures stay grey. Read and written block by block.
 """
 
+import contextlib
+import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,10 +39,8 @@ def import_hdf5(source: Path, target: Path, *, resolution: int | None = None) ->
 
     if target.exists():
         raise CommandError(f"{target}: exists already; name another place, or remove it first", Exit.DISAGREES)
-    try:
-        import hdf5plugin  # noqa: F401 - brings Blosc, where it is installed
-    except ImportError:
-        pass
+    with contextlib.suppress(ImportError):
+        importlib.import_module("hdf5plugin")  # brings Blosc, where it is installed
     try:
         with h5py.File(source, "r") as file:
             return _write(file, source, target, resolution)
