@@ -107,8 +107,8 @@ def _sections(path: Path, values: Mapping[str, Any]) -> tuple[dict[str, dict[str
     method = _one_of(path, "interpolation_method", values["interpolation_method"], _METHODS)
     sections: dict[str, dict[str, Any]] = {
         "archive_items": {"sources": [_source(values)]},
-        "book_pages": {"page_px": values["data_output_size"]},
-        "page_dataset": {"colours": "grey" if values["channels"] == 1 else "rgb", "allow_unknown_licence": True},
+        "book_pages": {"page_px": _DATASET_SIZES[-1]},
+        "page_dataset": {"fit": "pad", "colours": "grey" if values["channels"] == 1 else "rgb", "allow_unknown_licence": True},
         "pggan_pages": {
             "dataset_size": dataset, "resolution": px, "z_dim": values["latent_size"], "normalize_latents": False, "filters": filters,
             "mbstd_group": min(batch, *batches.values()), "kimg": kimg * (2 * _SIDES.index(px) + 1), "stable_kimg": kimg, "fade_kimg": kimg,
@@ -127,7 +127,7 @@ def _sections(path: Path, values: Mapping[str, Any]) -> tuple[dict[str, dict[str
         "load_data": "stages to make", "train": "stages to make", "inference": "stages to make", "interpolation": "stages to make",
         "download_pdf": "archive_items.sources: the collection, or pdf_directory served as an archive",
         "internetarchive_collection": "archive_items.sources[0].collection", "pdf_num": "archive_items.sources[0].max_items",
-        "data_output_size": "book_pages.page_px; pages keep their aspect on a white square",
+        "data_output_size": "page_dataset@1024 and @128, on a white square; `fit: squash` stretches as DeepZine did",
         "gan_output_size": f"pggan_pages.resolution, from page_dataset@{dataset}",
         "latent_size": "pggan_pages.z_dim, not normalised", "learning_rate": "pggan_pages.lr at every size",
         "iterations_per_stage": f"pggan_pages.stable_kimg and fade_kimg: {values['iterations_per_stage']:,} x {batch} images",

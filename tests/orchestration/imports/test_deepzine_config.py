@@ -143,7 +143,7 @@ def test_what_is_unknown_or_differs_is_said(read):
 STAGES = [
     ("archive_items", "assets.books.harvest.config", "ArchiveItemsConfig"),
     ("book_pages", "assets.books.pages.config", "BookPagesConfig"),
-    ("page_dataset", "assets.images.dataset_config", "DatasetConfig"),
+    ("page_dataset", "assets.books.page_dataset", "PageDatasetConfig"),
     ("pggan_pages", "training.progressive.options", "ProgressiveOptions"),
     ("book_fakes", "training.progressive.sample", "BookFakesConfig"),
     ("book_walks", "training.progressive.walks", "BookWalksConfig"),
