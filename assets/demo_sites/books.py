@@ -96,7 +96,11 @@ def _first_items() -> tuple[Item, ...]:
     mixed = Book("mixedbag00trip", "A Mixed Bag", "E. Tripod", 1950, 16, ("text", "plate", "columns", "figure", "blank"))
     return (
         _item(letters, _scans(_BROWN, has_text=True)),
-        _item(flasks, _scans(_GREY), more=[_later_file(flasks, "_bw.pdf", "Grayscale PDF", _scans(Ageing(tone=None, stains=0, skew=0, quality=25)))]),
+        _item(
+            flasks,
+            _scans(_GREY, scale=1.7),
+            more=[_later_file(flasks, "_bw.pdf", "Grayscale PDF", _scans(Ageing(tone=None, stains=0, skew=0, quality=25)))],
+        ),
         _item(atlas, _scans(_PALE), more=[_later_file(atlas, "_jp2.zip", "Single Page Processed JP2 ZIP", _jpeg2000s)] if _HAS_JP2 else []),
         _item(slides, _jpeg2000s, suffix="_jp2.zip", format="Single Page Processed JP2 ZIP") if _HAS_JP2 else _without_pdf(slides),
         _item(proceedings, _typeset("Helvetica")),
@@ -151,17 +155,19 @@ def _once(make: Callable[[Book], bytes], book: Book) -> Callable[[], bytes]:
     return functools.cache(functools.partial(make, book))
 
 
-def _printed(book: Book, place: int, *, width: float = 432, height: float = 612) -> PaperSheet:
-    sheet = PaperSheet(width, height)
+def _printed(book: Book, place: int, *, width: float = 432, height: float = 612, scale: float = 1.12) -> PaperSheet:
+    sheet = PaperSheet(width, height, scale=scale)
     print_leaf(book.leaf(place), sheet)
     return sheet
 
 
-def _scans(ageing: Ageing, *, has_text: bool = False) -> Callable[[Book], bytes]:
+def _scans(ageing: Ageing, *, has_text: bool = False, scale: float = 1.12) -> Callable[[Book], bytes]:
+    """has_text: with what is read on them, invisibly. scale: pixels to a point; the larger ones have more than 1,024."""
+
     def make(book: Book) -> bytes:
         sheets = []
         for place in range(book.pages):
-            paper, sheet = _printed(book, place), PdfSheet()
+            paper, sheet = _printed(book, place, scale=scale), PdfSheet()
             sheet.put_scan(*scanned(paper, ageing, f"{book.identifier} {place}"), lines=paper.lines if has_text else ())
             sheets.append(sheet)
         return write_pdf(sheets, title=book.title)
