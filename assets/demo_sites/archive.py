@@ -70,22 +70,20 @@ class Item:
         fields = [(name, value) for name, stated in self.metadata.items() for value in (stated if isinstance(stated, list) else [stated])]
         meta = "".join(f"  <{name}>{escape(str(value))}</{name}>\n" for name, value in fields)
         names = "".join(f'  <file name="{escape(file.name)}" source="{file.source}"/>\n' for file in self.files)
-        own = [
-            ItemFile(f"{self.identifier}_{part}.xml", "Metadata", "original", self.updated, functools.partial(_xml, root, body))
-            for part, root, body in (("meta", "metadata", meta), ("files", "files", names))
-        ]
-        return {file.name: file for file in (*self.files, *own)}
+        own = []
+        for root, body in (("metadata", meta), ("files", names)):
+            content = f'<?xml version="1.0" encoding="UTF-8"?>\n<{root}>\n{body}</{root}>\n'.encode()
+            name = f"{self.identifier}_{root.replace('metadata', 'meta')}.xml"
+            own.append(ItemFile(name, "Metadata", "original", self.updated, functools.partial(bytes, content)))
+        return {file.name: file for file in sorted((*self.files, *own), key=lambda file: file.name)}
 
     @functools.cached_property
     def entries(self) -> list[dict[str, Any]]:
-        entries = [dict(file.entry) for _, file in sorted(self.all_files.items())]
-        for entry in entries:
-            # The list of files cannot hold its own size and sums.
-            if entry["name"] == f"{self.identifier}_files.xml":
-                for name in ("size", "mtime", "crc32", "sha1"):
-                    del entry[name]
-                entry["summation"] = "md5"
-        return entries
+        entries = {name: dict(file.entry) for name, file in self.all_files.items()}
+        # The list of files cannot hold its own size and sums.
+        listed = entries[f"{self.identifier}_files.xml"]
+        entries[listed["name"]] = {name: listed[name] for name in ("name", "source", "format", "md5")} | {"summation": "md5"}
+        return list(entries.values())
 
     @property
     def size(self) -> int:
@@ -199,10 +197,6 @@ def _page_of(item: Item) -> Response:
     title = html.escape(str(item.metadata.get("title", item.identifier)))
     body = f"<!doctype html>\n<html><head><meta charset=utf-8><title>{title}</title></head>\n<body><h1>{title}</h1>\n<ul>\n"
     return Response(("\n".join([body + "\n".join(lines), "</ul>", "</body></html>"]) + "\n").encode())
-
-
-def _xml(root: str, body: str) -> bytes:
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{root}>\n{body}</{root}>\n'.encode()
 
 
 def _cursor(place: int) -> str:

@@ -42,9 +42,8 @@ class Book:
     revision: int = 0
 
     def leaf(self, place: int) -> Leaf:
-        """Page `place`, from 0: a title page, a blank one, the contents, and then the book."""
-        front = ("title", "blank", "contents")
-        kind = front[place] if place < min(3, self.pages - 3) else self.kinds[place % len(self.kinds)]
+        """Page `place`, from 0: a title page, a blank one, and then the book."""
+        kind = ("title", "blank")[place] if place < min(2, self.pages - 3) else self.kinds[place % len(self.kinds)]
         revision = self.revision if place == self.pages // 2 else 0
         return Leaf(kind, self.title, f"{self.identifier} {place} {revision}", place + 1, self.author, self.year)
 

@@ -1,4 +1,4 @@
-"""How a page of an imaginary book is laid out: title pages, chapters with initials, running text, columns, contents, engravings and plates.
+"""How a page of an imaginary book is laid out: title pages, chapters with initials, running text, columns, engravings and plates.
 
 Laid out once for two kinds of sheet: paper.py draws it in pixels as if it had been printed and scanned, pdf_writer.py in the operators of PDF.
 Lengths are points (1/72 inch), y runs downwards.
@@ -14,7 +14,6 @@ from typing import Protocol
 from assets.demo_sites.writing import write_paper
 
 Points = Sequence[tuple[float, float]]
-KINDS = ("title", "contents", "chapter", "text", "figure", "columns", "plate", "blank")
 
 
 class Sheet(Protocol):
@@ -143,22 +142,6 @@ def _title(page: _Page) -> None:
     page.centred(str(page.leaf.year), 10)
 
 
-def _contents(page: _Page) -> None:
-    page.centred("CONTENTS", 15)
-    page.top += 16
-    for place in range(1, 15):
-        page.top += 21
-        words, number = f"{place}. {subject(f'{page.leaf.book} {place}')}"[:44].rsplit(" ", 1)[0], str(place * 12)
-        if page.top > page.bottom:
-            return
-        page.sheet.text(page.left, page.top, words, 9.5)
-        page.sheet.text(page.right - page.sheet.measure(number, 9.5), page.top, number, 9.5)
-        end = page.left + page.sheet.measure(words, 9.5) + 8
-        while end < page.right - 24:
-            page.sheet.line([(end, page.top - 1), (end + 1.2, page.top - 1)], 1.0)
-            end += 7
-
-
 def _chapter(page: _Page) -> None:
     page.top += page.sheet.height * 0.1
     page.centred(f"CHAPTER {page.random.choice(('I', 'II', 'III', 'IV', 'V', 'VI', 'VII', 'VIII', 'IX', 'X'))}", 10)
@@ -167,14 +150,10 @@ def _chapter(page: _Page) -> None:
     _rule(page, 0.25)
     page.top += 8
     side, x, y = 40.0, page.left, page.top + 4
-    # An initial in a square of ornament, as woodcuts had them.
-    page.sheet.shape([(x, y), (x + side, y), (x + side, y + side), (x, y + side)], 0.25)
-    for step in range(1, 8):
-        offset = step * side / 8
-        page.sheet.line([(x + offset, y), (x, y + offset)], 0.7)
-        page.sheet.line([(x + side - offset, y + side), (x + side, y + side - offset)], 0.7)
-    inner = [(x + 7, y + 7), (x + side - 7, y + 7), (x + side - 7, y + side - 7), (x + 7, y + side - 7)]
-    page.sheet.shape(inner, 1)
+    # An initial in a square of lines, as woodcuts had them.
+    for step in range(9):
+        page.sheet.line([(x + step * side / 8, y), (x + side - step * side / 8, y + side)], 0.7)
+    page.sheet.shape(_box(x + 7, y + 7, x + side - 7, y + side - 7), 1)
     letter = page.random.choice("ABDFHIMNOSTW")
     page.sheet.text(x + (side - page.sheet.measure(letter, 26)) / 2, y + side / 2 + 9, letter, 26)
     page.fill(page.left, page.right, page.bottom, initial=side)
@@ -214,7 +193,7 @@ def _columns(page: _Page) -> None:
 def _plate(page: _Page) -> None:
     page.sheet.line(_box(page.left - 8, page.top - 8, page.right + 8, page.bottom - 22), 1.6)
     page.sheet.line(_box(page.left - 4, page.top - 4, page.right + 4, page.bottom - 26), 0.5)
-    page.random.choice((_hills, _coast, _flask))(page, (page.left, page.top, page.right - page.left, page.bottom - page.top - 30))
+    page.random.choice((_hills, _hills, _flask))(page, (page.left, page.top, page.right - page.left, page.bottom - page.top - 30))
     page.top = page.bottom - 20
     page.centred(f"PLATE {page.random.choice(('I', 'II', 'III', 'IV', 'V', 'VI'))}. {subject(page.leaf.seed)}"[:60], 8)
 
@@ -224,7 +203,7 @@ def _blank(page: _Page) -> None:
 
 
 _PRINTERS: dict[str, Callable[[_Page], None]] = {
-    "title": _title, "contents": _contents, "chapter": _chapter, "text": _text, "figure": _figure, "columns": _columns, "plate": _plate,
+    "title": _title, "chapter": _chapter, "text": _text, "figure": _figure, "columns": _columns, "plate": _plate,
     "blank": _blank,
 }  # fmt: skip
 
@@ -249,23 +228,6 @@ def _flask(page: _Page, box: _Box) -> None:
         page.sheet.line([(middle + radius * step, centre - half * 0.4), (middle + radius * step, centre + half)], 0.6)
 
 
-def _coast(page: _Page, box: _Box) -> None:
-    left, top, wide, tall = box
-    turns = [(page.random.randrange(2, 9), page.random.uniform(0.02, 0.09), page.random.uniform(0, 6)) for _ in range(4)]
-    for ring in range(7):
-        size = 0.72 - 0.05 * ring if ring < 4 else 0.4 - 0.08 * (ring - 4)
-        points = []
-        for angle in _steps(0, 2 * math.pi, 60):
-            reach = size * (1 + sum(height * math.sin(count * angle + shift) for count, height, shift in turns))
-            points.append((left + wide / 2 * (1 + reach * math.cos(angle)), top + tall / 2 * (1 + reach * math.sin(angle))))
-        if ring == 3:
-            page.sheet.shape(points, 0.8)
-        page.sheet.line(points, 1.2 if ring == 3 else 0.5)
-    for name in range(5):
-        words = page.random.choice(("Here Be Referees", "Bay of Solvents", "Cape Doubt", "Mt. Residue", "Isle of Ifs"))
-        page.sheet.text(left + wide * page.random.uniform(0.2, 0.6), top + tall * (0.25 + 0.12 * name), words, 7)
-
-
 def _plot(page: _Page, box: _Box) -> None:
     left, top, wide, tall = box
     page.sheet.line([(left, top), (left, top + tall - 12), (left + wide, top + tall - 12)], 1.0)
@@ -284,17 +246,14 @@ def _hills(page: _Page, box: _Box) -> None:
     sun = (left + wide * page.random.uniform(0.2, 0.8), top + tall * 0.2)
     page.sheet.shape([(sun[0] + 22 * math.cos(turn), sun[1] + 22 * math.sin(turn)) for turn in _steps(0, 2 * math.pi, 24)], 0.97)
     for layer in range(5):
-        rises = [(page.random.uniform(1, 5), page.random.uniform(0.02, 0.06), page.random.uniform(0, 6)) for _ in range(3)]
-        crest = [(left + wide * x, top + tall * (0.38 + 0.13 * layer + _wave(rises, x))) for x in _steps(0, 1, 40)]
+        often, height, shift = page.random.uniform(1, 4), page.random.uniform(0.03, 0.09), page.random.uniform(0, 6)
+        base = top + tall * (0.38 + 0.13 * layer)
+        crest = [(left + wide * x, base + tall * height * math.sin(2 * math.pi * often * x + shift)) for x in _steps(0, 1, 40)]
         page.sheet.shape([*crest, (left + wide, top + tall), (left, top + tall)], 0.74 - 0.14 * layer)
         page.sheet.line(crest, 0.7)
 
 
-def _wave(rises: list[tuple[float, float, float]], x: float) -> float:
-    return sum(height * math.sin(2 * math.pi * often * x + shift) for often, height, shift in rises)
-
-
-_FIGURES = (_flask, _coast, _plot, _hills)
+_FIGURES = (_flask, _plot, _hills)
 
 
 def _rule(page: _Page, share: float) -> None:

@@ -97,7 +97,7 @@ def translate(path: Path) -> Translation:
 def _sections(path: Path, values: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The sections, and for each field that has a place in them where that is."""
     px, batch = values["gan_output_size"], values["batch_size"]
-    dataset = next(size for size in _DATASET_SIZES if size >= px)
+    dataset = _dataset_size(values)
     shrinks_at, reduced = values["batch_size_reduction_transition_size"], values["reduced_batch_size"]
     batches = {side: reduced if side >= shrinks_at and shrinks_at <= px else batch for side in _SIDES[1:]}
     halves_at, most = values["filter_num_reduction_transition_size"], values["max_filter"]
@@ -164,8 +164,12 @@ def _source(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**source, "embedded": "archive_folder", "folder": str(Path(values["pdf_directory"]).expanduser())}
 
 
+def _dataset_size(values: Mapping[str, Any]) -> int:
+    return next(size for size in _DATASET_SIZES if size >= values["gan_output_size"])
+
+
 def _stages(values: Mapping[str, Any]) -> list[str]:
-    stages = ["archive_items", "book_pages", "page_dataset"] if values["load_data"] else []
+    stages = ["archive_items", "book_pages", f"page_dataset@{_dataset_size(values)}"] if values["load_data"] else []
     wanted = {"train": "pggan_pages", "inference": "book_fakes", "interpolation": "book_walks"}
     return stages + [stage for switch, stage in wanted.items() if values[switch]]
 

@@ -64,7 +64,7 @@ def test_the_shipped_file_becomes_six_sections_and_every_field_is_told_of(read):
     assert [row[0] for row in found.rows][:3] == ["gpu_num", "load_data", "pdf_directory"]
     assert {row[0] for row in found.rows} >= {line.partition(":")[0] for line in SHIPPED.splitlines()}
     assert all(words for _, _, words in found.rows)
-    assert found.stages == ["archive_items", "book_pages", "page_dataset", "pggan_pages", "book_fakes", "book_walks"]
+    assert found.stages == ["archive_items", "book_pages", "page_dataset@128", "pggan_pages", "book_fakes", "book_walks"]
 
 
 def test_numbers_mean_what_deepzine_said_of_them(read):
@@ -92,10 +92,10 @@ def test_the_word_none_is_nothing_and_no_name_of_a_gpu(read, word):
     assert "seed" not in found.sections["pggan_pages"]
 
 
-def test_a_home_folder_is_expanded(read, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/reader")
+def test_a_home_folder_is_expanded(read, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
     (source,) = read("download_pdf: False\npdf_directory: ~/pdfs\n").sections["archive_items"]["sources"]
-    assert (source["embedded"], source["folder"]) == ("archive_folder", "/home/reader/pdfs")
+    assert (source["embedded"], source["folder"]) == ("archive_folder", str(tmp_path / "pdfs"))
     assert "collection" not in source
 
 
