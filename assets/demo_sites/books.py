@@ -85,7 +85,7 @@ def _first_items() -> tuple[Item, ...]:
         "naturalhistoryofflasks", "A Natural History of Flasks", "L. Crucible", 1887, 24, _SCANNED,
         (("licenseurl", _PUBLIC_DOMAIN), ("creator", ("L. Crucible", "The Widow Crucible"))),
     )  # fmt: skip
-    atlas = Book("atlasofimaginarycoasts", "Atlas of Imaginary Coasts", "V. Septum", 1862, 12, ("plate", "text", "plate", "figure"))
+    atlas = Book("atlasofimaginarycoasts", "Atlas of Imaginary Coasts", "V. Septum", 1862, 8, ("plate", "text", "plate", "figure"))
     slides = Book("silentlecture1902", "Slides of a Silent Lecture", "M. Retort", 1902, 6, ("plate", "figure"))
     proceedings = Book("proceedingsabsentmind", "Proceedings of the Absent-Minded", "The Society", 1999, 32, ("columns",))
     almanac = Book("anonymousalmanac", "The Anonymous Almanac", "", 1911, 10, ("columns", "figure"), (("rights", "Nobody knows"),))

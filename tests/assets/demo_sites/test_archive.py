@@ -9,11 +9,15 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assets.demo_sites import open_site, serve, site_named
 from assets.demo_sites.archive import ArchiveSite, Item, ItemFile
 from assets.demo_sites.archive_search import SearchError, matcher
+from assets.demo_sites.exchange import Response
 from assets.demo_sites.opening import write_edition
+from assets.demo_sites.server import _part
 from tests.assets.demo_sites.proxying import client_of
 from tests.assets.demo_sites.reading import ask
 
@@ -236,6 +240,23 @@ def test_parts_of_a_file_are_sent_as_asked(asked, status, body):
         first = 10 - len(body) if asked.startswith("bytes=-") else int(asked.removeprefix("bytes=").split("-")[0])
         assert found.headers["content-range"] == f"bytes {first}-{first + len(body) - 1}/10"
     assert (changed.status, changed.body) == (200, b"0123456789")
+
+
+@given(start=st.integers(0, 12), end=st.one_of(st.none(), st.integers(0, 12)))
+def test_a_part_is_what_lies_between_its_ends(start, end):
+    response = Response(b"0123456789", has_ranges=True)
+    part = _part({"range": f"bytes={start}-{'' if end is None else end}"}, '"x"', response)
+    expected = response.body[start : None if end is None else end + 1]
+    if end is not None and end < start:
+        assert part is None
+    else:
+        assert part is not None and response.body[part.start : part.stop] == expected and len(part) == len(expected)
+
+
+@given(st.text(max_size=20))
+def test_nobody_s_range_is_too_strange(words):
+    part = _part({"range": f"bytes={words}"}, '"x"', Response(b"0123456789", has_ranges=True))
+    assert part is None or set(part) <= set(range(10))
 
 
 def test_questions_may_be_posted_and_mistakes_are_told():
