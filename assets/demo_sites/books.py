@@ -6,8 +6,8 @@ Edition n + 1 is edition n with one item added, one page of one item printed ane
 import functools
 import io
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -48,6 +48,8 @@ class Book:
         return Leaf(kind, self.title, f"{self.identifier} {place} {revision}", place + 1, self.author, self.year)
 
 
+Make = Callable[[Book], bytes]
+_FORMATS = {".pdf": "Text PDF", "_bw.pdf": "Grayscale PDF", "_jp2.zip": "Single Page Processed JP2 ZIP", "_djvu.txt": "DjVuTXT"}
 _BROWN, _GREY = Ageing(), Ageing(tone=None, stains=1, skew=22)
 _PALE = Ageing(tone=(247, 243, 232), stains=0, skew=8, quality=60)
 _PLAIN = Book(REVISED, "A Primer of Tea and Titration", "P. Funnel", 1931, 28, _TYPESET, (("licenseurl", _CC0), ("language", ("eng", "fre"))))
@@ -61,16 +63,13 @@ def imaginary_archive(edition: int = 1) -> ArchiveSite:
 
 def items(edition: int) -> list[Item]:
     gone = {FIRST_TO_GO: 2, **{_supplement(number - 1).identifier: number for number in range(3, edition + 1)}}
-    supplements = [_item(_supplement(number), _typeset("Helvetica"), number) for number in range(2, edition + 1)]
-    shown = [*_first_items(), _item(_revised(edition), _typeset("Times-Roman"), edition if edition > 1 else 0), *supplements]
+    supplements = [_item(_supplement(number), {".pdf": _typeset("Helvetica")}, number) for number in range(2, edition + 1)]
+    revised = replace(_PLAIN, revision=edition - 1)
+    shown = [*_first_items(), _item(revised, {".pdf": _typeset("Times-Roman")}, edition if edition > 1 else 0), *supplements]
     left = [item for item in shown if item.identifier in gone and gone[item.identifier] <= edition]
     dark = {"unspeakableflask": 0, **{item.identifier: gone[item.identifier] for item in left}}
     here = [item for item in shown if item.identifier not in dark]
     return [*here, *(Item(name, updated=_seconds(since), is_dark=True) for name, since in dark.items())]
-
-
-def _revised(edition: int) -> Book:
-    return Book(**{**_PLAIN.__dict__, "revision": edition - 1})
 
 
 def _supplement(edition: int) -> Book:
@@ -93,45 +92,30 @@ def _first_items() -> tuple[Item, ...]:
     sealed = Book("sealedcorrespondence", "A Sealed Correspondence", "A. Vial", 1920, 4, ("text",))
     wet = Book("waterloggedvolume", "The Waterlogged Volume", "J. Desiccator", 1875, 8, _TYPESET)
     mixed = Book("mixedbag00trip", "A Mixed Bag", "E. Tripod", 1950, 16, ("text", "plate", "columns", "figure", "blank"))
+    in_pixels: dict[str, Make] = {"_jp2.zip": _jpeg2000s} if features.check("jpg_2000") else {}
     return (
-        _item(letters, _scans(_BROWN, has_text=True)),
-        _item(
-            flasks,
-            _scans(_GREY, scale=1.7),
-            more=[_later_file(flasks, "_bw.pdf", "Grayscale PDF", _scans(Ageing(tone=None, stains=0, skew=0, quality=25)))],
-        ),
-        _item(atlas, _scans(_PALE), more=[_later_file(atlas, "_jp2.zip", "Single Page Processed JP2 ZIP", _jpeg2000s)] if _HAS_JP2 else []),
-        _item(slides, _jpeg2000s, suffix="_jp2.zip", format="Single Page Processed JP2 ZIP") if _HAS_JP2 else _without_pdf(slides),
-        _item(proceedings, _typeset("Helvetica")),
-        _item(almanac, _typeset("Times-Roman")),
-        _item(pamphlet, _typeset("Times-Roman")),
-        _item(sealed, functools.partial(_typeset_file, "Times-Roman", is_locked=True)),
-        _item(wet, lambda book: _typeset_file("Times-Roman", book)[:1800]),
-        _item(mixed, _mixed),
-        _without_pdf(Book("oraltradition", "An Oral Tradition", "C. Gauze", 1800, 3, ("text",))),
+        _item(letters, {".pdf": _scans(_BROWN, has_text=True)}),
+        _item(flasks, {".pdf": _scans(_GREY, scale=1.7), "_bw.pdf": _scans(Ageing(tone=None, stains=0, skew=0, quality=25))}),
+        _item(atlas, {".pdf": _scans(_PALE), **in_pixels}),
+        _item(slides, in_pixels),
+        _item(proceedings, {".pdf": _typeset("Helvetica")}),
+        _item(almanac, {".pdf": _typeset("Times-Roman")}),
+        _item(pamphlet, {".pdf": _typeset("Times-Roman")}),
+        _item(sealed, {".pdf": _typeset("Times-Roman", is_locked=True)}),
+        _item(wet, {".pdf": lambda book: _typeset("Times-Roman")(book)[:1800]}),
+        _item(mixed, {".pdf": _mixed}),
+        _item(Book("oraltradition", "An Oral Tradition", "C. Gauze", 1800, 3, ("text",)), {}),
     )
 
 
-_HAS_JP2 = features.check("jpg_2000")
-
-
-def _item(
-    book: Book, make: Callable[[Book], bytes], edition: int = 0, *, suffix: str = ".pdf", format: str = "Text PDF", more: Sequence[ItemFile] = ()
-) -> Item:
-    """edition: in which its main file changed last; 0 for long ago."""
+def _item(book: Book, files: Mapping[str, Make], edition: int = 0) -> Item:
+    """files: by the ending of their names; the words come by themselves. edition: in which they changed last; 0 for long ago."""
     updated = _seconds(edition)
-    main = ItemFile(f"{book.identifier}{suffix}", format, "derivative", updated, _once(make, book))
-    words = ItemFile(f"{book.identifier}_djvu.txt", "DjVuTXT", "derivative", updated, _once(_plain_text, book), main.name)
-    return Item(book.identifier, _metadata(book, edition), (main, words, *more), updated)
-
-
-def _without_pdf(book: Book) -> Item:
-    words = ItemFile(f"{book.identifier}.txt", "Text", "original", _seconds(0), _once(_plain_text, book))
-    return Item(book.identifier, _metadata(book, 0), (words,), _seconds(0))
-
-
-def _later_file(book: Book, suffix: str, format: str, make: Callable[[Book], bytes]) -> ItemFile:
-    return ItemFile(f"{book.identifier}{suffix}", format, "derivative", _seconds(0), _once(make, book))
+    made = tuple(
+        ItemFile(f"{book.identifier}{ending}", _FORMATS[ending], "derivative", updated, functools.cache(functools.partial(make, book)))
+        for ending, make in {**files, "_djvu.txt": _plain_text}.items()
+    )
+    return Item(book.identifier, _metadata(book, edition), made, updated)
 
 
 def _metadata(book: Book, edition: int) -> dict[str, Any]:
@@ -150,17 +134,13 @@ def _seconds(edition: int) -> int:
     return int(datetime.combine(FIRST_DAY + timedelta(days=edition or -900), time(3), UTC).timestamp())
 
 
-def _once(make: Callable[[Book], bytes], book: Book) -> Callable[[], bytes]:
-    return functools.cache(functools.partial(make, book))
-
-
 def _printed(book: Book, place: int, *, width: float = 432, height: float = 612, scale: float = 1.12) -> PaperSheet:
     sheet = PaperSheet(width, height, scale=scale)
     print_leaf(book.leaf(place), sheet)
     return sheet
 
 
-def _scans(ageing: Ageing, *, has_text: bool = False, scale: float = 1.12) -> Callable[[Book], bytes]:
+def _scans(ageing: Ageing, *, has_text: bool = False, scale: float = 1.12) -> Make:
     """has_text: with what is read on them, invisibly. scale: pixels to a point; the larger ones have more than 1,024."""
 
     def make(book: Book) -> bytes:
@@ -174,15 +154,14 @@ def _scans(ageing: Ageing, *, has_text: bool = False, scale: float = 1.12) -> Ca
     return make
 
 
-def _typeset(font: str) -> Callable[[Book], bytes]:
-    return functools.partial(_typeset_file, font)
+def _typeset(font: str, *, is_locked: bool = False) -> Make:
+    def make(book: Book) -> bytes:
+        sheets = [PdfSheet(font=font) for _ in range(book.pages)]
+        for place, sheet in enumerate(sheets):
+            print_leaf(book.leaf(place), sheet)
+        return write_pdf(sheets, title=book.title, is_locked=is_locked)
 
-
-def _typeset_file(font: str, book: Book, *, is_locked: bool = False) -> bytes:
-    sheets = [PdfSheet(font=font) for _ in range(book.pages)]
-    for place, sheet in enumerate(sheets):
-        print_leaf(book.leaf(place), sheet)
-    return write_pdf(sheets, title=book.title, is_locked=is_locked)
+    return make
 
 
 def _mixed(book: Book) -> bytes:
