@@ -95,7 +95,7 @@ def _first_items() -> tuple[Item, ...]:
     in_pixels: dict[str, Make] = {"_jp2.zip": _jpeg2000s} if features.check("jpg_2000") else {}
     return (
         _item(letters, {".pdf": _scans(_BROWN, has_text=True)}),
-        _item(flasks, {".pdf": _scans(_GREY, scale=1.7), "_bw.pdf": _scans(Ageing(tone=None, stains=0, skew=0, quality=25))}),
+        _item(flasks, {".pdf": _scans(_GREY), "_bw.pdf": _scans(Ageing(tone=None, stains=0, skew=0, quality=25))}),
         _item(atlas, {".pdf": _scans(_PALE), **in_pixels}),
         _item(slides, in_pixels),
         _item(proceedings, {".pdf": _typeset("Helvetica")}),
@@ -134,19 +134,19 @@ def _seconds(edition: int) -> int:
     return int(datetime.combine(FIRST_DAY + timedelta(days=edition or -900), time(3), UTC).timestamp())
 
 
-def _printed(book: Book, place: int, *, width: float = 432, height: float = 612, scale: float = 1.12) -> PaperSheet:
-    sheet = PaperSheet(width, height, scale=scale)
+def _printed(book: Book, place: int, *, width: float = 432, height: float = 612) -> PaperSheet:
+    sheet = PaperSheet(width, height)
     print_leaf(book.leaf(place), sheet)
     return sheet
 
 
-def _scans(ageing: Ageing, *, has_text: bool = False, scale: float = 1.12) -> Make:
-    """has_text: with what is read on them, invisibly. scale: pixels to a point; the larger ones have more than 1,024."""
+def _scans(ageing: Ageing, *, has_text: bool = False) -> Make:
+    """has_text: with what is read on them, invisibly."""
 
     def make(book: Book) -> bytes:
         sheets = []
         for place in range(book.pages):
-            paper, sheet = _printed(book, place, scale=scale), PdfSheet()
+            paper, sheet = _printed(book, place), PdfSheet()
             sheet.put_scan(*scanned(paper, ageing, f"{book.identifier} {place}"), lines=paper.lines if has_text else ())
             sheets.append(sheet)
         return write_pdf(sheets, title=book.title)

@@ -15,38 +15,39 @@ from PIL.Image import Image as PilImage
 from assets.demo_sites.drawings import font_of
 from assets.demo_sites.page_layout import Points
 
+_SCALE = 1.12  # pixels to a point
 _ROOM = 4  # pixels around a word, for what overhangs
 
 
 class PaperSheet:
-    """A page in pixels, `scale` of them to a point, grey; ink is dark. lines: what was printed on it."""
+    """A page in pixels, grey; ink is dark. lines: what was printed on it."""
 
-    def __init__(self, width: float = 432, height: float = 612, *, scale: float = 1.12) -> None:
-        self.width, self.height, self.scale = width, height, scale
-        self.image = Image.new("L", (round(width * scale), round(height * scale)), 255)
+    def __init__(self, width: float = 432, height: float = 612) -> None:
+        self.width, self.height = width, height
+        self.image = Image.new("L", (round(width * _SCALE), round(height * _SCALE)), 255)
         self.lines: list[str] = []
         self._pen = ImageDraw.Draw(self.image)
 
     def measure(self, words: str, size: float) -> float:
-        return sum(_word(word, round(size * self.scale))[1] for word in words.split()) / self.scale + (len(words.split(" ")) - 1) * size * 0.26
+        return sum(_word(word, round(size * _SCALE))[1] for word in words.split()) / _SCALE + (len(words.split(" ")) - 1) * size * 0.26
 
     def text(self, x: float, y: float, words: str, size: float, *, fill: float = 0) -> None:
         gaps = words.count(" ")
         space = size * 0.26 + ((fill - self.measure(words, size)) / gaps if fill and gaps else 0)
         for word in words.split(" "):
-            mask, advance = _word(word, round(size * self.scale))
-            self.image.paste(24, (round(x * self.scale) - _ROOM, round(y * self.scale) - _ROOM - round(size * self.scale)), mask)
-            x += advance / self.scale + space
+            mask, advance = _word(word, round(size * _SCALE))
+            self.image.paste(24, (round(x * _SCALE) - _ROOM, round(y * _SCALE) - _ROOM - round(size * _SCALE)), mask)
+            x += advance / _SCALE + space
         self.lines.append(words)
 
     def line(self, points: Points, width: float = 0.8) -> None:
-        self._pen.line(self._placed(points), fill=40 if width >= 0.8 else 110, width=max(1, round(width * self.scale)))
+        self._pen.line(self._placed(points), fill=40 if width >= 0.8 else 110, width=max(1, round(width * _SCALE)))
 
     def shape(self, points: Points, grey: float) -> None:
         self._pen.polygon(self._placed(points), fill=round(24 + 231 * grey))
 
     def _placed(self, points: Points) -> list[tuple[int, int]]:
-        return [(round(x * self.scale), round(y * self.scale)) for x, y in points]
+        return [(round(x * _SCALE), round(y * _SCALE)) for x, y in points]
 
 
 @dataclass(frozen=True)
