@@ -16,11 +16,12 @@ _LINE_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a wanted file: its SHA-256, or (then `problem` is not empty) why it is not there."""
+    """What became of a wanted file: its SHA-256, or (then `problem` is not empty) why it is not there, and the same in one word."""
 
     wanted: Wanted
     sha256: str = ""
     problem: str = ""
+    reason: str = ""
 
 
 def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, reporter: Reporter) -> list[Outcome]:
@@ -44,7 +45,7 @@ def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, re
             found = download(wanted, rules, hosts=hosts, log=log, size_now=partial(progress.size_now, number))
         except DownloadError as error:
             told(reporter.notice, f"{what}: could not be had: {error}")
-            return Outcome(wanted, problem=str(error))
+            return Outcome(wanted, problem=str(error), reason=error.reason)
         return Outcome(wanted, sha256=found)
 
     with ThreadPoolExecutor(max_workers=rules.at_once, thread_name_prefix="download") as pool:
