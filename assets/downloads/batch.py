@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from assets.downloads.guarded_http import DownloadError
+from assets.downloads.hosts import Hosts
 from assets.downloads.one_file import DownloadRules, Wanted, download
 from stages.reporting import Reporter, progress_line
 
@@ -24,10 +25,11 @@ class Outcome:
     reason: str = ""
 
 
-def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, reporter: Reporter) -> list[Outcome]:
+def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, reporter: Reporter, hosts: Hosts | None = None) -> list[Outcome]:
     """Fetch the files, as many at once as the rules say; gives their outcomes in the same order.
 
-    what: opens each line of progress. Files that cannot be had are told one by one. What concerns no single file, such as a full disk, ends it all.
+    what: opens each line of progress. hosts: of those who have asked there before; after this nobody asks with them any more.
+    Files that cannot be had are told one by one. What concerns no single file, such as a full disk, ends it all.
     """
     one_at_a_time = threading.Lock()
 
@@ -37,7 +39,7 @@ def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, re
 
     log = partial(told, reporter.log)
     progress = _Progress(files, what, partial(told, reporter.progress_words))
-    hosts = rules.hosts()
+    hosts = hosts or rules.hosts()
 
     def fetch(number: int) -> Outcome:
         wanted = files[number]

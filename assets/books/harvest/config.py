@@ -2,15 +2,20 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from configparser import Error as ConfigParserError
+from configparser import RawConfigParser
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 from assets.downloads.contact import check_contact, reaches_nobody, user_agent
+from assets.downloads.guarded_http import Secret
 from assets.downloads.one_file import DownloadRules
 
 ARCHIVE = "archive.org"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_EMBEDDED_HOSTS = {"imaginary_archive": "archive.imaginary-letters.example"}
 # What the archive lets an item be called, and what may stand in an address as it is.
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
@@ -76,7 +81,7 @@ class SourceParams:
     def base(self) -> str:
         """Address of the archive as tables tell it: that of an embedded one stays the same, whatever its port is."""
         if self.is_local:
-            return f"http://{(self.embedded or self.name).replace('_', '-').lower()}.example"
+            return f"http://{_EMBEDDED_HOSTS.get(self.embedded) or self.name.replace('_', '-').lower() + '.example'}"
         return self.host if "://" in self.host else f"https://{self.host}"
 
     @property
@@ -132,8 +137,8 @@ class ArchiveItemsConfig:
             return None
         return f"'{self.contact}' reaches nobody, and source '{other.name}' is not ours; set archive_items.contact to an address that you read"
 
-    def rules_for(self, source: SourceParams, netloc: str) -> DownloadRules:
-        """How that archive is asked. netloc: its host and port."""
+    def rules_for(self, source: SourceParams, netloc: str, authorization: str) -> DownloadRules:
+        """How that archive is asked. netloc: its host and port. authorization: shown to archive.org and its servers alone."""
         return DownloadRules(
             max_bytes=self.max_file_mib * 2**20,
             timeout_s=self.timeout_s,
@@ -145,13 +150,29 @@ class ArchiveItemsConfig:
             allow_private_addresses=self.allow_private_addresses,
             # Of what we serve ourselves, this one door is open, and no other: a redirect to another is refused.
             trusted=frozenset({netloc}) if source.is_local else frozenset(),
+            secret=Secret(authorization, (ARCHIVE,)) if authorization else None,
             user_agent=user_agent(self.contact, "research harvest"),
         )
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """Keys of an account at the archive; they are in no log, no params and no output."""
+def credentials(environment: Mapping[str, str]) -> str:
+    """The Authorization header of an account at the archive, from the variables that its client knows; empty where there is none.
 
-    access: str = ""
-    secret: str = field(default="", repr=False)
+    IA_ACCESS_KEY_ID and IA_SECRET_ACCESS_KEY, or IA_CONFIG_FILE, the ini file that `ia configure` writes. Raises ValueError.
+    """
+    access, secret = environment.get("IA_ACCESS_KEY_ID", ""), environment.get("IA_SECRET_ACCESS_KEY", "")
+    path = environment.get("IA_CONFIG_FILE", "")
+    if not access and not secret and path:
+        ini = RawConfigParser()
+        try:
+            found = ini.read(path)
+        except ConfigParserError:
+            found = []  # Its own message would show lines of the file.
+        if not found:
+            raise ValueError(f"IA_CONFIG_FILE: {path} cannot be read; expected the ini file that `ia configure` writes")
+        access, secret = ini.get("s3", "access", fallback=""), ini.get("s3", "secret", fallback="")
+    if bool(access) != bool(secret):
+        raise ValueError("one of the two keys of the account at the archive is missing; set IA_ACCESS_KEY_ID and IA_SECRET_ACCESS_KEY, or neither")
+    if not (access + secret).isprintable() or not (access + secret).isascii():
+        raise ValueError("the keys of the account at the archive hold characters that no key has; copy them anew from archive.org/account/s3.php")
+    return f"LOW {access}:{secret}" if access else ""
