@@ -80,4 +80,6 @@ class _Progress:
             self.told = now
             sizes = [wanted.bytes for wanted in self.files]
             total = None if None in sizes else sum(size or 0 for size in sizes) // 1_000
-            self.log(progress_line(sum(self.sizes.values()) // 1_000, total, now - self.began, f"{self.what}, kB"))
+            whole = sum(self.sizes.get(number) == wanted.bytes for number, wanted in enumerate(self.files) if wanted.bytes is not None)
+            what = f"{self.what}, {whole:,} of {len(self.files):,} files, kB" if total is not None else f"{self.what}, kB"
+            self.log(progress_line(sum(self.sizes.values()) // 1_000, total, now - self.began, what))

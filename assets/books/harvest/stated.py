@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 _LONGEST = 1000
@@ -49,11 +49,9 @@ class Stated:
     def is_gone(self) -> bool:
         return self.is_dark or self.is_empty
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Of what `dataclasses.asdict` made of one, through JSON."""
         lists = {name: tuple(values[name]) for name in ("creators", "languages", "collections")}
         return cls(**{**values, **lists, "files": tuple(StatedFile(**file) for file in values["files"])})
 

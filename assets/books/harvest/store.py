@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ class Store:
     rejected: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
 
     def copy(self) -> "Store":
-        return deepcopy(self)
+        return Store({name: dict(row) for name, row in self.items.items()}, dict(self.files), dict(self.rejected))
 
     @property
     def paths(self) -> set[str]:
