@@ -24,7 +24,7 @@ ONLY_IN = {
     "dagster_pipes": ("stages/reporting.py",),
     "dvc": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
     "dvc_data": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
-    "h5py": ("orchestration/export/images.py",),
+    "h5py": ("orchestration/export/images.py", "orchestration/imports/picture_hdf5.py"),
     "internetarchive": ("assets/books/",),
     "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py"),
     "pdf2image": ("assets/books/",),

@@ -150,6 +150,18 @@ def test_hdf5_has_every_resolution_as_progressive_gan_reads_them(labelled, tmp_p
     assert labels.dtype == numpy.float32 and labels.argmax(axis=1).tolist() == list(LABELS.values())
 
 
+def test_deepzine_finds_every_size_and_the_names(files, tmp_path):
+    export(files, tmp_path / "out.hdf5", "hdf5-deepzine")
+    with h5py.File(tmp_path / "out.hdf5") as file:
+        assert sorted(file) == ["data_4", "data_8", "imagenames"]
+        assert (file["imagenames"].dtype, file["imagenames"].shape) == (numpy.dtype("S256"), (len(_SERIALS), 1))
+        assert [name.decode() for name in file["imagenames"][:, 0]] == [member_name(serial) for serial in _SERIALS]
+        full, half = file["data_8"][:], file["data_4"][:]
+        assert full.dtype == numpy.float32 and numpy.allclose(full, pictures() / 127.5 - 1, atol=1e-6)
+        assert numpy.allclose(half, full.reshape(-1, 4, 2, 4, 2, 3).mean(axis=(2, 4)), atol=1e-6)
+        check_card(file.attrs["card"])
+
+
 def test_huggingface_rows_hold_pictures_and_declare_their_features(labelled, tmp_path):
     export(labelled, tmp_path / "out", "huggingface")
     paths = sorted((tmp_path / "out/data").iterdir())
@@ -206,7 +218,7 @@ def bytes_below(path: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("format", ["stylegan", "png", "webdataset", "hdf5", "huggingface"])
+@pytest.mark.parametrize("format", ["stylegan", "png", "webdataset", "hdf5", "hdf5-deepzine", "huggingface"])
 def test_the_same_set_gives_the_same_bytes(labelled, tmp_path, format):
     export(labelled, tmp_path / "one", format)
     export(dict(reversed(labelled.items())), tmp_path / "two", format)
