@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from assets.books.harvest.config import ArchiveItemsConfig, credentials
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     from assets.books.harvest.harvesting import harvest
+    from assets.books.harvest.one_source import Tally
 
     config = load_params(arguments.params, "archive_items", ArchiveItemsConfig, overrides=arguments.overrides)
     if problem := config.unreachable_contact():
@@ -51,16 +53,9 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     problems = sum(len(tally.problems) for tally in tallies)
     reporter.metadata(rows=len(here), files=len(store.paths), bytes=size, tombstones=len(store.items) - len(here), problems=problems, **totals)
     reporter.metadata(set_aside=len(rejected), set_aside_by_reason=dict(sorted(Counter(row["reason"] for row in rejected).items())))
-    header = ["source", "listed", "metadata asked", "new", "changed", "gone dark", "here", "left out by caps", "files fetched", "problems"]
-    rows = [
-        [
-            escape(tally.source),
-            *(f"{number:,}" for number in (tally.listed, tally.asked, tally.new, tally.changed, tally.dark, len(store.living(tally.source)))),
-            *(f"{number:,}" for number in (tally.left_out, tally.downloaded, len(tally.problems))),
-        ]
-        for tally in tallies
-    ]
-    reporter.markdown("sources", table(header, rows))
+    columns = [field.name for field in fields(Tally)]
+    facts = [vars(tally) | {"problems": len(tally.problems)} for tally in tallies]
+    reporter.markdown("sources", table([name.replace("_", " ") for name in columns], [[escape(str(row[name])) for name in columns] for row in facts]))
     first = next((tally.problems[0] for tally in tallies if tally.problems), "")
     reporter.check("sources_answered", not silent, severity="WARN", sources=silent, first=first)
     unknown = sum(row["licence"] == UNKNOWN_LICENCE for row in here)

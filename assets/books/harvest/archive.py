@@ -7,9 +7,8 @@ without end, hold any answer, and believe what it downloads. So its requests go 
 import contextlib
 import json
 import logging
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -22,7 +21,7 @@ from requests.structures import CaseInsensitiveDict
 
 from assets.books.harvest.config import IDENTIFIER, ArchiveItemsConfig, SourceParams
 from assets.books.harvest.stated import Stated, StatedError, read_reply
-from assets.downloads.answers import Answer, ask
+from assets.downloads.answers import ask
 from assets.downloads.guarded_http import DownloadError, UnavailableError
 from assets.downloads.hosts import Hosts
 from assets.downloads.one_file import DownloadRules
@@ -118,7 +117,6 @@ class _Way(BaseAdapter):
     hosts: Hosts
     day: date | None = None
     pages_left: int = _MOST_PAGES
-    _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -130,7 +128,7 @@ class _Way(BaseAdapter):
             if self.pages_left < 0:
                 raise SearchError(f"the search has more than {_MOST_PAGES:,} pages, or goes in circles")
         answer = ask(url, self.rules, self.hosts, method=request.method or "GET", body=_bytes(body), max_bytes=_MOST_BYTES)
-        self._note_day(answer)
+        self.day = self.day or _day_of(answer.headers.get("Date", ""))
         response = requests.Response()
         response.status_code, response.url, response.request = answer.status, answer.url, request
         response.headers, response._content = CaseInsensitiveDict(answer.headers), answer.body
@@ -140,13 +138,12 @@ class _Way(BaseAdapter):
     def close(self) -> None:
         """Nothing is kept open between two requests."""
 
-    def _note_day(self, answer: Answer) -> None:
-        with self._guard:
-            if self.day is None:
-                try:
-                    self.day = parsedate_to_datetime(CaseInsensitiveDict(answer.headers).get("Date", "")).astimezone(UTC).date()
-                except (ValueError, TypeError, OverflowError):
-                    self.day = datetime.now(UTC).date()
+
+def _day_of(header: str) -> date:
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC).date()
+    except (ValueError, TypeError, OverflowError):
+        return datetime.now(UTC).date()
 
 
 def _bytes(body: Any) -> bytes | None:

@@ -147,7 +147,8 @@ class OneSource:
         found = self.archive.search(self.source.question)
         try:
             for identifier, told in self.run.reporter.progress(found, total=None, what=f"archive_items: {self.source.name}, listed"):
-                self.listed[identifier] = told
+                # A folder's archive has no times of its own: only the metadata tell whether a file in it changed.
+                self.listed[identifier] = "" if self.source.folder else told
         except DownloadError as error:
             # What was found is there; what was not found may be there as well.
             self.is_whole = False
@@ -184,8 +185,11 @@ class OneSource:
                         self._problem(answer)
                     else:
                         self._reject(name, [("", answer.reason, self.archive.in_tables(str(answer)))])
-            finally:
+            except BaseException:
+                # After an error or Ctrl-C, those under way stop at their next piece, and nobody begins.
+                self.archive.hosts.stop.set()
                 pool.shutdown(cancel_futures=True)
+                raise
         return found
 
     def _ask_one(self, name: str) -> Stated | DownloadError:

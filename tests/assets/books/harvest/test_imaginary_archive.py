@@ -9,6 +9,7 @@ from assets.demo_sites import opening
 from stages.files import sha256_of
 from stages.params import build_config
 from stages.reporting import SilentReporter
+from tests.assets.books.harvest.tiny_archive import pdf
 from tests.conftest import SHARED_DATA
 
 
@@ -40,6 +41,20 @@ def test_a_night_moves_what_moved_and_nothing_else(harvested, tmp_path):
     assert moved == {"primeroftea00funn", "pamphletpunctuality", "supplement0002"}
     assert {second[name].serial for name in first} == {item.serial for item in first.values()}
     assert not harvested(2).is_new
+
+
+def test_files_of_a_folder_come_by_way_of_an_archive_and_a_change_in_one_is_noticed(harvested, tmp_path):
+    folder = tmp_path / "scans"
+    (folder / "more").mkdir(parents=True)
+    for name in ("one.pdf", "more/two.pdf"):
+        (folder / name).write_bytes(pdf(name))
+    source = {"name": "scans", "embedded": "archive_folder", "folder": str(folder), "collection": None}
+    harvested(**source)
+    (folder / "one.pdf").write_bytes(pdf("one anew"))
+    done = harvested(**source)
+    assert (done.tallies[0].changed, done.tallies[0].downloaded) == (1, 1)
+    assert {item.files[0].path.read_bytes() for item in open_items(tmp_path / "items")} == {pdf("one anew"), pdf("more/two.pdf")}
+    assert not harvested(**source).is_new
 
 
 @pytest.mark.shared_data
