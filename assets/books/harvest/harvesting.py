@@ -74,11 +74,10 @@ def _harvest_source(run: Run, source: SourceParams, authorization: str) -> None:
 
 
 def _leave_what_nobody_asks_for(run: Run) -> None:
-    """Items whose source is not in params.yaml any more keep their row and number, and nothing else."""
+    """Items whose source is not in params.yaml any more, and what was set aside for it."""
     for row in run.store.items.values():
-        if row["source"] not in run.asked_sources and row["status"] in {"here", "without_file"}:
-            row |= {"status": "left", "words": f"source '{row['source']}' is not asked any more", "last_changed": run.today}
-            run.store.files.pop(row["identifier"], None)
+        if row["source"] not in run.asked_sources:
+            run.leave(row, f"source '{row['source']}' is not asked any more", run.today)
     run.store.rejected = {key: rows for key, rows in run.store.rejected.items() if key[0] in run.asked_sources}
 
 

@@ -66,6 +66,12 @@ class Run:
         self.asked_sources = {source.name for source in self.config.sources}
         self.replies, self.downloads = self.own / "replies", self.own / "downloads"
 
+    def leave(self, row: Row, words: str, day: date) -> None:
+        """Of an item that nobody asks for any more stay its row and its number."""
+        if row["status"] in {"here", "without_file"}:
+            row |= {"status": "left", "words": words, "last_changed": day}
+            self.store.files.pop(row["identifier"], None)
+
 
 @dataclass
 class _Judged:
@@ -127,6 +133,11 @@ class OneSource:
             if row["source"] not in self.run.asked_sources and name in self.listed:
                 row["source"] = self.source.name
         mine = [row for row in store.items.values() if row["source"] == self.source.name]
+        for row in mine:
+            if self.source.identifiers and row["identifier"] not in self.listed:
+                self.run.leave(row, f"source '{self.source.name}' does not name it any more", self.archive.day)
+            if not row["licence_url"] and row["licence"] != self.source.licence:
+                row |= {"licence": self.source.licence, "last_changed": self.archive.day}
         # Known items first, then as many new ones as there is room for, then the files of both.
         answers = self._without_an_outage(self._ask([row["identifier"] for row in mine if self._must_ask(row)]), mine)
         for stated in answers:
@@ -142,7 +153,7 @@ class OneSource:
 
     def _list(self) -> None:
         self.listed = dict.fromkeys(self.named, "")
-        if self.named:
+        if self.source.identifiers:
             return
         found = self.archive.search(self.source.question)
         try:

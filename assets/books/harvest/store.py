@@ -77,6 +77,9 @@ def publish(target: Path, old: Store, new: Store, downloads: Mapping[str, Path])
     is_complete = all((target / f"{name}.parquet").is_file() for name in _TABLES)
     if is_complete and not downloads and all(old.rows(name) == new.rows(name) for name in _TABLES):
         return False
+    lost = next((path for path in sorted(new.paths - set(downloads)) if not (target / path).is_file()), None)
+    if lost is not None:
+        raise ItemsError(f"{target / lost}: missing, and the archive does not give it now; restore it with `dvc checkout`, or try again later")
     with OutputFolder(target) as output:
         for path in sorted(new.paths):
             if path in downloads:

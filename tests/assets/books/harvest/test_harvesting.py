@@ -15,6 +15,7 @@ from assets.demo_sites.folder import FolderSite
 from assets.demo_sites.server import serve
 from stages.files import sha256_of
 from tests.assets.books.harvest.tiny_archive import Book, pdf
+from tests.conftest import SHARED_DATA
 
 
 def items(tmp_path):
@@ -76,9 +77,11 @@ def test_items_may_be_named_in_a_list_or_a_file(archive, harvested, tmp_path):
     archive.add("a", "b", "c")
     harvested(identifiers=["c", "a"])
     assert [item.identifier for item in open_items(tmp_path / "items")] == ["c", "a"]
-    (tmp_path / "names.txt").write_text("# mine\nb\n\n")
+    harvested(identifiers=["a"])
+    assert [(item.identifier, item.status) for item in all_items(tmp_path / "items")] == [("c", "left"), ("a", "here")]
+    (tmp_path / "names.txt").write_text("# mine\nb\n\nc\n")
     harvested(identifiers=str(tmp_path / "names.txt"))
-    assert [item.identifier for item in open_items(tmp_path / "items")] == ["c", "a", "b"]
+    assert [item.identifier for item in open_items(tmp_path / "items")] == ["c", "b"]
     assert not [path for path in archive.requests if "search" in path]
     (tmp_path / "names.txt").write_text("../../etc/passwd\n")
     with pytest.raises(HarvestError, match=r"source 'tiny': .*names.txt: '../../etc/passwd' is not an identifier"):
@@ -222,6 +225,25 @@ def test_a_lost_file_is_fetched_again(archive, harvested, tmp_path):
         items(tmp_path)
     harvested()
     assert (archive.asked("download"), content(items(tmp_path)["a"])) == (["a"], pdf("a"))
+
+
+def test_a_lost_file_that_cannot_be_had_is_told(archive, harvested, tmp_path):
+    archive.add("a", "b")
+    harvested()
+    items(tmp_path)["a"].files[0].path.unlink()
+    archive.touch("b", pdf("b anew"))
+    archive.answer = lambda handler, path: archive.send(handler, status=503) if path.endswith("/a") else None
+    with pytest.raises(ItemsError, match="missing, and the archive does not give it now; restore it with `dvc checkout`"):
+        harvested(retries=0)
+
+
+def test_another_licence_in_the_parameters_reaches_the_items_that_state_none(archive, harvested, tmp_path):
+    archive.add("a", "b")
+    archive.books["b"].fields["licenseurl"] = "http://creativecommons.org/licenses/by/4.0/"
+    harvested(licence="unknown")
+    harvested(licence="CC-PDM-1.0")
+    assert archive.asked("metadata") == []
+    assert [item.licence for item in open_items(tmp_path / "items")] == ["CC-PDM-1.0", "CC-BY-4.0"]
 
 
 # What goes.
@@ -605,3 +627,17 @@ def test_two_harvests_of_the_same_archive_are_equal_byte_for_byte(archive, harve
     shutil.rmtree(tmp_path / "state")
     harvested(at_once=1)
     assert {path.name: path.read_bytes() for path in (tmp_path / "items").rglob("*") if path.is_file()} == first
+
+
+@pytest.mark.shared_data
+def test_real_answers_of_the_archive_are_understood(archive, harvested):
+    """A page of a real search, and a real item that is a collection, not a book."""
+    fixtures = SHARED_DATA / "internet_archive" / "api_fixtures"
+    page, item = (json.loads((fixtures / name).read_bytes()) for name in ("scrape_response.json", "nasa.json"))
+    answers = {"/services/search/v1/scrape": page | {"total": len(page["items"])}, "/metadata/nasa": item}
+    archive.answer = lambda handler, path: archive.send_json(handler, answers[path]) if path in answers else None
+    del answers["/services/search/v1/scrape"]["cursor"]
+    done = harvested()
+    assert done.tallies[0].listed == len({row["identifier"] for row in page["items"]}) == len(done.store.rows("rejected"))
+    done = harvested(identifiers=["nasa"])
+    assert [(row["identifier"], row["status"]) for row in done.store.rows("items")] == [("nasa", "without_file")]
