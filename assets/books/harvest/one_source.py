@@ -71,6 +71,7 @@ class Run:
         if row["status"] in {"here", "without_file"}:
             row |= {"status": "left", "words": words, "last_changed": day}
             self.store.files.pop(row["identifier"], None)
+            self.store.rejected.pop((row["source"], row["identifier"]), None)
 
 
 @dataclass
@@ -133,13 +134,13 @@ class OneSource:
             if row["source"] not in self.run.asked_sources and name in self.listed:
                 row["source"] = self.source.name
         mine = [row for row in store.items.values() if row["source"] == self.source.name]
+        # Known items first, then as many new ones as there is room for, then the files of both.
+        answers = self._without_an_outage(self._ask([row["identifier"] for row in mine if self._must_ask(row)]), mine)
         for row in mine:
             if self.source.identifiers and row["identifier"] not in self.listed:
                 self.run.leave(row, f"source '{self.source.name}' does not name it any more", self.archive.day)
             if not row["licence_url"] and row["licence"] != self.source.licence:
                 row |= {"licence": self.source.licence, "last_changed": self.archive.day}
-        # Known items first, then as many new ones as there is room for, then the files of both.
-        answers = self._without_an_outage(self._ask([row["identifier"] for row in mine if self._must_ask(row)]), mine)
         for stated in answers:
             if stated.is_gone:
                 self._darken(stated)
@@ -170,7 +171,7 @@ class OneSource:
         name = row["identifier"]
         if name not in self.listed:
             # It left the collection, or went dark: only its metadata tell which.
-            return self.is_whole and row["status"] in {"here", "without_file"}
+            return self.is_whole and not self.source.identifiers and row["status"] in {"here", "without_file"}
         is_lost = any(not is_at_hand(self.run.target, file) for file in self.run.store.files.get(name, ()))
         return row["status"] in {"dark", "left"} or is_lost or not self._is_as_it_was(name)
 

@@ -77,8 +77,12 @@ def test_items_may_be_named_in_a_list_or_a_file(archive, harvested, tmp_path):
     archive.add("a", "b", "c")
     harvested(identifiers=["c", "a"])
     assert [item.identifier for item in open_items(tmp_path / "items")] == ["c", "a"]
-    harvested(identifiers=["a"])
-    assert [(item.identifier, item.status) for item in all_items(tmp_path / "items")] == [("c", "left"), ("a", "here")]
+    archive.books["b"].files = {}
+    harvested(identifiers=["a", "b"])
+    done = harvested(identifiers=["a"])
+    assert [(item.identifier, item.status) for item in all_items(tmp_path / "items")] == [("c", "left"), ("a", "here"), ("b", "left")]
+    assert done.store.rejected == {}
+    archive.add("b")
     (tmp_path / "names.txt").write_text("# mine\nb\n\nc\n")
     harvested(identifiers=str(tmp_path / "names.txt"))
     assert [item.identifier for item in open_items(tmp_path / "items")] == ["c", "b"]
