@@ -62,6 +62,7 @@ class Run:
     def __post_init__(self) -> None:
         rows = self.store.items.values()
         self.serials = itertools.count(max((row["serial"] for row in rows), default=-1) + 1)
+        self.file_serials = itertools.count(max((row["last_file"] for row in rows if row["last_file"] is not None), default=-1) + 1)
         self.number = max((row["first_harvest"] for row in rows), default=0) + 1
         self.asked_sources = {source.name for source in self.config.sources}
         self.replies, self.downloads = self.own / "replies", self.own / "downloads"
@@ -259,7 +260,7 @@ class OneSource:
 
     def _had(self, row: Row) -> _Amounts:
         """What an item takes of the caps now."""
-        return (1, row["pages"] or 0, _size(self.run.store.files[row["identifier"]])) if row["status"] == "here" else (0, 0, 0)
+        return (1, row["imagecount"] or 0, _size(self.run.store.files[row["identifier"]])) if row["status"] == "here" else (0, 0, 0)
 
     def _within(self, room: _Room, judged: _Judged) -> _Judged:
         """Let a known item take what it needs more than before; where there is no room for that, it keeps the files that it has."""
@@ -320,7 +321,8 @@ class OneSource:
             self.tally.problems += [self.archive.in_tables(outcome.problem) for outcome in late]
             return
         row = store.items.get(name) or self._new_row(name)
-        came = [self._file_row(row, file, outcome) for file, outcome in outcomes if outcome.sha256]
+        is_only = len(outcomes) + len(judged.kept) == 1
+        came = [self._file_row(row, file, outcome, is_only=is_only) for file, outcome in outcomes if outcome.sha256]
         bad = [(file.name, outcome.reason, self.archive.in_tables(outcome.problem)) for file, outcome in outcomes if outcome.problem]
         # A file that could not be replaced stays; so does what there is when nothing better can be had.
         have = self._have(name)
@@ -344,7 +346,8 @@ class OneSource:
 
     def _new_row(self, name: str) -> Row:
         day = self.archive.day
-        return {"identifier": name, "serial": next(self.run.serials), "first_harvest": self.run.number, "first_seen": day, "last_changed": day}
+        numbers = {"serial": next(self.run.serials), "first_harvest": self.run.number, "last_file": None}
+        return {"identifier": name, **numbers, "first_seen": day, "last_changed": day}
 
     def _told(self, stated: Stated) -> Row:
         licence = (spdx(stated.licence_url) or UNKNOWN_LICENCE) if stated.licence_url else self.source.licence
@@ -354,7 +357,7 @@ class OneSource:
             "date": stated.date or None,
             "languages": list(stated.languages),
             "collections": list(stated.collections),
-            "pages": stated.pages,
+            "imagecount": stated.pages,
             "licence": licence,
             "licence_url": stated.licence_url or None,
             "source": self.source.name,
@@ -362,14 +365,19 @@ class OneSource:
             "item_updated": stated.updated,
         }
 
-    def _file_row(self, item: Row, file: StatedFile, outcome: Outcome) -> Row:
+    def _file_row(self, item: Row, file: StatedFile, outcome: Outcome, *, is_only: bool) -> Row:
         kind = kind_of(file)
         path = f"files/{outcome.sha256}.{'zip' if kind == 'jp2_zip' else 'pdf'}"
         size = outcome.wanted.target.stat().st_size
         self.run.downloaded[path] = outcome.wanted.target
         self.tally.downloaded += 1
         facts = {"name": file.name, "kind": kind, "format": file.format or None, "md5": file.md5, "sha1": file.sha1 or None}
-        return {"identifier": item["identifier"], "serial": item["serial"], **facts, "bytes": size, "sha256": outcome.sha256, "path": path}
+        # A file that is replaced keeps its number; so does the only one of an item, whatever it is called now, and wherever it was meanwhile.
+        before = {row["name"]: row["serial"] for row in self.run.store.files.get(item["identifier"], ())}
+        serial = before.get(file.name, item["last_file"] if is_only else None)
+        if serial is None:
+            serial = item["last_file"] = next(self.run.file_serials)
+        return {"identifier": item["identifier"], "serial": serial, **facts, "bytes": size, "sha256": outcome.sha256, "path": path}
 
     def _reject(self, name: str, found: Sequence[tuple[str, str, str]]) -> None:
         """Note what was set aside of an item, in place of what was noted before. found: of each the file's name, the reason and words."""

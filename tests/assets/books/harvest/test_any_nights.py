@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from assets.books.harvest.harvesting import harvest
 from assets.books.items import all_items, open_items
+from formats.tables import read_table
 from stages.reporting import SilentReporter
 from tests.assets.books.harvest.tiny_archive import TinyArchive, pdf, serving
 
@@ -33,6 +34,8 @@ def test_the_harvest_holds_what_the_archive_shows_and_numbers_never_move(nights)
             assert numbers.items() <= came.items()
             assert len(set(came.values())) == len(came)
             numbers = came
+            serials = [row["serial"] for row in read_table(folder / "items" / "files.parquet").to_pylist()]
+            assert len(set(serials)) == len(serials)
             here = {item.identifier: item.files[0].path.read_bytes() for item in open_items(folder / "items")}
             shown = {book: archive.books[book].files[f"{book}.pdf"][1] for book in archive.books if not archive.books[book].is_dark}
             assert here.items() <= shown.items()

@@ -63,6 +63,23 @@ def test_several_files_of_an_item_do_not_overwrite_each_other(archive, harvested
     assert [(file.name, file.path.read_bytes()) for file in item.files] == [(f"volume {n}/book.pdf", pdf(f"{n}")) for n in (1, 2)]
 
 
+def test_numbers_of_files_are_never_given_twice_and_stay_with_the_only_file_of_an_item(archive, harvested, tmp_path):
+    def numbers() -> dict:
+        return {row["name"]: row["serial"] for row in harvested(files="all").store.rows("files")}
+
+    archive.add("a", "b")
+    archive.books["set"] = Book({f"{number}.pdf": ("Text PDF", pdf(f"{number}")) for number in (1, 2)})
+    assert numbers() == {"a.pdf": 0, "b.pdf": 1, "2.pdf": 3, "1.pdf": 2}
+    archive.touch("a", pdf("a anew"))
+    archive.books["set"].is_dark = archive.books["b"].is_dark = True
+    archive.add("new")
+    assert numbers() == {"a.pdf": 0, "new.pdf": 4}
+    archive.books["set"].is_dark = archive.books["b"].is_dark = False
+    archive.books["a"].files = {"renamed.pdf": ("Text PDF", pdf("renamed"))}
+    archive.books["a"].updated += 1
+    assert numbers() == {"renamed.pdf": 0, "b.pdf": 1, "new.pdf": 4, "1.pdf": 5, "2.pdf": 6}
+
+
 def test_the_same_file_in_two_items_lies_there_once_and_stays_while_one_of_them_does(archive, harvested, tmp_path):
     archive.books |= {name: Book({f"{name}.pdf": ("Text PDF", pdf("same"))}) for name in ("a", "b")}
     harvested()
