@@ -67,7 +67,9 @@ def read_reply(identifier: str, reply: object) -> Stated:
         raise StatedError(f"expected metadata, found {'the error ' + _text(reply['error']) if 'error' in reply else 'none'}")
     if (other := _text(metadata.get("identifier", identifier))) != identifier:
         raise StatedError(f"expected the item that was asked for, found '{other[:100]}'")
-    files = reply.get("files")
+    entries = reply["files"] if isinstance(reply.get("files"), list) else []
+    # One of each name, whatever the archive lists.
+    files = {file.name: file for entry in entries if (file := _file(entry))}
     return Stated(
         identifier,
         title=_text(metadata.get("title")),
@@ -78,7 +80,7 @@ def read_reply(identifier: str, reply: object) -> Stated:
         licence_url=(*_texts(metadata.get("licenseurl")), "")[0],
         pages=_number(metadata.get("imagecount")),
         updated=_number(reply.get("item_last_updated")),
-        files=tuple(file for entry in files if (file := _file(entry))) if isinstance(files, list) else (),
+        files=tuple(files.values()),
     )
 
 

@@ -73,6 +73,7 @@ def test_files_that_hold_no_pages_are_left_out_and_sums_are_checked():
         {"name": "a.txt", "format": "Text", "md5": "0" * 32},
         {"name": "a.pdf", "format": "Text PDF", "md5": "A" * 32, "sha1": "x", "size": "12"},
         {"name": "b.PDF", "md5": "short", "size": "-1", "private": "true"},
+        {"name": "a.pdf", "format": "Text PDF", "md5": "A" * 32, "sha1": "x", "size": "12"},
         {"name": 7},
         "c.pdf",
     ]
