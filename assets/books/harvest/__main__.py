@@ -14,6 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from assets.books.harvest.config import ArchiveItemsConfig, credentials
+from assets.books.harvest.run import HarvestError, Tally
 from assets.books.items import ItemsError
 from assets.images.columns import UNKNOWN_LICENCE
 from stages.markdown import escape, table
@@ -27,16 +28,10 @@ _COLLAPSED = 0.5
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage's entry point."""
-    # The archive's client loads for a while: not for --help or wrong parameters.
-    from assets.books.harvest.harvesting import HarvestError
-
     return program(__doc__, _run, argv, expected=(HarvestError, ItemsError))
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
-    from assets.books.harvest.harvesting import harvest
-    from assets.books.harvest.one_source import Tally
-
     config = load_params(arguments.params, "archive_items", ArchiveItemsConfig, overrides=arguments.overrides)
     if problem := config.unreachable_contact():
         raise ParamsError(f"{arguments.params}: archive_items.contact {problem}")
@@ -44,6 +39,9 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
         authorization = credentials(os.environ)
     except ValueError as error:
         raise ParamsError(str(error)) from None
+    # With it comes the archive's client: only now, when everything else is in order.
+    from assets.books.harvest.harvesting import harvest
+
     done = harvest(config, arguments.data / "archive_items", state=_STATE, authorization=authorization, reporter=reporter)
     store, tallies = done.store, done.tallies
     here, files, rejected = store.living(), store.rows("files"), store.rows("rejected")

@@ -10,16 +10,13 @@ from pathlib import Path
 
 from assets.books.harvest.archive import open_archive
 from assets.books.harvest.config import IDENTIFIER, ArchiveItemsConfig, SourceParams
-from assets.books.harvest.one_source import OneSource, Run, Tally
+from assets.books.harvest.one_source import OneSource
+from assets.books.harvest.run import HarvestError, Run, Tally
 from assets.books.harvest.store import Store, publish, read_store
 from assets.books.harvest.unfinished import read_memory, write_memory
 from stages.locks import take_lock
 from stages.output_folder import OutputBusyError
 from stages.reporting import Reporter
-
-
-class HarvestError(Exception):
-    """Nothing could be harvested, or a source cannot be asked as params.yaml says; the same command goes on."""
 
 
 @dataclass

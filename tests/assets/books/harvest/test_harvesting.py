@@ -9,7 +9,7 @@ import pytest
 
 from assets.books.harvest import archive as archive_module
 from assets.books.harvest.config import ArchiveItemsConfig
-from assets.books.harvest.harvesting import HarvestError
+from assets.books.harvest.run import HarvestError
 from assets.books.items import ItemsError, all_items, open_items
 from assets.demo_sites.folder import FolderSite
 from assets.demo_sites.server import serve
