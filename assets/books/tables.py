@@ -10,8 +10,9 @@ from formats.tables import columns
 
 # Of `archive_items`: every item that was ever harvested, the dark ones as tombstones, and the files that are here.
 ITEMS = columns(
-    identifier=str, serial=int, title=str, creators=list[str], date=str, languages=list[str], collections=list[str], licence=str, licence_url=str,
-    source=str, url=str, item_updated=int, first_harvest=int, first_seen=date, last_changed=date, status=str, words=str,
+    identifier=str, serial=int, title=str, creators=list[str], date=str, languages=list[str], collections=list[str], imagecount=int, licence=str,
+    licence_url=str, source=str, url=str, item_updated=int, first_harvest=int, first_seen=date, last_changed=date, status=str, words=str,
+    last_file=int,
 )  # fmt: skip
 FILES = columns(identifier=str, serial=int, name=str, kind=str, format=str, bytes=int, md5=str, sha1=str, sha256=str, path=str)
 REJECTED_ITEMS = columns(source=str, identifier=str, name=str, reason=str, words=str)
@@ -32,12 +33,14 @@ COLUMN_DOCS: Mapping[str, str] = {
     "licence": "SPDX identifier of `licence_url`, or the source's where the item states none; `unknown` otherwise",
     "licence_url": "as stated",
     "source": "name of the source in params.yaml that asked for the item first",
+    "imagecount": "images of the book as it was scanned, as stated",
     "url": "where the item is to be seen",
     "item_updated": "seconds since 1970: the archive's own time of the item's last change",
     "first_harvest": "number of the harvest in which it came first",
     "first_seen": "day of that harvest",
     "last_changed": "day of the last harvest in which what is stated of it, or its file, changed",
-    "status": "here; dark: the archive shows it no more, and its files were removed; without_file: it has no file that could be used",
+    "status": "here; dark: the archive shows it no more; left: no source asks for it; both without their files; without_file: none is of use",
+    "last_file": "highest number that a file of the item ever had, so that no other gets it",
     "words": "what was found, and what was expected",
     "name": "of the file, as the archive calls it",
     "kind": "pdf or jp2_zip",
