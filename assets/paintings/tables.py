@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from assets.images.columns import FOUND
+from assets.images.columns import EXCLUDED, FOUND, INDEXED
 from formats.tables import columns
 
 # Of both: where a picture is from, and what for.
@@ -13,11 +13,14 @@ _FROM = columns(domain=str, split=str, licence=str, source=str, where=str)
 # Of `painting_sources`: the gathered originals, what was set aside, and where they all came from.
 ORIGINALS = pa.schema([*FOUND, *_FROM])
 REJECTED = pa.schema([*columns(sha256=str, serial=int, reason=str, words=str), *_FROM])
-SOURCES = columns(source=str, kind=str, origin=str, licence=str, sha256=str, bytes=int, pictures=int, set_aside=int)
+SOURCES = columns(source=str, kind=str, origin=str, licence=str, sha256=str, bytes=int)
+# Every picture that ever came, so that none gets another's number; the withdrawn ones, too.
+SERIALS = columns(serial=int, source=str, where=str, sha256=str)
 
 # Of `paintings`: the four sets in one table, what is in none of them, and which pictures are nearly one.
-PAINTINGS = columns(serial=int, sha256=str, set=str, domain=str, split=str, shard=str, member=str, licence=str, source=str, where=str)
-EXCLUDED = columns(serial=int, sha256=str, reason=str, words=str, domain=str, licence=str, source=str, where=str)
+OWN = columns(set=str, domain=str, split=str, where=str)
+PAINTINGS = pa.schema([*INDEXED, *OWN])
+LEFT_OUT = pa.schema([*EXCLUDED, *OWN])
 DUPLICATES = columns(
     kept=int, kept_sha256=str, kept_set=str, other=int, other_sha256=str, other_set=str, is_dropped=bool, bits=int, levels=float,
 )  # fmt: skip
@@ -26,7 +29,7 @@ SETS = ("trainA", "trainB", "testA", "testB")
 
 COLUMN_DOCS: Mapping[str, str] = {
     "domain": "a (paintings) or b (photographs)",
-    "split": "train or test; in `painting_sources` as the layout says, null where it says nothing",
+    "split": "train or test; in `painting_sources` as the layout says, null where it says nothing, then decided by the hash of the picture",
     "licence": "of its source",
     "source": "name of the source in params.yaml",
     "where": "path of the picture inside its source",
@@ -37,9 +40,7 @@ COLUMN_DOCS: Mapping[str, str] = {
     "kind": "how the source came: folder, zip, url or embedded",
     "origin": "where it came from: an address, a path in the project, or the name of an embedded site",
     "bytes": "size of the zip or downloaded file",
-    "pictures": "of the source that are in the index",
-    "set_aside": "of its files that are in `rejected`",
-    "set": "trainA, trainB, testA or testB: the folder that holds the picture",
+    "set": "trainA, trainB, testA or testB: the folder that holds the picture, or would hold it",
     "shard": "zip of that folder",
     "member": "name in the zip",
     "kept": "serial of the picture that stayed",
