@@ -88,8 +88,9 @@ def _how_it_was_made(facts: CardFacts, config: DatasetConfig) -> str:
         "crop": "cut to the square in its middle, and brought",
     }[config.fit]
     stayed = {"pad": "Nothing was stretched or cropped.", "crop": "Nothing was stretched."}[config.fit]
+    colours = facts.colours or COLOURS[config.colours]
     return (
-        f"Each picture was decoded (first frame of an animation, transparency on white, every colour mode to {facts.colours or COLOURS[config.colours]}), "
+        f"Each picture was decoded (first frame of an animation, transparency on white, every colour mode to {colours}), "
         f"{fitted} to {facts.size_px} px with {means}. {stayed} The PNGs are lossless.\n"
     )
 

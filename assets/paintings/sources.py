@@ -176,7 +176,7 @@ def _fetch(config: PaintingSourcesConfig, target: Path, scratch: Path, reporter:
             url = source.url
             if source.kind == "embedded":
                 try:
-                    url = f"{sites.enter_context(open_site(source.site))}/{urllib.parse.quote(source.path)}"
+                    url = f"{sites.enter_context(open_site(source.site))}/{urllib.parse.quote(source.path.lstrip('/'))}"
                 except ValueError as error:
                     raise SourceError(f"source '{source.name}': {error}") from None
             path = paths[source.name] = scratch / f"{source.name}-{hashlib.sha256(source.origin.encode()).hexdigest()[:8]}.part"
