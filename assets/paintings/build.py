@@ -62,7 +62,7 @@ class PaintingsConfig:
     test_fraction: float = 0.1
     split_seed: int = 0
     duplicate_bits: int = 10
-    duplicate_levels: float = 16.0
+    duplicate_levels: float = 12.0
     max_pictures: int | None = None
     images_per_shard: int = 1_000
     allow_unknown_licence: bool = False
