@@ -18,12 +18,13 @@ Key = TypeVar("Key")
 SMALL_PX = 16
 _HASHED_PX = 32
 _FREQUENCIES = 8
+_UNIT = 1 << 16
 # Cosines in whole numbers [frequency, pixel]. None of them lies near a half, so every machine rounds alike.
 _COSINES = numpy.rint(
-    1024 * numpy.cos(numpy.pi * numpy.arange(_FREQUENCIES)[:, None] * (2 * numpy.arange(_HASHED_PX) + 1) / (2 * _HASHED_PX))
+    _UNIT * numpy.cos(numpy.pi * numpy.arange(_FREQUENCIES)[:, None] * (2 * numpy.arange(_HASHED_PX) + 1) / (2 * _HASHED_PX))
 ).astype(numpy.int64)
 # A wave of a quarter of a level is noise: coefficients of a pure wave are its height times (32 / 2)², in the unit of the cosines.
-_NOISE = 1024**2 * (_HASHED_PX // 2) ** 2 // 4
+_NOISE = _UNIT**2 * (_HASHED_PX // 2) ** 2 // 4
 
 
 @dataclass(frozen=True)
