@@ -135,9 +135,9 @@ def test_what_is_no_picture_of_use_is_set_aside_with_its_reason_and_the_rest_com
         "Thumbs.db": b"x",
     }
     write_files(project / "mine", files)
-    os.symlink("/etc/hostname", project / "mine/out.png")
-    os.symlink("good.png", project / "mine/in.png")
-    os.symlink("nowhere", project / "mine/dangling.png")
+    (project / "mine/out.png").symlink_to("/etc/hostname")
+    (project / "mine/in.png").symlink_to("good.png")
+    (project / "mine/dangling.png").symlink_to("nowhere")
     os.mkfifo(project / "mine/pipe.png")
     told = Told()
     index = gathered({**FOLDER, "domain": "a"}, told=told, max_pixels=30_000, max_mib=0.01)
