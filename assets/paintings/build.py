@@ -115,17 +115,8 @@ def build_paintings(config: PaintingsConfig, originals: Path, target: Path, *, f
     Raises DatasetError and OutputBusyError; the previous output is then untouched.
     """
     started = time.monotonic()
-    subject = _subject(config)
-    rows, excluded = select(read_originals(originals), subject, allow_unknown_licence=config.allow_unknown_licence)
-    for row in rows:
-        row["split"] = row["split"] or _split_of(row["sha256"], config)
-        row["set"] = f"{row['split']}{row['domain'].upper()}"
-    prints = _fingerprints(rows, originals, figment / "reuse" / f"{target.name}-fingerprints.npz", workers)
-    unreadable = [{**row, "reason": "broken", "words": "cannot be decoded any more"} for row in rows if row["sha256"] not in prints.prints]
-    rows, dropped, duplicates = without_duplicates([row for row in rows if row["sha256"] in prints.prints], prints.prints, **config.likeness)
-    rows, beyond = _within(config.max_pictures, rows)
-    excluded += unreadable + dropped + beyond
-    _refuse_empty_sets(rows, excluded, config, target.name)
+    prints = Fingerprints(figment / "reuse" / f"{target.name}-fingerprints.npz")
+    rows, excluded, duplicates = _arranged(config, originals, prints, workers)
     with OutputFolder(target) as output:
         written: dict[str, WrittenSet] = {}
         for name in SETS:
@@ -137,13 +128,13 @@ def build_paintings(config: PaintingsConfig, originals: Path, target: Path, *, f
         index = [row for one in written.values() for row in one.index]
         failed = [row for one in written.values() for row in one.failed]
         _refuse_empty_sets(index, excluded + failed, config, target.name)
-        write_tables(output, subject, index, excluded + failed)
+        write_tables(output, _subject(config), index, excluded + failed)
         write_table(output.file("duplicates.parquet"), table_from_rows(DUPLICATES, duplicates))
         facts = PaintingsFacts(facts_of(config.size, list(written.values()), excluded), Counter(row["set"] for row in index), duplicates)
         for name, one in written.items():
             shown = [one.index[place * len(one.index) // _SHOWN] for place in range(_SHOWN)] if len(one.index) > _SHOWN else one.index
             write_contact_sheet(output.file(f"{name}.png"), [(output.file(f"{name}/{row['shard']}"), row["member"]) for row in shown])
-        output.file("README.md").write_text(_card(config, subject, facts), encoding="utf-8")
+        output.file("README.md").write_text(_card(config, facts), encoding="utf-8")
         facts.build.files, facts.build.bytes = output.size()
     for one in written.values():
         one.remember()
@@ -152,6 +143,24 @@ def build_paintings(config: PaintingsConfig, originals: Path, target: Path, *, f
     facts.leaks = leaks(read_table(target / "index.parquet").to_pylist(), prints.prints, **config.likeness)
     facts.compared, facts.build.seconds = prints.made, time.monotonic() - started
     return facts
+
+
+def _arranged(config: PaintingsConfig, originals: Path, prints: Fingerprints, workers: int) -> tuple[list[Row], list[Row], list[dict[str, Any]]]:
+    """(the pictures of all sets, those of none with `reason` and `words`, rows of `duplicates.parquet`)."""
+    rows, excluded = select(read_originals(originals), _subject(config), allow_unknown_licence=config.allow_unknown_licence)
+    for row in rows:
+        row["split"] = row["split"] or _split_of(row["sha256"], config)
+        row["set"] = f"{row['split']}{row['domain'].upper()}"
+    zips = StoredZips(originals)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            prints.find(rows, lambda row: zips.read(row["shard"], row["member"]), pool.map)
+    except DamagedZipError as error:
+        raise DatasetError(f"{error}; `{originals.name}` is not what it was when it was made") from error
+    excluded += [{**row, "reason": "broken", "words": "cannot be decoded any more"} for row in rows if row["sha256"] not in prints.prints]
+    rows, alike, duplicates = without_duplicates([row for row in rows if row["sha256"] in prints.prints], prints.prints, **config.likeness)
+    rows, beyond = _within(config.max_pictures, rows)
+    return rows, excluded + alike + beyond, duplicates
 
 
 def _subject(config: PaintingsConfig) -> Subject:
@@ -163,7 +172,7 @@ def _subject(config: PaintingsConfig) -> Subject:
         return "too_small", words
 
     return Subject(
-        title=f"{config.domain_a.capitalize()} and {config.domain_b}",
+        title=f"{config.domain_a[:1].upper()}{config.domain_a[1:]} and {config.domain_b}",
         pictures=f"{config.domain_a} and {config.domain_b} of which no two belong together",
         tags=("unpaired", "cyclegan"),
         tasks=("image-to-image",),
@@ -176,16 +185,6 @@ def _subject(config: PaintingsConfig) -> Subject:
 def _split_of(sha256: str, config: PaintingsConfig) -> str:
     draw = int.from_bytes(hashlib.sha256(f"{config.split_seed}:{sha256}".encode()).digest()[:8]) / 2**64
     return "test" if draw < config.test_fraction else "train"
-
-
-def _fingerprints(rows: Sequence[Row], originals: Path, memory: Path, workers: int) -> Fingerprints:
-    prints, zips = Fingerprints(memory), StoredZips(originals)
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            prints.find(rows, lambda row: zips.read(row["shard"], row["member"]), pool.map)
-    except DamagedZipError as error:
-        raise DatasetError(f"{error}; `{originals.name}` is not what it was when it was made") from error
-    return prints
 
 
 def _within(most: int | None, rows: list[Row]) -> tuple[list[Row], list[Row]]:
@@ -220,7 +219,7 @@ _FILES = """\
 """
 
 
-def _card(config: PaintingsConfig, subject: Subject, facts: PaintingsFacts) -> str:
+def _card(config: PaintingsConfig, facts: PaintingsFacts) -> str:
     build = facts.build
     colours = " or ".join(sorted({COLOURS[config.colours_a], COLOURS[config.colours_b]}))
     card_facts = CardFacts(config.size, build.shards, build.licences, build.sources, build.excluded, [], [], colours)
@@ -235,7 +234,7 @@ def _card(config: PaintingsConfig, subject: Subject, facts: PaintingsFacts) -> s
             f"{len(facts.duplicates) - dropped:,} pairs across the domains of one split look the same and are in both.\n"
         ),
     }
-    return card(card_facts, config.dataset("a"), subject, sheets=[f"{name}.png" for name in SETS], sections=sections)
+    return card(card_facts, config.dataset("a"), _subject(config), sheets=[f"{name}.png" for name in SETS], sections=sections)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
