@@ -67,8 +67,8 @@ def _in_folder(root: Path, limits: Limits) -> Iterator[Found]:
     # Links to folders are not followed, so there are no circles.
     for folder, _, names in os.walk(root, onerror=refuse):
         for file in (Path(folder) / name for name in names):
-            # A name that is no text is shown as far as it is.
-            where = file.relative_to(root).as_posix().encode(errors="replace").decode()
+            # A name that is no text is told byte by byte, so that no two become one.
+            where = file.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
             if not _is_junk(where):
                 yield Found(where, partial(_read_file, file, root, limits))
 
@@ -104,8 +104,7 @@ def _in_zip(path: Path, limits: Limits) -> Iterator[Found]:
             f"{path.name}: unpacks to {claimed / size:,.0f} times its size, as a decompression bomb does, at most {limits.max_ratio:g} is accepted; "
             "unpack it by hand and use kind: folder if it is meant"
         )
-    for info in {info.filename: info for info in members}.values():
-        where = info.filename.replace("\\", "/")
+    for where, info in {info.filename.replace("\\", "/"): info for info in members}.items():
         if not _is_junk(where):
             yield Found(where, partial(_read_member, archive, info, limits))
 

@@ -11,6 +11,7 @@ import hashlib
 import re
 import sys
 import urllib.parse
+import zipfile
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -209,6 +210,10 @@ def _local(source: SourceParams) -> Path:
 
 def _read_source(source: SourceParams, path: Path, config: PaintingSourcesConfig, serials: "_Serials") -> tuple[list[Original], list[dict[str, Any]]]:
     """(its pictures, rows for what is not even looked at)."""
+    is_one_picture = source.kind == "url" and source.domain != "auto"
+    if path.is_file() and not (is_one_picture or zipfile.is_zipfile(path)):
+        hint = "; one picture needs `domain`" if source.kind == "url" else ""
+        raise SourceError(f"source '{source.name}': {source.origin} is not a zip, or is cut short; fetch it again{hint}")
     name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(source.url).path)).name or source.name
     try:
         files = pictures_in(path, config.reading_limits(), name=name)

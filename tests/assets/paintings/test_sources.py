@@ -180,12 +180,15 @@ def test_members_that_are_damaged_encrypted_or_too_large_are_set_aside(project):
     path = write_zip(project / "some.zip", {"trainA/good.png": good, "trainA/damaged.png": damaged, "trainA/secret.png": secret})
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("trainA/large.png", bytes(200_000))
+        archive.writestr("trainA/liar.png", bytes(50_000))
         archive.writestr("trainA/lzma.png", drawn(4), compress_type=zipfile.ZIP_LZMA)
     content = bytearray(path.read_bytes())
     content[content.index(damaged) + 40] ^= 1
     # Bit 0 of the flags in the directory says "encrypted": 46 bytes of a record lie before its name, the flags at its ninth.
     content[content.rindex(b"trainA/secret.png") - 46 + 8] |= 1
-    # What claims less than it unpacks to gives no more than it claims.
+    # And the size it claims to unpack to at its 25th.
+    claim = content.rindex(b"trainA/liar.png") - 46 + 24
+    content[claim : claim + 4] = (10).to_bytes(4, "little")
     path.write_bytes(content)
     gathered({**FOLDER, "kind": "zip", "path": "some.zip"}, max_mib=0.1)
     assert reasons() == {
@@ -193,6 +196,7 @@ def test_members_that_are_damaged_encrypted_or_too_large_are_set_aside(project):
         "trainA/secret.png": "encrypted",
         "trainA/large.png": "too_many_bytes",
         "trainA/lzma.png": "damaged",
+        "trainA/liar.png": "damaged",
     }
 
 
@@ -206,11 +210,24 @@ def test_a_zip_that_is_a_trap_is_refused_before_a_byte_is_unpacked(project):
     ]:
         with pytest.raises(SourceError, match=f"source 'mine': bomb.zip: .*{words}"):
             gathered(bomb, **limit)
-    for name, content in [("cut.zip", (project / "bomb.zip").read_bytes()[:-30]), ("empty.zip", write_zip(project / "e.zip", {}).read_bytes())]:
+    for name, content, words in [
+        ("page.zip", b"<html>", "is not a zip"),
+        ("cut.zip", (project / "bomb.zip").read_bytes()[:-30], "is not a zip, or is cut short; fetch it again"),
+        ("empty.zip", write_zip(project / "e.zip", {}).read_bytes(), "it is empty"),
+    ]:
         (project / name).write_bytes(content)
-        with pytest.raises(SourceError, match=f"source 'mine': .*{name}"):
+        with pytest.raises(SourceError, match=f"source 'mine': .*{name}.*{words}"):
             gathered({**bomb, "path": name})
     assert not (project / "data").exists()
+
+
+def test_names_that_are_no_text_or_differ_by_their_slashes_stay_apart_or_become_one(project):
+    (project / "mine/trainA").mkdir(parents=True)
+    for name in (b"\xff.png", b"\xfe.png"):
+        Path(os.fsdecode(os.fsencode(project / "mine/trainA") + b"/" + name)).write_bytes(drawn(1))
+    write_zip(project / "some.zip", {"trainB/1.png": drawn(1), "trainB\\1.png": drawn(2)})
+    index = gathered(FOLDER, {**FOLDER, "name": "zip", "kind": "zip", "path": "some.zip"})
+    assert len({row["where"] for row in index}) == len({row["serial"] for row in index}) == 3
 
 
 def test_a_file_that_changes_while_it_is_read_ends_it_and_the_previous_output_stays(project, monkeypatch):
@@ -257,6 +274,14 @@ def test_an_address_may_lead_to_one_picture(server):  # noqa: F811
     server.content = drawn(1)
     (row,) = gathered({"name": "far", "kind": "url", "url": server.url, "licence": "CC0-1.0", "domain": "b"}, allow_private_addresses=True)
     assert (row["domain"], row["where"]) == ("b", server.url.rpartition("/")[2])
+
+
+@pytest.mark.usefixtures("project")
+def test_a_page_in_place_of_a_zip_is_told(server):  # noqa: F811
+    server.content = b"<!doctype html><html>Please log in</html>"
+    far = {"name": "far", "kind": "url", "url": server.url, "licence": "CC0-1.0"}
+    with pytest.raises(SourceError, match="source 'far': http.* is not a zip, or is cut short; fetch it again; one picture needs `domain`"):
+        gathered(far, allow_private_addresses=True)
 
 
 @pytest.mark.usefixtures("project")
