@@ -37,6 +37,14 @@ def fit_and_resize(image: Image.Image, sizes: Sequence[int], *, fit: Fit, canvas
     return pad_and_resize(image, sizes, canvas_px=canvas_px, resample=resample)
 
 
+def enlarged(image: Image.Image, side: int) -> Image.Image:
+    """The picture with its longer side brought to `side`, by LANCZOS; a larger one as it is."""
+    longer = max(image.size)
+    if longer >= side:
+        return image
+    return image.resize((max(1, round(image.width * side / longer)), max(1, round(image.height * side / longer))), Image.Resampling.LANCZOS)
+
+
 def pad_and_resize(image: Image.Image, sizes: Sequence[int], *, canvas_px: int = 512, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
     """By size, the padded picture as uint8 [size, size, 3].
 

@@ -84,18 +84,27 @@ class GatherFacts:
 
 
 def gather(
-    originals: Iterable[Original], config: GatherConfig, target: Path, *, index_schema: pa.Schema, rejected_schema: pa.Schema, scratch: Path
+    originals: Iterable[Original],
+    config: GatherConfig,
+    target: Path,
+    *,
+    index_schema: pa.Schema,
+    rejected_schema: pa.Schema,
+    scratch: Path,
+    set_aside: Sequence[Mapping[str, Any]] = (),
+    tables: Mapping[str, pa.Table] | None = None,
 ) -> GatherFacts:
     """Write the pictures into the folder `target`.
 
     index_schema: columns.FOUND, then the source's own, `licence` among them. rejected_schema: sha256, serial, reason, words, and the source's own.
     scratch: a folder for the memory of what pictures are; nothing in it decides what is written.
+    set_aside: rows of `rejected.parquet` for files that were not even read. tables: further ones, by name of their file.
     Raises OutputBusyError, and what reading an original raises; the previous output is then untouched.
     """
     facts = GatherFacts()
     memory = LookMemory(scratch / "seen.json", config.limits(), target)
     index: list[dict] = []
-    rejected: list[dict] = []
+    rejected: list[Mapping[str, Any]] = list(set_aside)
     with OutputFolder(target) as output:
         # A shard holds the serials of one range, however many of them are left: what goes leaves a gap, and moves nothing into another shard.
         for number, members in groupby(sorted(originals, key=_serial), key=lambda original: original.serial // config.images_per_shard):
@@ -117,6 +126,8 @@ def gather(
                 facts.shards_kept += _write_or_keep(output, shard, by_member, bodies, memory)
         write_table(output.file("index.parquet"), table_from_rows(index_schema, index))
         write_table(output.file("rejected.parquet"), table_from_rows(rejected_schema, rejected))
+        for name, further in (tables or {}).items():
+            write_table(output.file(name), further)
         _count(facts, index, rejected, target)
         facts.bytes = sum(path.stat().st_size for path in output.folder.glob("*.zip"))
     # Only now: had the folder not been published, the memory would speak of shards that nobody has.
@@ -161,7 +172,7 @@ def _write_or_keep(output: OutputFolder, shard: str, by_member: Mapping[str, Ori
     return is_kept
 
 
-def _count(facts: GatherFacts, index: Sequence[dict], rejected: Sequence[dict], target: Path) -> None:
+def _count(facts: GatherFacts, index: Sequence[dict], rejected: Sequence[Mapping[str, Any]], target: Path) -> None:
     facts.images = len(index)
     facts.decoded_as = Counter(row["decoded_as"] for row in index)
     facts.formats = Counter(row["format"] for row in index)
