@@ -36,7 +36,7 @@ def spherical(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 def origin(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """a to 0 in the first half, 0 to b in the second. For networks that take latents of any length."""
+    """A to 0 in the first half, 0 to b in the second. For networks that take latents of any length."""
     return (1 - 2 * t) * a if t < 0.5 else (2 * t - 1) * b
 
 

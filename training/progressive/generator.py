@@ -39,7 +39,7 @@ class Generator(Growing):
         return larger(self.draw(self.latents(z) * truncation_psi), self.config.resolution // self.config.grown_px)
 
     def latents(self, z: Tensor) -> Tensor:
-        """z as the first layer wants it."""
+        """Z as the first layer wants it."""
         return pixel_norm(z) if self.config.normalize_latents else z
 
     def draw(self, latents: Tensor) -> Tensor:

@@ -51,18 +51,18 @@ def lrelu(x: Tensor) -> Tensor:
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """x [B, C, …] divided by its root mean square over C, which is computed in single precision or better. Source: the paper, section 4.2."""
+    """X [B, C, …] divided by its root mean square over C, which is computed in single precision or better. Source: the paper, section 4.2."""
     square = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).square()
     return x * (square.mean(dim=1, keepdim=True) + 1e-8).rsqrt().to(x.dtype)
 
 
 def larger(x: Tensor, factor: int = 2) -> Tensor:
-    """x [B, C, H, W] with every pixel repeated: nearest neighbours."""
+    """X [B, C, H, W] with every pixel repeated: nearest neighbours."""
     return functional.interpolate(x, scale_factor=factor, mode="nearest") if factor > 1 else x
 
 
 def smaller(x: Tensor) -> Tensor:
-    """x [B, C, H, W] at half the side: means of 2 x 2 pixels."""
+    """X [B, C, H, W] at half the side: means of 2 x 2 pixels."""
     return functional.avg_pool2d(x, 2)
 
 

@@ -61,8 +61,8 @@ def row_correlation(images: numpy.ndarray) -> numpy.ndarray:
 def _peak(mean: numpy.ndarray, error: numpy.ndarray) -> float | None:
     """The place of the first high local maximum from two pixels on."""
     inner = numpy.arange(_SHORTEST_PX, len(mean) - 1)
-    is_peak = (mean[inner] > mean[inner - 1]) & (mean[inner] >= mean[inner + 1]) & (mean[inner] > numpy.maximum(_LEAST_HEIGHT, _STANDARD_ERRORS * error[inner]))
-    peaks = inner[is_peak]
+    is_high = mean[inner] > numpy.maximum(_LEAST_HEIGHT, _STANDARD_ERRORS * error[inner])
+    peaks = inner[is_high & (mean[inner] > mean[inner - 1]) & (mean[inner] >= mean[inner + 1])]
     if not len(peaks):
         return None
     place = int(peaks[mean[peaks] >= _NEARLY_AS_HIGH * mean[peaks].max()][0])
