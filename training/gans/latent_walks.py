@@ -52,9 +52,10 @@ def segments(keys: Tensor, frames: int, path: Path, *, loop: bool) -> Iterator[T
 
 
 def smooth_noise(frames: int, places: int, z_dim: int, *, sigma_frames: float, seed: int) -> Tensor:
-    """[frames, places, z_dim] float32: a loop through normal latents without keys. White noise, smoothed in time around the seam, to a mean square of 1.
+    """[frames, places, z_dim] float32: a loop through normal latents without keys.
 
-    Source: Karras et al. 2018, the interpolation videos of "Progressive Growing of GANs", as described.
+    White noise, smoothed in time around the seam, then scaled to a mean square of 1. Source: the videos of "Progressive Growing of GANs" (Karras
+    et al. 2018), as described.
     """
     from scipy.ndimage import gaussian_filter1d
 

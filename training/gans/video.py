@@ -156,9 +156,9 @@ def _write_walk(output: OutputFolder, name: str, frames: Iterable[numpy.ndarray]
 
 
 def snapshot_frames(model: Path, config: FilmConfig) -> Iterator[numpy.ndarray]:
-    """uint8 [H, W, 3], each snapshot held for `snapshot_s`, the last one longer; those of a network that was still growing at the size of the largest.
+    """uint8 [H, W, 3], each snapshot held for `snapshot_s`, the last one longer. Raises DrawingError without snapshots.
 
-    Raises DrawingError without snapshots.
+    Snapshots of a network that was still growing, which may be smaller, are shown at the size of the largest.
     """
     index = SnapshotIndex.read(model / "snapshots" / "index.json")
     if not index.snapshots:

@@ -5,7 +5,8 @@
     python -m training.progressive.sample --network data/pggan_pages --seeds 0,1,4-6 --outdir out         # PNG files seed0000.png …
 
 The latent vector of seed s is NumPy's RandomState(s).randn(1, z_dim). A network that is still growing draws as far as it has grown. psi scales what
-the first layer is given: 1 is the whole distribution, less of it brings pages nearer to each other and, as a rule, fewer odd ones.
+the first layer is given, and 1 is what it was trained with. Because a norm follows, only the biases of that layer see the difference: less of it
+brings pages nearer to each other, but it is no truncation as StyleGAN has it.
 """
 
 import sys
