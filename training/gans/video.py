@@ -7,7 +7,6 @@ played for ever. poster.png is the last picture of the training.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy
 import torch
@@ -113,6 +112,14 @@ class Film:
     count: int
 
 
+# From the images seen at a snapshot to what is written above it.
+Label = Callable[[int], str]
+
+
+def kimg_label(images: int) -> str:
+    return f"{images / 1000:g} kimg"
+
+
 def make_videos(stage: str, model: Path, walk: Walk, config: VideoConfig, *, data: Path, reporter: Reporter) -> None:
     """Write data/<stage> with one walk, interpolation.mp4. Raises DrawingError for a model without snapshots."""
     with OutputFolder(data / stage) as output:
@@ -120,13 +127,25 @@ def make_videos(stage: str, model: Path, walk: Walk, config: VideoConfig, *, dat
         write_films(stage, model, {"interpolation": film}, config, output=output, reporter=reporter)
 
 
-def write_films(stage: str, model: Path, walks: Mapping[str, Film], config: FilmConfig, *, output: OutputFolder, reporter: Reporter) -> None:
-    """Write training.mp4, poster.png and a film for each walk, and tell how long they are. Raises DrawingError for a model without snapshots."""
-    counts = {"training.mp4": _write_mp4(output.file("training.mp4"), snapshot_frames(model, config), config)}
+def write_films(
+    stage: str,
+    model: Path,
+    walks: Mapping[str, Film],
+    config: FilmConfig,
+    *,
+    output: OutputFolder,
+    reporter: Reporter,
+    label: Label = kimg_label,
+) -> None:
+    """Write training.mp4, poster.png and a film for each walk, and tell how long they are. label: what stands above a snapshot.
+
+    Raises DrawingError for a model without snapshots.
+    """
+    counts = {"training.mp4": _write_mp4(output.file("training.mp4"), snapshot_frames(model, config, label), config)}
     for name, film in walks.items():
         shown = reporter.progress(film.frames, total=film.count, what=f"{stage}: frames of {name}")
         counts[f"{name}.mp4"] = _write_walk(output, name, shown, config)
-    *_, last = snapshot_frames(model, config)
+    *_, last = snapshot_frames(model, config, label)
     save_picture(output.file("poster.png"), last)
     seconds = {name: round(count / config.fps, 2) for name, count in counts.items()}
     reporter.metadata(frames=counts, seconds=seconds)
@@ -155,30 +174,18 @@ def _write_walk(output: OutputFolder, name: str, frames: Iterable[numpy.ndarray]
     return count
 
 
-def snapshot_frames(model: Path, config: FilmConfig) -> Iterator[numpy.ndarray]:
-    """uint8 [H, W, 3], each snapshot held for `snapshot_s`, the last one longer. Raises DrawingError without snapshots.
-
-    Snapshots of a network that was still growing, which may be smaller, are shown at the size of the largest.
-    """
+def snapshot_frames(model: Path, config: FilmConfig, label: Label) -> Iterator[numpy.ndarray]:
+    """uint8 [H, W, 3], each snapshot held for `snapshot_s`, the last one longer. Raises DrawingError without snapshots."""
     index = SnapshotIndex.read(model / "snapshots" / "index.json")
     if not index.snapshots:
         raise DrawingError(f"{model / 'snapshots'}: no snapshot; train with a smaller snap")
     held = max(1, round(config.snapshot_s * config.fps))
-    size = _largest([model / "snapshots" / row["file"] for row in index.snapshots])
     for number, row in enumerate(index.snapshots):
-        picture = fitted(_at_size(load_picture(model / "snapshots" / row["file"]), size), config.most_width_px)
-        frame = labelled(picture, snapshot_label(row)) if config.label else picture
+        picture = fitted(load_picture(model / "snapshots" / row["file"]), config.most_width_px)
+        frame = labelled(picture, label(row["images"])) if config.label else picture
         is_last = number == len(index.snapshots) - 1
         for _ in range(held + (round(_END_HELD_S * config.fps) if is_last else 0)):
             yield frame
-
-
-def snapshot_label(row: Mapping[str, Any]) -> str:
-    """Such as `40 kimg`; of a network that grows, also how far it has grown: `40 kimg · 32 px · lod 2.50`."""
-    words = [f"{row['images'] / 1000:g} kimg"]
-    words += [f"{row['resolution']} px"] if "resolution" in row else []
-    words += [f"lod {row['lod']:.2f}"] if "lod" in row else []
-    return " · ".join(words)
 
 
 def walk_frames(walk: Walk, config: VideoConfig) -> Iterator[numpy.ndarray]:
@@ -233,23 +240,3 @@ def labelled(picture: numpy.ndarray, text: str) -> numpy.ndarray:
     strip = Image.new("RGB", (picture.shape[1], _LABEL_HEIGHT_PX), "white")
     ImageDraw.Draw(strip).text((6, 3), text, fill="black", font=ImageFont.load_default(size=16))
     return numpy.concatenate([numpy.asarray(strip), picture])
-
-
-def _largest(files: Iterable[Path]) -> tuple[int, int]:
-    """(width, height) of the largest picture; only their headers are read."""
-    from PIL import Image
-
-    def size(path: Path) -> tuple[int, int]:
-        with Image.open(path) as picture:
-            return picture.size
-
-    return max(map(size, files))
-
-
-def _at_size(picture: numpy.ndarray, size: tuple[int, int]) -> numpy.ndarray:
-    """A smaller picture with its pixels repeated; one of that size as it is."""
-    from PIL import Image
-
-    if (picture.shape[1], picture.shape[0]) == size:
-        return picture
-    return numpy.asarray(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST))

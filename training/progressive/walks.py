@@ -8,10 +8,13 @@ training/gans/latent_walks.py says what the ways are. One film for each, several
 and training.mp4 and poster.png the training. A grey level means the same in every frame.
 """
 
+import json
+import math
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy
@@ -28,10 +31,11 @@ from training.gans.grids import evenly, to_uint8
 from training.gans.latent_walks import PATHS, segments, smooth_noise
 from training.gans.report_pictures import draw_rows
 from training.gans.seed_ranges import latents
-from training.gans.video import Film, FilmConfig, draw_path, write_films
+from training.gans.video import Film, FilmConfig, draw_path, kimg_label, write_films
 from training.loop.bounds import above, at_least
 from training.loop.devices import open_devices
 from training.progressive.generator import Generator, ProgressiveError, load_generator
+from training.progressive.schedule import GrowthSchedule
 
 STAGE = "book_walks"
 MODEL = "pggan_pages"
@@ -108,12 +112,31 @@ class Walker:
         return self.draw(torch.stack([points[0] for points in evenly(list(self.path(method)), _SHOWN)]), method)
 
 
+def growth_label(model: Path, resolution: int) -> Callable[[int], str]:
+    """From images seen to such as `40 kimg · 32 px · lod 1.25`: how far the network had grown. lod: doublings of the side that were still to come."""
+    path = model / "training_options.json"
+    try:
+        options = json.loads(path.read_text(encoding="utf-8"))
+        schedule = GrowthSchedule(resolution, *(round(options[name] * 1000) for name in ("stable_kimg", "fade_kimg")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProgressiveError(f"{path}: stable_kimg and fade_kimg cannot be read ({error!r}); train again, or set label: false") from None
+
+    def label(images: int) -> str:
+        growth = schedule.at(images)
+        lod = math.log2(resolution / growth.px) + 1 - growth.alpha
+        return f"{kimg_label(images)} · {growth.px} px · lod {lod:.2f}"
+
+    return label
+
+
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     config = load_params(arguments.params, STAGE, BookWalksConfig, overrides=arguments.overrides)
     model = arguments.data / MODEL
     with open_devices() as devices, OutputFolder(arguments.data / STAGE) as output:
         walker = Walker(load_generator(model, device=devices.device), config)
-        write_films(STAGE, model, {method: walker.film(method) for method in config.methods}, config, output=output, reporter=reporter)
+        label = growth_label(model, walker.generator.config.resolution) if config.label else kimg_label
+        films: dict[str, Film] = {method: walker.film(method) for method in config.methods}
+        write_films(STAGE, model, films, config, output=output, reporter=reporter, label=label)
         draw_rows([walker.moments(method) for method in config.methods], output.file("walks.png"))
 
 

@@ -11,7 +11,7 @@ from training.progressive import Generator, ProgressiveConfig, save_generator
 
 
 def write_drawing_model(data: Path, *, grown_px: int = 16, alpha: float = 1.0, channels: int = 3, snapshots: int = 3, **config) -> Path:
-    """data/pggan_pages with a 16 px generator, and `snapshots` grids of 2 by 1 pictures: of 4, 8, 16, 16, … px."""
+    """data/pggan_pages with a 16 px generator, trained as if 30 kimg a phase, and `snapshots` grids of 2 by 1 pictures, one every 40 kimg."""
     folder = data / "pggan_pages"
     folder.mkdir(parents=True)
     torch.manual_seed(4)
@@ -24,10 +24,11 @@ def write_drawing_model(data: Path, *, grown_px: int = 16, alpha: float = 1.0, c
     save_generator(folder, generator)
     rows = []
     for number in range(snapshots):
-        side, name = min(4 * 2**number, 16), f"fakes{40 * number:06d}.png"
-        save_picture(folder / "snapshots" / name, numpy.full((side, 2 * side, 3), 60 * number, numpy.uint8))
-        rows.append({"images": 40_000 * number, "file": name, "metrics": {}, "resolution": side})
+        name = f"fakes{40 * number:06d}.png"
+        save_picture(folder / "snapshots" / name, numpy.full((16, 32, 3), 60 * number, numpy.uint8))
+        rows.append({"images": 40_000 * number, "file": name, "metrics": {}})
     layout = {"columns": 2, "rows": 1, "psi": 1.0, "resolution": 16, "seed": 0}
     (folder / "snapshots").mkdir(exist_ok=True)
+    (folder / "training_options.json").write_text(json.dumps({"stable_kimg": 30.0, "fade_kimg": 30.0}))
     (folder / "snapshots/index.json").write_text(json.dumps({**layout, "snapshots": rows}))
     return folder

@@ -17,7 +17,7 @@ from tests.training.progressive.drawing_model import write_drawing_model
 from training.gans.grids import load_picture
 from training.gans.video import draw_path
 from training.progressive import load_generator, walks
-from training.progressive.walks import BookWalksConfig, Walker
+from training.progressive.walks import BookWalksConfig, Walker, growth_label
 
 PARAMS = {"fps": 10, "snapshot_s": 0.3, "seeds": "0-5", "grid": [2, 1], "keypoints": 3, "frames": 4, "batch_size": 8}
 METHODS = ["linear", "spherical", "origin", "smooth"]
@@ -50,7 +50,7 @@ def test_every_way_has_a_film_and_the_training_one_too(tmp_path):
     films = [f"{name}.mp4" for name in sorted([*METHODS, "training"])]
     first = contents(made)
     assert list(first) == sorted([*films, "poster.png", "walks.png"])
-    # Snapshots of 4, 8 and 16 px in turn, three frames each and the last for a second and a half more: all at the size of the largest.
+    # Three frames each, the last one for a second and a half more.
     training = read_video(made / "training.mp4")
     shades = numpy.array([numpy.median(frame[40:]) for frame in training])
     assert len(training) == 3 * 3 + 15 and numpy.abs(shades - ([0] * 3 + [60] * 3 + [120] * 18)).max() <= 3
@@ -129,6 +129,21 @@ def test_a_loop_returns_and_an_open_walk_does_not(tmp_path):
         nearest = torch.cdist(last, walk.z).argmin(dim=1).tolist()
         # The frame before the end is nearest to the key the walk goes to: the first ones, or the last.
         assert nearest == ([0, 1] if loop else [4, 5])
+
+
+def test_a_snapshot_says_how_far_the_network_had_grown(tmp_path, capsys):
+    folder = project(tmp_path)
+    label = growth_label(folder / "data/pggan_pages", 16)
+    assert [label(images) for images in (0, 40_000, 80_000, 150_000, 900_000)] == [
+        "0 kimg · 4 px · lod 2.00",
+        "40 kimg · 8 px · lod 1.67",
+        "80 kimg · 8 px · lod 1.00",
+        "150 kimg · 16 px · lod 0.00",
+        "900 kimg · 16 px · lod 0.00",
+    ]
+    (folder / "data/pggan_pages/training_options.json").unlink()
+    assert run(folder) == 1 and "set label: false" in capsys.readouterr().err
+    assert run(folder, "label=false", "methods=[linear]") == 0
 
 
 def test_without_snapshots_it_says_what_to_do(tmp_path, capsys):
