@@ -34,9 +34,8 @@ def project(tmp_path):
     (data / "pggan_pages").mkdir()
     save_generator(data / "pggan_pages", Generator(ProgressiveConfig(resolution=32, channels=1, z_dim=8, filters=(4, 4, 4, 4))))
     rule = "{metric: psi1_swd_x1000, better: lower}"
-    (tmp_path / "params.yaml").write_text(
-        f"book_report:\n  dataset_size: 64\n  metrics: [fd, swd, ms_ssim]\n  ms_ssim_pairs: 20\n  swd_images: 8\n  drawn_images: 3\n  promote: {rule}\n"
-    )
+    lines = ["dataset_size: 64", "metrics: [fd, swd, ms_ssim]", "ms_ssim_pairs: 20", "swd_images: 8", "drawn_images: 3", f"promote: {rule}"]
+    (tmp_path / "params.yaml").write_text("\n  ".join(["book_report:", *lines]))
     os.chdir(tmp_path)
     os.environ["FIGMENT_TRACK"] = "none"
     return tmp_path
