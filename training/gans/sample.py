@@ -6,9 +6,11 @@ the next one.
 
 import os
 import shutil
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy
 import pyarrow as pa
@@ -18,6 +20,7 @@ from formats.image_shards import ImageShards, member_name, shard_name, write_sha
 from formats.png import encode_png
 from stages.artifact_id import content_id
 from stages.output_folder import OutputFolder
+from stages.params import ParamsError
 from stages.reporting import Reporter
 from training.gans.grids import save_picture, tile
 from training.gans.seed_ranges import parse_seeds
@@ -54,6 +57,9 @@ class FakesConfig:
             raise ValueError(f"gallery must be [columns, rows], found {list(self.gallery)}")
 
 
+FakesT = TypeVar("FakesT", bound=FakesConfig)
+
+
 @dataclass(frozen=True)
 class _Shard:
     psi: float
@@ -88,6 +94,27 @@ def make_fakes(stage: str, draw: Draw, config: FakesConfig, *, model: Path, modu
     shutil.rmtree(work.parent)
     reporter.metadata(images=total, truncations=list(config.psi), seeds=config.seeds)
     reporter.log(f"{stage}: {total:,} pictures at psi {', '.join(f'{psi:g}' for psi in config.psi)}")
+
+
+def configure(parser: ArgumentParser) -> None:
+    """The flags of a program that draws fakes: where finished shards wait, and those for drawing by hand (`--network`)."""
+    parser.add_argument(
+        "--state", type=Path, default=Path(".figment"), metavar="DIR", help="folder where finished shards wait for the end (default: %(default)s)"
+    )
+    parser.add_argument("--network", type=Path, metavar="MODEL", help="draw with this model into --outdir instead of running the stage")
+    parser.add_argument("--seeds", default="0-15", metavar="RANGES", help="such as 0,1,4-6, both ends included (default: %(default)s)")
+    parser.add_argument("--trunc", type=float, default=1.0, metavar="PSI", help="truncation (default: %(default)s)")
+    parser.add_argument("--class", type=int, dest="class_index", metavar="N", help="class of a conditional model")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures side by side (default: %(default)s)")
+    parser.add_argument("--outdir", type=Path, default=Path("out"), metavar="DIR", help="folder for the PNG files (default: %(default)s)")
+
+
+def config_by_hand(arguments: Namespace, config: type[FakesT], **more: Any) -> FakesT:
+    """What those flags ask for. Raises ParamsError."""
+    try:
+        return config(seeds=arguments.seeds, class_index=arguments.class_index, batch_size=arguments.batch, **more)
+    except ValueError as error:
+        raise ParamsError(str(error)) from None
 
 
 def draw_files(draw: Draw, seeds: Sequence[int], psi: float, folder: Path, reporter: Reporter) -> None:

@@ -10,21 +10,19 @@ brings pages nearer to each other, but it is no truncation as StyleGAN has it.
 """
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy
 
 from formats.image_shards import ImageSetError
-from stages.params import ParamsError, load_params
+from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.gans.drawing import DrawingError, class_label, draw_seeds
-from training.gans.sample import FakesConfig, draw_files, make_fakes
+from training.gans.sample import FakesConfig, config_by_hand, configure, draw_files, make_fakes
 from training.gans.seed_ranges import parse_seeds
-from training.loop.bounds import at_least
 from training.loop.devices import open_devices
 from training.progressive.generator import Generator, ProgressiveError, load_generator
 
@@ -46,7 +44,11 @@ def draw(generator: Generator, seeds: Sequence[int], *, psi: float, batch_size: 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     by_hand = arguments.network is not None
-    config = _config_by_hand(arguments) if by_hand else load_params(arguments.params, STAGE, BookFakesConfig, overrides=arguments.overrides)
+    config = (
+        config_by_hand(arguments, BookFakesConfig, psi=(arguments.trunc,))
+        if by_hand
+        else load_params(arguments.params, STAGE, BookFakesConfig, overrides=arguments.overrides)
+    )
     class_label(0, config.class_index)  # there are no classes to ask for
     model = arguments.network or arguments.data / MODEL
     with open_devices() as devices:
@@ -56,34 +58,15 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
             return draw(generator, seeds, psi=psi, batch_size=config.batch_size)
 
         if by_hand:
-            draw_files(draw_some, parse_seeds(config.seeds), arguments.psi, arguments.outdir, reporter)
+            draw_files(draw_some, parse_seeds(config.seeds), arguments.trunc, arguments.outdir, reporter)
             return
         places = {"model": model, "data": arguments.data, "state": arguments.state}
         make_fakes(STAGE, draw_some, config, **places, module="training.progressive.sample", reporter=reporter)
 
 
-def _config_by_hand(arguments: Namespace) -> BookFakesConfig:
-    try:
-        at_least(arguments, 0, "psi")
-        return BookFakesConfig(seeds=arguments.seeds, batch_size=arguments.batch)
-    except ValueError as error:
-        raise ParamsError(str(error)) from None
-
-
-def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--state", type=Path, default=Path(".figment"), metavar="DIR", help="folder where finished shards wait for the end (default: %(default)s)"
-    )
-    parser.add_argument("--network", type=Path, metavar="DIR", help="draw with this model into --outdir instead of running the stage")
-    parser.add_argument("--seeds", default="0-15", metavar="RANGES", help="such as 0,1,4-6, both ends included (default: %(default)s)")
-    parser.add_argument("--psi", type=float, default=1.0, metavar="PSI", help="scale of the latent vector (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures side by side (default: %(default)s)")
-    parser.add_argument("--outdir", type=Path, default=Path("out"), metavar="DIR", help="folder for the PNG files (default: %(default)s)")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `book_fakes`; see stages/program.py for flags and exit codes."""
-    return program(__doc__, _run, argv, expected=(ProgressiveError, DrawingError, ImageSetError), configure=_configure)
+    return program(__doc__, _run, argv, expected=(ProgressiveError, DrawingError, ImageSetError), configure=configure)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_less_psi_is_less_variety(tmp_path):
 
 def test_by_hand_each_seed_is_a_file(tmp_path):
     model = str(write_drawing_model(tmp_path))
-    assert sample.main(["--network", model, "--seeds", "0,4-5", "--psi", "0.7", "--outdir", str(tmp_path / "out")]) == 0
+    assert sample.main(["--network", model, "--seeds", "0,4-5", "--trunc", "0.7", "--outdir", str(tmp_path / "out")]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["seed0000.png", "seed0004.png", "seed0005.png"]
 
 
@@ -83,5 +83,5 @@ def test_what_cannot_be_drawn_is_said(tmp_path, capsys):
     assert run(folder, "class_index=1") == 1 and "trained without labels" in capsys.readouterr().err
     assert sample.main(["--network", str(tmp_path / "none"), "--outdir", str(tmp_path / "out")]) == 1
     assert "none" in capsys.readouterr().err and not (tmp_path / "out").exists()
-    assert sample.main(["--network", str(folder / "data/pggan_pages"), "--psi", "-1"]) == 2
-    assert "psi must be at least 0" in capsys.readouterr().err
+    assert sample.main(["--network", str(folder / "data/pggan_pages"), "--trunc", "-1"]) == 2
+    assert "psi must be a list of truncations from 0 on" in capsys.readouterr().err
