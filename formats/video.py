@@ -77,11 +77,8 @@ def write_gif(path: Path, frames: Sequence[numpy.ndarray], *, fps: int) -> None:
     """
     from PIL import Image
 
-    def paletted(frame: numpy.ndarray) -> Image.Image:
-        is_grey = (frame[..., :1] == frame).all()
-        return Image.fromarray(frame[..., 0]) if is_grey else Image.fromarray(frame).quantize(256)
-
-    first, *rest = map(paletted, frames)
+    # 256 colours of each frame's own: of greys there are no more, so they stay exact.
+    first, *rest = (Image.fromarray(frame).quantize(256) for frame in frames)
     first.save(path, format="GIF", save_all=True, append_images=rest, duration=max(20, 10 * round(100 / fps)), loop=0, optimize=False)
 
 
