@@ -11,7 +11,8 @@ import numpy
 from training.metrics.images.sources import ImageSource, batches
 
 _BATCH_NUMBERS = 16_000_000
-_SHORTEST_PX = 2
+# Nearer lines cannot be told from the every-other-pixel patterns that networks leave.
+_SHORTEST_PX = 3
 # A peak must be so high, and stand so many standard errors (over pictures) above zero. Pages at a size at which their lines run together stay below.
 _LEAST_HEIGHT, _STANDARD_ERRORS = 0.1, 4.0
 # What repeats after one line repeats after two: the nearest of peaks that are nearly as high as the highest is the line.
@@ -59,12 +60,12 @@ def row_correlation(images: numpy.ndarray) -> numpy.ndarray:
 
 
 def _peak(mean: numpy.ndarray, error: numpy.ndarray) -> float | None:
-    """The place of the first high local maximum from two pixels on."""
-    inner = numpy.arange(_SHORTEST_PX, len(mean) - 1)
+    """The place of the first high local maximum, unless that is too near."""
+    inner = numpy.arange(2, len(mean) - 1)
     is_high = mean[inner] > numpy.maximum(_LEAST_HEIGHT, _STANDARD_ERRORS * error[inner])
     peaks = inner[is_high & (mean[inner] > mean[inner - 1]) & (mean[inner] >= mean[inner + 1])]
-    if not len(peaks):
+    place = int(peaks[mean[peaks] >= _NEARLY_AS_HIGH * mean[peaks].max()][0]) if len(peaks) else 0
+    if place < _SHORTEST_PX:
         return None
-    place = int(peaks[mean[peaks] >= _NEARLY_AS_HIGH * mean[peaks].max()][0])
     before, at, after = mean[place - 1 : place + 2]
     return float(place + 0.5 * (before - after) / (before - 2 * at + after))

@@ -38,6 +38,12 @@ def test_noise_repeats_nowhere():
         assert line_period(ArrayImages(noise)).period_px is None
 
 
+def test_every_other_pixel_is_no_line():
+    rows = 128 + 60 * (-1) ** numpy.arange(32)[:, None] + 10 * numpy.random.default_rng(1).standard_normal((20, 1, 32, 32))
+    found = line_period(ArrayImages(numpy.clip(rows, 0, 255).astype(numpy.uint8)))
+    assert found.correlation[2] > 0.9 and found.period_px is None
+
+
 def test_a_page_that_only_darkens_has_no_lines():
     random = numpy.random.default_rng(2)
     ramp = numpy.linspace(250, 100, 48)[:, None] + 10 * random.standard_normal((20, 1, 48, 48))
