@@ -181,11 +181,13 @@ class AdversarialTrainer:
         """Sum the gradients over all processes and take the step, unless the loss is not finite or the gradient wild. Returns (norm, skipped)."""
         player = self.players[phase.player]
         self.devices.sum_gradients(player.parameters)
-        # Single numbers that overflowed, as in half precision, cost themselves and not the step.
-        for parameter in player.parameters:
-            if parameter.grad is not None:
-                torch.nan_to_num(parameter.grad, nan=0.0, posinf=_LARGEST_GRADIENT, neginf=-_LARGEST_GRADIENT, out=parameter.grad)
         norm = gradient_norm(player.parameters)
+        if not math.isfinite(norm):
+            # Single numbers that overflowed, as in half precision, cost themselves and not the step.
+            for parameter in player.parameters:
+                if parameter.grad is not None:
+                    torch.nan_to_num(parameter.grad, nan=0.0, posinf=_LARGEST_GRADIENT, neginf=-_LARGEST_GRADIENT, out=parameter.grad)
+            norm = gradient_norm(player.parameters)
         is_finite = not self.devices.any(not math.isfinite(float(loss)))
         if not is_finite or self.watches[phase.name].is_wild(norm):
             return norm, True

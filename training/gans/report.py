@@ -206,7 +206,7 @@ def _pictures(
     nearest = f"For {each}, the images nearest to a training image (above), nearest first, and that image (below)."
     return [
         Picture("Images", "fakes", "fakes.png", draw_fakes, f"One row for {each}{order}; the last row is real."),
-        *([_sweep_picture(sweep, numbers, comparison.floor.extractor)] if sweep and len(sets) > 1 else []),
+        *([_sweep_picture(sweep, numbers, comparison.floor.extractor)] if sweep else []),
         Picture("Nearest training images", "nearest", "nearest.png", draw_nearest, nearest),
         Picture("Averaged spectra", "spectra", "spectra.png", lambda path: draw_panels(picture_panels(spectra()), path, nothing=""), _SPECTRA),
         Picture("Along the axis and the diagonal", "slices", "slices.png", lambda path: draw_panels(slice_panels(spectra()), path, nothing="")),

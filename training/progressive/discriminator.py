@@ -20,14 +20,15 @@ class Discriminator(Growing):
             LastBlock(maps, config.mbstd_group) if level == 0 else Block(maps, filters[level - 1]) for level, maps in enumerate(filters)
         )
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, sets: int = 1) -> Tensor:
+        """sets: so many equal parts of the batch, such as reals and fakes, are judged side by side; each has a variety of its own."""
         level, alpha = self.config.level, self.config.alpha
         x = lrelu(self.from_rgb[level](images))
-        for place in range(level, -1, -1):
+        for place in range(level, 0, -1):
             x = self.blocks[place](x)
-            if place == level and level and alpha < 1:
+            if place == level and alpha < 1:
                 x = torch.lerp(lrelu(self.from_rgb[level - 1](smaller(images))).to(x.dtype), x, alpha)
-        return x
+        return self.blocks[0](x, sets)
 
 
 class Block(nn.Module):
@@ -52,8 +53,9 @@ class LastBlock(nn.Module):
         self.dense = Equalised(maps * SMALLEST_PX**2, maps, kernel=0)
         self.out = Equalised(maps, 1, kernel=0, gain=1.0)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, sets: int) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.out.weight.dtype)
-            x = torch.cat([x, minibatch_deviation(x, group=self.mbstd_group)], dim=1)
+            deviation = torch.cat([minibatch_deviation(part, group=self.mbstd_group) for part in x.chunk(sets)])
+            x = torch.cat([x, deviation], dim=1)
             return self.out(lrelu(self.dense(lrelu(self.conv(x)).flatten(1))))

@@ -31,17 +31,21 @@ _AT_ONCE = 256
 
 
 class Pyramid:
-    """Pictures at lower resolutions, made when they are asked for; the last level stays, as a phase asks for one and the same."""
+    """Pictures at lower resolutions, made when they are asked for; the last level stays, as a phase asks for one and the same.
 
-    def __init__(self, data: TrainingImages) -> None:
-        self.data = self._level = data
+    On the GPU where there is one, if the level leaves it room; the full size may stay in the computer's own memory.
+    """
+
+    def __init__(self, data: TrainingImages, devices: Devices) -> None:
+        self.data = self._level = data.near(devices)
+        self._devices = devices
 
     def at(self, px: int) -> TrainingImages:
         """The pictures at `px`: each pixel the mean of a box, in whole numbers, halves rounded up, as `formats.image_shards` makes them."""
         if px == self.data.resolution:
             self._level = self.data
         elif px != self._level.resolution:
-            self._level = TrainingImages(torch.cat([_boxes(part, px) for part in self.data.images.split(_AT_ONCE)]))
+            self._level = TrainingImages(torch.cat([_boxes(part, px) for part in self.data.images.split(_AT_ONCE)])).near(self._devices)
         return self._level
 
 
@@ -59,7 +63,7 @@ class ProgressiveLosses:
         self, generator: Generator, discriminator: Discriminator, data: TrainingImages, options: ProgressiveOptions, devices: Devices
     ) -> None:
         self.generator, self.discriminator = generator, discriminator
-        self.pyramid, self.options, self.devices = Pyramid(data), options, devices
+        self.pyramid, self.options, self.devices = Pyramid(data, devices), options, devices
         self.order = ImageOrder(len(data), options.seed, mirror=options.mirror, purpose="reals of D")
         self.schedule = options.schedule(data.resolution)
         self.is_wasserstein = options.loss == "wgan-gp"
@@ -98,7 +102,7 @@ class ProgressiveLosses:
         for rows in self._parts(batch):
             with torch.no_grad():
                 fakes = self._fakes(z[rows])
-            real_logits, fake_logits = self._logits(reals[rows]), self._logits(fakes)
+            real_logits, fake_logits = self._logits(torch.cat([reals[rows], fakes]), sets=2).chunk(2)
             shown = {"real_logit": real_logits.detach(), "fake_logit": fake_logits.detach()}
             if self.is_wasserstein:
                 loss = wasserstein_d(real_logits, fake_logits) + options.drift * drift_penalty(real_logits)
@@ -133,6 +137,6 @@ class ProgressiveLosses:
         with self.devices.autocast(self.options.precision):
             return self.generator.draw(self.generator.latents(z))
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _logits(self, images: Tensor, *, sets: int = 1) -> Tensor:
         with self.devices.autocast(self.options.precision):
-            return self.discriminator(images)
+            return self.discriminator(images, sets)

@@ -54,7 +54,7 @@ class ProgressiveTraining:
             raise ProgressiveError(f"{STAGE}: {error}") from None
         seed_everything(options.seed)
         self.generator, self.discriminator = Generator(config).to(devices.device), Discriminator(config).to(devices.device)
-        self.losses = ProgressiveLosses(self.generator, self.discriminator, data.near(devices), options, devices)
+        self.losses = ProgressiveLosses(self.generator, self.discriminator, data, options, devices)
         # The slow copy of G that snapshots and fakes are drawn with.
         self.ema = Ema(self.generator, half_life_samples=options.ema_half_life_images(options.batch_of(config.grown_px)))
         self.trainer = AdversarialTrainer(
