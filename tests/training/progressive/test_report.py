@@ -13,7 +13,10 @@ from stages.params import ParamsError, load_params
 from tests.training.gans.drawn_sets import write_images
 from training.metrics.images.line_period import LinePeriod
 from training.progressive import Generator, ProgressiveConfig, save_generator
+from training.progressive.options import ProgressiveOptions
 from training.progressive.report import BookReportConfig, lines_check, main
+from training.progressive.sample import BookFakesConfig
+from training.progressive.walks import BookWalksConfig
 
 
 def pages(count: int, *, side: int, period: float, seed: int) -> numpy.ndarray:
@@ -79,6 +82,16 @@ def test_what_is_missing_is_one_line_that_says_what_to_do(project, capsys, missi
     assert main([]) == 1
     (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("figment: ")]
     assert words in said and not (project / "data/book_report").exists()
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml"])
+def test_the_project_s_own_parameters_judge_draw_and_film_what_was_trained(project_root, name):
+    report = load_params(project_root / name, "book_report", BookReportConfig)
+    assert report.dataset_size == load_params(project_root / name, "pggan_pages", ProgressiveOptions).dataset_size
+    # The number that promotes is one of a set that is drawn.
+    fakes = load_params(project_root / name, "book_fakes", BookFakesConfig)
+    assert report.promote is not None and report.promote.metric.partition("_")[0] in {f"psi{psi:g}" for psi in fakes.psi}
+    assert load_params(project_root / name, "book_walks", BookWalksConfig).frame_count >= 2
 
 
 @pytest.mark.parametrize(("line", "words"), [("line_images: 1", "line_images must be at least 2"), ("line_tolerance_px: -1", "at least 0")])

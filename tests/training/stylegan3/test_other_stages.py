@@ -9,6 +9,7 @@ from PIL import Image
 
 from formats.image_shards import shard_name, write_shard
 from formats.png import encode_png
+from stages.params import load_params
 from tests.training.stylegan3.test_train import PARAMS
 from tests.training.stylegan3.toy_images import disc_images, write_toy_dataset
 from training.gans.grids import load_picture
@@ -66,3 +67,10 @@ def test_ones_own_pictures_may_have_a_stage_of_their_own(place):
 def test_a_stage_without_a_section_is_named_with_the_nearest(place, capsys):
     assert train.main(["stylegan3_page"]) == 2
     assert "no section 'stylegan3_page' (did you mean 'stylegan3_pages'?)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml"])
+def test_the_project_s_own_parameters_make_networks_for_pages(project_root, name):
+    options = load_params(project_root / name, "stylegan3_pages", NamedSetOptions)
+    config = options.network_config(resolution=options.resolution or options.dataset_size, channels=1, label_dim=0)
+    assert options.reads.startswith("page_dataset@") and config.channels == 1
