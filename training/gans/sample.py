@@ -23,6 +23,7 @@ from stages.output_folder import OutputFolder
 from stages.params import ParamsError
 from stages.reporting import Reporter
 from training.gans.grids import save_picture, tile
+from training.gans.report_pictures import draw_rows
 from training.gans.seed_ranges import parse_seeds
 from training.loop.bounds import at_least
 from training.loop.run_key import run_key
@@ -71,7 +72,28 @@ class _Shard:
         return f"{_psi_folder(self.psi)}/{shard_name(self.number)}"
 
 
-def make_fakes(stage: str, draw: Draw, config: FakesConfig, *, model: Path, module: str, data: Path, state: Path, reporter: Reporter) -> None:
+def edge_to_edge(pictures: numpy.ndarray, columns: int, path: Path) -> None:
+    """A gallery of pictures at their own size."""
+    save_picture(path, tile(pictures, columns))
+
+
+def with_gaps(pictures: numpy.ndarray, columns: int, path: Path) -> None:
+    """A gallery of pictures at a size at which they can be seen, with gaps between: for those that are white at their borders."""
+    draw_rows([pictures[start : start + columns] for start in range(0, len(pictures), columns)], path)
+
+
+def make_fakes(
+    stage: str,
+    draw: Draw,
+    config: FakesConfig,
+    *,
+    model: Path,
+    module: str,
+    data: Path,
+    state: Path,
+    reporter: Reporter,
+    draw_gallery: Callable[[numpy.ndarray, int, Path], None] = edge_to_edge,
+) -> None:
     """Write data/<stage> and tell what it holds. module: the stage's program; with the model it decides which finished shards still count."""
     # What was drawn by the same model, code and settings need not be drawn again.
     key = run_key(stage, module, config=asdict(config), inputs={model.name: content_id(model)})
@@ -89,7 +111,7 @@ def make_fakes(stage: str, draw: Draw, config: FakesConfig, *, model: Path, modu
         for shard in shards:
             _link(work / shard.name, output.file(shard.name))
         for psi in config.psi:
-            _write_gallery(output.folder / _psi_folder(psi), output.file(f"gallery-{_psi_folder(psi)}.png"), config.gallery)
+            draw_gallery(_first(output.folder / _psi_folder(psi), config.gallery), config.gallery[0], output.file(f"gallery-{_psi_folder(psi)}.png"))
         pq.write_table(_index(shards, config), output.file("index.parquet"), compression="zstd")
     shutil.rmtree(work.parent)
     reporter.metadata(images=total, truncations=list(config.psi), seeds=config.seeds)
@@ -159,10 +181,10 @@ def _psi_folder(psi: float) -> str:
     return f"psi{psi:g}"
 
 
-def _write_gallery(folder: Path, path: Path, gallery: Sequence[int]) -> None:
-    columns, rows = gallery
+def _first(folder: Path, gallery: Sequence[int]) -> numpy.ndarray:
+    """uint8 [N, C, R, R]: as many as the gallery has places for, or all of fewer."""
     shards = ImageShards(folder)
-    save_picture(path, tile(shards.images(range(min(columns * rows, len(shards)))), columns))
+    return shards.images(range(min(gallery[0] * gallery[1], len(shards))))
 
 
 def _link(source: Path, target: Path) -> None:

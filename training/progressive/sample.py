@@ -21,7 +21,7 @@ from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.gans.drawing import DrawingError, class_label, draw_seeds
-from training.gans.sample import FakesConfig, config_by_hand, configure, draw_files, make_fakes
+from training.gans.sample import FakesConfig, config_by_hand, configure, draw_files, make_fakes, with_gaps
 from training.gans.seed_ranges import parse_seeds
 from training.loop.devices import open_devices
 from training.progressive.generator import Generator, ProgressiveError, load_generator
@@ -61,7 +61,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
             draw_files(draw_some, parse_seeds(config.seeds), arguments.trunc, arguments.outdir, reporter)
             return
         places = {"model": model, "data": arguments.data, "state": arguments.state}
-        make_fakes(STAGE, draw_some, config, **places, module="training.progressive.sample", reporter=reporter)
+        make_fakes(STAGE, draw_some, config, **places, module="training.progressive.sample", reporter=reporter, draw_gallery=with_gaps)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -37,7 +37,8 @@ def test_all_seeds_lie_in_shards_with_a_gallery_and_an_index(tmp_path):
     files = sorted(path.relative_to(fakes).as_posix() for path in fakes.rglob("*") if path.is_file())
     assert files == ["gallery-psi1.png", "index.parquet", *(f"psi1/shard-{number:05d}.zip" for number in range(3))]
     assert ImageShards(fakes / "psi1").names == [f"00000/img{seed:08d}.png" for seed in (*range(7), 10)]
-    assert load_picture(fakes / "gallery-psi1.png").shape == (32, 64, 3)
+    # Two rows of four, each of 16 px four times as large, with gaps.
+    assert load_picture(fakes / "gallery-psi1.png").shape == (2 * 68, 4 * 68, 3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 50])
