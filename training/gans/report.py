@@ -3,6 +3,7 @@
 A model's report says which sets there are and what they differ by, and has the rest from `judge_images`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,7 @@ _SPECTRA = (
     "Power by frequency, on average over images and channels, whitened by the real images' mean and deviation, under a Kaiser window with β = 8 "
     "(Karras et al. 2021, figure 13). Points and crosses that real images lack are patterns of the network's own."
 )
+_PSI_FOLDER = re.compile(r"psi(\d+(\.\d+)?(e-\d+)?)")
 _AT_LEAST_ONE = ("kid_subsets", "kid_subset_size", "swd_images", "ms_ssim_pairs", "batch_images", "spectrum_images", "drawn_images", "nearest_pairs")
 
 
@@ -130,6 +132,37 @@ def judge_images(
         headline=image_headline(headline_set(list(sets), config.promote), comparison.floor.extractor),
         promote=config.promote,
     )
+
+
+def judge_truncations(
+    config: ImageReportConfig,
+    fakes: Path,
+    dataset: Path,
+    reporter: Reporter,
+    *,
+    resolution: int,
+    stage: str,
+    model: str,
+    title: str,
+    state_dir: Path = STATE_DIR,
+) -> Report:
+    """The same on the sets of fakes by truncation psi in the folder `fakes`, as training/gans/sample.py writes them; `resolution` is the model's."""
+    named = {f"psi{psi:g}": (psi, images) for psi, images in read_truncations(fakes, resolution, model).items()}
+    sweep = Sweep("psi", "truncation", "ψ", {name: psi for name, (psi, _) in named.items()})
+    sets = {name: images for name, (_, images) in named.items()}
+    return judge_images(config, sets, dataset, reporter, stage=stage, model=model, title=title, sweep=sweep, state_dir=state_dir)
+
+
+def read_truncations(folder: Path, resolution: int, model: str) -> dict[float, ImageShards]:
+    """The sets of fakes in `folder` by rising truncation psi. Raises FakesError."""
+    found = {}
+    for path in folder.glob("psi*") if folder.is_dir() else ():
+        match = _PSI_FOLDER.fullmatch(path.name)
+        if match and path.is_dir():
+            found[float(match[1])] = open_fakes(path, resolution, model)
+    if not found:
+        raise FakesError(f"{folder}: no set of fakes such as psi0.8 in it; sample them: figment materialize {folder.name}")
+    return dict(sorted(found.items()))
 
 
 def headline_set(names: Sequence[str], rule: PromotionRule | None) -> str:

@@ -6,9 +6,11 @@ the next one.
 
 import os
 import shutil
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy
 import pyarrow as pa
@@ -18,8 +20,10 @@ from formats.image_shards import ImageShards, member_name, shard_name, write_sha
 from formats.png import encode_png
 from stages.artifact_id import content_id
 from stages.output_folder import OutputFolder
+from stages.params import ParamsError
 from stages.reporting import Reporter
 from training.gans.grids import save_picture, tile
+from training.gans.report_pictures import draw_rows
 from training.gans.seed_ranges import parse_seeds
 from training.loop.bounds import at_least
 from training.loop.run_key import run_key
@@ -54,6 +58,9 @@ class FakesConfig:
             raise ValueError(f"gallery must be [columns, rows], found {list(self.gallery)}")
 
 
+FakesT = TypeVar("FakesT", bound=FakesConfig)
+
+
 @dataclass(frozen=True)
 class _Shard:
     psi: float
@@ -65,7 +72,28 @@ class _Shard:
         return f"{_psi_folder(self.psi)}/{shard_name(self.number)}"
 
 
-def make_fakes(stage: str, draw: Draw, config: FakesConfig, *, model: Path, module: str, data: Path, state: Path, reporter: Reporter) -> None:
+def edge_to_edge(pictures: numpy.ndarray, columns: int, path: Path) -> None:
+    """A gallery of pictures at their own size."""
+    save_picture(path, tile(pictures, columns))
+
+
+def with_gaps(pictures: numpy.ndarray, columns: int, path: Path) -> None:
+    """A gallery of pictures at a size at which they can be seen, with gaps between: for those that are white at their borders."""
+    draw_rows([pictures[start : start + columns] for start in range(0, len(pictures), columns)], path)
+
+
+def make_fakes(
+    stage: str,
+    draw: Draw,
+    config: FakesConfig,
+    *,
+    model: Path,
+    module: str,
+    data: Path,
+    state: Path,
+    reporter: Reporter,
+    draw_gallery: Callable[[numpy.ndarray, int, Path], None] = edge_to_edge,
+) -> None:
     """Write data/<stage> and tell what it holds. module: the stage's program; with the model it decides which finished shards still count."""
     # What was drawn by the same model, code and settings need not be drawn again.
     key = run_key(stage, module, config=asdict(config), inputs={model.name: content_id(model)})
@@ -83,11 +111,32 @@ def make_fakes(stage: str, draw: Draw, config: FakesConfig, *, model: Path, modu
         for shard in shards:
             _link(work / shard.name, output.file(shard.name))
         for psi in config.psi:
-            _write_gallery(output.folder / _psi_folder(psi), output.file(f"gallery-{_psi_folder(psi)}.png"), config.gallery)
+            draw_gallery(_first(output.folder / _psi_folder(psi), config.gallery), config.gallery[0], output.file(f"gallery-{_psi_folder(psi)}.png"))
         pq.write_table(_index(shards, config), output.file("index.parquet"), compression="zstd")
     shutil.rmtree(work.parent)
     reporter.metadata(images=total, truncations=list(config.psi), seeds=config.seeds)
     reporter.log(f"{stage}: {total:,} pictures at psi {', '.join(f'{psi:g}' for psi in config.psi)}")
+
+
+def configure(parser: ArgumentParser) -> None:
+    """The flags of a program that draws fakes: where finished shards wait, and those for drawing by hand (`--network`)."""
+    parser.add_argument(
+        "--state", type=Path, default=Path(".figment"), metavar="DIR", help="folder where finished shards wait for the end (default: %(default)s)"
+    )
+    parser.add_argument("--network", type=Path, metavar="MODEL", help="draw with this model into --outdir instead of running the stage")
+    parser.add_argument("--seeds", default="0-15", metavar="RANGES", help="such as 0,1,4-6, both ends included (default: %(default)s)")
+    parser.add_argument("--trunc", type=float, default=1.0, metavar="PSI", help="truncation (default: %(default)s)")
+    parser.add_argument("--class", type=int, dest="class_index", metavar="N", help="class of a conditional model")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures side by side (default: %(default)s)")
+    parser.add_argument("--outdir", type=Path, default=Path("out"), metavar="DIR", help="folder for the PNG files (default: %(default)s)")
+
+
+def config_by_hand(arguments: Namespace, config: type[FakesT], **more: Any) -> FakesT:
+    """What those flags ask for. Raises ParamsError."""
+    try:
+        return config(seeds=arguments.seeds, class_index=arguments.class_index, batch_size=arguments.batch, **more)
+    except ValueError as error:
+        raise ParamsError(str(error)) from None
 
 
 def draw_files(draw: Draw, seeds: Sequence[int], psi: float, folder: Path, reporter: Reporter) -> None:
@@ -132,10 +181,10 @@ def _psi_folder(psi: float) -> str:
     return f"psi{psi:g}"
 
 
-def _write_gallery(folder: Path, path: Path, gallery: Sequence[int]) -> None:
-    columns, rows = gallery
+def _first(folder: Path, gallery: Sequence[int]) -> numpy.ndarray:
+    """uint8 [N, C, R, R]: as many as the gallery has places for, or all of fewer."""
     shards = ImageShards(folder)
-    save_picture(path, tile(shards.images(range(min(columns * rows, len(shards)))), columns))
+    return shards.images(range(min(gallery[0] * gallery[1], len(shards))))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -212,6 +212,30 @@ def test_without_an_index_and_a_card_the_pictures_still_leave(files, tmp_path):
     assert len(ImageShards(tmp_path / "bare-png.h5")) == len(_SERIALS)
 
 
+@pytest.mark.parametrize("format", ["stylegan", "png", "webdataset", "hdf5", "huggingface"])
+def test_grey_pages_leave_in_one_channel_with_their_item(tmp_path, format):
+    grey, folder = pictures()[..., :1], tmp_path / "pages"
+    folder.mkdir()
+    write_shard(folder / "c0", [(serial, encode_png(image.copy())) for serial, image in zip(_SERIALS, grey, strict=True)])
+    rows = [{"shard": shard_name(0), "member": member_name(serial), "page_id": f"book/a.pdf/{serial}", "item_id": "book"} for serial in _SERIALS]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "c1")
+    export({shard_name(0): folder / "c0", "index.parquet": folder / "c1"}, tmp_path / "out", format)
+    expected = grey.transpose(0, 3, 1, 2)
+    if format in ("stylegan", "png"):
+        assert numpy.array_equal(ImageShards(tmp_path / "out").load_all(), expected)
+    elif format == "hdf5":
+        with h5py.File(tmp_path / "out") as file:
+            assert numpy.array_equal(file["data8x8"][:], expected) and file["data1x1"].shape == (5, 1, 1, 1)
+    elif format == "webdataset":
+        with tarfile.open(tmp_path / "out/shard-00000.tar") as archive:
+            found = [pixels_of(archive.extractfile(member).read()) for member in archive if member.name.endswith(".png")]
+        assert numpy.array_equal(numpy.stack(found), grey[..., 0])
+    else:
+        found = pq.read_table(tmp_path / "out/data/train-00000-of-00001.parquet").to_pylist()
+        assert numpy.array_equal(numpy.stack([pixels_of(row["image"]["bytes"]) for row in found]), grey[..., 0])
+        assert [(row["page_id"], row["item_id"]) for row in found] == [(row["page_id"], "book") for row in rows]
+
+
 def bytes_below(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path.parent)).partition("/")[2]: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()} or {
         "": path.read_bytes()
