@@ -19,10 +19,9 @@ class CycleGANConfig:
 
     domain_a, domain_b: what the pictures are, in a word. resolution: side in pixels of the squares that were trained on; generators take other sizes.
     net_g: resnet_9blocks (also 6, or any number) or unet_256 (also 128, or any power of two: the side at which its deepest level is one pixel).
-    ngf, ndf: channels of the first layer. upsample: "transposed" convolutions, or "resize": nearest neighbours, then a convolution, which cannot leave
-    a checkerboard (Odena et al. 2016).
-    net_d: "patch", with n_layers_d layers of stride 2 before the last hidden one, whose stride is d_last_stride; or "pixel", which sees single pixels.
-    d_padding: of the discriminator's convolutions. d_sigmoid: its output is a probability; otherwise it is as it is.
+    ngf, ndf: channels of the first layer. upsample: "transposed" convolutions, or "resize" (nearest neighbours, then a convolution), which cannot
+    leave a checkerboard. net_d: "patch", with n_layers_d layers of stride 2 before the last hidden one, whose stride is d_last_stride; or "pixel",
+    which sees single pixels. d_padding: of the discriminator's convolutions. d_sigmoid: its output is a probability; otherwise it is as it is.
     """
 
     domain_a: str = "A"

@@ -1,7 +1,7 @@
 """The generators of a CycleGAN, residual or U-Net, and the files of a trained one.
 
-Names in the state dicts are those of junyanz' checkpoints, so that converted ones load as they are. Sources: Zhu et al. 2017, appendix 7.2; Johnson et
-al. 2016 (residual); Isola et al. 2017, appendix 6.1 (U-Net). Shapes: B pictures, C channels, H rows and W columns.
+Names in the state dicts are those of junyanz' checkpoints, so that converted ones load as they are. Sources: Zhu et al. 2017, appendix 7.2; Johnson
+et al. 2016 (residual); Isola et al. 2017, appendix 6.1 (U-Net). Shapes: B pictures, C channels, H rows and W columns.
 """
 
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class Generator(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         B, C, H, W = pictures.shape
         multiple = self.config.multiple
-        if C != self.channels_in or H % multiple or W % multiple:
+        if self.channels_in != C or H % multiple or W % multiple:
             raise ValueError(
                 f"expected pictures [B, {self.channels_in}, H, W] with H and W multiples of {multiple}, found {[B, C, H, W]}; pad them, and cut the "
                 "result"
