@@ -18,16 +18,13 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, config: CycleGANConfig, *, channels: int) -> None:
         super().__init__()
-        width = config.ndf
-        padding = {"padding": 1, "padding_mode": config.d_padding}
-        # The first layer is not normalised, or colours could not be judged.
+        widths = [channels, *(config.ndf * 2 ** min(index, _MOST_DOUBLINGS) for index in range(len(config.d_strides))), 1]
         layers: list[nn.Module] = []
-        for index, stride in enumerate(config.d_strides):
-            wider = config.ndf * 2 ** min(index, _MOST_DOUBLINGS)
-            layers.append(nn.Conv2d(channels if index == 0 else width, wider, _KERNEL, stride=stride, **padding))
-            layers += [nn.LeakyReLU(0.2)] if index == 0 else [nn.InstanceNorm2d(wider), nn.LeakyReLU(0.2)]
-            width = wider
-        layers.append(nn.Conv2d(width, 1, _KERNEL, stride=1, **padding))
+        for index, stride in enumerate((*config.d_strides, 1)):
+            layers.append(nn.Conv2d(widths[index], widths[index + 1], _KERNEL, stride=stride, padding=1, padding_mode=config.d_padding))
+            # The first layer is not normalised, or contrast and colours could not be judged; the last one is what D says.
+            if index < len(config.d_strides):
+                layers += [*([nn.InstanceNorm2d(widths[index + 1])] if index else []), nn.LeakyReLU(0.2)]
         self.model = nn.Sequential(*layers, *([nn.Sigmoid()] if config.d_sigmoid else []))
         initialise(self)
 
