@@ -127,7 +127,7 @@ def _up(config: CycleGANConfig, in_channels: int, out_channels: int, *, kernel: 
 def initialise(network: nn.Module) -> None:
     """Weights from N(0, 0.02), biases 0. Source: Zhu et al. 2017, appendix 7.1."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and not module.weight.is_meta:
             nn.init.normal_(module.weight, 0.0, _SPREAD)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

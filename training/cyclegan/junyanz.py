@@ -4,15 +4,16 @@
     python -m training.cyclegan.junyanz checkpoints/style_monet out/epoch_100 --epoch 100
     python -m training.cyclegan.junyanz --export data/cyclegan_paintings checkpoints/mine        # for test.py and --continue_train
 
-Only tensors are read from their files: nothing in them can run. What the networks are is told by names and shapes. Names of layers were taken from such
-files and from the documentation; the program itself was not copied.
+Only tensors are read from their files: nothing in them can run. What the networks are is told by names and shapes.
 """
 
 import argparse
 import dataclasses
+import pickle
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from formats.weights import write_weights
-from stages.output_folder import OutputFolder
+from stages.output_folder import OutputBusyError, OutputFolder
 from training.cyclegan.config import CycleGANConfig
 from training.cyclegan.discriminator import make_discriminators
 from training.cyclegan.generator import FILES, CycleGANError, load_generators, make_generators, save_generators
 
 NETWORKS = ("G_A", "G_B", "D_A", "D_B")
 _EXPECTED = "expected the state dict of one of junyanz' networks (torch.save of names and tensors)"
+# Of torch, pickle and zip, about files that are not what they should be.
+_COMPLAINTS = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError)
 # Statistics that instance normalisation once kept and never used.
 _UNUSED = (".running_mean", ".running_var", ".num_batches_tracked")
 
@@ -51,13 +54,16 @@ def import_checkpoints(source: Path, target: Path, *, epoch: str = "latest", res
     channels_a, channels_b = (shapes["G_A"].pop(name) for name in ("channels_in", "channels_out"))
     of_d = {key: value for name in ("D_A", "D_B") for key, value in shapes.get(name, {}).items()}
     config = CycleGANConfig(resolution=resolution, channels_a=channels_a, channels_b=channels_b, **shapes["G_A"], **of_d)
-    generators, discriminators = make_generators(config), make_discriminators(config)
+    # Networks without memory: a file that only claims to hold large ones is found out before anything is made for it.
+    with torch.device("meta"):
+        generators, discriminators = make_generators(config), make_discriminators(config)
     networks: dict[str, nn.Module] = {"G_A": generators.a_to_b, "G_B": generators.b_to_a, **discriminators}
     for name, state in states.items():
         try:
-            networks[name].load_state_dict(state)
+            networks[name].load_state_dict(state, assign=True)
         except RuntimeError as error:
-            raise CycleGANError(f"{paths[name]}: not the weights of a {config.net_g if name in 'G_AG_B' else config.net_d} ({error})") from None
+            kind = config.net_g if name.startswith("G") else f"{config.net_d} discriminator"
+            raise CycleGANError(f"{paths[name]}: not the weights of a {kind} ({' '.join(str(error).split())[:300]})") from None
     with OutputFolder(target) as output:
         save_generators(output.folder, generators)
         for name in sorted(set(states) & set(discriminators)):
@@ -66,7 +72,7 @@ def import_checkpoints(source: Path, target: Path, *, epoch: str = "latest", res
 
 
 def export_checkpoints(source: Path, target: Path, *, epoch: str = "latest") -> list[Path]:
-    """Write the networks of the model folder `source` as `target`/<epoch>_net_G_A.pth and its like. Raises CycleGANError for what theirs cannot be."""
+    """Write the networks of the model folder `source` as `target`/<epoch>_net_G_A.pth and so on. Raises CycleGANError for what theirs cannot be."""
     generators = load_generators(source)
     config = generators.config
     if config.upsample != "transposed" or config.d_sigmoid or config.d_last_stride != 1:
@@ -86,11 +92,17 @@ def export_checkpoints(source: Path, target: Path, *, epoch: str = "latest") -> 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by the names our networks have for them. Raises CycleGANError; nothing of the file is run."""
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as parts:
+                if sum(part.file_size for part in parts.infolist()) > path.stat().st_size:
+                    raise CycleGANError(f"{path}: its parts are larger than the file, and torch packs nothing; {_EXPECTED}")
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and torch have a dozen kinds of complaint
-        raise CycleGANError(f"{path}: cannot be read safely ({str(error).splitlines()[0][:200]}); {_EXPECTED}") from None
+    except _COMPLAINTS as error:
+        raise CycleGANError(f"{path}: cannot be read safely ({' '.join(str(error).split())[:200]}); {_EXPECTED}") from None
     if not isinstance(found, Mapping) or not found or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()):
         raise CycleGANError(f"{path}: holds {type(found).__name__}; {_EXPECTED}")
+    if sum(value.numel() for value in found.values()) > path.stat().st_size:
+        raise CycleGANError(f"{path}: claims more numbers than it has bytes; {_EXPECTED}")
     # Networks that were trained on several GPUs were saved with their wrapper's name before each of theirs.
     state = {name.removeprefix("module."): value.float() for name, value in found.items()}
     if any(name.endswith(".weight") and value.ndim == 1 for name, value in state.items()):
@@ -101,7 +113,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _generator_shape(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
     if "model.1.weight" in state:
-        first, last = state["model.1.weight"], list(state.values())[-2]
+        first, last = state["model.1.weight"], state[f"model.{max(int(name.split('.')[1]) for name in state)}.weight"]
         blocks = len({name.split(".")[1] for name in state if ".conv_block." in name})
         return {"net_g": f"resnet_{blocks}blocks", "ngf": len(first), "channels_in": first.shape[1], "channels_out": len(last)}
     if "model.model.0.weight" in state and "model.model.3.weight" in state:
@@ -135,8 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             config = import_checkpoints(arguments.source, arguments.target, epoch=arguments.epoch, resolution=arguments.resolution)
             print(f"{arguments.target}: {dataclasses.asdict(config)}")
-    except CycleGANError as error:
-        print(f"figment: {error}", file=sys.stderr)
+    except (CycleGANError, OutputBusyError, OSError) as error:
+        print(f"figment: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 1
     return 0
 

@@ -62,8 +62,8 @@ class CycleSnapshots(Snapshots):
         return CollapseGuard(self.options.guard, spread=SPREAD, distance=CYCLE, real_spread=1.0)
 
     def measure(self, paint: Painter) -> dict[str, float]:
-        """For each generator, G_A: cycle_l1_a (there and back from A), identity_l1_a (of pictures that are of B already), and what `metrics` names, of
-        translated test pictures beside the training pictures of what they should look like; *_untouched is the same of pictures not translated.
+        """For each generator, such as G_A: cycle_l1_a (there and back from A), identity_l1_a (of pictures that are of B already), and what `metrics`
+        names, of translated test pictures beside the training pictures of what they should look like; *_untouched: of pictures not translated.
 
         spread: of the translations over that of the reals, the smaller of both ways; it and cycle_l1, the mean of both ways, are what is guarded.
         """
