@@ -1,7 +1,8 @@
 """Let a generator translate pictures of any size: padded to what it takes and cut back, and, when large, tile by tile.
 
-Tiles overlap and fade into each other. A generator's instance normalisation sees one tile at a time, so the same sky can come out in two colours;
-unless told otherwise, every tile is therefore normalised by statistics of the whole picture, gathered in a first pass over all tiles.
+Tiles overlap and fade into each other. A generator's instance normalisation sees one tile at a time, so that one wall comes out in several colours;
+unless told otherwise, all tiles are therefore normalised as the whole picture was when it was shrunk to a tile. Source: Chen et al. 2022, "Towards
+Ultra-Resolution Neural Style Transfer via Thumbnail Instance Normalization", AAAI.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from training.cyclegan.domains import float_pictures
@@ -27,7 +29,7 @@ _GREY = numpy.array([0.299, 0.587, 0.114], dtype=numpy.float32)
 class Tiling:
     """tile: side in pixels of the largest part that is translated in one piece, which bounds memory. overlap: of neighbours, in pixels.
 
-    whole_statistics: normalise every tile as the whole picture is, at twice the time; else each as if there were nothing else.
+    whole_statistics: normalise every tile as the whole picture, shrunk, would be; else each as if there were nothing else.
     """
 
     tile: int = 512
@@ -110,15 +112,19 @@ def translate_picture(generator: Generator, pixels: numpy.ndarray, tiling: Tilin
         y, x = row * rows.step, column * columns.step
         return translate(generator, numpy.ascontiguousarray(padded[None, :, y : y + rows.part, x : x + columns.part]), devices)[0]
 
-    with contextlib.ExitStack() as stack:
-        if tiling.whole_statistics and rows.count * columns.count > 1:
-            use = stack.enter_context(gathered_statistics(generator))
-            for row in range(rows.count):
-                for column in range(columns.count):
-                    part(row, column)
-            use()
+    is_tiled = rows.count * columns.count > 1
+    seen = _shrunk(pixels, generator, tiling) if is_tiled and tiling.whole_statistics else None
+    with statistics_of(generator, seen, devices) if seen is not None else contextlib.nullcontext():
         bands = [to_uint8(band).permute(1, 2, 0).cpu().numpy() for band in _bands(part, rows, columns)]
     return numpy.concatenate(bands)[:height, :width]
+
+
+def _shrunk(pixels: numpy.ndarray, generator: Generator, tiling: Tiling) -> numpy.ndarray:
+    """uint8 [1, C, h, w]: the whole picture in one tile, its sides stretched to what the generator takes."""
+    scale = tiling.tile / max(pixels.shape[:2])
+    height, width = (plan_axis(max(1, min(tiling.tile, round(side * scale))), generator, tiling).part for side in pixels.shape[:2])
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).resize((width, height), Image.Resampling.LANCZOS)
+    return numpy.asarray(image).reshape(1, height, width, -1).transpose(0, 3, 1, 2).copy()
 
 
 def _bands(part: Callable[[int, int], Tensor], rows: Axis, columns: Axis) -> Iterator[Tensor]:
@@ -142,34 +148,21 @@ def _bands(part: Callable[[int, int], Tensor], rows: Axis, columns: Axis) -> Ite
 
 
 @contextlib.contextmanager
-def gathered_statistics(network: nn.Module) -> Iterator[Callable[[], None]]:
-    """Inside, the network's instance normalisations remember what they see; from the call of what is given on, they use it for everything.
-
-    Each remembers the mean and the variance over all it saw, one tile after the other, all equally large. What the deeper ones saw was still
-    normalised tile by tile, so theirs are near to those of the whole, and not equal.
-    """
-    moments: dict[nn.Module, Tensor] = {}
-    counts: dict[nn.Module, int] = {}
-    fixed = False
+def statistics_of(generator: Generator, images: numpy.ndarray, devices: Devices) -> Iterator[None]:
+    """Inside, the generator normalises everything by the means and variances that it finds in `images`, uint8 [1, C, H, W], and not by their own."""
+    moments: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def hook(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = inputs[0]
-        if not fixed:
-            variance, mean = (moment.double() for moment in torch.var_mean(x.float(), dim=(0, 2, 3), correction=0))
-            moments[module] = moments.get(module, 0.0) + torch.stack([mean, variance + mean**2])
-            counts[module] = counts.get(module, 0) + 1
-            return output
-        mean, square = moments[module] / counts[module]
-        scale = (square - mean**2).clamp(min=0).add(module.eps).rsqrt()
-        return ((x.float() - mean.float().view(-1, 1, 1)) * scale.float().view(-1, 1, 1)).to(output.dtype)
+        x = inputs[0].float()
+        if module not in moments:
+            moments[module] = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+        variance, mean = moments[module]
+        return ((x - mean) * (variance + module.eps).rsqrt()).to(output.dtype)
 
-    def use() -> None:
-        nonlocal fixed
-        fixed = True
-
-    handles = [module.register_forward_hook(hook) for module in network.modules() if isinstance(module, nn.InstanceNorm2d)]
+    handles = [module.register_forward_hook(hook) for module in generator.modules() if isinstance(module, nn.InstanceNorm2d)]
     try:
-        yield use
+        translate(generator, images, devices)
+        yield
     finally:
         for handle in handles:
             handle.remove()
