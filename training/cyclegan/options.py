@@ -51,8 +51,8 @@ class CycleGANOptions(GanOptions):
     metrics: tuple[MetricName, ...] = ("swd",)
     metric_images: int = 512
     # What it learns from
-    domain_a: str = "painting"
-    domain_b: str = "photograph"
+    domain_a: str = "paintings"
+    domain_b: str = "photographs"
     resolution: int | None = None
     load_size: int | None = 286
     flip: bool = True

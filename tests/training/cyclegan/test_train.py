@@ -99,7 +99,7 @@ def test_the_output_has_what_the_stage_promises(uninterrupted):
     options = json.loads(files["training_options.json"])
     assert options["pictures"] == {"A": 7, "B": 5} and options["measured_on"] == {"A": "testA", "B": "testB"} and options["finished"]
     both = load_generators(uninterrupted / "data" / STAGE)
-    assert both.a_to_b(torch.zeros(1, 3, 24, 32)).shape == (1, 3, 24, 32) and both.config.domain_a == "painting"
+    assert both.a_to_b(torch.zeros(1, 3, 24, 32)).shape == (1, 3, 24, 32) and both.config.domain_a == "paintings"
     assert options["parameters"]["G_A"] == sum(parameter.numel() for parameter in both.a_to_b.parameters())
 
 
