@@ -118,6 +118,7 @@ def _judge_way(
     if after.channels > before.channels:
         sets[UNTRANSLATED] = ColourImages(before)
     dataset = data / SETS / f"{config.against}{made.upper()}"
+    reporter.log(f"{STAGE}: {name}")
     report = judge_images(config, sets, dataset, reporter, stage=STAGE, model=MODEL, title=escape(name), state_dir=state_dir)
 
     there, back = generator_of(generators, way), generator_of(generators, opposite(way))

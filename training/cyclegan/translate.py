@@ -38,7 +38,7 @@ from training.cyclegan.tiles import Tiling, as_channels, translate
 from training.gans.drawing import DrawingError
 from training.gans.grids import save_picture, tile, to_uint8
 from training.gans.sample import PlannedShard, finish_shards, plan_shards, take_shards
-from training.gans.video import VideoConfig, snapshot_frames
+from training.gans.video import VideoConfig, fitted, snapshot_frames
 from training.loop.bounds import at_least
 from training.loop.devices import Devices, open_devices
 from training.loop.run_key import run_key
@@ -62,7 +62,7 @@ class PaintedConfig:
 
     resolution: of the pictures; null = as in training. gallery: [columns, rows] of triples of each way. batch_size: pictures side by side; it does
     not change them by more than rounding. kaggle: the way whose pictures become images.zip; null = none. kaggle_any_count: however many they are.
-    fps … quality: of training.mp4, see training/gans/video.py.
+    most_width_px: of the galleries and the film. fps … quality: of training.mp4, see training/gans/video.py.
     """
 
     splits: tuple[Split, ...] = ("test",)
@@ -149,7 +149,7 @@ def make_painted(config: PaintedConfig, generators: Generators, devices: Devices
             folder = f"{way}/{config.splits[0]}"
             after = ImageShards(output.folder / folder)
             picture = _gallery(sets[folder], after, generator_of(generators, opposite(way)), config.gallery, devices)
-            save_picture(output.file(f"gallery-{way}.png"), picture)
+            save_picture(output.file(f"gallery-{way}.png"), fitted(picture, config.most_width_px))
         frames = snapshot_frames(model, config.film)
         write_video(output.file("training.mp4"), frames, fps=config.fps, codec=config.codec, quality=config.quality)
         if config.kaggle:

@@ -74,8 +74,10 @@ def test_the_index_says_where_each_of_them_lies(painted):
 
 def test_a_gallery_shows_each_picture_before_after_and_back_again(painted):
     with Image.open(painted / "gallery-a2b.png") as picture:
-        shown = numpy.asarray(picture)
-    assert shown.shape == (2 * 32, 3 * 32, 3)
+        enlarged = numpy.asarray(picture)
+    # Small pictures are shown larger, pixel by pixel.
+    assert enlarged.shape == (6 * 2 * 32, 6 * 3 * 32, 3)
+    shown = enlarged[::6, ::6]
     before = ImageShards(painted.parent / "paintings/testA").image(1).transpose(1, 2, 0)
     after = ImageShards(painted / "a2b/test").image(1)
     assert (shown[32:, :32] == before).all()
@@ -121,8 +123,9 @@ def test_grey_paintings_and_coloured_photographs_go_through_a_network_in_colour(
     painted = make(make_data(tmp_path, channels=(1, 3)))
     assert ImageShards(painted / "a2b/test").channels == 3
     with Image.open(painted / "gallery-a2b.png") as picture:
-        shown = numpy.asarray(picture)[:, :32]
-    assert (shown == shown[..., :1]).all()
+        shown = numpy.asarray(picture)[:, ::3]
+    assert (shown[:, :32] == shown[:, :32, :1]).all()
+    assert not (shown[:, 64:96] == shown[:, 64:96, :1]).all()
 
 
 def test_a_network_of_grey_pictures_gives_grey_ones(tmp_path):
