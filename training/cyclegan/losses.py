@@ -54,26 +54,27 @@ class CycleGANLosses:
     def generator_losses(self, now: Moment) -> Iterator[PartLoss]:
         """Fakes should look real, come back as what they were, and what looks right already should stay as it is.
 
-        Every way is a part of its own, and so is the identity: what they share is gradients, not graphs, so memory is that of one way.
-        Reports for each way what is lost without weights, on average; L1 distances are of pictures in [-1, 1].
+        Every way is a part of its own: what they share is gradients, not graphs, so memory is that of one. Reports for each way what is lost without
+        weights, on average; L1 distances are of pictures in [-1, 1].
         """
         options, G, D = self.options, {name: self.networks[f"G_{name}"] for name in "AB"}, {name: self.networks[f"D_{name}"] for name in "AB"}
-        self._reals = {name: self._batch(name, now) for name in "AB"}
+        self._reals = {name: self.batch(name, now) for name in "AB"}
         self._fakes = {"D_A": [], "D_B": []}
         for rows in self._parts():
             for (a, b), weight, back_weight in zip(WAYS, (options.lambda_a, options.lambda_b), (options.lambda_b, options.lambda_a), strict=True):
                 real, other = self._reals[a][rows], self._reals[b][rows]
+                # Pictures do not see each other: one pass for what is to be translated and what is to stay costs less than two.
                 with self._autocast():
-                    fake = G[a](real)
+                    made = G[a](torch.cat([real, other]) if options.lambda_identity else real)
+                    fake = made[: len(real)]
                     back, scores = G[b](fake), D[a](fake)
                 self._fakes[f"D_{a}"].append(fake.detach().float())
-                adversarial, cycle = self._share(self._g_loss(scores.float()), rows), self._share((back.float() - real).abs(), rows)
-                yield adversarial + weight * cycle, _shown(a, adversarial=adversarial, cycle=cycle)
+                parts = {"adversarial": self._share(self._g_loss(scores.float()), rows), "cycle": self._share((back.float() - real).abs(), rows)}
+                loss = parts["adversarial"] + weight * parts["cycle"]
                 if options.lambda_identity:
-                    with self._autocast():
-                        same = G[a](other)
-                    identity = self._share((same.float() - other).abs(), rows)
-                    yield back_weight * options.lambda_identity * identity, _shown(a, identity=identity)
+                    parts["identity"] = self._share((made[len(real) :].float() - other).abs(), rows)
+                    loss = loss + back_weight * options.lambda_identity * parts["identity"]
+                yield loss, {f"{name}_{a.lower()}": part.detach() for name, part in parts.items()}
 
     def discriminator_losses(self, name: str, now: Moment) -> Iterator[PartLoss]:
         """Reals should score 1 and fakes, new ones and those of the pool, 0; halved, so that D learns half as fast as G.
@@ -100,7 +101,7 @@ class CycleGANLosses:
     def _autocast(self):  # type: ignore[no-untyped-def]
         return self.devices.autocast(self.options.precision)
 
-    def _batch(self, name: str, now: Moment) -> Tensor:
+    def batch(self, name: str, now: Moment) -> Tensor:
         """Pictures of a domain, some of them mirrored, cut at random places out of ones of `load_size`."""
         options = self.options
         pictures, _ = batch_of(self.data[name], self.orders[name], now.samples_seen, options.batch, self.devices.device, salt=now.rollback)
@@ -124,7 +125,3 @@ def cut_out(pictures: Tensor, load_size: int, random: torch.Generator) -> Tensor
     large = functional.interpolate(pictures, size=load_size, mode="bicubic", align_corners=False).clamp(-1, 1) if load_size > S else pictures
     places = torch.randint(load_size - S + 1, (B, 2), generator=random).tolist()
     return torch.stack([picture[:, top : top + S, left : left + S] for picture, (top, left) in zip(large, places, strict=True)])
-
-
-def _shown(way: str, **values: Tensor) -> dict[str, Tensor]:
-    return {f"{name}_{way.lower()}": value.detach() for name, value in values.items()}

@@ -73,10 +73,10 @@ class CycleGANTraining:
         players = {name: adam(network, options.lr, betas=(options.beta1, 0.999)) for name, network in moved.items()}
         pools = {name: ImagePool(options.pool) for name in self.discriminators}
         near = {name: pictures.near(devices) for name, pictures in domains.train.items()}
-        losses = CycleGANLosses(self.networks, near, pools, options, devices)
+        self.losses = CycleGANLosses(self.networks, near, pools, options, devices)
         self.trainer = AdversarialTrainer(
             players,
-            losses.phases(),
+            self.losses.phases(),
             batch_size=options.batch,
             devices=devices,
             averages={},

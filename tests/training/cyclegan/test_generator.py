@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.cyclegan import plain_networks
+from bench import plain_cyclegan
 from training.cyclegan import CycleGANError, load_generators
 from training.cyclegan.config import CycleGANConfig
 from training.cyclegan.discriminator import make_discriminators
@@ -37,9 +37,9 @@ def test_networks_have_the_published_numbers_of_parameters():
 @pytest.mark.parametrize(
     ("config", "plain"),
     [
-        (SMALL, lambda: plain_networks.residual(ngf=3, blocks=2)),
-        (CycleGANConfig(net_g="resnet_1blocks", ngf=2, channels_a=1), lambda: plain_networks.residual(1, 3, ngf=2, blocks=1)),
-        (CycleGANConfig(net_g="unet_32", ngf=2), lambda: plain_networks.unet(ngf=2, levels=5)),
+        (SMALL, lambda: plain_cyclegan.residual(ngf=3, blocks=2)),
+        (CycleGANConfig(net_g="resnet_1blocks", ngf=2, channels_a=1), lambda: plain_cyclegan.residual(1, 3, ngf=2, blocks=1)),
+        (CycleGANConfig(net_g="unet_32", ngf=2), lambda: plain_cyclegan.unet(ngf=2, levels=5)),
     ],
 )
 def test_a_generator_is_the_published_layers_by_name_and_by_output(config, plain):
@@ -52,9 +52,9 @@ def test_a_generator_is_the_published_layers_by_name_and_by_output(config, plain
 @pytest.mark.parametrize(
     ("config", "plain"),
     [
-        (CycleGANConfig(ndf=3), lambda: plain_networks.patch_judge(ndf=3)),
-        (CycleGANConfig(ndf=2, n_layers_d=5), lambda: plain_networks.patch_judge(ndf=2, layers=5)),
-        (CycleGANConfig(ndf=3, net_d="pixel"), lambda: plain_networks.pixel_judge(ndf=3)),
+        (CycleGANConfig(ndf=3), lambda: plain_cyclegan.patch_judge(ndf=3)),
+        (CycleGANConfig(ndf=2, n_layers_d=5), lambda: plain_cyclegan.patch_judge(ndf=2, layers=5)),
+        (CycleGANConfig(ndf=3, net_d="pixel"), lambda: plain_cyclegan.pixel_judge(ndf=3)),
     ],
 )
 def test_a_discriminator_is_the_published_layers_by_name_and_by_output(config, plain):

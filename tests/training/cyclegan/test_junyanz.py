@@ -6,7 +6,7 @@ import zipfile
 import pytest
 import torch
 
-from tests.training.cyclegan import plain_networks
+from bench import plain_cyclegan
 from training.cyclegan import CycleGANError, load_generators
 from training.cyclegan.discriminator import make_discriminators
 from training.cyclegan.generator import FILES
@@ -16,18 +16,18 @@ from training.cyclegan.junyanz import export_checkpoints, import_checkpoints, ma
 def kinds(channels_a: int = 3):
     """By name: how a generator (from, to) and a discriminator (of) look in the original, and what our configuration should say."""
     return {
-        "nine": (lambda a, b: plain_networks.residual(a, b, ngf=2), lambda c: plain_networks.patch_judge(c, ndf=2), {"net_g": "resnet_9blocks"}),
+        "nine": (lambda a, b: plain_cyclegan.residual(a, b, ngf=2), lambda c: plain_cyclegan.patch_judge(c, ndf=2), {"net_g": "resnet_9blocks"}),
         "six": (
-            lambda a, b: plain_networks.residual(a, b, ngf=2, blocks=6),
-            lambda c: plain_networks.patch_judge(c, ndf=2, layers=4),
+            lambda a, b: plain_cyclegan.residual(a, b, ngf=2, blocks=6),
+            lambda c: plain_cyclegan.patch_judge(c, ndf=2, layers=4),
             {"net_g": "resnet_6blocks", "n_layers_d": 4},
         ),
         "dropout": (
-            lambda a, b: plain_networks.residual(a, b, ngf=2, blocks=6, dropout=True),
-            lambda c: plain_networks.pixel_judge(c, ndf=3),
+            lambda a, b: plain_cyclegan.residual(a, b, ngf=2, blocks=6, dropout=True),
+            lambda c: plain_cyclegan.pixel_judge(c, ndf=3),
             {"net_g": "resnet_6blocks", "net_d": "pixel", "ndf": 3},
         ),
-        "unet": (lambda a, b: plain_networks.unet(a, b, ngf=2, levels=7), lambda c: plain_networks.patch_judge(c, ndf=2), {"net_g": "unet_128"}),
+        "unet": (lambda a, b: plain_cyclegan.unet(a, b, ngf=2, levels=7), lambda c: plain_cyclegan.patch_judge(c, ndf=2), {"net_g": "unet_128"}),
     }
 
 

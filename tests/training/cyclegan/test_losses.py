@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from bench import plain_cyclegan
 from tests.training.cyclegan.toy_pictures import CPU, toy_domains, toy_training
 from training.cyclegan.losses import CycleGANLosses, cut_out
 from training.gans.players import Moment
@@ -15,39 +16,6 @@ from training.loop.devices import Devices
 from training.loop.seeding import generator
 
 STEADY = {"constant_kimg": 1.0, "decay_kimg": 0.0, "kimg": 1.0}
-
-
-def losses_of(training) -> CycleGANLosses:
-    return training.trainer.phases[0].losses.__self__
-
-
-def plain_step(networks, optimizers, real_a, real_b, *, lam=10.0, idt=0.5):
-    """The published step without a pool: both generators first, with the discriminators frozen, then D_A and D_B on the fakes of before."""
-    G_A, G_B, D_A, D_B = (networks[name] for name in ("G_A", "G_B", "D_A", "D_B"))
-
-    def gan(scores, is_real):
-        return functional.mse_loss(scores, torch.ones_like(scores) if is_real else torch.zeros_like(scores))
-
-    fake_b, fake_a = G_A(real_a), G_B(real_b)
-    loss = gan(D_A(fake_b), True) + gan(D_B(fake_a), True)
-    loss = loss + lam * functional.l1_loss(G_B(fake_b), real_a) + lam * functional.l1_loss(G_A(fake_a), real_b)
-    loss = loss + lam * idt * (functional.l1_loss(G_A(real_b), real_b) + functional.l1_loss(G_B(real_a), real_a))
-    optimizers["G"].zero_grad()
-    loss.backward()
-    optimizers["G"].step()
-    told = {"g_loss": float(loss.detach())}
-    for name, judge, real, fake in (("D_A", D_A, real_b, fake_b), ("D_B", D_B, real_a, fake_a)):
-        optimizers[name].zero_grad()
-        loss = 0.5 * (gan(judge(real), True) + gan(judge(fake.detach()), False))
-        loss.backward()
-        optimizers[name].step()
-        told[f"{name.lower()}_loss"] = float(loss.detach())
-    return told
-
-
-def plain_optimizers(networks, lr=2e-4):
-    moved = {"G": [*networks["G_A"].parameters(), *networks["G_B"].parameters()], **{name: networks[name].parameters() for name in ("D_A", "D_B")}}
-    return {name: torch.optim.Adam(parameters, lr=lr, betas=(0.5, 0.999)) for name, parameters in moved.items()}
 
 
 def assert_same_weights(ours, theirs) -> None:
@@ -60,13 +28,13 @@ def assert_same_weights(ours, theirs) -> None:
 
 @pytest.mark.parametrize("identity", [0.5, 0.0])
 def test_steps_are_the_published_steps(identity):
-    training = toy_training(pool=0, batch=3, lambda_identity=identity, **STEADY)
+    training = toy_training(pool=50, batch=3, lambda_identity=identity, **STEADY)
     networks = copy.deepcopy(training.networks)
-    optimizers = plain_optimizers(networks)
+    optimizers, pools = plain_cyclegan.optimizers(networks), {name: plain_cyclegan.Pool(50) for name in ("D_A", "D_B")}
     for _ in range(3):
         now = Moment(training.trainer.samples_seen, training.trainer.iteration, 0)
-        reals = [losses_of(training)._batch(name, now) for name in "AB"]
-        told = plain_step(networks, optimizers, *reals, idt=identity)
+        reals = [training.losses.batch(name, now) for name in "AB"]
+        told = plain_cyclegan.step(networks, optimizers, pools, *reals, identity=identity)
         values = training.trainer.step().values
         assert {name: values[name] for name in told} == pytest.approx(told, rel=1e-5)
     assert_same_weights(training.networks, networks)
@@ -75,16 +43,16 @@ def test_steps_are_the_published_steps(identity):
 def test_g_a_goes_from_a_to_b_and_d_a_judges_b(monkeypatch):
     """The names of SYSTEMS §4: the discriminator named A belongs to the generator named A, and its reals are pictures of B, labelled 1."""
     training = toy_training(pool=0, **STEADY)
-    losses, seen = losses_of(training), []
+    losses, seen = training.losses, []
     for name, network in training.networks.items():
         network.register_forward_pre_hook(lambda module, given, name=name: seen.append((name, given[0].detach())))
     now = Moment(0, 0, 0)
     list(losses.generator_losses(now))
-    reals = {name: losses._batch(name, now) for name in "AB"}
+    reals = {name: losses.batch(name, now) for name in "AB"}
     given = {name: [pictures for who, pictures in seen if who == name] for name in training.networks}
-    # G_A is given A to translate, and of B what it should leave alone (and what G_B made, to bring it back).
-    assert torch.equal(given["G_A"][0], reals["A"]) and torch.equal(given["G_A"][1], reals["B"])
-    assert any(torch.equal(pictures, reals["B"]) for pictures in given["G_B"]) and any(torch.equal(pictures, reals["A"]) for pictures in given["G_B"])
+    # G_A is given A to translate, and of B what it should leave alone; then what G_B made, to bring it back.
+    assert torch.equal(given["G_A"][0], torch.cat([reals["A"], reals["B"]])) and len(given["G_A"]) == 2
+    torch.testing.assert_close(given["G_A"][1], training.networks["G_B"](reals["B"]).detach())
     # D_A sees what G_A made.
     made = training.networks["G_A"](reals["A"]).detach()
     torch.testing.assert_close(given["D_A"][0], made)
@@ -101,10 +69,10 @@ def test_g_a_goes_from_a_to_b_and_d_a_judges_b(monkeypatch):
 
 def test_a_perfect_discriminator_has_no_loss_and_ones_are_for_reals():
     training = toy_training(pool=0, **STEADY)
-    losses = losses_of(training)
+    losses = training.losses
     assert float(losses._d_loss(torch.ones(2, 1, 3, 3), torch.zeros(2, 1, 3, 3)).sum()) == 0
     assert float(losses._g_loss(torch.ones(2, 1, 3, 3)).sum()) == 0 and float(losses._g_loss(torch.zeros(2, 1, 3, 3)).mean()) == 1
-    other = losses_of(toy_training(gan_loss="non-saturating", **STEADY))
+    other = toy_training(gan_loss="non-saturating", **STEADY).losses
     assert float(other._d_loss(torch.full((1,), 40.0), torch.full((1,), -40.0))) == pytest.approx(0, abs=1e-6)
     assert float(other._g_loss(torch.zeros(1))) == pytest.approx(math.log(2))
 
@@ -145,7 +113,7 @@ class Half(Devices):
 
 
 def test_every_process_sees_the_fakes_of_all():
-    losses = losses_of(toy_training(batch=4, **STEADY))
+    losses = toy_training(batch=4, **STEADY).losses
     fakes = torch.rand(4, 3, 16, 16)
     for rank in (0, 1):
         half = Half(torch.device("cpu"), rank=rank, world_size=2)
@@ -158,7 +126,7 @@ def test_every_process_sees_the_fakes_of_all():
 
 def test_the_two_domains_are_shuffled_independently_and_epochs_show_every_picture():
     """GAN-with-JAX went through both sets in step, by place modulo length: every painting met the same photographs."""
-    losses = losses_of(toy_training(toy_domains(numbers={"A": 6, "B": 6}), batch=1, flip=False, **STEADY))
+    losses = toy_training(toy_domains(numbers={"A": 6, "B": 6}), batch=1, flip=False, **STEADY).losses
     places = {name: [int(losses.orders[name].take(place, 1)[0]) for place in range(36)] for name in "AB"}
     for order in places.values():
         assert all(sorted(order[start : start + 6]) == list(range(6)) for start in range(0, 36, 6))
@@ -173,16 +141,16 @@ def test_sets_of_different_sizes_and_smaller_than_a_batch_train():
 
 def test_pictures_are_cut_and_mirrored_by_seed_and_place_alone():
     training, again = toy_training(**STEADY), toy_training(**STEADY)
-    losses, other = losses_of(training), losses_of(again)
+    losses, other = training.losses, again.losses
     for place in range(0, 40, 2):
         now = Moment(place, 7, 0)
-        one = losses._batch("A", now)
-        assert one.shape == (2, 3, 16, 16) and torch.equal(one, other._batch("A", now))
+        one = losses.batch("A", now)
+        assert one.shape == (2, 3, 16, 16) and torch.equal(one, other.batch("A", now))
         assert float(one.abs().max()) <= 1
-    assert not torch.equal(losses._batch("A", Moment(2, 1, 0)), losses._batch("A", Moment(2, 1, 1)))
+    assert not torch.equal(losses.batch("A", Moment(2, 1, 0)), losses.batch("A", Moment(2, 1, 1)))
     # An epoch of a set of seven is fourteen places: each picture once as it is and once mirrored.
-    plain = losses_of(toy_training(load_size=None, **STEADY))
-    shown = torch.cat([plain._batch("A", Moment(place, 0, 0)) for place in range(0, 14, 2)])
+    plain = toy_training(load_size=None, **STEADY).losses
+    shown = torch.cat([plain.batch("A", Moment(place, 0, 0)) for place in range(0, 14, 2)])
     for picture, place in itertools.product(plain.data["A"].images.float() / 127.5 - 1, (1, 3)):
         wanted = picture if place == 1 else picture.flip(2)
         assert any(torch.equal(wanted, found) for found in shown)
@@ -200,11 +168,11 @@ def test_what_is_cut_out_lies_anywhere_in_the_enlarged_picture():
 def test_bad_batches_are_skipped_counted_and_do_not_reach_weights_or_pools(monkeypatch):
     training = toy_training(**STEADY)
     training.trainer.step()
-    losses = losses_of(training)
+    losses = training.losses
     before = {name: copy.deepcopy(network.state_dict()) for name, network in training.networks.items()}
     kept = [picture.clone() for pool in losses.pools.values() for picture in pool.kept]
-    batch = CycleGANLosses._batch
-    monkeypatch.setattr(CycleGANLosses, "_batch", lambda self, name, now: batch(self, name, now) * math.nan)
+    batch = CycleGANLosses.batch
+    monkeypatch.setattr(CycleGANLosses, "batch", lambda self, name, now: batch(self, name, now) * math.nan)
     assert training.trainer.step().skipped
     monkeypatch.undo()
     assert all(torch.equal(value, before[name][key]) for name, network in training.networks.items() for key, value in network.state_dict().items())

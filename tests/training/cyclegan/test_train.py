@@ -280,14 +280,14 @@ def test_half_of_a_one_off_is_refused(tmp_path, capsys, prepared):
 
 def test_batches_that_are_not_numbers_are_survived_and_recorded(prepared, tmp_path, monkeypatch, capsys):
     folder = project(prepared, tmp_path / "p")
-    batch = CycleGANLosses._batch
+    batch = CycleGANLosses.batch
 
     def bad_batch(self, name, now):
         # One domain is bad from the ninth iteration on, until the training has rolled back.
         pictures = batch(self, name, now)
         return pictures * math.nan if name == "B" and now.iteration >= 8 and not now.rollback else pictures
 
-    monkeypatch.setattr(CycleGANLosses, "_batch", bad_batch)
+    monkeypatch.setattr(CycleGANLosses, "batch", bad_batch)
     assert run_here(folder) == 0
     assert "5 steps in a row had a loss or gradient that is not finite; rolled back to 14 images" in capsys.readouterr().err
     options = json.loads(output(folder)["training_options.json"])

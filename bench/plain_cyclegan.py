@@ -1,7 +1,14 @@
-"""The published networks in plain torch, layer by layer, with the names that junyanz' files have for them: what ours are compared with."""
+"""The published CycleGAN in plain torch: networks layer by layer, with the names that junyanz' files have for them, and one training step.
+
+What ours is compared with, in benchmarks and in tests; written from Zhu et al. 2017 and from the names in such files.
+"""
+
+import random
+from collections.abc import Mapping
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class Block(nn.Module):
@@ -98,3 +105,54 @@ def pixel_judge(c_in: int = 3, *, ndf: int = 64) -> nn.Module:
     """net.0, net.2 and net.5."""
     parts = [nn.Conv2d(c_in, ndf, 1), nn.LeakyReLU(0.2), nn.Conv2d(ndf, 2 * ndf, 1), nn.InstanceNorm2d(2 * ndf), nn.LeakyReLU(0.2)]
     return Named(nn.Sequential(*parts, nn.Conv2d(2 * ndf, 1, 1)), "net")
+
+
+class Pool:
+    """Fakes of before, in a list."""
+
+    def __init__(self, size: int = 50) -> None:
+        self.size, self.kept = size, []
+
+    def query(self, fakes):
+        shown = []
+        for fake in fakes.detach():
+            if len(self.kept) < self.size:
+                self.kept.append(fake)
+            elif random.random() > 0.5:
+                place = random.randrange(self.size)
+                fake, self.kept[place] = self.kept[place].clone(), fake
+            shown.append(fake)
+        return torch.stack(shown)
+
+
+def optimizers(networks: Mapping[str, nn.Module], lr: float = 2e-4) -> dict[str, torch.optim.Optimizer]:
+    moved = {"G": [*networks["G_A"].parameters(), *networks["G_B"].parameters()], **{name: networks[name].parameters() for name in ("D_A", "D_B")}}
+    return {name: torch.optim.Adam(parameters, lr=lr, betas=(0.5, 0.999)) for name, parameters in moved.items()}
+
+
+def gan_loss(scores, *, is_real: bool):
+    return functional.mse_loss(scores, torch.ones_like(scores) if is_real else torch.zeros_like(scores))
+
+
+def step(networks, moved, pools, real_a, real_b, *, weight: float = 10.0, identity: float = 0.5) -> dict[str, float]:
+    """Both generators in one graph, with the discriminators frozen; then D_A, which judges B, and D_B on the fakes of before. Returns the losses."""
+    G_A, G_B, D_A, D_B = (networks[name] for name in ("G_A", "G_B", "D_A", "D_B"))
+    for judge in (D_A, D_B):
+        judge.requires_grad_(False)
+    fake_b, fake_a = G_A(real_a), G_B(real_b)
+    loss = gan_loss(D_A(fake_b), is_real=True) + gan_loss(D_B(fake_a), is_real=True)
+    loss = loss + weight * functional.l1_loss(G_B(fake_b), real_a) + weight * functional.l1_loss(G_A(fake_a), real_b)
+    if identity:
+        loss = loss + weight * identity * (functional.l1_loss(G_A(real_b), real_b) + functional.l1_loss(G_B(real_a), real_a))
+    moved["G"].zero_grad()
+    loss.backward()
+    moved["G"].step()
+    told = {"g_loss": float(loss.detach())}
+    for name, judge, real, fake in (("D_A", D_A, real_b, fake_b), ("D_B", D_B, real_a, fake_a)):
+        judge.requires_grad_(True)
+        moved[name].zero_grad()
+        loss = 0.5 * (gan_loss(judge(real), is_real=True) + gan_loss(judge(pools[name].query(fake)), is_real=False))
+        loss.backward()
+        moved[name].step()
+        told[f"{name.lower()}_loss"] = float(loss.detach())
+    return told
