@@ -124,7 +124,10 @@ def translated(generator: Generator, images: numpy.ndarray, devices: Devices) ->
 
 def make_painted(config: PaintedConfig, generators: Generators, devices: Devices, *, data: Path, state: Path, reporter: Reporter) -> None:
     """Write data/painted_photos. Raises TranslateError before anything is translated when Kaggle would not take it."""
-    model, resolution = data / MODEL, config.resolution or generators.config.resolution
+    model, network = data / MODEL, generators.config
+    resolution = config.resolution or network.resolution
+    if resolution % network.multiple:
+        raise TranslateError(f"{network.net_g} takes sides that are multiples of {network.multiple} px, found resolution {resolution}")
     # By folder of the output, such as b2a/test: the pictures to be translated, and where each serial number lies among them.
     sets = {f"{way}/{split}": read_set(data, split, way[0], resolution) for way in DIRECTIONS for split in config.splits}
     places = {folder: {_serial(name): index for index, name in enumerate(images.names)} for folder, images in sets.items()}

@@ -141,6 +141,12 @@ def test_the_train_sets_come_along_when_asked_for_and_lower_resolutions_too(tmp_
     assert make(painted.parent, PaintedConfig(resolution=64, fps=5)) and ImageShards(painted / "b2a/test").resolution == 64
 
 
+def test_a_resolution_that_the_network_does_not_take_is_said_to_be_one(tmp_path):
+    generators = tiny(net_g="unet_64", resolution=64)
+    with pytest.raises(TranslateError, match="unet_64 takes sides that are multiples of 64 px, found resolution 32"):
+        make(make_data(tmp_path, generators, side=64), PaintedConfig(resolution=32), generators)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -354,6 +360,21 @@ def test_a_killed_picture_leaves_no_half_file(mixed, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         by_hand(tmp_path, mixed)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["translation.json"]
+
+
+@pytest.mark.shared_data
+def test_real_photographs_of_real_sizes_are_translated_in_tiles(shared_data, tmp_path):
+    photographs = sorted((shared_data / "journals/chem_bla_ics/assets/images").glob("dsci*.jpg"))[:1]
+    (tmp_path / "photos").mkdir()
+    for path in [*photographs, *sorted((shared_data / "unpaired_images/photo_flowers").glob("*.jpg"))[:3]]:
+        shutil.copyfile(path, tmp_path / "photos" / path.name)
+    assert by_hand(tmp_path, tmp_path / "photos", "--tile", "512", "--overlap", "64", generators=tiny(ngf=2)) == 0
+    sizes = []
+    for path in sorted((tmp_path / "out").glob("*.jpg")):
+        with Image.open(path) as made, Image.open(tmp_path / "photos" / path.name) as given:
+            assert made.size == given.size
+            sizes.append(made.size)
+    assert len(sizes) == 4 and max(sizes) == (1600, 1200)
 
 
 def test_half_precision_is_for_gpus_only():
