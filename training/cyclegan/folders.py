@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 from PIL import Image, ImageOps
 
-from formats.image_shards import DamagedImageError, open_packs
+from formats.image_shards import DamagedImageError, Pack, open_packs
 from formats.pictures import MOST_PIXELS, DecodeLimits, Undecodable, decode
 from formats.png import encode_png
 from stages.files import write_file_atomically
@@ -67,50 +67,56 @@ def translate_folder(translation: Translation, source: Path, target: Path, repor
         raise TranslateError(f"{source}: no picture in it; expected a folder or a zip of pictures")
     _claim(target, translation)
     set_aside: list[dict[str, str]] = []
-    made = before = 0
     files: list[Path] = []
+    made = 0
     for pack, name in reporter.progress(places, total=len(places), what="pictures"):
-        path = target / translation.target_name(name)
-        if not path.resolve().is_relative_to(target.resolve()):
-            set_aside.append({"name": name, "reason": "unsafe_name", "words": "its name leads out of the folder"})
-            continue
-        if path.is_file():
-            before += 1
-        else:
-            try:
-                write_file_atomically(path, translation.make(pack.read(name), path.name))
+        try:
+            path = _inside(target, translation.target_name(name))
+            if not path.is_file():
+                write_file_atomically(path, translation.make(_read(pack, name), path.name))
                 made += 1
-            except Undecodable as error:
-                set_aside.append({"name": name, "reason": error.reason, "words": error.words})
-                continue
-            except DamagedImageError as error:
-                set_aside.append({"name": name, "reason": "unreadable", "words": str(error)})
-                continue
-        files.append(path)
+        except Undecodable as error:
+            set_aside.append({"name": name, "reason": error.reason, "words": error.words})
+        else:
+            files.append(path)
     _write_facts(target, translation, set_aside)
-    reporter.log(f"{target}: {made:,} pictures translated, {before:,} were there before; {summary(set_aside)}")
+    reporter.log(f"{target}: {made:,} pictures translated, {len(files) - made:,} were there before; {summary(set_aside)}")
     if not files:
         raise TranslateError(f"{source}: none of {len(places):,} files is a picture that can be used; {summary(set_aside)}")
     return files
 
 
-def submission_members(files: list[Path], folder: Path) -> Iterator[tuple[str, bytes]]:
-    """For `write_submission`: the folders of a file become part of its name."""
-    return (("_".join(path.relative_to(folder).parts), path.read_bytes()) for path in files)
+def submission_members(files: list[Path]) -> Iterator[tuple[str, bytes]]:
+    """For `write_submission`: numbered, because files of two folders may have one name."""
+    return ((f"{number:05d}-{path.stem}.jpg", path.read_bytes()) for number, path in enumerate(files))
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise Undecodable("unsafe_name", "its name leads out of the folder")
+    return path
+
+
+def _read(pack: Pack, name: str) -> bytes:
+    try:
+        return pack.read(name)
+    except (DamagedImageError, OSError) as error:
+        raise Undecodable("unreadable", str(error)) from None
 
 
 def _claim(target: Path, translation: Translation) -> None:
-    """Make the folder ours, or refuse one that holds pictures of another network."""
-    facts = target / FACTS
-    if not facts.is_file():
+    """Make an empty folder ours, or refuse one that holds something else, such as pictures of another network."""
+    if not (target / FACTS).is_file():
+        if target.is_dir() and any(target.iterdir()):
+            raise TranslateError(f"{target}: not empty, and not made by this program; choose another --outdir")
         _write_facts(target, translation, [])
-        return
     try:
-        made_by = json.loads(facts.read_text(encoding="utf-8"))["made_by"]
+        made_by = json.loads((target / FACTS).read_text(encoding="utf-8"))["made_by"]
     except (ValueError, KeyError, TypeError):
         made_by = None
     if made_by != translation.made_by:
-        raise TranslateError(f"{target}: its pictures were made by another network, way or tiling ({facts} says which); choose another --outdir")
+        raise TranslateError(f"{target}: its pictures were made by another network, way or tiling ({FACTS} says which); choose another --outdir")
 
 
 def _write_facts(target: Path, translation: Translation, set_aside: list[dict[str, str]]) -> None:

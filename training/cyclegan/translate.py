@@ -209,7 +209,7 @@ def _by_hand(arguments: Namespace, generators: Generators, devices: Devices, rep
     if is_kaggle:
         check_count(len(files), anyway=arguments.any_count)
         with replacing(arguments.kaggle) as temporary:
-            write_submission(temporary, submission_members(files, arguments.outdir))
+            write_submission(temporary, submission_members(files))
         reporter.log(f"{arguments.kaggle}: {len(files):,} pictures")
 
 

@@ -278,6 +278,14 @@ def test_a_folder_that_another_network_or_way_filled_is_left_alone(mixed, tmp_pa
     assert files(tmp_path / "out") == before
 
 
+def test_a_folder_with_something_else_in_it_is_left_alone(mixed, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/odd.jpg").write_bytes(b"mine")
+    assert by_hand(tmp_path, mixed) == 1
+    assert "not empty, and not made by this program; choose another --outdir" in capsys.readouterr().err
+    assert files(tmp_path / "out") == {"odd.jpg": b"mine"}
+
+
 def test_both_domains_in_grey_make_grey_files(mixed, tmp_path):
     by_hand(tmp_path, mixed, generators=tiny(channels_a=1, channels_b=1))
     with Image.open(tmp_path / "out/odd.jpg") as picture:
@@ -306,7 +314,7 @@ def test_kaggles_zip_holds_every_picture_at_its_size(mixed, tmp_path, capsys):
     assert "9 pictures, but Kaggle takes 7,000 to 10,000" in capsys.readouterr().err
     assert not target.exists() and not (tmp_path / "out").exists()
     assert by_hand(tmp_path, mixed, "--tile", "256", "--kaggle", str(target), "--any-count") == 0
-    assert "more_web.gif.jpg" in check_submission(target, 7)
+    assert "00002-web.gif.jpg" in check_submission(target, 7)
 
 
 def test_broken_pictures_that_make_it_too_few_are_noticed_at_the_end(mixed, tmp_path, monkeypatch, capsys):
