@@ -88,7 +88,7 @@ class CycleGANOptions(GanOptions):
         if self.grid and self.grid[0] % CELLS_OF_A_PAIR:
             raise ValueError(f"grid must have {CELLS_OF_A_PAIR} columns or a multiple of it, found {self.grid[0]}: a row shows both ways and back")
         end = self.constant_kimg + self.decay_kimg
-        if self.decay_kimg and self.kimg > end:
+        if self.decay_kimg and self.plan.total_samples > round(end * 1000):
             raise ValueError(
                 f"kimg is {self.kimg:g}, but the learning rate is 0 from constant_kimg + decay_kimg = {end:g} on; raise one of these, or set "
                 "decay_kimg: 0 for a rate that stays"

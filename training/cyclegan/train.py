@@ -44,7 +44,8 @@ from training.tracking.tracker import Field, Signature
 STAGE = "cyclegan_paintings"
 DATASET = "paintings"
 # What two models must have in common for one to start from the other.
-_SHAPE = ("net_g", "ngf", "upsample", "channels_a", "channels_b")
+_GENERATORS_SHAPE = ("net_g", "ngf", "upsample", "channels_a", "channels_b")
+_DISCRIMINATORS_SHAPE = ("net_d", "ndf", "n_layers_d", "d_last_stride")
 # Of the side that pictures are enlarged to, before they are cut; Zhu et al. 2017.
 _LOADED_OVER_CUT = 286 / 256
 
@@ -117,18 +118,17 @@ class CycleGANTraining:
                 "python -m training.cyclegan.junyanz CHECKPOINTS FOLDER)"
             )
         theirs, ours = FILES.read_config(folder), self.generators.config
-        for name in _SHAPE:
+        judges = [name for name in self.discriminators if (folder / f"{name}.safetensors").is_file()]
+        for name in (*_GENERATORS_SHAPE, *(_DISCRIMINATORS_SHAPE if judges else ())):
             if getattr(theirs, name) != getattr(ours, name):
                 raise CycleGANError(
                     f"{folder / 'config.json'}: {name} is {getattr(theirs, name)}, this training has {getattr(ours, name)}; set {name} to theirs, or "
                     "start from another model"
                 )
-        for name, network in self.networks.items():
-            path = folder / f"{name}.safetensors"
-            if name in self.discriminators and not path.is_file():
-                reporter.log(f"WARNING: {folder}: no {path.name}; that discriminator starts from random weights")
-            else:
-                FILES.read_weights(path, network)
+        for name in ("G_A", "G_B", *judges):
+            FILES.read_weights(folder / f"{name}.safetensors", self.networks[name])
+        if missing := sorted(set(self.discriminators) - set(judges)):
+            reporter.log(f"WARNING: {folder}: no {' and no '.join(missing)}; what is missing starts from random weights")
         reporter.log(f"{STAGE}: starting from the weights in {folder}")
 
 

@@ -41,6 +41,11 @@ def test_no_step_changes_the_rate_by_more_than_the_slope(pairs, batch):
     assert 0 <= before - after <= batch / 4000 + 1e-12
 
 
+def test_a_training_may_end_exactly_where_its_rate_does():
+    # Sums of decimals are not always what they look like: 0.7 + 0.1 is a little less than 0.8.
+    assert CycleGANOptions(kimg=0.8, constant_kimg=0.7, decay_kimg=0.1).rate_factor(800) == pytest.approx(0, abs=1e-12)
+
+
 def test_what_a_training_may_go_on_across_does_not_decide_it():
     one = CycleGANOptions(**SHORT)
     other = dataclasses.replace(one, kimg=6.0, snap=1.0, grid=(12, 2), resume_from=Path("elsewhere"))

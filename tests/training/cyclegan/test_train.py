@@ -13,10 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench import plain_cyclegan
 from stages.reporting import Reporter
 from tests.training.cyclegan.toy_pictures import TINY, figures, write_paintings, write_set
 from training.cyclegan import load_generators, train
 from training.cyclegan.domains import read_domains
+from training.cyclegan.junyanz import import_checkpoints
 from training.cyclegan.losses import CycleGANLosses
 from training.gans.grids import load_picture
 
@@ -205,6 +207,21 @@ def test_another_start_takes_the_weights_of_a_model(prepared, uninterrupted, tmp
         assert all(torch.allclose(value, ours[key], atol=1e-7) for key, value in theirs.items())
     assert run_here(folder, f"resume_from={model}", "ngf=3") == 1
     assert "ngf is 2, this training has 3; set ngf to theirs" in capsys.readouterr().err
+    assert run_here(folder, f"resume_from={model}", "ndf=3") == 1
+    assert "ndf is 2, this training has 3; set ndf to theirs" in capsys.readouterr().err
+
+
+def test_imported_generators_without_discriminators_are_a_start(prepared, tmp_path, capsys):
+    folder, theirs = project(prepared, tmp_path / "p"), tmp_path / "theirs"
+    theirs.mkdir()
+    networks = {name: plain_cyclegan.residual(ngf=2, blocks=1) for name in ("G_A", "G_B")}
+    for name, network in networks.items():
+        torch.save(network.state_dict(), theirs / f"latest_net_{name}.pth")
+    import_checkpoints(theirs, tmp_path / "imported", resolution=16)
+    assert run_here(folder, f"resume_from={tmp_path / 'imported'}", "kimg=0.002", "lr=1e-9") == 0
+    assert "no D_A and no D_B; what is missing starts from random weights" in capsys.readouterr().err
+    ours = load_file(folder / "data" / STAGE / "G_A.safetensors")
+    assert all(torch.allclose(value, ours[name], atol=1e-7) for name, value in networks["G_A"].state_dict().items())
 
 
 # Unlike sets
