@@ -20,6 +20,7 @@ BENCHES = {
     "frechet": "the Frechet distance beside the matrix root of scipy",
     "image_dataset": "the ToC image dataset beside padding to disk and a StyleGAN dataset tool",
     "pggan_step": "a training step of the progressive GAN beside the same step written plainly",
+    "cyclegan_step": "a training step of CycleGAN beside the published step in plain torch",
     "sampling": "PolyGPT's sampling with its cache beside the loop without",
 }
 RESULTS = Path(__file__).with_name("results")

@@ -20,7 +20,7 @@ from training.metrics.images.comparison import Comparison, TooFewImagesError, co
 from training.metrics.images.feature_cache import FeatureCache
 from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, open_extractor
 from training.metrics.images.scoring import METRICS, Metric, ScoreSettings
-from training.metrics.images.sources import ImageSource, choose
+from training.metrics.images.sources import ColourImages, ImageSource, choose
 from training.metrics.images.spectrum import Spectrum, average_spectra, picture_panels, slice_panels
 from training.reports.numbers import Numbers
 from training.reports.pictures import draw_panels
@@ -86,7 +86,7 @@ EXPECTED = (FakesError, ImageSetError, DamagedImageError, FeatureExtractorError,
 
 def judge_images(
     config: ImageReportConfig,
-    sets: Mapping[str, ImageShards],
+    sets: Mapping[str, ImageSource],
     dataset: Path,
     reporter: Reporter,
     *,
@@ -98,12 +98,14 @@ def judge_images(
 ) -> Report:
     """The report `stage` on the sets that `model` drew, by name, against the real images in the folder `dataset`, seen at the fakes' resolution.
 
+    Grey reals are seen in colour where the fakes are coloured.
     sweep: what the sets differ by, for whose numbers the report draws curves. state_dir: features of the real images are kept there, so that
     they are made once for each dataset and extractor.
     """
     # Reals are shown to the extractor at the fakes' resolution: detail that no fake can have would only measure that.
-    resolution = next(iter(sets.values())).resolution
-    everything = ImageShards(dataset, resolution=resolution)
+    _, channels, resolution, _ = next(iter(sets.values())).images([0]).shape
+    stored = ImageShards(dataset, resolution=resolution)
+    everything: ImageSource = ColourImages(stored) if channels > stored.channels else stored
     reals: ImageSource = choose(everything, config.most_reals or len(everything), config.seed, "reals of the report")
     which = "all" if reals is everything else f"{len(reals)} chosen with seed {config.seed}"
     # What decides the reals' features is in the cache's key: which images, at which size; the extractor adds itself.
@@ -182,7 +184,7 @@ def open_fakes(folder: Path, resolution: int, model: str) -> ImageShards:
 
 
 def _pictures(
-    config: ImageReportConfig, comparison: Comparison, numbers: Numbers, sets: Mapping[str, ImageShards], reals: ImageSource, sweep: Sweep | None
+    config: ImageReportConfig, comparison: Comparison, numbers: Numbers, sets: Mapping[str, ImageSource], reals: ImageSource, sweep: Sweep | None
 ) -> list[Picture]:
     def draw_fakes(path: Path) -> None:
         drawn = choose(reals, config.drawn_images, config.seed, "drawn")

@@ -174,7 +174,7 @@ def _write_walk(output: OutputFolder, name: str, frames: Iterable[numpy.ndarray]
     return count
 
 
-def snapshot_frames(model: Path, config: FilmConfig, label: Label) -> Iterator[numpy.ndarray]:
+def snapshot_frames(model: Path, config: FilmConfig, label: Label = kimg_label) -> Iterator[numpy.ndarray]:
     """uint8 [H, W, 3], each snapshot held for `snapshot_s`, the last one longer. Raises DrawingError without snapshots."""
     index = SnapshotIndex.read(model / "snapshots" / "index.json")
     if not index.snapshots:
