@@ -1,0 +1,79 @@
+"""What pages of all kinds of files have in common: a drawn page, a page set aside, and how pixels become the picture that is kept."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy
+from PIL import Image
+
+from assets.books.pages.config import BookPagesConfig
+from formats.png import encode_png
+
+
+class SetAside(Exception):
+    """A page, or a whole file, that gives no picture. reason: one of a few fixed words, for counting; words: what was found and expected."""
+
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(f"{reason}: {words}")
+        self.reason, self.words = reason, words
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A page. image: RGB or L, its longer side `page_px`. engine: who drew it. text: what the file says is written on it; empty for nothing."""
+
+    image: Image.Image
+    engine: str
+    text: str = ""
+
+
+class Pages(Protocol):
+    """An open file. Opening raises SetAside for a file that gives no page."""
+
+    def __len__(self) -> int:
+        """Pages, as the file states."""
+
+    def draw(self, number: int) -> Drawn:
+        """The page of that number, from 1. Raises SetAside."""
+
+
+def fitted_size(width: float, height: float, page_px: int) -> tuple[int, int]:
+    """(width, height) in pixels with `page_px` as the longer side, the aspect kept."""
+    longer = max(width, height)
+    return max(1, round(width / longer * page_px)), max(1, round(height / longer * page_px))
+
+
+def check_pixels(width: int, height: int, config: BookPagesConfig) -> None:
+    """Raises SetAside for a scan that is too large to be decoded, or too small to be a page."""
+    if width * height > config.max_scan_pixels:
+        found = f"a picture of {width}×{height} is {width * height:,} pixels"
+        raise SetAside("too_many_pixels", f"{found}, at most {config.max_scan_pixels:,} are allowed")
+    if min(width, height) < config.min_side_px:
+        raise SetAside("too_small", f"{width}×{height} pixels, the shorter side must have at least {config.min_side_px}")
+
+
+def finish(image: Image.Image, config: BookPagesConfig) -> bytes:
+    """PNG bytes of a drawn page in the colours asked for. Raises SetAside for a blank one."""
+    grey = image if image.mode == "L" else image.convert("L")
+    if config.drop_blank:
+        counts = grey.histogram()
+        ink = sum(counts[: config.blank_level]) / (grey.width * grey.height)
+        if ink <= config.blank_ink:
+            raise SetAside("blank", f"{ink:.4%} of the pixels are darker than {config.blank_level}, more than {config.blank_ink:.4%} must be")
+    if config.colours == "grey" or (config.colours == "as_is" and _is_grey(image)):
+        return encode_png(numpy.asarray(grey))
+    return encode_png(numpy.asarray(image if image.mode == "RGB" else image.convert("RGB")))
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether no pixel has a colour."""
+    if image.mode == "L":
+        return True
+    pixels = numpy.asarray(image)
+    # Few pages are grey in their first rows and coloured elsewhere: most are told apart at once.
+    return all(bool((rows[..., 0] == rows[..., 1]).all() and (rows[..., 0] == rows[..., 2]).all()) for rows in _bands(pixels))
+
+
+def _bands(pixels: numpy.ndarray) -> Iterator[numpy.ndarray]:
+    return (pixels[first : first + 64] for first in range(0, len(pixels), 64))
