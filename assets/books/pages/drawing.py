@@ -38,10 +38,13 @@ class Pages(Protocol):
         """The page of that number, from 1. Raises SetAside."""
 
 
-def fitted_size(width: float, height: float, page_px: int) -> tuple[int, int]:
-    """(width, height) in pixels with `page_px` as the longer side, the aspect kept."""
-    longer = max(width, height)
-    return max(1, round(width / longer * page_px)), max(1, round(height / longer * page_px))
+def fitted_size(width: float, height: float, config: BookPagesConfig) -> tuple[int, int]:
+    """(width, height) in pixels with `page_px` as the longer side, the aspect kept. Raises SetAside for a strip."""
+    scale = config.page_px / max(width, height)
+    size = round(width * scale), round(height * scale)
+    if min(size) < config.min_side_px:
+        raise SetAside("too_small", f"{size[0]}×{size[1]} pixels with the longer side at page_px, the shorter must have {config.min_side_px}")
+    return size
 
 
 def check_pixels(width: int, height: int, config: BookPagesConfig) -> None:

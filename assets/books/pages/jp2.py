@@ -68,7 +68,7 @@ class Jp2Pages:
     def _scaled(self, content: bytes) -> Image.Image:
         with self._open(content) as image:
             check_pixels(*image.size, self._config)
-            size = fitted_size(*image.size, self._config.page_px)
+            size = fitted_size(*image.size, self._config)
             halvings = max(0, min(_DEEPEST, (max(image.size) // self._config.page_px).bit_length() - 1)) if image.format == "JPEG2000" else 0
         # A wavelet holds the picture at every half of its size, down to a depth that only decoding finds out.
         for depth in range(halvings, -1, -1):

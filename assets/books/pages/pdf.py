@@ -7,13 +7,14 @@ its rotation and crop box are respected by all engines. Hidden optional content 
 import io
 import mmap
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pypdfium2 as pdfium
-import pypdfium2.raw as raw
 from PIL import Image
+from pypdfium2 import raw
 
 from assets.books.pages.config import BookPagesConfig
 from assets.books.pages.drawing import Drawn, SetAside, check_pixels, fitted_size
@@ -67,7 +68,7 @@ class PdfPages:
                 columns, rows = picture.get_px_size()
                 if columns * rows > self._config.max_scan_pixels:
                     check_pixels(columns, rows, self._config)
-            size = fitted_size(width, height, self._config.page_px)
+            size = fitted_size(width, height, self._config)
             text = self._text(page) if self._config.texts else ""
             scan = self._scan(page, size) if self._has_plain_jpegs else None
             if scan:
@@ -194,3 +195,21 @@ _ENGINES: dict[str, tuple[str, _Draw]] = {
     "poppler": ("poppler", _by_poppler),
     "ghostscript": ("ghostscript", _by_ghostscript),
 }
+
+
+# Programs that an engine runs, and how they tell their version.
+_PROGRAMS = {"poppler": ["pdftoppm", "-v"], "ghostscript": ["gs", "--version"]}
+
+
+def missing_program(engine: str) -> str | None:
+    """The name of the program that the engine needs, when it is not installed."""
+    name = _PROGRAMS[engine][0] if engine in _PROGRAMS else None
+    return name if name and shutil.which(name) is None else None
+
+
+def program_version(engine: str) -> str:
+    """What decides the pixels besides this project and its libraries."""
+    if engine not in _PROGRAMS:
+        return ""
+    done = subprocess.run(_PROGRAMS[engine], capture_output=True, check=False)
+    return (done.stdout + done.stderr).decode(errors="replace")

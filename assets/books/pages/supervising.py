@@ -91,9 +91,7 @@ class _Ended(Exception):
 
 
 class _Drawing:
-    def __init__(
-        self, path: Path, kind: str, config: BookPagesConfig, archive: StoredZipWriter, on_page: Callable[[int, int], None] | None
-    ) -> None:
+    def __init__(self, path: Path, kind: str, config: BookPagesConfig, archive: StoredZipWriter, on_page: Callable[[int, int], None] | None) -> None:
         self._path, self._kind, self._config, self._archive = path, kind, config, archive
         self._on_page = on_page or (lambda done, total: None)
         self._facts = FileFacts()
