@@ -11,7 +11,6 @@ from typing import Literal
 
 from assets.images.dataset_config import DatasetConfig, Subject
 from assets.images.dataset_program import dataset_program
-from formats.pad_resize import Fit
 from formats.tables import columns
 
 
@@ -19,12 +18,11 @@ from formats.tables import columns
 class PageDatasetConfig(DatasetConfig):
     """The section `page_dataset` of params.yaml: that of every image dataset, and
 
-    fit:    also squash, which makes a page as wide as it is high, as the first archive of pages did; shapes are lost.
+    fit:    squash is what DeepZine did.
     labels: what of a page becomes its class; null for none.
     """
 
     sizes: list[int] = field(default_factory=lambda: [1024, 128])
-    fit: Fit | Literal["squash"] = "pad"
     canvas_px: int = 1024
     colours: Literal["rgb", "grey"] = "grey"
     labels: Literal["item_id", "source", "licence"] | None = None

@@ -50,7 +50,7 @@ COLUMN_DOCS: Mapping[str, str] = {
     "engine": "what drew the page: jpeg (the scan itself), pdfium, poppler, ghostscript or jp2",
     "pages": "of the file, as it states; 0 when it cannot be opened",
     "drawn": "pages of the file that are here",
-    "set_aside": "pages of the file that were set aside one by one; a row without a page in rejected.parquet speaks of the whole file, or of its rest",
+    "set_aside": "pages of the file that were set aside one by one; a row of rejected.parquet without a page speaks of the whole file or its rest",
     "text": "what the file says is written on the page, one line a line",
     "reason": "why it was withdrawn or set aside, in one word",
     "why": "the same in words",

@@ -5,7 +5,7 @@ python -m assets.books.pages.build --workers 1
 """
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -174,14 +174,20 @@ def _file_rows(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage's entry point."""
-    return program(__doc__, _run, argv, expected=(PagesError, RetractionsError), configure=partial(add_workers, who="files drawn side by side"))
+    return program(__doc__, _run, argv, expected=(PagesError, RetractionsError), configure=_configure)
+
+
+def _configure(parser: ArgumentParser) -> None:
+    add_workers(parser, "files drawn side by side")
+    parser.add_argument(
+        "--retractions", type=Path, default=Path("retractions.yaml"), metavar="PATH", help="withdrawals on request (default: %(default)s)"
+    )
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     config = load_params(arguments.params, "book_pages", BookPagesConfig, overrides=arguments.overrides)
     archive, target = arguments.data / "archive_items", arguments.data / "book_pages"
-    # Beside params.yaml: both are of the project, and a run elsewhere has neither.
-    requests = read_requests(arguments.params.with_name("retractions.yaml"))
+    requests = read_requests(arguments.retractions)
     scratch = Path(".figment") / "reuse" / "book_pages"
     facts = build_pages(config, archive, requests, target, scratch=scratch, workers=worker_count(arguments), reporter=reporter)
     counts = {"files": facts.files, "files_drawn": facts.files_drawn, "files_reused": facts.files_reused}

@@ -231,12 +231,8 @@ class _Watch:
 def _recipe(config: BookPagesConfig) -> str:
     """Names everything that decides the pages of a file: settings, code and libraries."""
     modules = (drawing, jp2, pdf, png, supervising, worker)
-    facts = [
-        json.dumps(asdict(config)),
-        *(f"{name} {version(name)}" for name in _LIBRARIES),
-        *map(code_of, modules),
-        pdf.program_version(config.engine),
-    ]
+    libraries = [f"{name} {version(name)}" for name in _LIBRARIES]
+    facts = [json.dumps(asdict(config)), *libraries, *map(code_of, modules), pdf.program_version(config.engine)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 

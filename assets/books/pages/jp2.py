@@ -9,6 +9,7 @@ import stat
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Self
 
 import numpy
 from PIL import Image
@@ -75,7 +76,7 @@ class Jp2Pages:
             with self._open(content) as image:
                 try:
                     if depth:
-                        image.reduce = depth
+                        image.reduce = depth  # type: ignore[method-assign,assignment]  # of JPEG 2000 alone it is a number
                     elif image.format == "JPEG":
                         image.draft(image.mode, size)
                     image.load()
@@ -95,7 +96,7 @@ class Jp2Pages:
         except Image.UnidentifiedImageError:
             raise SetAside("not_an_image", f"begins with {content[:12]!r}, expected JPEG 2000, JPEG or PNG") from None
 
-    def __enter__(self) -> "Jp2Pages":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

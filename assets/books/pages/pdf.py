@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import pypdfium2 as pdfium
 from PIL import Image
@@ -107,7 +108,7 @@ class PdfPages:
             return None
         return _scaled_jpeg(bytes(item.get_data()), (columns, rows), _CHANNELS_OF.get(item.get_metadata().colorspace), size)
 
-    def __enter__(self) -> "PdfPages":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,12 +181,14 @@ def _by_ghostscript(page: pdfium.PdfPage, path: Path, number: int, size: tuple[i
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     try:
         with Image.open(io.BytesIO(done.stdout), formats=["PNG"]) as image:
-            # It rounds sides in its own way.
-            if done.returncode or max(abs(image.width - size[0]), abs(image.height - size[1])) > 1:
-                raise OSError(f"exit {done.returncode}, a picture of {image.size}, expected {size}")
-            return image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-    except (OSError, SyntaxError) as error:
-        raise SetAside("broken", f"ghostscript cannot draw it: {str(error)[:200]}") from None
+            drawn = image.convert("RGB")
+    except (OSError, SyntaxError):
+        drawn = None
+    # It rounds sides in its own way.
+    if drawn is None or done.returncode or max(abs(drawn.width - size[0]), abs(drawn.height - size[1])) > 1:
+        found = f"a picture of {drawn.size}" if drawn else "no picture"
+        raise SetAside("broken", f"ghostscript cannot draw it: exit code {done.returncode} and {found}, expected {size}")
+    return drawn.resize(size, Image.Resampling.BICUBIC)
 
 
 _Draw = Callable[[pdfium.PdfPage, Path, int, tuple[int, int]], Image.Image]

@@ -136,11 +136,12 @@ class _Drawing:
                 elif "reason" in message:
                     raise _Ended(str(message["reason"]), str(message["words"]))
                 elif "begin" not in message:
-                    raise ValueError(str(message)[:100])
+                    raise _Ended("crashed", f"the process that draws said what it never says: {str(message)[:100]}")
             except (TypeError, ValueError, KeyError, AttributeError) as error:
                 raise _Ended("crashed", f"the process that draws said what it never says: {error}") from None
 
     def _take(self, worker: "_Worker", message: dict[str, Any]) -> None:
+        """A page, which must be the next one. Raises _Ended; ValueError and the like for a message that is none."""
         if message["page"] != self._next or self._next > self._last:
             raise ValueError(f"page {message['page']}, expected {self._next} of {self._last}")
         if "reason" in message:
@@ -200,7 +201,8 @@ class _Worker:
             env=environment,
             start_new_session=True,
         )
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._out = self._process.stdout.fileno()
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(self._job)
