@@ -24,7 +24,6 @@ class PageDatasetConfig(DatasetConfig):
 
     sizes: list[int] = field(default_factory=lambda: [1024, 128])
     canvas_px: int = 1024
-    colours: Literal["rgb", "grey"] = "grey"
     labels: Literal["item_id", "source", "licence"] | None = None
 
 

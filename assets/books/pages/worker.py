@@ -4,7 +4,8 @@ python -m assets.books.pages.worker
 
 It reads one JSON object from standard input: `path`, `kind`, `first` (the page to begin with) and `config`. It writes lines of JSON to standard
 output: `{"pages": 12}` once; then for each page `{"begin": 1}`, and `{"page": 1, "engine": …, "png": bytes, "text": bytes}` with these bytes
-behind it, or `{"page": 1, "reason": …, "words": …}`; `{"reason": …, "words": …}` for the whole file; `{"end": true}` at the end. It writes nothing else anywhere.
+behind it, or `{"page": 1, "reason": …, "words": …}`; `{"reason": …, "words": …}` for the whole file; `{"end": true}` at the end. It writes nothing
+else anywhere.
 """
 
 import json
