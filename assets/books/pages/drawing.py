@@ -10,6 +10,9 @@ from PIL import Image
 from assets.books.pages.config import BookPagesConfig
 from formats.png import encode_png
 
+# A decoder that makes a scan smaller on the way leaves it this much larger than wanted, and the rest to a filter, which does it better.
+DECODED_LARGER = 1.5
+
 
 class SetAside(Exception):
     """A page, or a whole file, that gives no picture. reason: one of a few fixed words, for counting; words: what was found and expected."""

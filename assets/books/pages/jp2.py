@@ -15,7 +15,7 @@ import numpy
 from PIL import Image
 
 from assets.books.pages.config import BookPagesConfig
-from assets.books.pages.drawing import Drawn, SetAside, check_pixels, fitted_size
+from assets.books.pages.drawing import DECODED_LARGER, Drawn, SetAside, check_pixels, fitted_size
 
 _SCANS = re.compile(r"\.(?:jp2|jpx|j2k|j2c|jpe?g|png)$", re.IGNORECASE)
 _FORMATS = ["JPEG2000", "JPEG", "PNG"]
@@ -69,8 +69,9 @@ class Jp2Pages:
     def _scaled(self, content: bytes) -> Image.Image:
         with self._open(content) as image:
             check_pixels(*image.size, self._config)
-            size = fitted_size(*image.size, self._config)
-            halvings = max(0, min(_DEEPEST, (max(image.size) // self._config.page_px).bit_length() - 1)) if image.format == "JPEG2000" else 0
+            full, size = image.size, fitted_size(*image.size, self._config)
+            ratio = int(max(image.size) / (self._config.page_px * DECODED_LARGER))
+            halvings = min(_DEEPEST, max(0, ratio.bit_length() - 1)) if image.format == "JPEG2000" else 0
         # A wavelet holds the picture at every half of its size, down to a depth that only decoding finds out.
         for depth in range(halvings, -1, -1):
             with self._open(content) as image:
@@ -78,13 +79,13 @@ class Jp2Pages:
                     if depth:
                         image.reduce = depth  # type: ignore[method-assign,assignment]  # of JPEG 2000 alone it is a number
                     elif image.format == "JPEG":
-                        image.draft(image.mode, size)
+                        image.draft(image.mode, (round(size[0] * DECODED_LARGER), round(size[1] * DECODED_LARGER)))
                     image.load()
                 except OSError:
                     if depth:
                         continue
                     raise
-                return _plain(image).resize(size, Image.Resampling.HAMMING)
+                return _resized(_plain(image), size, full, depth)
         raise AssertionError("the full size was tried")
 
     @staticmethod
@@ -101,6 +102,20 @@ class Jp2Pages:
 
     def __exit__(self, *_: object) -> None:
         self._zip.close()
+
+
+def _resized(image: Image.Image, size: tuple[int, int], full: tuple[int, int], depth: int) -> Image.Image:
+    """A scan of `full` pixels, decoded at the 2^depth-th part of its sides, at this size."""
+    if not depth:
+        return image.resize(size, Image.Resampling.HAMMING)
+    # A wavelet's small picture has the pixels 0, 2^depth, 2 · 2^depth, … and not the middles of squares, as filters believe: all of it lies up to half
+    # a pixel too far to the left and top. One more column and row on the other side let the filter look where the picture is.
+    larger = Image.new(image.mode, (image.width + 1, image.height + 1))
+    for place in ((1, 1), (0, 1), (1, 0), (0, 0)):
+        larger.paste(image, place)
+    shift = 0.5 - 0.5 / 2**depth
+    box = (shift, shift, full[0] / 2**depth + shift, full[1] / 2**depth + shift)
+    return larger.resize(size, Image.Resampling.HAMMING, box=box)
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:

@@ -18,7 +18,7 @@ from PIL import Image
 from pypdfium2 import raw
 
 from assets.books.pages.config import BookPagesConfig
-from assets.books.pages.drawing import Drawn, SetAside, check_pixels, fitted_size
+from assets.books.pages.drawing import DECODED_LARGER, Drawn, SetAside, check_pixels, fitted_size
 
 _REASONS = {raw.FPDF_ERR_PASSWORD: "encrypted", raw.FPDF_ERR_SECURITY: "encrypted", raw.FPDF_ERR_FORMAT: "broken"}
 _HEADER_WITHIN = 1_024
@@ -27,9 +27,8 @@ _OBJECTS_LOOKED_AT = 64
 # What makes the samples of a JPEG in a PDF other than the JPEG's own. Dictionaries of streams lie in the open in every PDF, encrypted or not
 # (ISO 32000-1 §7.5.7: no stream is inside an object stream), so that a search of the bytes finds them.
 _CHANGES_A_JPEG = re.compile(rb"/(?:SMask|SMaskInData|Mask|ImageMask|Matte|ColorTransform)(?![A-Za-z])|/Decode\s*[\[0-9]")
+_NO_PAGES = re.compile(rb"/Count\s+0(?!\d)")
 _CHANNELS_OF = {raw.FPDF_COLORSPACE_DEVICEGRAY: "L", raw.FPDF_COLORSPACE_DEVICERGB: "RGB"}
-# Decoded at a scale that is this much larger than wanted, the rest is left to a filter: nearer to PDFium's picture than the smallest scale.
-_DECODED_LARGER = 1.5
 _POINTS_OFF = 0.01
 
 
@@ -45,10 +44,14 @@ class PdfPages:
         try:
             self._document = pdfium.PdfDocument(path)
         except pdfium.PdfiumError as error:
-            raise SetAside(_REASONS.get(error.err_code, "broken"), f"it cannot be opened: {error}") from None
+            reason = _REASONS.get(error.err_code, "broken")
+            # PDFium calls a document without pages a broken one.
+            if reason == "broken" and _contains(path, _NO_PAGES):
+                reason = "no_pages"
+            raise SetAside(reason, f"it cannot be opened: {error}") from None
         if len(self._document) < 1:
             raise SetAside("no_pages", "found a PDF without pages, expected one or more")
-        self._has_plain_jpegs = config.scan_shortcut and not _has_changed_jpegs(path)
+        self._has_plain_jpegs = config.scan_shortcut and not _contains(path, _CHANGES_A_JPEG)
 
     def __len__(self) -> int:
         return len(self._document)
@@ -122,9 +125,9 @@ def _pictures(page: pdfium.PdfPage) -> Iterator[pdfium.PdfImage]:
             yield pdfium.PdfObject(item, page=page, pdf=page.pdf)
 
 
-def _has_changed_jpegs(path: Path) -> bool:
+def _contains(path: Path, wanted: re.Pattern[bytes]) -> bool:
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return _CHANGES_A_JPEG.search(content) is not None
+        return wanted.search(content) is not None
 
 
 def _scaled_jpeg(content: bytes, found: tuple[int, int], mode: str | None, size: tuple[int, int]) -> Image.Image | None:
@@ -133,7 +136,7 @@ def _scaled_jpeg(content: bytes, found: tuple[int, int], mode: str | None, size:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             if image.mode != mode or image.size != found:
                 return None
-            image.draft(image.mode, (round(size[0] * _DECODED_LARGER), round(size[1] * _DECODED_LARGER)))
+            image.draft(image.mode, (round(size[0] * DECODED_LARGER), round(size[1] * DECODED_LARGER)))
             return image.resize(size, Image.Resampling.HAMMING)
     except MemoryError:
         raise
