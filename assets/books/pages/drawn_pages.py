@@ -19,7 +19,7 @@ from typing import Any
 
 from assets.books.pages import drawing, jp2, pdf, supervising, worker
 from assets.books.pages.config import BookPagesConfig
-from assets.books.pages.supervising import FACTS, FileFacts, Page, draw_file, member
+from assets.books.pages.supervising import FACTS, FileFacts, Page, draw_file, member, pages_of
 from assets.books.tables import PAGE_TEXTS
 from assets.images.look_memory import LookMemory
 from formats import png
@@ -171,7 +171,7 @@ class DrawnPages:
         if facts is None:
             facts = draw_file(file.path, file.kind, self._config, path, on_page=lambda done, total: watch.page(file.sha256, done, total))
         self.drawn += 1
-        watch.file_done()
+        watch.file_done(file.sha256, len(list(pages_of(facts))))
         return facts
 
     def _zip_name(self, file: ItemFile) -> str:
@@ -213,10 +213,11 @@ class _Watch:
                 self._last = now
                 self._say(now)
 
-    def file_done(self) -> None:
-        """One file more."""
+    def file_done(self, key: str, pages: int) -> None:
+        """One file more, of so many pages."""
         with self._lock:
             self._files_done += 1
+            self._pages[key] = (pages, pages)
             if self._files_done == self._files:
                 self._say(time.monotonic())
 

@@ -108,8 +108,8 @@ def _resized(image: Image.Image, size: tuple[int, int], full: tuple[int, int], d
     """A scan of `full` pixels, decoded at the 2^depth-th part of its sides, at this size."""
     if not depth:
         return image.resize(size, Image.Resampling.HAMMING)
-    # A wavelet's small picture has the pixels 0, 2^depth, 2 · 2^depth, … and not the middles of squares, as filters believe: all of it lies up to half
-    # a pixel too far to the left and top. One more column and row on the other side let the filter look where the picture is.
+    # A wavelet's small picture has the pixels 0, 2^depth, 2 · 2^depth, … and not the middles of squares, as filters believe: it lies up to half a
+    # pixel too far to the left and top. One more column and row on the other side let the filter look where the picture is.
     larger = Image.new(image.mode, (image.width + 1, image.height + 1))
     for place in ((1, 1), (0, 1), (1, 0), (0, 0)):
         larger.paste(image, place)

@@ -100,16 +100,20 @@ class PdfPages:
         (item,) = page.get_objects(max_depth=1)
         if not isinstance(item, pdfium.PdfImage) or item.get_filters() != ["DCTDecode"]:
             return None
-        # Upright, from corner to corner, not cut off, and never enlarged.
+        # Upright, from corner to corner, and not cut off.
         wanted = (page.get_width(), 0, 0, page.get_height(), 0, 0)
         if any(abs(found - expected) > _POINTS_OFF for found, expected in zip(item.get_matrix().get(), wanted, strict=True)):
             return None
         columns, rows = item.get_px_size()
         if page.get_mediabox() != page.get_cropbox() or page.get_mediabox()[:2] != (0, 0) or raw.FPDFPageObj_HasTransparency(item):
             return None
-        if raw.FPDFClipPath_CountPaths(raw.FPDFPageObj_GetClipPath(item)) > 0 or columns < size[0] or rows < size[1]:
+        if raw.FPDFClipPath_CountPaths(raw.FPDFPageObj_GetClipPath(item)) > 0:
             return None
-        return _scaled_jpeg(bytes(item.get_data()), (columns, rows), _CHANNELS_OF.get(item.get_metadata().colorspace), size)
+        # Where the decoder could not leave anything out, PDFium is as fast.
+        if min(columns / size[0], rows / size[1]) < 2 * DECODED_LARGER:
+            return None
+        mode = _CHANNELS_OF.get(item.get_metadata().colorspace)
+        return _scaled_jpeg(bytes(item.get_data()), (columns, rows), mode, size, grey=self._config.colours == "grey")
 
     def __enter__(self) -> Self:
         return self
@@ -130,13 +134,13 @@ def _contains(path: Path, wanted: re.Pattern[bytes]) -> bool:
         return wanted.search(content) is not None
 
 
-def _scaled_jpeg(content: bytes, found: tuple[int, int], mode: str | None, size: tuple[int, int]) -> Image.Image | None:
-    """The JPEG at this size; None when it is not what the PDF says of it, or is damaged."""
+def _scaled_jpeg(content: bytes, found: tuple[int, int], mode: str | None, size: tuple[int, int], *, grey: bool) -> Image.Image | None:
+    """The JPEG at this size, or only its luma; None when it is not what the PDF says of it, or is damaged."""
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             if image.mode != mode or image.size != found:
                 return None
-            image.draft(image.mode, (round(size[0] * DECODED_LARGER), round(size[1] * DECODED_LARGER)))
+            image.draft("L" if grey else image.mode, (round(size[0] * DECODED_LARGER), round(size[1] * DECODED_LARGER)))
             return image.resize(size, Image.Resampling.HAMMING)
     except MemoryError:
         raise

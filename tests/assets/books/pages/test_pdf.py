@@ -117,6 +117,8 @@ def test_a_page_that_is_one_jpeg_is_that_jpeg_nearly_as_pdfium_draws_it(draw):
     (quick,), (slow,) = draw(content, page_px=256), draw(content, page_px=256, scan_shortcut=False)
     assert (quick.engine, slow.engine, quick.image.size) == ("jpeg", "pdfium", slow.image.size)
     assert psnr(quick.image, slow.image) > 30
+    (grey,) = draw(content, page_px=256, colours="grey")
+    assert (grey.engine, grey.image.mode) == ("jpeg", "L") and psnr(grey.image, quick.image.convert("L")) > 40
 
 
 MASK = [b"<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /BitsPerComponent 8 /ColorSpace /DeviceGray /Length 1 >>\nstream\n\x80\nendstream"]
@@ -132,7 +134,7 @@ NOT_ALONE = {
     "inverted": scan_page(SCAN, (600, 776), image=f"{PLAIN} /Decode [1 0 1 0 1 0]"),
     "masked": scan_page(SCAN, (600, 776), image=f"{PLAIN} /SMask 4 0 R"),
     "of another colour space": scan_page(SCAN, (600, 776), image="/ColorSpace /DeviceGray /Filter /DCTDecode"),
-    "too small": scan_page(encoded(drawing(60, 78)), (60, 78)),
+    "not much larger than wanted": scan_page(encoded(drawing(288, 372)), (288, 372)),
     "of ink colours": scan_page(encoded(drawing(200, 260, "CMYK")), (200, 260), image="/ColorSpace /DeviceCMYK /Filter /DCTDecode"),
     "cut short": scan_page(SCAN[:2000], (600, 776)),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whatever a file does to the process that draws it costs a page or the file, is told, and the rest goes on; hostile files, through real processes."""
+"""Whatever a file does to the process that draws it costs a page or the file, is told, and the rest goes on: hostile files in real processes."""
 
 import json
 import time
