@@ -14,6 +14,15 @@ from formats.png import encode_png
 DECODED_LARGER = 1.5
 
 
+def scaled_jpeg(image: Image.Image, size: tuple[int, int], *, grey: bool = False) -> Image.Image:
+    """A JPEG that was opened and not loaded yet, decoded at a half, quarter or eighth of its sides where that is enough, at this size."""
+    full = image.size
+    image.draft("L" if grey else image.mode, (round(size[0] * DECODED_LARGER), round(size[1] * DECODED_LARGER)))
+    # The decoder rounds sides up: the last column and row may stand for less than a whole one.
+    part = next(part for part in (1, 2, 4, 8) if -(-full[0] // part) == image.width)
+    return image.resize(size, Image.Resampling.HAMMING, box=(0, 0, full[0] / part, full[1] / part))
+
+
 class SetAside(Exception):
     """A page, or a whole file, that gives no picture. reason: one of a few fixed words, for counting; words: what was found and expected."""
 

@@ -15,7 +15,7 @@ import numpy
 from PIL import Image
 
 from assets.books.pages.config import BookPagesConfig
-from assets.books.pages.drawing import DECODED_LARGER, Drawn, SetAside, check_pixels, fitted_size
+from assets.books.pages.drawing import DECODED_LARGER, Drawn, SetAside, check_pixels, fitted_size, scaled_jpeg
 
 _SCANS = re.compile(r"\.(?:jp2|jpx|j2k|j2c|jpe?g|png)$", re.IGNORECASE)
 _FORMATS = ["JPEG2000", "JPEG", "PNG"]
@@ -76,10 +76,10 @@ class Jp2Pages:
         for depth in range(halvings, -1, -1):
             with self._open(content) as image:
                 try:
+                    if image.format == "JPEG" and image.mode in ("L", "RGB"):
+                        return scaled_jpeg(image, size)
                     if depth:
                         image.reduce = depth  # type: ignore[method-assign,assignment]  # of JPEG 2000 alone it is a number
-                    elif image.format == "JPEG":
-                        image.draft(image.mode, (round(size[0] * DECODED_LARGER), round(size[1] * DECODED_LARGER)))
                     image.load()
                 except OSError:
                     if depth:

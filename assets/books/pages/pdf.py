@@ -18,7 +18,7 @@ from PIL import Image
 from pypdfium2 import raw
 
 from assets.books.pages.config import BookPagesConfig
-from assets.books.pages.drawing import DECODED_LARGER, Drawn, SetAside, check_pixels, fitted_size
+from assets.books.pages.drawing import DECODED_LARGER, Drawn, SetAside, check_pixels, fitted_size, scaled_jpeg
 
 _REASONS = {raw.FPDF_ERR_PASSWORD: "encrypted", raw.FPDF_ERR_SECURITY: "encrypted", raw.FPDF_ERR_FORMAT: "broken"}
 _HEADER_WITHIN = 1_024
@@ -140,8 +140,7 @@ def _scaled_jpeg(content: bytes, found: tuple[int, int], mode: str | None, size:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             if image.mode != mode or image.size != found:
                 return None
-            image.draft("L" if grey else image.mode, (round(size[0] * DECODED_LARGER), round(size[1] * DECODED_LARGER)))
-            return image.resize(size, Image.Resampling.HAMMING)
+            return scaled_jpeg(image, size, grey=grey)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - Pillow raises nearly anything on a damaged file; PDFium makes the best of it then
