@@ -3,16 +3,16 @@
     python -m bench.pdf_pages                               # a minute: 4 pages of each kind
     python -m bench.pdf_pages --scale std --json pdf_pages.json
 
-Sides, each from the file to the pixels of every page at PX pixels of the longer side:
+Sides, each from the file to the pixels of every page, its longer side 1,024 and 512 px:
 `figment`   the pages of assets/books/pages (one open document, drawn at size; a scan from its JPEG); its process and its PNGs are measured apart
 `one_by_one` pdf2image, a call for each page at 200 dpi, then Pillow's thumbnail: the usual way
 `batched`   pdf2image, one call for all pages, at size
 `pypdfium2` plain: each page at 200 dpi, then Pillow's thumbnail
 `at_size`   plain pypdfium2 at size, which is what a page costs that is no plain scan
 
-Files: a scan (one JPEG of 2544 x 3300 a page), text, and, where ../shared/data is, the Kant scan. Before anything is timed, all sides must have drawn
-the same pages: the same size within a pixel, and alike (PSNR of small grey copies; what each has is in the report, and how near `figment` is to
-PDFium at full size too). CPU seconds of this process and of its children, sides in fresh order round by round; ratios are of a round.
+Files: a scan (one JPEG of 2544 x 3300 and some 0.6 MB a page), text, and, where ../shared/data is, the Kant scan. Before anything is timed, all
+sides must have drawn the same pages: the same size within a pixel, and alike (PSNR of small grey copies; what each has is in the report, and how near
+`figment` is to PDFium at full size too). CPU seconds of this process and of its children, sides in fresh order round by round; ratios are of a round.
 Aims: scans at most 0.2 of `one_by_one` and 0.55 of `batched`; text 0.05 and 0.5. The sides of pdf2image are left out where poppler is not installed.
 """
 
@@ -37,15 +37,16 @@ from assets.books.pages.pdf import PdfPages
 from assets.books.pages.supervising import draw_file
 from bench.measuring import ROOT, parser, processor, spread, write_report
 
-SCALES = {"smoke": {"scans": 4, "texts": 8, "rounds": 1}, "std": {"scans": 16, "texts": 32, "rounds": 5}}
-PX = 1024
+SCALES = {"smoke": {"scans": 4, "texts": 8, "rounds": 1}, "std": {"scans": 16, "texts": 32, "rounds": 3}}
+SIZES = (1024, 512)
 DPI = 200
 ALIKE_DB = 18.0
 KANT = ROOT.parent / "shared/data/scanned_pdfs/kant_aufklaerung_1784_20p.pdf"
 AIMS = {"scan": {"one_by_one": 0.2, "batched": 0.55}, "text": {"one_by_one": 0.05, "batched": 0.5}}
-CONFIG = BookPagesConfig(page_px=PX, texts=False)
+CONFIG = BookPagesConfig(texts=False)
 
 Pictures = list[Image.Image]
+Side = Callable[[Path, int], Pictures]
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------------------------
@@ -64,11 +65,11 @@ def scan_pdf(path: Path, pages: int, seed: int = 0) -> Path:
                 width = int(draw.integers(20, 160))
                 pen.rectangle([left, top, left + width, top + 26], fill=(52, 44, 40))
                 left += width + 18
-        noisy = numpy.asarray(sheet.filter(ImageFilter.GaussianBlur(1.5))).astype(numpy.int16) + draw.normal(0, 5, (3300, 2544, 1)).astype(
+        noisy = numpy.asarray(sheet.filter(ImageFilter.GaussianBlur(1.5))).astype(numpy.int16) + draw.normal(0, 3, (3300, 2544, 1)).astype(
             numpy.int16
         )
         sheets.append(Image.fromarray(noisy.clip(0, 255).astype(numpy.uint8)))
-    sheets[0].save(path, "PDF", save_all=True, append_images=sheets[1:], resolution=300, quality=85)
+    sheets[0].save(path, "PDF", save_all=True, append_images=sheets[1:], resolution=300, quality=75)
     return path
 
 
@@ -100,56 +101,56 @@ def text_pdf(path: Path, pages: int, seed: int = 0) -> Path:
 # ---- sides ---------------------------------------------------------------------------------------------------------------------------
 
 
-def figment(path: Path) -> Pictures:
-    with PdfPages(path, CONFIG) as pages:
+def figment(path: Path, px: int) -> Pictures:
+    with PdfPages(path, replace(CONFIG, page_px=px)) as pages:
         return [pages.draw(number).image for number in range(1, len(pages) + 1)]
 
 
-def one_by_one(path: Path) -> Pictures:
+def one_by_one(path: Path, px: int) -> Pictures:
     from pdf2image import convert_from_path, pdfinfo_from_path
 
     pictures = []
     for number in range(1, pdfinfo_from_path(path)["Pages"] + 1):
         (picture,) = convert_from_path(path, dpi=DPI, first_page=number, last_page=number)
-        picture.thumbnail((PX, PX))
+        picture.thumbnail((px, px))
         pictures.append(picture)
     return pictures
 
 
-def batched(path: Path) -> Pictures:
+def batched(path: Path, px: int) -> Pictures:
     from pdf2image import convert_from_path
 
-    return list(convert_from_path(path, size=PX))
+    return list(convert_from_path(path, size=px))
 
 
-def plain_pypdfium2(path: Path) -> Pictures:
+def plain_pypdfium2(path: Path, px: int) -> Pictures:
     pictures = []
     document = pypdfium2.PdfDocument(path)
     for page in document:
         picture = page.render(scale=DPI / 72).to_pil()
-        picture.thumbnail((PX, PX))
+        picture.thumbnail((px, px))
         pictures.append(picture)
     document.close()
     return pictures
 
 
-def at_size(path: Path) -> Pictures:
+def at_size(path: Path, px: int) -> Pictures:
     document = pypdfium2.PdfDocument(path)
-    pictures = [page.render(scale=PX / max(page.get_size())).to_pil() for page in document]
+    pictures = [page.render(scale=px / max(page.get_size())).to_pil() for page in document]
     document.close()
     return pictures
 
 
-def with_process(path: Path) -> Pictures:
+def with_process(path: Path, px: int) -> Pictures:
     """What the stage does: a process with limits, PNGs, a zip."""
     with tempfile.TemporaryDirectory() as folder:
-        draw_file(path, "pdf", CONFIG, Path(folder) / "drawn.zip")
+        draw_file(path, "pdf", replace(CONFIG, page_px=px), Path(folder) / "drawn.zip")
     return []
 
 
-def sides() -> dict[str, Callable[[Path], Pictures]]:
-    own: dict[str, Callable[[Path], Pictures]] = {"figment": figment, "pypdfium2": plain_pypdfium2, "at_size": at_size}
-    peers: dict[str, Callable[[Path], Pictures]] = {"one_by_one": one_by_one, "batched": batched} if shutil.which("pdftoppm") else {}
+def sides() -> dict[str, Side]:
+    own: dict[str, Side] = {"figment": figment, "pypdfium2": plain_pypdfium2, "at_size": at_size}
+    peers: dict[str, Side] = {"one_by_one": one_by_one, "batched": batched} if shutil.which("pdftoppm") else {}
     return own | peers
 
 
@@ -161,9 +162,9 @@ def psnr(one: Image.Image, other: Image.Image) -> float:
     return float(10 * numpy.log10(255**2 / max((difference**2).mean(), 1e-4)))
 
 
-def check(path: Path, calls: Mapping[str, Callable[[Path], Pictures]]) -> dict[str, Any]:
+def check(path: Path, px: int, calls: Mapping[str, Side]) -> dict[str, Any]:
     """Whether all sides draw the same pages; what they differ by. Exits when they do not."""
-    found = {name: call(path) for name, call in calls.items()}
+    found = {name: call(path, px) for name, call in calls.items()}
     ours = found["figment"]
     alike = {}
     for name, pictures in found.items():
@@ -176,9 +177,9 @@ def check(path: Path, calls: Mapping[str, Callable[[Path], Pictures]]) -> dict[s
         alike[name] = round(min(map(psnr, *small)), 2)
         if alike[name] < ALIKE_DB:
             sys.exit(f"DISAGREE: {path.name}: a page of {name} has a PSNR of {alike[name]} dB to figment's, expected {ALIKE_DB}")
-    with PdfPages(path, CONFIG) as pages:
+    with PdfPages(path, replace(CONFIG, page_px=px)) as pages:
         engines = sorted({pages.draw(number).engine for number in range(1, len(pages) + 1)})
-    with PdfPages(path, replace(CONFIG, scan_shortcut=False)) as pages:
+    with PdfPages(path, replace(CONFIG, page_px=px, scan_shortcut=False)) as pages:
         drawn = [pages.draw(number).image for number in range(1, len(pages) + 1)]
     differences = [numpy.asarray(mine, numpy.int16) - numpy.asarray(theirs, numpy.int16) for mine, theirs in zip(ours, drawn, strict=True)]
     largest = max(int(numpy.abs(difference).max()) for difference in differences)
@@ -187,9 +188,9 @@ def check(path: Path, calls: Mapping[str, Callable[[Path], Pictures]]) -> dict[s
     return {"pages": len(ours), "engines": engines, "alike_db": alike, "to_pdfium_at_size": full}
 
 
-def cpu_s(call: Callable[[Path], Pictures], path: Path) -> float:
+def cpu_s(call: Side, path: Path, px: int) -> float:
     before = _cpu()
-    call(path)
+    call(path, px)
     return _cpu() - before
 
 
@@ -198,28 +199,26 @@ def _cpu() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def measure(path: Path, rounds: int) -> dict[str, Any]:
+def measure(path: Path, px: int, rounds: int) -> dict[str, Any]:
     calls = sides()
-    found = check(path, calls)
+    found = check(path, px, calls)
     timed = calls | {"with_process": with_process}
     order = random.Random(0)
     seconds: list[dict[str, float]] = []
     for _ in range(rounds):
         names = list(timed)
         order.shuffle(names)
-        seconds.append({name: cpu_s(timed[name], path) for name in names})
+        seconds.append({name: cpu_s(timed[name], path, px) for name in names})
     pages = found["pages"]
-    ratios = {
-        name: spread([one["figment"] / one[name] for one in seconds], 4) for name in calls if name != "figment"
-    }  # fmt: skip
+    ratios = {name: spread([one["figment"] / one[name] for one in seconds], 4) for name in calls if name != "figment"}
     return found | {
         "cpu_ms_per_page": {name: spread([1000 * one[name] / pages for one in seconds], 2) for name in timed},
         "figment_of": ratios,
     }
 
 
-def show(kind: str, found: Mapping[str, Any]) -> None:
-    print(f"{kind}: {found['pages']} pages, {', '.join(found['engines'])}; to PDFium at size: {found['to_pdfium_at_size']}")
+def show(kind: str, px: int, found: Mapping[str, Any]) -> None:
+    print(f"{kind} at {px} px: {found['pages']} pages, {', '.join(found['engines'])}; to PDFium at size: {found['to_pdfium_at_size']}")
     for name, value in found["cpu_ms_per_page"].items():
         ratio = found["figment_of"].get(name)
         aim = AIMS.get(kind, {}).get(name)
@@ -236,10 +235,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         files = {"scan": scan_pdf(Path(folder) / "scan.pdf", scale["scans"]), "text": text_pdf(Path(folder) / "text.pdf", scale["texts"])}
         for kind, path in (files | ({"kant": KANT} if KANT.is_file() else {})).items():
-            results[kind] = measure(path, scale["rounds"])
-            show(kind, results[kind])
+            for px in SIZES:
+                results[f"{kind}@{px}"] = measure(path, px, scale["rounds"])
+                show(kind, px, results[f"{kind}@{px}"])
     machine = {"processor": processor(), "pillow": PIL.__version__, "pypdfium2": str(pypdfium2.version.PYPDFIUM_INFO)}
-    write_report(arguments.json, {"scale": arguments.scale, "px": PX, "aims": AIMS, "machine": machine, "files": results})
+    write_report(arguments.json, {"scale": arguments.scale, "aims": AIMS, "machine": machine, "files": results})
     return 0
 
 
