@@ -1,8 +1,6 @@
 """What pages of all kinds of files have in common: a drawn page, a page set aside, and how pixels become the picture that is kept."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy
 from PIL import Image
@@ -40,16 +38,6 @@ class Drawn:
     text: str = ""
 
 
-class Pages(Protocol):
-    """An open file. Opening raises SetAside for a file that gives no page."""
-
-    def __len__(self) -> int:
-        """Pages, as the file states."""
-
-    def draw(self, number: int) -> Drawn:
-        """The page of that number, from 1. Raises SetAside."""
-
-
 def fitted_size(width: float, height: float, config: BookPagesConfig) -> tuple[int, int]:
     """(width, height) in pixels with `page_px` as the longer side, the aspect kept. Raises SetAside for a strip."""
     scale = config.page_px / max(width, height)
@@ -60,12 +48,10 @@ def fitted_size(width: float, height: float, config: BookPagesConfig) -> tuple[i
 
 
 def check_pixels(width: int, height: int, config: BookPagesConfig) -> None:
-    """Raises SetAside for a scan that is too large to be decoded, or too small to be a page."""
+    """Raises SetAside for a picture that is too large to be decoded."""
     if width * height > config.max_scan_pixels:
         found = f"a picture of {width}×{height} is {width * height:,} pixels"
         raise SetAside("too_many_pixels", f"{found}, at most {config.max_scan_pixels:,} are allowed")
-    if min(width, height) < config.min_side_px:
-        raise SetAside("too_small", f"{width}×{height} pixels, the shorter side must have at least {config.min_side_px}")
 
 
 def finish(image: Image.Image, config: BookPagesConfig) -> bytes:
@@ -83,12 +69,5 @@ def finish(image: Image.Image, config: BookPagesConfig) -> bytes:
 
 def _is_grey(image: Image.Image) -> bool:
     """Whether no pixel has a colour."""
-    if image.mode == "L":
-        return True
     pixels = numpy.asarray(image)
-    # Few pages are grey in their first rows and coloured elsewhere: most are told apart at once.
-    return all(bool((rows[..., 0] == rows[..., 1]).all() and (rows[..., 0] == rows[..., 2]).all()) for rows in _bands(pixels))
-
-
-def _bands(pixels: numpy.ndarray) -> Iterator[numpy.ndarray]:
-    return (pixels[first : first + 64] for first in range(0, len(pixels), 64))
+    return pixels.ndim == 2 or bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())

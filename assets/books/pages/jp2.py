@@ -69,6 +69,9 @@ class Jp2Pages:
     def _scaled(self, content: bytes) -> Image.Image:
         with self._open(content) as image:
             check_pixels(*image.size, self._config)
+            if min(image.size) < self._config.min_side_px:
+                words = f"{image.width}×{image.height} pixels, the shorter side must have at least {self._config.min_side_px}"
+                raise SetAside("too_small", words)
             full, size = image.size, fitted_size(*image.size, self._config)
             ratio = int(max(image.size) / (self._config.page_px * DECODED_LARGER))
             halvings = min(_DEEPEST, max(0, ratio.bit_length() - 1)) if image.format == "JPEG2000" else 0
@@ -119,7 +122,9 @@ def _resized(image: Image.Image, size: tuple[int, int], full: tuple[int, int], d
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+    # A number is compared by its length, then by its digits: some names are longer than any number should be.
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return [(len(part), part) if place % 2 else (-1, part) for place, part in enumerate(parts)]
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -63,27 +63,33 @@ class PdfPages:
         except pdfium.PdfiumError as error:
             raise SetAside("broken", f"the page cannot be opened: {error}") from None
         try:
-            width, height = page.get_size()
-            if min(width, height) < self._config.min_page_pt:
-                words = f"{width:.4g}×{height:.4g} points, the shorter side must have at least {self._config.min_page_pt:g}"
-                raise SetAside("too_small", words)
-            pictures = list(_pictures(page))
-            for picture in pictures:
-                columns, rows = picture.get_px_size()
-                if columns * rows > self._config.max_scan_pixels:
-                    check_pixels(columns, rows, self._config)
-            size = fitted_size(width, height, self._config)
-            text = self._text(page) if self._config.texts else ""
-            scan = self._scan(page, size) if self._has_plain_jpegs else None
-            if scan:
-                return Drawn(scan, "jpeg", text)
-            engine, draw = _ENGINES[self._config.engine]
-            return Drawn(draw(page, self._path, number, size), engine, text)
+            return self._draw(page, number)
+        except pdfium.PdfiumError as error:
+            raise SetAside("broken", f"the page cannot be drawn: {error}") from None
         finally:
             page.close()
 
+    def _draw(self, page: pdfium.PdfPage, number: int) -> Drawn:
+        width, height = page.get_size()
+        if min(width, height) < self._config.min_page_pt:
+            words = f"{width:.4g}×{height:.4g} points, the shorter side must have at least {self._config.min_page_pt:g}"
+            raise SetAside("too_small", words)
+        for picture in _pictures(page):
+            columns, rows = picture.get_px_size()
+            check_pixels(columns, rows, self._config)
+        size = fitted_size(width, height, self._config)
+        text = self._text(page) if self._config.texts else ""
+        scan = self._scan(page, size) if self._has_plain_jpegs else None
+        if scan:
+            return Drawn(scan, "jpeg", text)
+        engine, draw = _ENGINES[self._config.engine]
+        return Drawn(draw(page, self._path, number, size), engine, text)
+
     def _text(self, page: pdfium.PdfPage) -> str:
-        textpage = page.get_textpage()
+        try:
+            textpage = page.get_textpage()
+        except pdfium.PdfiumError:
+            return ""
         try:
             count = textpage.count_chars()
             text = textpage.get_text_range(0, min(count, self._config.max_text_chars)) if count > 0 else ""

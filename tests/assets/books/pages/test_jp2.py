@@ -68,6 +68,12 @@ def test_every_kind_of_pixels_becomes_grey_or_rgb(opened, mode):
     assert abs(int(numpy.asarray(found).mean()) - (191 if mode.endswith("A") else 128)) <= 1
 
 
+def test_a_number_too_long_to_be_one_and_digits_of_other_scripts_are_sorted_too(opened):
+    names = ["9" * 5_000 + ".png", "٣.png", "2.png", "x.png"]
+    pages = opened(scans({name: encoded(drawing(40, 50), "PNG", compress_level=1) for name in names}))
+    assert [info.filename[0] for info in pages._members] == ["2", "٣", "9", "x"]
+
+
 def test_names_that_lead_elsewhere_and_links_are_harmless(opened, tmp_path):
     secret = tmp_path / "secret.jp2"
     secret.write_bytes(jp2(Image.new("L", (40, 50), 77)))
