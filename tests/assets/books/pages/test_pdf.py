@@ -211,3 +211,17 @@ def test_garbage_where_a_scan_should_be_is_a_page_all_the_same(draw, coding):
 def test_a_page_tree_that_leads_back_to_itself_ends(draw):
     with pytest.raises(SetAside, match="broken|no_pages"):
         draw(pdf(text_page(), kids="2 0 R 2 0 R", count=4))
+
+
+@pytest.mark.parametrize("coding", ["JPXDecode", "CCITTFaxDecode"])
+def test_scans_of_other_codings_are_drawn_right(draw, coding):
+    """JBIG2 has no encoder here: its pages are among the real ones of tests/assets/books/pages/test_build.py."""
+    picture = drawing(400, 520, "1" if coding == "CCITTFaxDecode" else "RGB")
+    if coding == "CCITTFaxDecode":
+        content = encoded(picture, "PDF", resolution=72)
+    else:
+        content = pdf(scan_page(encoded(picture, "JPEG2000", irreversible=False), (400, 520), image="/Filter /JPXDecode"))
+    assert coding.encode() in content
+    (page,) = draw(content, page_px=260)
+    assert page.engine == "pdfium" and psnr(page.image, picture.convert("RGB").resize(page.image.size, Image.Resampling.BOX)) > 15
+    assert darkness(page.image) == darkness(picture.convert("RGB"))
