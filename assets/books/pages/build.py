@@ -6,7 +6,6 @@ python -m assets.books.pages.build --workers 1
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -65,11 +64,10 @@ def build_pages(
     items = {row["identifier"]: row for row in _read(archive, "items.parquet")}
     withdrawn = _withdrawn(list(items.values()), requests)
     gone = {row["id"] for row in withdrawn}
-    files = _files([row for row in _read(archive, "files.parquet") if row["identifier"] not in gone], items, archive, config)
+    files = [_file(row, archive, config) for row in _read(archive, "files.parquet") if row["identifier"] in items and row["identifier"] not in gone]
+    files.sort(key=lambda file: file.serial)
     pages = DrawnPages(config, target, scratch)
-    found = pages.prepare([file for file, is_over in files.items() if not is_over], workers=workers, reporter=reporter)
-    words = f"the item has more than max_files = {config.max_files:,}"
-    found |= {file.key: FileFacts(aside=[(None, "too_many_files", words)]) for file, is_over in files.items() if is_over}
+    found = pages.prepare(files, workers=workers, reporter=reporter)
     originals: list[Original] = []
     set_aside: list[dict[str, Any]] = []
     by_id: dict[str, tuple[ItemFile, Page]] = {}
@@ -86,7 +84,7 @@ def build_pages(
 
     def also(output: OutputFolder, index: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]) -> None:
         built.texts = pages.write_texts(output, (by_id[row["page_id"]] for row in index))
-        write_table(output.file("files.parquet"), table_from_rows(PAGE_FILES, _file_rows(list(files), found, index, rejected)))
+        write_table(output.file("files.parquet"), table_from_rows(PAGE_FILES, _file_rows(files, found, index, rejected)))
         write_table(output.file("withdrawn.parquet"), table_from_rows(WITHDRAWN_ITEMS, withdrawn))
 
     try:
@@ -112,28 +110,16 @@ def _read(archive: Path, name: str) -> list[dict[str, Any]]:
     return read_table(archive / name).to_pylist()
 
 
-def _files(rows: Sequence[Mapping[str, Any]], items: Mapping[str, Mapping[str, Any]], archive: Path, config: BookPagesConfig) -> dict[ItemFile, bool]:
-    """The files in the order of their numbers, each with whether its item has too many. A file's number is its item's and its place in it by name."""
-    files: dict[ItemFile, bool] = {}
-    places: Counter[str] = Counter()
-    for row in sorted(rows, key=lambda row: (items[row["identifier"]]["serial"], row["name"])):
-        place, first = places[row["identifier"]], items[row["identifier"]]["serial"] * config.max_files
-        places[row["identifier"]] += 1
-        is_over = place >= config.max_files
-        files[_file(row, first + min(place, config.max_files - 1), archive, config)] = is_over
-    return files
-
-
-def _file(row: Mapping[str, Any], serial: int, archive: Path, config: BookPagesConfig) -> ItemFile:
+def _file(row: Mapping[str, Any], archive: Path, config: BookPagesConfig) -> ItemFile:
     path = archive / row["path"]
     where = f"{archive / 'files.parquet'}: {row['identifier']}/{row['name']}"
     if row["kind"] not in _KINDS:
         raise PagesError(f"{where}: kind is {row['kind']!r}, expected {' or '.join(_KINDS)}")
     if not path.is_file() or not path.resolve().is_relative_to(archive.resolve()):
         raise PagesError(f"{where}: {row['path']} is not there; harvest the items again, or restore the folder with `dvc checkout`")
-    if (serial + 1) * config.max_pages > _MOST_SERIALS:
-        raise PagesError(f"{where}: file {serial:,} times max_pages = {config.max_pages:,} is over {_MOST_SERIALS:,}; lower max_pages or max_files")
-    return ItemFile(row["identifier"], row["name"], serial, row["kind"], row["sha256"], path)
+    if (row["serial"] + 1) * config.max_pages > _MOST_SERIALS:
+        raise PagesError(f"{where}: file number {row['serial']:,} times max_pages = {config.max_pages:,} is over {_MOST_SERIALS:,}; lower max_pages")
+    return ItemFile(row["identifier"], row["name"], row["serial"], row["kind"], row["sha256"], path)
 
 
 def _withdrawn(items: Sequence[Mapping[str, Any]], requests: Sequence[Request]) -> list[dict[str, Any]]:

@@ -20,8 +20,7 @@ class BookPagesConfig:
     drop_blank:       set nearly white pages aside: at most `blank_ink` of the pixels are darker than `blank_level` of 255.
     texts:            keep what the PDF says is written on a page, up to `max_text_chars`.
     min_page_pt:      shorter side of a PDF page in points; below it is no page. min_side_px: the same of a page image and of a scan in a zip.
-    max_pages:        of a file, further ones are set aside. max_files: of an item, likewise.
-                      Together they say how many serial numbers an item has, so changing them moves all pages.
+    max_pages:        of a file, further ones are set aside; also the serial numbers that a file has, so changing it moves all pages.
     max_scan_pixels:  of a picture on a page, or of one in a zip. max_member_mib: of a file in a zip, unpacked.
     max_output_mib:   of the page images of a file together.
     memory_mib:       address space of the process that draws.
@@ -43,7 +42,6 @@ class BookPagesConfig:
     min_page_pt: float = 16.0
     min_side_px: int = 32
     max_pages: int = 2_000
-    max_files: int = 4
     max_scan_pixels: int = 150_000_000
     max_member_mib: int = 64
     max_output_mib: int = 2_048
@@ -64,8 +62,8 @@ class BookPagesConfig:
         if self.memory_mib < 256:
             raise ValueError(f"memory_mib must be at least 256, found {self.memory_mib}: the libraries alone take 160 MiB of address space")
         at_least_one = (
-            "max_text_chars", "min_page_pt", "min_side_px", "max_pages", "max_files", "max_scan_pixels", "max_member_mib", "max_output_mib",
-            "seconds_per_page", "stall_s", "seconds_per_file", "max_failures", "images_per_shard",
+            "max_text_chars", "min_page_pt", "min_side_px", "max_pages", "max_scan_pixels", "max_member_mib", "max_output_mib", "seconds_per_page",
+            "stall_s", "seconds_per_file", "max_failures", "images_per_shard",
         )  # fmt: skip
         for name in at_least_one:
             if getattr(self, name) < 1:

@@ -37,7 +37,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass(frozen=True)
 class ItemFile:
-    """A file of an item that may be used. serial: its place among all files; those of its pages follow from it. kind: pdf or jp2_zip."""
+    """A file of an item that may be used. serial: its number; those of its pages follow from it. kind: pdf or jp2_zip."""
 
     item_id: str
     name: str

@@ -18,23 +18,27 @@ from formats.stored_zip import StoredZipWriter
 from formats.tables import read_table, table_from_rows, write_table
 from stages.reporting import Reporter
 
-SMALL: dict[str, Any] = {"page_px": 48, "max_pages": 8, "max_files": 2, "images_per_shard": 32, "memory_mib": 512}
+SMALL: dict[str, Any] = {"page_px": 48, "max_pages": 8, "images_per_shard": 16, "memory_mib": 512}
 DAY = date(2026, 11, 28)
 
 
 class Archive:
-    """Items and files by identifier and name; items get numbers as they come, and never again."""
+    """Items and files by identifier and name; numbers are given as they come, and never again."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict[str, Any]] = {}
-        self.files: dict[tuple[str, str], bytes] = {}
+        self.files: dict[tuple[str, str], tuple[int, bytes]] = {}
+        self._serials = 0
 
     def put(self, identifier: str, content: bytes, name: str = "book.pdf", **stated: Any) -> "Archive":
         """Add an item with a file, another file of it, or other bytes of a file."""
         facts = {"licence": "CC0-1.0", "source": "tests", "status": "here", "first_seen": DAY, "last_changed": DAY, "words": None}
         known = self.items.setdefault(identifier, {"identifier": identifier, "serial": len(self.items), **facts})
         known |= {"url": f"https://archive.example/details/{identifier}", **stated}
-        self.files[identifier, name] = content
+        if (identifier, name) not in self.files:
+            self._serials += 1
+        serial = self.files.get((identifier, name), (self._serials - 1, b""))[0]
+        self.files[identifier, name] = (serial, content)
         return self
 
     def darken(self, identifier: str) -> "Archive":
@@ -47,8 +51,7 @@ class Archive:
         """As `archive_items` does."""
         (folder / "files").mkdir(parents=True, exist_ok=True)
         rows = []
-        for (identifier, name), content in self.files.items():
-            serial = self.items[identifier]["serial"]
+        for (identifier, name), (serial, content) in self.files.items():
             sha256 = hashlib.sha256(content).hexdigest()
             kind = "jp2_zip" if name.endswith(".zip") else "pdf"
             path = f"files/{sha256}.{name.rpartition('.')[2]}"

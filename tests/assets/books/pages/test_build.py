@@ -71,7 +71,7 @@ def test_every_page_of_every_file_has_its_own_id_and_place(quick, tmp_path):
         "item_id": "annals", "file": "volume 1.pdf", "page": 1, "engine": "pdfium", "licence": "CC0-1.0", "source": "tests", "first_seen": DAY,
         "height": 48, "format": "png",
     }  # fmt: skip
-    texts = table(tmp_path, "texts-00000")
+    texts = [row for name in ("texts-00000", "texts-00001") for row in table(tmp_path, name)]
     assert [(row["page_id"], row["text"]) for row in texts[:2]] == [("annals/volume 1.pdf/1", "1 1"), ("annals/volume 1.pdf/2", "1 2")]
     assert len(texts) == 24
 
@@ -119,21 +119,6 @@ def test_drawing_here_is_what_the_process_does(tmp_path):
     assert (tmp_path / "process.zip").read_bytes() == (tmp_path / "here.zip").read_bytes()
 
 
-def test_more_files_than_an_item_may_have_are_set_aside(quick, tmp_path):
-    archive = three()
-    for volume in "123":
-        archive.put("b", book(f"volume {volume}"), f"volume {volume}.pdf")
-    build(archive, tmp_path)
-    assert [row["page_id"] for row in table(tmp_path, "index") if row["item_id"] == "b"] == ["b/book.pdf/1", "b/volume 1.pdf/1"]
-    assert [(row["file"], row["page"], row["reason"]) for row in table(tmp_path, "rejected")] == [
-        ("volume 2.pdf", None, "too_many_files"),
-        ("volume 3.pdf", None, "too_many_files"),
-    ]
-    words = Words()
-    report_page_checks(tmp_path / "book_pages", tmp_path / "archive_items", 8, words)
-    assert words.checks == {"every_page_accounted": True, "no_withdrawn_item": True}
-
-
 # ---- what a change costs -------------------------------------------------------------------------------------------------------------
 
 
@@ -155,7 +140,7 @@ def test_a_changed_file_is_drawn_alone_and_moves_no_page(quick, tmp_path):
     after = {row["page_id"]: (row["serial"], row["sha256"]) for row in table(tmp_path, "index")}
     assert facts.files_drawn == 1 and len(quick) == 4
     assert {key: value for key, value in after.items() if before.get(key) != value}.keys() == {"b/book.pdf/1", "b/book.pdf/2"}
-    assert after["b/book.pdf/1"][0] == before["b/book.pdf/1"][0] == 16
+    assert after["b/book.pdf/1"][0] == before["b/book.pdf/1"][0] == 8
     # The first shard has the pages of two files: those of the other are taken from where they lay.
     assert contents(tmp_path).keys() >= {"images-00000.zip", "images-00001.zip", "texts-00000.parquet", "texts-00001.parquet"}
 
@@ -279,7 +264,7 @@ def test_a_withdrawn_item_leaves_pages_and_texts(quick, tmp_path, how):
     assert words.checks == {"every_page_accounted": True, "no_withdrawn_item": True}
     # The request is taken back: the item is there as before.
     build(three(), tmp_path)
-    assert [row["serial"] for row in table(tmp_path, "index")] == [0, 1, 16, 32, 33, 34] and len(quick) == 4
+    assert [row["serial"] for row in table(tmp_path, "index")] == [0, 1, 8, 16, 17, 18] and len(quick) == 4
 
 
 @pytest.mark.parametrize(
@@ -354,8 +339,9 @@ def test_a_damaged_archive_is_an_error_that_names_the_place(project, capsys, dam
 
 
 def test_serials_that_no_dataset_could_hold_are_refused(tmp_path):
-    archive = Archive().put("a", book("one"), serial=20_000_000)
-    with pytest.raises(PagesError, match="file 40,000,000 times max_pages = 8 is over 100,000,000; lower max_pages or max_files"):
+    archive = Archive().put("a", book("one"))
+    archive.files["a", "book.pdf"] = (20_000_000, book("one"))
+    with pytest.raises(PagesError, match="file number 20,000,000 times max_pages = 8 is over 100,000,000; lower max_pages"):
         build(archive, tmp_path)
 
 
