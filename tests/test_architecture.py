@@ -28,6 +28,7 @@ ONLY_IN = {
     "internetarchive": ("assets/books/",),
     "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py"),
     "pdf2image": ("assets/books/",),
+    "pypdfium2": ("assets/books/",),
     "playwright": ("assets/papers/crawl/rendering.py",),
     "rdkit": (
         "assets/molecules/",

@@ -17,10 +17,11 @@ ITEMS = columns(
 FILES = columns(identifier=str, serial=int, name=str, kind=str, format=str, bytes=int, md5=str, sha1=str, sha256=str, path=str)
 REJECTED_ITEMS = columns(source=str, identifier=str, name=str, reason=str, words=str)
 
-# Of `book_pages`: pages that are here, what is written on them, those set aside, and items that must not be used any more.
+# Of `book_pages`: pages that are here, what is written on them, those set aside, the files they are from, and items that must not be used any more.
 PAGES = pa.schema([*FOUND, *columns(page_id=str, item_id=str, file=str, page=int, licence=str, source=str, engine=str, first_seen=date)])
 PAGE_TEXTS = columns(page_id=str, item_id=str, page=int, text=str)
 REJECTED_PAGES = columns(sha256=str, serial=int, page_id=str, item_id=str, file=str, page=int, licence=str, source=str, reason=str, words=str)
+PAGE_FILES = columns(item_id=str, file=str, serial=int, sha256=str, kind=str, pages=int, drawn=int, set_aside=int)
 WITHDRAWN_ITEMS = columns(id=str, serial=int, reason=str, why=str, since=date)
 
 COLUMN_DOCS: Mapping[str, str] = {
@@ -50,6 +51,9 @@ COLUMN_DOCS: Mapping[str, str] = {
     "file": "name of the file in the archive that the page is from",
     "page": "number in its file, from 1",
     "engine": "what drew the page: jpeg (the scan itself), pdfium, poppler, ghostscript or jp2",
+    "pages": "of the file, as it states; 0 when it cannot be opened",
+    "drawn": "pages of the file that are here",
+    "set_aside": "pages of the file that were set aside one by one; a row of rejected.parquet without a page speaks of the whole file or its rest",
     "text": "what the file says is written on the page, one line a line",
     "reason": "why it was withdrawn or set aside, in one word",
     "why": "the same in words",

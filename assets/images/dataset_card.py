@@ -86,8 +86,9 @@ def _how_it_was_made(facts: CardFacts, config: DatasetConfig) -> str:
     fitted = {
         "pad": f"put in the middle of a white square of {config.canvas_px} px, or of its longer side where that is more, and brought",
         "crop": "cut to the square in its middle, and brought",
+        "squash": "stretched to a square",
     }[config.fit]
-    stayed = {"pad": "Nothing was stretched or cropped.", "crop": "Nothing was stretched."}[config.fit]
+    stayed = {"pad": "Nothing was stretched or cropped.", "crop": "Nothing was stretched.", "squash": "Shapes are not what they were."}[config.fit]
     colours = facts.colours or COLOURS[config.colours]
     return (
         f"Each picture was decoded (first frame of an animation, transparency on white, every colour mode to {colours}), "

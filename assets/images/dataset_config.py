@@ -14,7 +14,8 @@ class DatasetConfig:
     """A section of params.yaml for a stage that makes datasets of one or several sizes, such as `toc_dataset`; one for all sizes.
 
     sizes:            sides, powers of two, each an artifact of its own; one decode feeds all.
-    fit:              pad puts a picture on a white square, crop takes the square in its middle; nothing is ever stretched.
+    fit:              pad puts a picture on a white square, crop takes the square in its middle; squash
+                      stretches it to a square, which only those want who compare with sets made that way.
     canvas_px:        the white square; a larger picture gets one of its longer side.
     enlarge:          with pad: bring what is smaller than the canvas to its side, instead of putting it there as it is. crop always enlarges.
     resample:         lanczos is Pillow's, exactly; box is the mean of the area: faster, other pixels.

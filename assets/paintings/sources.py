@@ -30,9 +30,10 @@ from assets.images.gather_report import report_gathered
 from assets.paintings.layouts import KNOWN, domain_and_split
 from assets.paintings.reading import Found, Limits, SourceError, UnusableError, pictures_in
 from assets.paintings.tables import ORIGINALS, REJECTED, SERIALS, SOURCES
-from formats.tables import read_table, table_from_rows
+from formats.tables import read_table, table_from_rows, write_table
 from stages.files import sha256_of
 from stages.markdown import counted
+from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
@@ -151,12 +152,13 @@ def gather_sources(config: PaintingSourcesConfig, target: Path, *, figment: Path
             raise SourceError(f"source '{source.name}': no picture in {source.origin}: {reasons}{first}")
         originals += pictures
         set_aside += unusable
-    tables = {
-        "sources.parquet": table_from_rows(SOURCES, [_record(source, paths[source.name]) for source in config.sources]),
-        "serials.parquet": table_from_rows(SERIALS, serials.rows()),
-    }
+
+    def also(output: OutputFolder, *_: object) -> None:
+        write_table(output.file("sources.parquet"), table_from_rows(SOURCES, [_record(source, paths[source.name]) for source in config.sources]))
+        write_table(output.file("serials.parquet"), table_from_rows(SERIALS, serials.rows()))
+
     schemas = {"index_schema": ORIGINALS, "rejected_schema": REJECTED}
-    return gather(originals, config, target, **schemas, scratch=figment / "reuse" / target.name, set_aside=set_aside, tables=tables)
+    return gather(originals, config, target, **schemas, scratch=figment / "reuse" / target.name, set_aside=set_aside, also=also)
 
 
 def _record(source: SourceParams, path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy
 from hypothesis import example, given, settings
 from PIL import Image
 
-from formats.pad_resize import canvas_side, enlarged, pad_and_resize
+from formats.pad_resize import canvas_side, enlarged, fit_and_resize, pad_and_resize
 
 
 def noise(width, height, seed=0, kind="noise"):
@@ -118,3 +118,11 @@ def test_what_cannot_be_resized_is_refused():
 )
 def test_a_smaller_picture_is_enlarged_by_its_longer_side_and_keeps_its_shape(size, expected):
     assert enlarged(noise(*size), 64).size == expected
+
+
+def test_squash_is_the_whole_picture_as_a_square_and_nothing_else_stretches():
+    picture = noise(60, 30, seed=1)
+    squashed = fit_and_resize(picture, [16, 8], fit="squash", canvas_px=64)
+    assert {size: pixels.shape for size, pixels in squashed.items()} == {16: (16, 16, 3), 8: (8, 8, 3)}
+    assert (squashed[16] == numpy.asarray(picture.resize((16, 16), Image.Resampling.LANCZOS))).all()
+    assert (fit_and_resize(picture, [64], fit="pad", canvas_px=64)[64][:17] == 255).all()
