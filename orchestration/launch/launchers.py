@@ -37,7 +37,8 @@ class StageCompute:
     """Where and with what one stage runs.
 
     gpus: how many to hand out; null is one for stages of the pool `gpu` and none for others. processes: torchrun's workers; null is one a GPU.
-    threads: for OMP_NUM_THREADS and FIGMENT_THREADS; null leaves both alone. env: further variables. grace_s: seconds between SIGTERM and SIGKILL.
+    threads: for OMP_NUM_THREADS and FIGMENT_THREADS; null leaves both alone, or divides the processors
+    among trainings that run side by side without a GPU. env: further variables. grace_s: seconds between SIGTERM and SIGKILL.
     """
 
     launcher: Literal["local", "torchrun"] = "local"
@@ -213,20 +214,25 @@ class LocalLauncher:
             return run_command(
                 cmd,
                 cwd=job.cwd,
-                env={**job.env, **self._variables(wanted, devices)},
+                env={**job.env, **self._variables(job, wanted, devices)},
                 on_output=on_output,
                 cancelled=is_cancelled,
                 grace_s=wanted.grace_s,
                 hold=hold,
             )
 
-    def _variables(self, wanted: StageCompute, devices: Sequence[str]) -> dict[str, str]:
+    def _variables(self, job: Job, wanted: StageCompute, devices: Sequence[str]) -> dict[str, str]:
         variables: dict[str, str] = {}
         if devices or self._compute.gpu.hide:
             # CUDA numbers GPUs by speed unless told to go by slot, as nvidia-smi and people do.
             variables |= {"CUDA_VISIBLE_DEVICES": ",".join(devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        if wanted.threads is not None:
-            variables |= {"OMP_NUM_THREADS": str(wanted.threads), "FIGMENT_THREADS": str(wanted.threads)}
+        threads = wanted.threads
+        places = self._compute.gpu.limit or self._compute.gpu.limit_without
+        if threads is None and job.pool == GPU_POOL and not devices and places > 1 and "OMP_NUM_THREADS" not in {**os.environ, **job.env}:
+            # Trainings side by side that each take all processors wait for each other's threads: fifty times as long has been seen.
+            threads = max(1, (os.cpu_count() or 1) // places)
+        if threads is not None:
+            variables |= {"OMP_NUM_THREADS": str(threads), "FIGMENT_THREADS": str(threads)}
         return variables | wanted.env
 
     @contextlib.contextmanager

@@ -254,3 +254,17 @@ def test_torchrun_really_starts_that_many_processes(tmp_path):
 
     assert outcome.succeeded
     assert sorted(line for line in lines if line.startswith("rank")) == ["rank 0 of 2", "rank 1 of 2"]
+
+
+def test_trainings_side_by_side_without_a_gpu_share_the_processors(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(launchers.os, "cpu_count", lambda: 9)
+    two = GpuPool(limit_without=2, devices=[])
+
+    assert variables(launch(Compute(gpu=two), tmp_path)[1])["FIGMENT_THREADS"] == "4"
+    assert "FIGMENT_THREADS" not in variables(launch(Compute(gpu=two), tmp_path, pool=None)[1])
+    assert "FIGMENT_THREADS" not in variables(launch(Compute(gpu=GpuPool(devices=[])), tmp_path)[1])
+    one = StageCompute(threads=1)
+    assert variables(launch(Compute(gpu=two, default=one), tmp_path)[1])["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert "FIGMENT_THREADS" not in variables(launch(Compute(gpu=two), tmp_path)[1])
