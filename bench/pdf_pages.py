@@ -180,8 +180,10 @@ def check(path: Path, px: int, calls: Mapping[str, Side]) -> dict[str, Any]:
     with PdfPages(path, replace(CONFIG, page_px=px)) as pages:
         engines = sorted({pages.draw(number).engine for number in range(1, len(pages) + 1)})
     with PdfPages(path, replace(CONFIG, page_px=px, scan_shortcut=False)) as pages:
-        drawn = [pages.draw(number).image for number in range(1, len(pages) + 1)]
-    differences = [numpy.asarray(mine, numpy.int16) - numpy.asarray(theirs, numpy.int16) for mine, theirs in zip(ours, drawn, strict=True)]
+        drawn = [pages.draw(number).image.convert("RGB") for number in range(1, len(pages) + 1)]
+    differences = [
+        numpy.asarray(mine.convert("RGB"), numpy.int16) - numpy.asarray(theirs, numpy.int16) for mine, theirs in zip(ours, drawn, strict=True)
+    ]
     largest = max(int(numpy.abs(difference).max()) for difference in differences)
     to_pdfium = [psnr(mine, theirs) for mine, theirs in zip(ours, drawn, strict=True)]
     full = {"lowest_psnr_db": round(min(to_pdfium), 2), "median_psnr_db": round(statistics.median(to_pdfium), 2), "largest_difference": largest}

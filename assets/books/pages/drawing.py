@@ -31,7 +31,11 @@ class SetAside(Exception):
 
 @dataclass(frozen=True)
 class Drawn:
-    """A page. image: RGB or L, its longer side `page_px`. engine: who drew it. text: what the file says is written on it; empty for nothing."""
+    """A page.
+
+    image: L, RGB, or RGBX (whose fourth byte says nothing), its longer side `page_px`. engine: who drew it.
+    text: what the file says is written on it; empty for nothing.
+    """
 
     image: Image.Image
     engine: str

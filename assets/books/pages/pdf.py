@@ -156,11 +156,12 @@ def _scaled_jpeg(content: bytes, found: tuple[int, int], mode: str | None, size:
 def _by_pdfium(page: pdfium.PdfPage, path: Path, number: int, size: tuple[int, int]) -> Image.Image:
     del path, number
     width, height = size
-    bitmap = pdfium.PdfBitmap.new_native(width, height, raw.FPDFBitmap_BGR, rev_byteorder=True)
+    # Four bytes a pixel, of which the last says nothing: Pillow takes such a buffer as it is, and would copy one of three.
+    bitmap = pdfium.PdfBitmap.new_native(width, height, raw.FPDFBitmap_BGRx, rev_byteorder=True)
     try:
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
         raw.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, raw.FPDF_ANNOT | raw.FPDF_REVERSE_BYTE_ORDER)
-        return Image.fromarray(bitmap.to_numpy().copy())
+        return Image.frombuffer("RGBX", size, bitmap.buffer, "raw", "RGBX", 0, 1)
     finally:
         bitmap.close()
 
