@@ -64,7 +64,7 @@ class CycleGANLosses:
             for (a, b), weight, back_weight in zip(WAYS, (options.lambda_a, options.lambda_b), (options.lambda_b, options.lambda_a), strict=True):
                 real, other = self._reals[a][rows], self._reals[b][rows]
                 # Pictures do not see each other: one pass for what is to be translated and what is to stay costs less than two.
-                with self._autocast():
+                with self.devices.autocast(self.options.precision):
                     made = G[a](torch.cat([real, other]) if options.lambda_identity else real)
                     fake = made[: len(real)]
                     back, scores = G[b](fake), D[a](fake)
@@ -85,7 +85,7 @@ class CycleGANLosses:
         random = generator(self.options.seed, f"pool of {name}", now.rollback, now.iteration)
         fakes = self.pools[name].mix(self._of_all_processes(self._fakes[name]), random)
         for rows in self._parts():
-            with self._autocast():
+            with self.devices.autocast(self.options.precision):
                 scores = self.networks[name](torch.cat([reals[rows], fakes[rows]]))
             real, fake = scores.float().chunk(2)
             shown = {f"{name.lower()}_real": self._share(real.detach(), rows), f"{name.lower()}_fake": self._share(fake.detach(), rows)}
@@ -97,9 +97,6 @@ class CycleGANLosses:
     def _share(self, values: Tensor, rows: slice) -> Tensor:
         """The mean over all numbers of the part, as its share of the mean over the whole batch."""
         return values.mean() * ((rows.stop - rows.start) / self.options.batch)
-
-    def _autocast(self):  # type: ignore[no-untyped-def]
-        return self.devices.autocast(self.options.precision)
 
     def batch(self, name: str, now: Moment) -> Tensor:
         """Pictures of a domain, some of them mirrored, cut at random places out of ones of `load_size`."""

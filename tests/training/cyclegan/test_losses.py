@@ -187,3 +187,13 @@ def test_every_variant_and_loss_takes_a_step(variant, gan_loss):
     training = toy_training(toy_domains(side=32), devices=CPU, **{**changes, **STEADY})
     outcome = training.trainer.step()
     assert not outcome.skipped and all(math.isfinite(value) for value in outcome.values.values())
+
+
+def test_bfloat16_takes_about_the_same_steps_and_keeps_weights_and_fakes_in_float32():
+    exact, coarse = toy_training(**STEADY), toy_training(precision="bfloat16", **STEADY)
+    for _ in range(3):
+        values = [training.trainer.step().values for training in (exact, coarse)]
+    for name in ("g_loss", "d_a_loss", "d_b_loss", "cycle_a"):
+        assert values[1][name] == pytest.approx(values[0][name], rel=0.05) and values[1][name] != values[0][name]
+    assert all(value.dtype == torch.float32 for network in coarse.networks.values() for value in network.parameters())
+    assert all(picture.dtype == torch.float32 for pool in coarse.losses.pools.values() for picture in pool.kept)
