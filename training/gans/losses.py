@@ -1,4 +1,7 @@
-"""What the two players minimise. Logits are [B, 1] (or [B]); every loss is [B], one number a picture, so that the caller chooses how to average."""
+"""What the two players minimise. Logits are [B, 1] (or [B]); every loss is [B], one number a picture, so that the caller chooses how to average.
+
+Of a discriminator that judges patches, logits are [B, 1, h, w] and a loss has one number a patch: [B·h·w].
+"""
 
 import torch
 from torch import Tensor
@@ -16,6 +19,16 @@ def non_saturating_g(fake_logits: Tensor) -> Tensor:
 def non_saturating_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """-log(sigmoid(D(real))) - log(1 - sigmoid(D(fake))). Source: Goodfellow et al. 2014, equation 1."""
     return (functional.softplus(-real_logits) + functional.softplus(fake_logits)).flatten()
+
+
+def least_squares_g(fake_scores: Tensor) -> Tensor:
+    """(D(fake) - 1)². Source: Mao et al. 2017, "Least Squares Generative Adversarial Networks", equation 2 with b = c = 1 and a = 0, twice it."""
+    return (fake_scores - 1).square().flatten()
+
+
+def least_squares_d(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """(D(real) - 1)² + D(fake)²: reals are to score 1 and fakes 0. Source: as `least_squares_g`."""
+    return ((real_scores - 1).square() + fake_scores.square()).flatten()
 
 
 def relativistic_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:

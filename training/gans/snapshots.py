@@ -53,7 +53,7 @@ def latent_painter(network: PictureNetwork, z_dim: int, data: TrainingImages, op
 
 
 class Snapshots:
-    """Takes and keeps the snapshots of one training.
+    """Takes and keeps the snapshots of one training. A model that is to be measured or shown in another way overrides `measure`, `guard` or `reals`.
 
     painter: gives the painter of this moment. data: in the computer's own memory. reals_id: of the dataset; features of reals are cached under it.
     batch_at: images of the iteration in which so many were shown, where not all have `options.batch`.
@@ -91,7 +91,7 @@ class Snapshots:
         # The JSON is written last: a snapshot without one is of a process that died, and will be taken again.
         save_picture(path.with_suffix(".writing.png"), tile(paint(self.columns * self.rows, "grid", psi=options.grid_psi), self.columns))
         path.with_suffix(".writing.png").replace(path)
-        values = self._measure(paint)
+        values = self.measure(paint)
         row = {"images": seen, "file": path.name, "metrics": values}
         write_file_atomically(path.with_suffix(".json"), (json.dumps(row, sort_keys=True) + "\n").encode())
         self.place.tracker.artifact(path, "snapshots")
@@ -101,7 +101,7 @@ class Snapshots:
         """The guard that judges what `take` measures. era: see CollapseGuard."""
         shown = uint8_images(self.data, self.options.guard_images, self.options.seed)
         distance = "swd_x1000" if "swd" in self.options.metrics else ""
-        return CollapseGuard(self.options.guard, spread=SPREAD, distance=distance, real_spread=self._spread(shown), era=era)
+        return CollapseGuard(self.options.guard, spread=SPREAD, distance=distance, real_spread=self.spread(shown), era=era)
 
     def write(self, output: OutputFolder, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, float]:
         """Put all but the networks into the output, and return the newest snapshot's metrics. facts: the model's own, for training_options.json."""
@@ -116,7 +116,7 @@ class Snapshots:
             shown = corner(load_picture(self.place.folder / row["file"]), self.data.resolution)
             save_picture(output.file(f"plots/fakes/{row['images']}.png"), shown)
         output.write_json("snapshots/index.json", asdict(layout))
-        save_picture(output.file("reals.png"), tile(uint8_images(self.data, self.columns * self.rows, options.seed), self.columns))
+        save_picture(output.file("reals.png"), tile(self.reals(self.columns * self.rows), self.columns))
         output.write_json("metrics.json", {name: round(value, 6) for name, value in metrics.items()} | {"kimg": outcome.samples_seen / 1000})
         result = {"skipped_steps": outcome.skipped_steps, "rollbacks": outcome.rollbacks, "rollback_reasons": list(outcome.reasons)}
         result |= {"resolution": self.data.resolution, "pictures": len(self.data), "images_seen": outcome.samples_seen, "finished": outcome.finished}
@@ -125,16 +125,21 @@ class Snapshots:
         output.file("stats.jsonl").write_bytes(machine_free(self.place.stats))
         return metrics
 
+    def reals(self, count: int) -> numpy.ndarray:
+        """Up to `count` pictures of the set, to lie beside fakes: uint8 [N, C, R, R]."""
+        return uint8_images(self.data, count, self.options.seed)
+
     def _taken(self) -> list[dict[str, Any]]:
         """The snapshots so far by rising number of images."""
         rows = [json.loads(path.read_text(encoding="utf-8")) for path in self.place.folder.glob("fakes*.json")]
         return sorted(rows, key=lambda row: (row["images"], row["file"]))
 
-    def _measure(self, paint: Painter) -> dict[str, float]:
+    def measure(self, paint: Painter) -> dict[str, float]:
+        """The numbers of this moment, those among them that the guard judges."""
         options = self.options
         wanted = max(options.guard_images, options.metric_images if options.metrics else 0)
         fakes = paint(wanted, "measured", psi=1.0)
-        values = {SPREAD: self._spread(fakes[: options.guard_images])}
+        values = {SPREAD: self.spread(fakes[: options.guard_images])}
         if options.metrics:
             values |= score_images(
                 fakes[: options.metric_images],
@@ -147,7 +152,8 @@ class Snapshots:
             )
         return values
 
-    def _spread(self, images: numpy.ndarray) -> float:
+    def spread(self, images: numpy.ndarray) -> float:
+        """How different the pictures uint8 [N, C, R, R] are, as random features see them."""
         parts = [self.random_features(torch.from_numpy(images[start : start + 64])).cpu() for start in range(0, len(images), 64)]
         return feature_spread(torch.cat(parts))
 

@@ -1,0 +1,24 @@
+"""The benchmark of CycleGAN's step: both sides agree, ours keeps half the graph, and no time is given when they do not agree."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra: model)")
+
+from bench import cyclegan_step, plain_cyclegan
+
+SIZE = {"side": 32, "ngf": 2, "ndf": 2, "batch": 2, "rounds": 1}
+CPU = torch.device("cpu")
+
+
+def test_both_sides_take_the_same_steps_and_ours_keeps_half_of_what_waits():
+    result = cyclegan_step.compare(SIZE, CPU)
+    assert result["differs"] == "" and result["ours_over_plain"]["median"] > 0
+    ours, plain = (result["sides"][name]["graph_mib"] for name in ("ours", "plain"))
+    assert 0.4 * plain < ours < 0.6 * plain
+
+
+def test_sides_that_differ_are_not_timed(monkeypatch):
+    step = plain_cyclegan.step
+    monkeypatch.setattr(plain_cyclegan, "step", lambda *given: step(*given, identity=0.4))
+    result = cyclegan_step.compare(SIZE, CPU)
+    assert "step 1: g_loss is" in result["differs"] and "sides" not in result
