@@ -59,7 +59,7 @@ def _number(value: float) -> str:
 
 
 def _next_steps(root: Path) -> list[tuple[str, str]]:
-    reports = [root / f"data/{name}/report.md" for name in ("toc_report", "polygpt_report")]
+    reports = [root / f"data/{name}/report.md" for name in ("toc_report", "book_report", "paintings_report", "polygpt_report")]
     # `make demo` runs in an environment that the user's shell has not activated.
     here = "" if shutil.which("figment") else f"{os.path.relpath(Path(sys.executable).parent)}/"
     steps = [
@@ -69,7 +69,10 @@ def _next_steps(root: Path) -> list[tuple[str, str]]:
         (f"{here}figment doctor", "every id recomputed from bytes"),
     ]
     steps[1:1] = [(f"open {path.relative_to(root)}", "a report, with pictures beside it") for path in reports if path.is_file()]
-    if (root / "data/toc_training_video/training.mp4").is_file():
-        steps.insert(1, ("open data/toc_training_video/training.mp4", "the same latents at every snapshot"))
+    films = {
+        "toc_training_video/training.mp4": "the same latents at every snapshot",
+        "book_walks/spherical.mp4": "from imaginary page to imaginary page",
+    }
+    steps[1:1] = [(f"open data/{name}", words) for name, words in films.items() if (root / "data" / name).is_file()]
     steps.append((f"{here}figment demo --nightly", "the journal changes; only what is made from it moves"))
     return steps

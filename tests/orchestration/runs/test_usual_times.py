@@ -14,5 +14,5 @@ def test_the_demo_has_a_time_for_each_stage_where_the_parameters_are_its_own(pro
     assert set(DEMO_S) == set(open_project(project_copy).graph.stages)
     assert usual_seconds(open_project(project_copy)) == DEMO_S
     params = project_copy / "params.yaml"
-    params.write_text(params.read_text().replace("kimg: 1.5 ", "kimg: 9.5 "))
+    params.write_text(params.read_text().replace("  kimg: 1.5 ", "  kimg: 9.5 "))
     assert usual_seconds(open_project(project_copy)) == {name: seconds for name, seconds in DEMO_S.items() if name != "stylegan3_toc"}
