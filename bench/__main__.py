@@ -19,6 +19,8 @@ BENCHES = {
     "molecule_metrics": "molecule metrics beside the reference functions of MOSES",
     "frechet": "the Frechet distance beside the matrix root of scipy",
     "image_dataset": "the ToC image dataset beside padding to disk and a StyleGAN dataset tool",
+    "pdf_pages": "drawing PDF pages beside pdf2image and plain pypdfium2",
+    "pggan_step": "a training step of the progressive GAN beside the same step written plainly",
     "cyclegan_step": "a training step of CycleGAN beside the published step in plain torch",
     "sampling": "PolyGPT's sampling with its cache beside the loop without",
 }

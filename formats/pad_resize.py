@@ -1,4 +1,4 @@
-"""Give a picture at several square sizes, never stretched: padded to a white square, or the square in its middle.
+"""Give a picture at several square sizes: padded to a white square, or the square in its middle; stretched only where `squash` asks for it.
 
 The canvas is `canvas_px` wide and high, or as large as the picture's longer side where that is more. The picture lies in its middle; an odd margin
 leaves the extra pixel at the right and at the bottom. With LANCZOS the result is, pixel for pixel, Pillow's resize of the whole canvas, at the cost
@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy
 from PIL import Image, ImageChops
 
-Fit: TypeAlias = Literal["pad", "crop"]
+Fit: TypeAlias = Literal["pad", "crop", "squash"]
 Resample: TypeAlias = Literal["lanczos", "box"]
 
 _LANCZOS_REACH = 3.0  # output pixels on each side of a centre
@@ -31,10 +31,20 @@ def canvas_side(width: int, height: int, canvas_px: int) -> int:
 
 
 def fit_and_resize(image: Image.Image, sizes: Sequence[int], *, fit: Fit, canvas_px: int, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
-    """`pad_and_resize`, or `crop_and_resize`, which needs no canvas."""
+    """`pad_and_resize`, `crop_and_resize` or `squash`; the last two need no canvas."""
     if fit == "crop":
         return crop_and_resize(image, sizes, resample=resample)
+    if fit == "squash":
+        return squash(image, sizes, resample=resample)
     return pad_and_resize(image, sizes, canvas_px=canvas_px, resample=resample)
+
+
+def enlarged(image: Image.Image, side: int) -> Image.Image:
+    """The picture with its longer side brought to `side`, by LANCZOS; a larger one as it is."""
+    longer = max(image.size)
+    if longer >= side:
+        return image
+    return image.resize((max(1, round(image.width * side / longer)), max(1, round(image.height * side / longer))), Image.Resampling.LANCZOS)
 
 
 def pad_and_resize(image: Image.Image, sizes: Sequence[int], *, canvas_px: int = 512, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
@@ -70,6 +80,11 @@ def crop_and_resize(image: Image.Image, sizes: Sequence[int], *, resample: Resam
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))
     return {size: numpy.asarray(square.resize((size, size), Image.Resampling[resample.upper()])) for size in sizes}
+
+
+def squash(image: Image.Image, sizes: Sequence[int], *, resample: Resample = "lanczos") -> dict[int, numpy.ndarray]:
+    """By size, the whole RGB picture made as wide as it is high, as uint8 [size, size, 3]: what is round becomes oval."""
+    return {size: numpy.asarray(image.resize((size, size), Image.Resampling[resample.upper()])) for size in sizes}
 
 
 def _padded(image: Image.Image, side: int, left: int, top: int) -> numpy.ndarray:

@@ -182,8 +182,9 @@ class StoredZips:
 
     def read(self, zip_name: str, member: str) -> bytes:
         """As `StoredZip.read`."""
-        if self._open is None or self._open.path.name != zip_name:
-            self._open = StoredZip(self._folder / zip_name)
+        path = self._folder / zip_name
+        if self._open is None or self._open.path != path:
+            self._open = StoredZip(path)
         return self._open.read(member)
 
 

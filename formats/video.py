@@ -5,7 +5,7 @@ description of itself is taken out. The wheel's FFmpeg is LGPL-3; it is linked w
 is BSD, at the price of players: H.264 plays nearly everywhere.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +68,18 @@ def write_video(path: Path, frames: Iterable[numpy.ndarray], *, fps: int, codec:
         except FFmpegError as error:
             raise VideoError(f"{path}: {name} failed: {error}") from None
     return count
+
+
+def write_gif(path: Path, frames: Sequence[numpy.ndarray], *, fps: int) -> None:
+    """Write uint8 RGB frames [H, W, 3] to a GIF that plays for ever. Grey frames keep every level; coloured ones get 256 colours each.
+
+    A GIF counts in hundredths of a second, and players slow down what is shorter than two.
+    """
+    from PIL import Image
+
+    # 256 colours of each frame's own: of greys there are no more, so they stay exact.
+    first, *rest = (Image.fromarray(frame).quantize(256) for frame in frames)
+    first.save(path, format="GIF", save_all=True, append_images=rest, duration=max(20, 10 * round(100 / fps)), loop=0, optimize=False)
 
 
 def read_video(path: Path) -> numpy.ndarray:

@@ -14,6 +14,7 @@ from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
 from orchestration.checkout import open_project
 from orchestration.launch.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
+from orchestration.nights.retractions import KINDS
 from orchestration.nights.withdrawal_sensor import build_withdrawal_sensor
 from orchestration.runs.up import service_addresses
 
@@ -26,11 +27,11 @@ def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Def
 
     launcher: how commands reach processors; by compute.yaml when None. Raises GraphError or ParamsError when dvc.yaml or compute.yaml cannot be used.
     """
-    # The bridge makes assets of any dvc.yaml; what is Figment's own is how commands are launched, and the sensor for withdrawn papers.
+    # The bridge makes assets of any dvc.yaml; what is Figment's own is how commands are launched, and the sensor for withdrawn items.
     project = open_project(root)
     compute = load_compute(root / COMPUTE_FILE, list(project.graph.stages))
     bridge = build_bridge_definitions(project, run=_runner(project, launcher or LocalLauncher(compute, project.paths.locks / "gpus")))
-    if "papers" not in project.graph.stages:
+    if not any(kind.stage in project.graph.stages for kind in KINDS):
         return bridge
     return dg.Definitions.merge(bridge, dg.Definitions(sensors=[build_withdrawal_sensor(root)]))
 

@@ -82,6 +82,10 @@ class OutputFolder:
         _link(self.target / name, path)
         return path
 
+    def take(self, path: Path, name: str) -> None:
+        """Take over a finished file from elsewhere as `name`, likewise. It stays where it is: a program killed now must find it again."""
+        _link(path, self.file(name))
+
     def write_json(self, name: str, value: Any) -> None:
         """`value` as JSON with sorted keys and a final newline."""
         self.file(name).write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -24,10 +24,11 @@ ONLY_IN = {
     "dagster_pipes": ("stages/reporting.py",),
     "dvc": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
     "dvc_data": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
-    "h5py": ("orchestration/export/images.py",),
+    "h5py": ("orchestration/export/images.py", "orchestration/imports/picture_hdf5.py"),
     "internetarchive": ("assets/books/",),
     "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py"),
     "pdf2image": ("assets/books/",),
+    "pypdfium2": ("assets/books/",),
     "playwright": ("assets/papers/crawl/rendering.py",),
     "rdkit": (
         "assets/molecules/",

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = {
     r"make |PYTHON=|TORCH=": "the verbs of the Makefile are tests/test_setup.py's, and these are the tests themselves",
     r"git clone|pip install|-m venv|pre-commit install": "installs from the network; tests/test_setup.py does it with small packages",
-    r"figment up|figment view|python -m assets\.demo_sites|training\.stylegan3\.view": "runs until Ctrl-C; tests of the servers start and stop them",
+    r"figment (up|view)|python -m assets\.demo_sites|training\.\w+\.view": "runs until Ctrl-C; tests of the servers start and stop them",
     r"figment demo$": "what the whole test begins with, in small",
     r"network-snapshot-005000\.pkl": "a file of NVIDIA's; tests/training/stylegan3/test_nvidia_snapshots.py writes one",
     r"\bcolour": "tests/test_worked_example.py",
@@ -47,6 +47,10 @@ toc_training_video: {seeds: "0-1", grid: [1, 1], keyframes: 2, w_frames: 2}
 toc_report:
   {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 2, kid_subsets: 4, most_reals: 32,
    eq_samples: 2, ppl_samples: 2, spectrum_images: 16}
+book_fakes: {seeds: "0-15", gallery: [2, 1]}
+book_walks: {methods: [spherical], seeds: "0-1", grid: [1, 1], keypoints: 2, frames: 2}
+book_report: {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 2, kid_subsets: 4, most_reals: 32, spectrum_images: 16}
+stylegan3_pages: {kimg: 0.032, snap: 0.032, tick: 0.016, checkpoint_kimg: 0.032, grid: [2, 1], metric_images: 8, guard_images: 8}
 """
 
 if find_spec("torch") is None or find_spec("scrapy") is None:

@@ -177,7 +177,7 @@ class _Canvas:
         return self.random.choice(self.palette.accents)
 
     def text(self, at: Point, words: str, *, size: int, fill: Colour | None = None) -> None:
-        self.pen.text(at, words, font=_font(size), fill=fill or self.ink, anchor="mm")
+        self.pen.text(at, words, font=font_of(size), fill=fill or self.ink, anchor="mm")
 
     def arrow(self, start: Point, end: Point, *, fill: Colour | None = None, width: int = 6) -> None:
         colour = fill or self.ink
@@ -247,7 +247,7 @@ def _gradient(top: Colour, bottom: Colour, size: tuple[int, int]) -> PilImage:
 
 
 @functools.lru_cache(maxsize=16)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own, laid out the plain way whatever else the machine has."""
     font = ImageFont.load_default(size)
     if isinstance(font, ImageFont.FreeTypeFont):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Request:
-    """path: percent-decoded, without the query. query: the last value of each name. headers: names in lower case."""
+    """path: percent-decoded, without the query. query: the last value of each name, also of a form that was posted. headers: names in lower case."""
 
     method: str
     host: str
@@ -19,7 +19,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """etag: with its quotes; left empty, the server makes one from the body of a 200. headers: besides those the server writes itself."""
+    """etag: with its quotes; left empty, the server makes one from the body of a 200. headers: besides those the server writes itself.
+
+    has_ranges: parts of it may be asked for (RFC 9110 §14), so that a download goes on where it broke off.
+    """
 
     body: bytes = b""
     content_type: str = "text/html; charset=utf-8"
@@ -27,10 +30,14 @@ class Response:
     etag: str = ""
     last_modified: datetime | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    has_ranges: bool = False
 
 
 class Site(Protocol):
-    """hosts: the names it answers for, in lower case; the first is also what a browser without a proxy sees."""
+    """hosts: the names it answers for, in lower case; the first is also what a browser without a proxy sees.
+
+    A site that is asked questions by POST says so by an attribute `takes_posts = True`.
+    """
 
     @property
     def hosts(self) -> tuple[str, ...]: ...

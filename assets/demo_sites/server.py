@@ -1,12 +1,13 @@
 """A small threaded HTTP/1.1 server that is a proxy for the host names of one site, on 127.0.0.1 and a free port.
 
 It takes `GET http://host/path` as a proxy does, and `GET /path` with a Host header as an origin server does. It forwards nothing: a host that
-is not the site's is refused. Entity tags, conditional requests, HEAD and persistent connections are its business; what is said is the site's.
+is not the site's is refused. Entity tags, conditional requests, ranges, HEAD and persistent connections are its business; what is said is the site's.
 """
 
 import contextlib
 import hashlib
 import http.client
+import re
 import socket
 import socketserver
 import threading
@@ -134,12 +135,13 @@ class _Connection(socketserver.BaseRequestHandler):
         method, target, version = parts
         wants_open = headers.get("connection", headers.get("proxy-connection", "")).lower()
         is_open = wants_open != "close" if version == "HTTP/1.1" else wants_open == "keep-alive"
-        is_open = _skip_body(stream, headers) and is_open
-        url, response = self._answer(method, target, headers)
+        body = _read_body(stream, headers)
+        is_open = body is not None and is_open
+        url, response = self._answer(method, target, headers, body or b"")
         self._send(method, url, headers, response, is_open=is_open)
         return is_open
 
-    def _answer(self, method: str, target: str, headers: dict[str, str]) -> tuple[str, Response]:
+    def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[str, Response]:
         site = self.server.running.site
         # The origin form (RFC 9112 §3.2.1) names the host in a header, the absolute form in the target itself.
         if target.startswith("/"):
@@ -150,19 +152,25 @@ class _Connection(socketserver.BaseRequestHandler):
             host = (parts.hostname or "").lower()
         except ValueError:
             return target, error_page(400, "This address is not one.")
-        if method not in {"GET", "HEAD"}:
-            return target, error_page(405, "This site is for reading.", headers=(("Allow", "GET, HEAD"),))
+        methods = ["GET", "HEAD", *(["POST"] if getattr(site, "takes_posts", False) else [])]
+        if method not in methods:
+            return target, error_page(405, "This site is for reading.", headers=(("Allow", ", ".join(methods)),))
         if parts.scheme != "http" or host not in site.hosts:
             return target, error_page(403, "This proxy knows one site only, and that address is not on it.")
         path = urllib.parse.unquote(parts.path, errors="replace") or "/"
-        query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
+        is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+        asked = f"{parts.query}&{body.decode('latin-1')}" if is_form else parts.query
+        query = dict(urllib.parse.parse_qsl(asked, keep_blank_values=True))
         return target, site.respond(Request(method, host, path, query, headers))
 
     def _send(self, method: str, url: str, headers: dict[str, str], response: Response, *, is_open: bool) -> None:
         # What the asker has already is not sent again (RFC 9110 §13): same tag, or not modified since.
         etag = response.etag or (f'"{hashlib.sha256(response.body).hexdigest()[:24]}"' if response.status == 200 else "")
-        is_known = response.status == 200 and _is_known(headers, etag, response.last_modified)
+        is_known = response.status == 200 and method != "POST" and _is_known(headers, etag, response.last_modified)
         status, body = (304, b"") if is_known else (response.status, response.body)
+        part = _part(headers, etag, response) if status == 200 and method == "GET" else None
+        if part is not None:
+            status, body = (206, body[part.start : part.stop]) if part else (416, b"")
         lines = [
             f"HTTP/1.1 {status} {http.client.responses.get(status, 'Unknown')}",
             f"Date: {format_datetime(self.server.running.site.now(), usegmt=True)}",
@@ -173,6 +181,10 @@ class _Connection(socketserver.BaseRequestHandler):
             lines.append(f"Last-Modified: {format_datetime(response.last_modified, usegmt=True)}")
         if status != 304:
             lines += [f"Content-Type: {response.content_type}", f"Content-Length: {len(body)}"]
+        if response.has_ranges:
+            lines.append("Accept-Ranges: bytes")
+        if part is not None:
+            lines.append(f"Content-Range: bytes {f'{part.start}-{part.stop - 1}' if part else '*'}/{len(response.body)}")
         lines += [f"{name}: {value}" for name, value in response.headers]
         lines.append(f"Connection: {'keep-alive' if is_open else 'close'}")
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
@@ -197,12 +209,26 @@ def _read_headers(stream: IO[bytes]) -> dict[str, str] | None:
     return None
 
 
-def _skip_body(stream: IO[bytes], headers: dict[str, str]) -> bool:
-    """Read past a request body; False where its end cannot be told, so that the connection has to be closed."""
+def _read_body(stream: IO[bytes], headers: dict[str, str]) -> bytes | None:
+    """What comes after the headers; None where its end cannot be told, so that the connection has to be closed."""
     length = headers.get("content-length", "0")
     if "transfer-encoding" in headers or not length.isascii() or not length.isdigit() or int(length) > _MAX_BODY:
-        return False
-    return len(stream.read(int(length))) == int(length)
+        return None
+    body = stream.read(int(length))
+    return body if len(body) == int(length) else None
+
+
+def _part(headers: dict[str, str], etag: str, response: Response) -> range | None:
+    """The bytes asked for: None for all of them, empty where the body has none of those. Of one range only; several are answered with all."""
+    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", headers.get("range", "").replace(" ", ""))
+    if not response.has_ranges or not found or found[0] == "bytes=-" or headers.get("if-range", etag) != etag:
+        return None
+    size = len(response.body)
+    if not found[1]:
+        return range(max(0, size - int(found[2])), size)
+    if found[2] and int(found[2]) < int(found[1]):
+        return None
+    return range(int(found[1]), min(size, int(found[2] or size) + 1))
 
 
 def _is_here(host: str) -> bool:

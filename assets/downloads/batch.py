@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from assets.downloads.guarded_http import DownloadError
+from assets.downloads.hosts import Hosts
 from assets.downloads.one_file import DownloadRules, Wanted, download
 from stages.reporting import Reporter, progress_line
 
@@ -16,17 +17,19 @@ _LINE_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a wanted file: its SHA-256, or (then `problem` is not empty) why it is not there."""
+    """What became of a wanted file: its SHA-256, or (then `problem` is not empty) why it is not there, and the same in one word."""
 
     wanted: Wanted
     sha256: str = ""
     problem: str = ""
+    reason: str = ""
 
 
-def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, reporter: Reporter) -> list[Outcome]:
+def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, reporter: Reporter, hosts: Hosts | None = None) -> list[Outcome]:
     """Fetch the files, as many at once as the rules say; gives their outcomes in the same order.
 
-    what: opens each line of progress. Files that cannot be had are told one by one. What concerns no single file, such as a full disk, ends it all.
+    what: opens each line of progress. hosts: of those who have asked there before; after this nobody asks with them any more.
+    Files that cannot be had are told one by one. What concerns no single file, such as a full disk, ends it all.
     """
     one_at_a_time = threading.Lock()
 
@@ -36,7 +39,7 @@ def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, re
 
     log = partial(told, reporter.log)
     progress = _Progress(files, what, partial(told, reporter.progress_words))
-    hosts = rules.hosts()
+    hosts = hosts or rules.hosts()
 
     def fetch(number: int) -> Outcome:
         wanted = files[number]
@@ -44,7 +47,7 @@ def download_all(files: Sequence[Wanted], rules: DownloadRules, *, what: str, re
             found = download(wanted, rules, hosts=hosts, log=log, size_now=partial(progress.size_now, number))
         except DownloadError as error:
             told(reporter.notice, f"{what}: could not be had: {error}")
-            return Outcome(wanted, problem=str(error))
+            return Outcome(wanted, problem=str(error), reason=error.reason)
         return Outcome(wanted, sha256=found)
 
     with ThreadPoolExecutor(max_workers=rules.at_once, thread_name_prefix="download") as pool:
@@ -77,4 +80,6 @@ class _Progress:
             self.told = now
             sizes = [wanted.bytes for wanted in self.files]
             total = None if None in sizes else sum(size or 0 for size in sizes) // 1_000
-            self.log(progress_line(sum(self.sizes.values()) // 1_000, total, now - self.began, f"{self.what}, kB"))
+            whole = sum(self.sizes.get(number) == wanted.bytes for number, wanted in enumerate(self.files) if wanted.bytes is not None)
+            what = f"{self.what}, {whole:,} of {len(self.files):,} files, kB" if total is not None else f"{self.what}, kB"
+            self.log(progress_line(sum(self.sizes.values()) // 1_000, total, now - self.began, what))

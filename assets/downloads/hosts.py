@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from assets.downloads.guarded_http import DownloadError
+from assets.downloads.guarded_http import UnavailableError
 
 _FAILURES = 5
 
@@ -27,18 +27,18 @@ class Hosts:
 
     @contextlib.contextmanager
     def turn(self, name: str) -> Iterator[None]:
-        """Hold one of the host's places, from when it may be asked. Raises DownloadError when that is too far away, or all is to stop."""
+        """Hold one of the host's places, from when it may be asked. Raises UnavailableError when that is too far away, or all is to stop."""
         with self._guard:
             host = self._hosts.setdefault(name, _Host(threading.Semaphore(self._at_once)))
         with host.places:
             while not self.stop.is_set() and (wait_s := self._until_next(host)) > 0:
                 if wait_s > self._longest_wait_s:
-                    raise DownloadError(f"{name} asks to be left alone for {wait_s:,.0f} s more; try again later")
+                    raise UnavailableError(f"{name} asks to be left alone for {wait_s:,.0f} s more; try again later")
                 # Somebody else may be told to wait meanwhile: look again afterwards.
                 self.stop.wait(wait_s)
             self.refuse_if_stopped()
             if host.failures >= _FAILURES:
-                raise DownloadError(f"{name} failed {host.failures} times in a row and is left alone; try again later")
+                raise UnavailableError(f"{name} failed {host.failures} times in a row and is left alone; try again later")
             yield
 
     def note(self, name: str, *, is_well: bool) -> None:
@@ -52,9 +52,9 @@ class Hosts:
             self._hosts[name].next_start = max(self._hosts[name].next_start, time.monotonic() + wait_s)
 
     def refuse_if_stopped(self) -> None:
-        """Raises DownloadError when all is to stop."""
+        """Raises UnavailableError when all is to stop."""
         if self.stop.is_set():
-            raise DownloadError("stopped")
+            raise UnavailableError("stopped")
 
     def _until_next(self, host: "_Host") -> float:
         """Seconds until a request may begin; 0 when it begins now, and the next one then waits for its pause."""

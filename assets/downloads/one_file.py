@@ -1,5 +1,6 @@
 """Download one file: streamed, resumed, capped in size and time, and verified by every checksum that is known."""
 
+import contextlib
 import hashlib
 import http.client
 import time
@@ -7,16 +8,26 @@ import urllib.error
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from assets.downloads.guarded_http import DownloadError, ForbiddenAddressError, open_guarded
+from assets.downloads.guarded_http import (
+    DownloadError,
+    ForbiddenAddressError,
+    Secret,
+    TooLargeError,
+    UnavailableError,
+    WrongBytesError,
+    open_guarded,
+)
 from assets.downloads.hosts import Hosts, seconds_asked
 
 _PIECE_BYTES = 2**18
 _RETRIED_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+_NOTHING_MORE = 416
 # At once, because nothing is amiss with the server.
 _AGAIN_S = 0.01
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,7 @@ class DownloadRules:
     max_bytes: larger files are refused. timeout_s: without an answer, or with less than least_bytes_per_s. retries: attempts after the first.
     first_wait_s: doubles with each retry. longest_wait_s: a server that asks to wait longer is left alone.
     at_once: files under way; at_once_per_host, pause_s: and at one host, with a pause between the beginnings of two requests.
+    trusted: `host:port` of servers of our own, which may lie anywhere. secret: shown to the hosts that it names, and to no other.
     """
 
     max_bytes: int = 2 * 2**30
@@ -39,6 +51,8 @@ class DownloadRules:
     pause_s: float = 0.2
     allow_private_addresses: bool = False
     user_agent: str = "figment"
+    trusted: frozenset[str] = frozenset()
+    secret: Secret | None = None
 
     def hosts(self) -> Hosts:
         """Turns at hosts by these rules, to be shared by what is downloaded side by side."""
@@ -47,12 +61,16 @@ class DownloadRules:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file to fetch, and where to. checksums: hexadecimal digits by the name that hashlib knows, such as sha256, md5, sha1. bytes: where known."""
+    """A file to fetch, and where to. checksums: hexadecimal digits by the name that hashlib knows, such as sha256, md5, sha1. bytes: where known.
+
+    mark: what must stand in its first KiB, such as %PDF-; a page of HTML in its place is told as that, rather than as a wrong checksum.
+    """
 
     url: str
     target: Path
     checksums: Mapping[str, str] = field(default_factory=dict)
     bytes: int | None = None
+    mark: str = ""
 
 
 def download(
@@ -71,39 +89,86 @@ def download(
     hosts: shared by downloads side by side. size_now: is told how much of the file is there.
     Raises DownloadError; a wrong checksum removes the file.
     """
-    target, host = wanted.target, urlsplit(wanted.url).netloc
+    target = wanted.target
     target.parent.mkdir(parents=True, exist_ok=True)
     if not wanted.checksums:
         target.unlink(missing_ok=True)
     elif target.exists() and _complaint(wanted, found := _digests(wanted)) is None:
         size_now(target.stat().st_size)
         return found["sha256"]
-    # A host that is slow or asks for patience is left alone between two attempts, by everybody who shares `hosts`.
     transfer = _Transfer(wanted, rules, hosts or rules.hosts(), size_now)
-    for attempt in range(rules.retries + 1):
+    patiently(wanted.url, rules, transfer.hosts, transfer.run, log=log)
+    return _verified(wanted)
+
+
+def patiently(url: str, rules: DownloadRules, hosts: Hosts, attempt: Callable[[], Result], *, log: Callable[[str], None] = lambda _: None) -> Result:
+    """What `attempt` gives, made in the host's turn, and again while it raises TransientError. Raises UnavailableError when that is often enough."""
+    host = urlsplit(url).netloc
+    # A host that is slow or asks for patience is left alone between two attempts, by everybody who shares `hosts`.
+    for number in range(rules.retries + 1):
         try:
-            with transfer.hosts.turn(host):
-                transfer.run()
-        except _TransientError as error:
-            wait_s = min(rules.first_wait_s * 2**attempt, rules.longest_wait_s) if error.wait_s is None else error.wait_s
-            transfer.hosts.hold(host, wait_s)
-            if attempt == rules.retries or wait_s > rules.longest_wait_s:
-                transfer.hosts.note(host, is_well=False)
+            with hosts.turn(host):
+                result = attempt()
+        except TransientError as error:
+            wait_s = min(rules.first_wait_s * 2**number, rules.longest_wait_s) if error.wait_s is None else error.wait_s
+            hosts.hold(host, wait_s)
+            if number == rules.retries or wait_s > rules.longest_wait_s:
+                hosts.note(host, is_well=False)
                 asked = f", and its server asks to wait {wait_s:,.0f} s" if wait_s > rules.longest_wait_s else ""
-                raise DownloadError(f"{wanted.url}: {error}{asked}, after {attempt + 1} attempts; try again later") from None
-            log(f"{wanted.url}: {error}; trying again in {wait_s:.0f} s")
+                raise UnavailableError(f"{url}: {error}{asked}, after {number + 1} attempts; try again later") from None
+            log(f"{url}: {error}; trying again in {wait_s:.0f} s")
         else:
-            transfer.hosts.note(host, is_well=True)
-            return _verified(wanted)
+            hosts.note(host, is_well=True)
+            return result
     raise AssertionError("the loop returns or raises")
 
 
-class _TransientError(Exception):
+class TransientError(Exception):
     """Worth another attempt. wait_s: what the server asked for, or None."""
 
     def __init__(self, message: str, wait_s: float | None = None) -> None:
         super().__init__(message)
         self.wait_s = wait_s
+
+
+class NothingMoreError(DownloadError):
+    """The server has nothing behind the first byte that was asked for."""
+
+
+@contextlib.contextmanager
+def opened(url: str, headers: Mapping[str, str], rules: DownloadRules, *, method: str = "GET", body: bytes | None = None) -> Iterator[Any]:
+    """The answer of a server to one attempt, not compressed. Raises TransientError when it is worth another, else DownloadError."""
+    headers = {"User-Agent": rules.user_agent, "Accept-Encoding": "identity", **headers}
+    try:
+        answer = open_guarded(
+            url,
+            headers,
+            timeout_s=rules.timeout_s,
+            allow_private_addresses=rules.allow_private_addresses,
+            trusted=rules.trusted,
+            secret=rules.secret,
+            method=method,
+            body=body,
+        )
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _judged(url, error) from None
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ForbiddenAddressError):
+            raise error.reason from None
+        raise TransientError(f"cannot be reached ({error.reason})") from None
+    except (http.client.HTTPException, OSError) as error:
+        raise TransientError(f"the connection broke ({error or type(error).__name__})") from None
+    with answer:
+        yield answer
+
+
+def _judged(url: str, error: urllib.error.HTTPError) -> Exception:
+    """What an error status means."""
+    if error.code in _RETRIED_STATUSES:
+        return TransientError(f"status {error.code}", wait_s=seconds_asked(error.headers.get("Retry-After", "")))
+    kind = NothingMoreError if error.code == _NOTHING_MORE else DownloadError
+    return kind(f"{url}: status {error.code} ({error.reason}); see whether the address still holds the file")
 
 
 @dataclass
@@ -117,11 +182,11 @@ class _Transfer:
     validator: str = ""
 
     def run(self) -> None:
-        """Fetch what is missing. Raises _TransientError when it is worth another attempt, else DownloadError."""
+        """Fetch what is missing. Raises TransientError when it is worth another attempt, else DownloadError."""
         url, target = self.wanted.url, self.wanted.target
         # A beginning is of use only if something will tell that the rest belongs to it: a checksum afterwards, or the server beforehand.
         have = target.stat().st_size if target.exists() else 0
-        headers = {"User-Agent": self.rules.user_agent, "Accept-Encoding": "identity"}
+        headers = {}
         if have and not (self.wanted.checksums or self.validator):
             have = 0
         if have:
@@ -129,35 +194,21 @@ class _Transfer:
         if have and not self.wanted.checksums:
             headers["If-Range"] = self.validator  # Another version of the file is sent whole.
         try:
-            answer = open_guarded(url, headers, timeout_s=self.rules.timeout_s, allow_private_addresses=self.rules.allow_private_addresses)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._judged(error, have) from None
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, ForbiddenAddressError):
-                raise error.reason from None
-            raise _TransientError(f"cannot be reached ({error.reason})") from None
-        except (http.client.HTTPException, OSError) as error:
-            raise _TransientError(f"the connection broke ({error or type(error).__name__})") from None
-        with answer:
-            self._store(answer, have if answer.status == 206 else 0)
-
-    def _judged(self, error: urllib.error.HTTPError, have: int) -> Exception:
-        """What an error status means."""
-        if error.code == 416 and have:
+            with opened(url, headers, self.rules) as answer:
+                self._store(answer, have if answer.status == 206 else 0)
+        except NothingMoreError:
+            if not have:
+                raise
             # Nothing follows what we have, and it is not the file, which was looked at before: begin again.
-            self.wanted.target.unlink()
-            return _TransientError("the server has nothing after what was fetched before", wait_s=_AGAIN_S)
-        if error.code in _RETRIED_STATUSES:
-            return _TransientError(f"status {error.code}", wait_s=seconds_asked(error.headers.get("Retry-After", "")))
-        return DownloadError(f"{self.wanted.url}: status {error.code} ({error.reason}); see whether the address still holds the file")
+            target.unlink()
+            raise TransientError("the server has nothing after what was fetched before", wait_s=_AGAIN_S) from None
 
     def _store(self, answer: Any, start: int) -> None:
         """Write the body behind the first `start` bytes of the target."""
         target = self.wanted.target
         if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             target.unlink()
-            raise _TransientError("the server sent another part than was asked for", wait_s=_AGAIN_S)
+            raise TransientError("the server sent another part than was asked for", wait_s=_AGAIN_S)
         self.validator = _strong_validator(answer.headers)
         announced = answer.headers.get("Content-Length", "")
         total = start + int(announced) if announced.isdigit() else None
@@ -166,39 +217,40 @@ class _Transfer:
             stream.seek(start)
             stream.truncate()
             written = start
-            for piece in self._pieces(answer):
+            for piece in pieces_of(answer, self.rules, self.hosts):
                 written += len(piece)
                 self._check_size(written)
                 stream.write(piece)
                 self.size_now(written)
         if total is not None and written < total:
-            raise _TransientError(f"the connection ended after {written:,} of {total:,} bytes")
-
-    def _pieces(self, answer: Any) -> Iterator[bytes]:
-        """The body as it comes; a server that lets it trickle is not waited for, because each single read would be in time."""
-        began, received = time.monotonic(), 0
-        while True:
-            self.hosts.refuse_if_stopped()
-            try:
-                piece = answer.read1(_PIECE_BYTES)
-            except (http.client.HTTPException, OSError) as error:
-                raise _TransientError(f"the connection broke ({error or type(error).__name__})") from None
-            if not piece:
-                return
-            yield piece
-            received += len(piece)
-            if (seconds := time.monotonic() - began) > self.rules.timeout_s:
-                if received < self.rules.least_bytes_per_s * seconds:
-                    raise _TransientError(f"only {received:,} bytes came in {seconds:,.0f} s")
-                began, received = time.monotonic(), 0
+            raise TransientError(f"the connection ended after {written:,} of {total:,} bytes")
 
     def _check_size(self, size: int) -> None:
         """size: of what is here or announced."""
         url, expected = self.wanted.url, self.wanted.bytes
         if size > self.rules.max_bytes:
-            raise DownloadError(f"{url}: larger than {self.rules.max_bytes:,} bytes, which is the limit; raise max_download_mib if this is meant")
+            raise TooLargeError(f"{url}: larger than {self.rules.max_bytes:,} bytes, which is the limit; raise it if this is meant")
         if expected is not None and size > expected:
-            raise DownloadError(f"{url}: {size:,} bytes, expected {expected:,}; the file changed at its source: ask its source again what there is")
+            raise TooLargeError(f"{url}: {size:,} bytes, expected {expected:,}; the file changed at its source: ask its source again what there is")
+
+
+def pieces_of(answer: Any, rules: DownloadRules, hosts: Hosts) -> Iterator[bytes]:
+    """The body as it comes; a server that lets it trickle is not waited for, because each single read would be in time."""
+    began, received = time.monotonic(), 0
+    while True:
+        hosts.refuse_if_stopped()
+        try:
+            piece = answer.read1(_PIECE_BYTES)
+        except (http.client.HTTPException, OSError) as error:
+            raise TransientError(f"the connection broke ({error or type(error).__name__})") from None
+        if not piece:
+            return
+        yield piece
+        received += len(piece)
+        if (seconds := time.monotonic() - began) > rules.timeout_s:
+            if received < rules.least_bytes_per_s * seconds:
+                raise TransientError(f"only {received:,} bytes came in {seconds:,.0f} s")
+            began, received = time.monotonic(), 0
 
 
 def _strong_validator(headers: Any) -> str:
@@ -231,10 +283,19 @@ def _complaint(wanted: Wanted, found: Mapping[str, str]) -> str | None:
     return None
 
 
+def _other_kind(wanted: Wanted) -> str | None:
+    with wanted.target.open("rb") as stream:
+        head = stream.read(1024)
+    if wanted.mark.encode("latin-1") in head:
+        return None
+    is_page = head.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html"))
+    return f"it is not the kind of file that was asked for: it begins {'as a page of HTML' if is_page else 'otherwise'}, without {wanted.mark!r}"
+
+
 def _verified(wanted: Wanted) -> str:
     found = _digests(wanted)
-    complaint = _complaint(wanted, found)
+    complaint = _other_kind(wanted) or _complaint(wanted, found)
     if complaint is not None:
         wanted.target.unlink()
-        raise DownloadError(f"{wanted.url}: {complaint}")
+        raise WrongBytesError(f"{wanted.url}: {complaint}")
     return found["sha256"]

@@ -8,7 +8,8 @@ from formats.hub_cards import header, licence_identifiers, size_category
 from stages.markdown import counted, escape, table
 
 _LONGEST_CLASS_TABLE = 200
-_COLOURS = {"rgb": "RGB", "grey": "grey"}
+COLOURS = {"rgb": "RGB", "grey": "grey"}
+_SHEETS = {"contact_sheet.png": "The first pictures"}
 _RIGHTS = "rights stay with their owners."
 _FILES = """\
 - `shard-*.zip`: pictures `NNNNN/imgNNNNNNNN.png`, numbered by first appearance, and `dataset.json` with the labels, or null. A number never moves;
@@ -20,7 +21,10 @@ _FILES = """\
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card counts: pictures by licence, by source and, of those left out, by reason. classes: names by number, [] without labels."""
+    """What a card counts: pictures by licence, by source and, of those left out, by reason. classes: names by number, [] without labels.
+
+    colours: what the pictures have; empty where the settings say it.
+    """
 
     size_px: int
     shards: int
@@ -29,14 +33,25 @@ class CardFacts:
     excluded: Mapping[str, int]
     classes: Sequence[str]
     class_counts: Sequence[int]
+    colours: str = ""
 
 
-def card(facts: CardFacts, config: DatasetConfig, subject: Subject) -> str:
-    """The text of README.md. Equal facts give equal text; foreign text in it is escaped."""
+def card(
+    facts: CardFacts,
+    config: DatasetConfig,
+    subject: Subject,
+    *,
+    sheets: Sequence[str] = ("contact_sheet.png",),
+    sections: Mapping[str, str] | None = None,
+) -> str:
+    """The text of README.md. Equal facts give equal text; foreign text in it is escaped.
+
+    sheets: files with pictures of the set. sections: by heading, in place of the usual ones or behind them.
+    """
     count = sum(facts.licences.values())
     title = f"{subject.title} at {facts.size_px} px"
     left_out = [[escape(reason), f"{number:,}"] for reason, number in sorted(facts.excluded.items())]
-    sections = {
+    usual = {
         "How it was made": _how_it_was_made(facts, config),
         "Files": _FILES.format(names=subject.names),
         "Licences": counted("licence", "pictures", facts.licences) + f"\nEach row of `index.parquet` names {subject.names}; {_RIGHTS}\n",
@@ -45,10 +60,13 @@ def card(facts: CardFacts, config: DatasetConfig, subject: Subject) -> str:
         "Labels": _labels(facts, config.labels),
     }
     opening = (
-        f"# {title}\n\n{count:,} {subject.pictures} as {_COLOURS[config.colours]} pictures of "
-        f"{facts.size_px} x {facts.size_px} px, in {facts.shards:,} StyleGAN dataset zips.\n\n![The first pictures](contact_sheet.png)\n"
+        f"# {title}\n\n{count:,} {subject.pictures} as {facts.colours or COLOURS[config.colours]} pictures of "
+        f"{facts.size_px} x {facts.size_px} px, in {facts.shards:,} StyleGAN dataset zips.\n"
+        + "".join(f"\n![{_SHEETS.get(sheet, sheet)}]({sheet})\n" for sheet in sheets)
     )
-    return "\n".join([_header(title, facts, count, subject), opening, *(f"## {name}\n\n{text}" for name, text in sections.items())])
+    return "\n".join(
+        [_header(title, facts, count, subject), opening, *(f"## {name}\n\n{text}" for name, text in (usual | dict(sections or {})).items())]
+    )
 
 
 def _header(title: str, facts: CardFacts, count: int, subject: Subject) -> str:
@@ -56,7 +74,7 @@ def _header(title: str, facts: CardFacts, count: int, subject: Subject) -> str:
         {
             "pretty_name": title,
             "license": licence_identifiers(facts.licences),
-            "task_categories": ["unconditional-image-generation"],
+            "task_categories": subject.tasks,
             "size_categories": [size_category(count)],
             "tags": [*subject.tags, "stylegan"],
         }
@@ -68,10 +86,12 @@ def _how_it_was_made(facts: CardFacts, config: DatasetConfig) -> str:
     fitted = {
         "pad": f"put in the middle of a white square of {config.canvas_px} px, or of its longer side where that is more, and brought",
         "crop": "cut to the square in its middle, and brought",
+        "squash": "stretched to a square",
     }[config.fit]
-    stayed = {"pad": "Nothing was stretched or cropped.", "crop": "Nothing was stretched."}[config.fit]
+    stayed = {"pad": "Nothing was stretched or cropped.", "crop": "Nothing was stretched.", "squash": "Shapes are not what they were."}[config.fit]
+    colours = facts.colours or COLOURS[config.colours]
     return (
-        f"Each picture was decoded (first frame of an animation, transparency on white, every colour mode to {_COLOURS[config.colours]}), "
+        f"Each picture was decoded (first frame of an animation, transparency on white, every colour mode to {colours}), "
         f"{fitted} to {facts.size_px} px with {means}. {stayed} The PNGs are lossless.\n"
     )
 

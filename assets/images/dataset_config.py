@@ -14,8 +14,10 @@ class DatasetConfig:
     """A section of params.yaml for a stage that makes datasets of one or several sizes, such as `toc_dataset`; one for all sizes.
 
     sizes:            sides, powers of two, each an artifact of its own; one decode feeds all.
-    fit:              pad puts a picture on a white square, crop takes the square in its middle; nothing is ever stretched.
+    fit:              pad puts a picture on a white square, crop takes the square in its middle; squash
+                      stretches it to a square, which only those want who compare with sets made that way.
     canvas_px:        the white square; a larger picture gets one of its longer side.
+    enlarge:          with pad: bring what is smaller than the canvas to its side, instead of putting it there as it is. crop always enlarges.
     resample:         lanczos is Pillow's, exactly; box is the mean of the area: faster, other pixels.
     colours:          rgb, or grey: one channel, of the luma of ITU-R 601.
     labels:           the column of the originals' index that becomes the class of a picture; null for none.
@@ -27,6 +29,7 @@ class DatasetConfig:
     sizes: list[int] = field(default_factory=lambda: [512, 256, 128])
     fit: Fit = "pad"
     canvas_px: int = 512
+    enlarge: bool = False
     resample: Resample = "lanczos"
     colours: Literal["rgb", "grey"] = "rgb"
     labels: str | None = None
@@ -58,6 +61,7 @@ class Subject:
     title, pictures: what the dataset, and what its pictures are called on the card.
     tags:    for search, on the card.
     columns: of the originals' index that both tables keep, and, in `names`, how the card calls those that name rights: "licence, source and papers".
+    tasks:   that it is for, as Hugging Face calls them.
     refusal: (reason, words) for a picture that must stay out, None for another; takes its row of the originals' index.
     """
 
@@ -66,4 +70,5 @@ class Subject:
     tags: tuple[str, ...] = ()
     columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
     names: str = "licence and source"
+    tasks: tuple[str, ...] = ("unconditional-image-generation",)
     refusal: Callable[[Mapping[str, Any]], tuple[str, str] | None] = _welcome

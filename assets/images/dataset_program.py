@@ -42,7 +42,7 @@ def dataset_program(
             workers=worker_count(arguments),
             reporter=reporter,
         )
-        _report(facts, target, reporter)
+        report_dataset(facts, target, reporter)
 
     def configure(parser: ArgumentParser) -> None:
         parser.add_argument("size", type=int, metavar="SIZE", help=f"side in pixels: one of {stage}.sizes")
@@ -51,7 +51,8 @@ def dataset_program(
     return program(description, run, argv, expected=(DatasetError,), configure=configure)
 
 
-def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:
+def report_dataset(facts: BuildFacts, target: Path, reporter: Reporter, *, sheets: Sequence[str] = (CONTACT_SHEET,)) -> None:
+    """Report what `build_dataset`, or another builder of image sets, wrote into `target`. sheets: files with pictures of it."""
     work = facts.work
     reporter.metadata(
         rows=facts.pictures,
@@ -68,7 +69,8 @@ def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:
         **{f"images_{item.name}": getattr(work, item.name) for item in fields(work)},
     )
     reporter.markdown("licence_counts", counted("licence", "pictures", facts.licences))
-    reporter.markdown("contact_sheet", f"![the first pictures]({png_data_uri(target / CONTACT_SHEET)})")
+    for sheet in sheets:
+        reporter.markdown(Path(sheet).stem, f"![some of the pictures]({png_data_uri(target / sheet)})")
     unknown = facts.licences[UNKNOWN_LICENCE]
     reporter.check("licences_known", unknown == 0, severity="WARN", pictures_of_unknown_licence=unknown)
     reporter.log(

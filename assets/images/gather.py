@@ -84,18 +84,28 @@ class GatherFacts:
 
 
 def gather(
-    originals: Iterable[Original], config: GatherConfig, target: Path, *, index_schema: pa.Schema, rejected_schema: pa.Schema, scratch: Path
+    originals: Iterable[Original],
+    config: GatherConfig,
+    target: Path,
+    *,
+    index_schema: pa.Schema,
+    rejected_schema: pa.Schema,
+    scratch: Path,
+    set_aside: Sequence[Mapping[str, Any]] = (),
+    also: Callable[[OutputFolder, Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], None] | None = None,
 ) -> GatherFacts:
     """Write the pictures into the folder `target`.
 
     index_schema: columns.FOUND, then the source's own, `licence` among them. rejected_schema: sha256, serial, reason, words, and the source's own.
     scratch: a folder for the memory of what pictures are; nothing in it decides what is written.
+    set_aside: rows for rejected.parquet of what the source itself has refused, or did not even read.
+    also: writes the source's other files; takes the new folder, the rows of the index and those of rejected.
     Raises OutputBusyError, and what reading an original raises; the previous output is then untouched.
     """
     facts = GatherFacts()
     memory = LookMemory(scratch / "seen.json", config.limits(), target)
     index: list[dict] = []
-    rejected: list[dict] = []
+    rejected: list[Mapping[str, Any]] = []
     with OutputFolder(target) as output:
         # A shard holds the serials of one range, however many of them are left: what goes leaves a gap, and moves nothing into another shard.
         for number, members in groupby(sorted(originals, key=_serial), key=lambda original: original.serial // config.images_per_shard):
@@ -115,8 +125,11 @@ def gather(
             if by_member:
                 facts.shards += 1
                 facts.shards_kept += _write_or_keep(output, shard, by_member, bodies, memory)
+        rejected = sorted([*set_aside, *rejected], key=lambda row: -1 if row.get("serial") is None else row["serial"])
         write_table(output.file("index.parquet"), table_from_rows(index_schema, index))
         write_table(output.file("rejected.parquet"), table_from_rows(rejected_schema, rejected))
+        if also:
+            also(output, index, rejected)
         _count(facts, index, rejected, target)
         facts.bytes = sum(path.stat().st_size for path in output.folder.glob("*.zip"))
     # Only now: had the folder not been published, the memory would speak of shards that nobody has.
@@ -161,7 +174,7 @@ def _write_or_keep(output: OutputFolder, shard: str, by_member: Mapping[str, Ori
     return is_kept
 
 
-def _count(facts: GatherFacts, index: Sequence[dict], rejected: Sequence[dict], target: Path) -> None:
+def _count(facts: GatherFacts, index: Sequence[dict], rejected: Sequence[Mapping[str, Any]], target: Path) -> None:
     facts.images = len(index)
     facts.decoded_as = Counter(row["decoded_as"] for row in index)
     facts.formats = Counter(row["format"] for row in index)

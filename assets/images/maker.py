@@ -18,7 +18,7 @@ from assets.images.dataset_config import DatasetConfig
 from assets.images.handover import PICTURES_PER_CHUNK, Failure, Handover, Made
 from assets.images.shard_memory import remembered_contents
 from formats import image_shards, pad_resize, pictures, png, stored_zip
-from formats.pad_resize import fit_and_resize
+from formats.pad_resize import enlarged, fit_and_resize
 from formats.pictures import NO_LIMITS, Undecodable, decode
 from formats.png import encode_png
 from formats.stored_zip import StoredZips
@@ -40,7 +40,7 @@ class WorkCounts:
 def recipe_of(config: DatasetConfig) -> str:
     """Names everything that decides a picture's bytes, whatever its size: settings, code and libraries."""
     modules = (pictures, pad_resize, png, image_shards, stored_zip)
-    settings = [config.fit, config.canvas_px, config.resample, config.colours]
+    settings = [config.fit, config.canvas_px, config.enlarge, config.resample, config.colours]
     facts = [json.dumps(settings), PIL.__version__, isal.__version__, *map(code_of, modules)]
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
@@ -153,6 +153,8 @@ def _make_sizes(original: bytes, sizes: Sequence[int], config: DatasetConfig) ->
         image = decode(original, limits=NO_LIMITS).image
     except Undecodable as error:
         return dict.fromkeys(sizes, Failure(error.reason, error.words))
+    if config.enlarge and config.fit == "pad":
+        image = enlarged(image, config.canvas_px)
     fitted = fit_and_resize(image, sizes, fit=config.fit, canvas_px=config.canvas_px, resample=config.resample)
     if config.colours == "grey":
         fitted = {size: numpy.asarray(Image.fromarray(pixels).convert("L")) for size, pixels in fitted.items()}

@@ -31,13 +31,14 @@ from assets.papers.raw_pages import RawPages, RawPagesError
 from assets.papers.reading import UnknownPage, bounded, read_pages, rejected_row
 from assets.papers.tables import IMAGES, PAPERS, REJECTED_PAPERS, WITHDRAWN
 from assets.papers.text import clean
-from assets.papers.withdrawals import REASONS, Request, Requests, RetractionsError, Withdrawn, read_requests
+from assets.papers.withdrawals import REASONS, Withdrawn, requests_for_papers, withdrawn_by
 from formats.tables import table_from_rows, write_table
 from stages.markdown import counted, escape
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
+from stages.retractions import Request, Requests, RetractionsError, read_requests
 
 # Columns that are copied from what is believed of a paper; empty texts become null.
 _TEXTS = (
@@ -143,7 +144,7 @@ def build_papers(
     # One paper of all statements about it. Its serial is its rank among all that ever came, so one that leaves moves no other.
     pictures = StoredPictures(raw)
     merged = merge(histories, picture_at=pictures.at, picture_changes=pictures.changes)
-    wanted = Requests(requests)
+    wanted = requests_for_papers(requests)
     rows, withdrawn = _sort_out(config, merged, wanted, rejected, facts)
     rejected += _missing_pictures(rows, raw)
     images = _image_rows(rows, pictures, histories)
@@ -173,7 +174,7 @@ def _sort_out(
     for serial, paper in enumerate(merged):
         facts.merged_statements += max(0, paper.statements - 1)
         # A person's request counts before anything that the sources say.
-        why = requests.naming([paper.id, *sorted(paper.names)]) or paper.withdrawn
+        why = withdrawn_by(requests.naming([paper.id, *sorted(paper.names)])) or paper.withdrawn
         if why is not None:
             withdrawn.append(_tombstone(paper, serial, why))
             facts.withdrawn[why.reason] += 1
@@ -365,7 +366,7 @@ def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:
         f"{facts.pages_parsed:,} pages read, {facts.pages_reused:,} known from before"
     )
     for name in facts.unknown_requests:
-        reporter.log(f"papers: retractions.yaml names {name!r}, which no crawl has seen; nothing was withdrawn for it")
+        reporter.log(f"papers: retractions.yaml names {name!r}, which is no paper that a crawl has seen")
     for name in facts.sources_left_out:
         reporter.log(f"papers: pages of '{name}' are stored, but that source is not in params.yaml any more; they are left out")
     reporter.markdown("sources", _source_table(facts))

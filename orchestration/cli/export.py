@@ -13,6 +13,7 @@ formats (from the ending of DEST when --format is not given):
 of sets of pictures, each with the dataset card:
   stylegan     one StyleGAN dataset zip (also for DEST.zip)     png          a folder of PNGs with dataset.json
   webdataset   a folder of tar files                            hdf5         Progressive GAN's HDF5 (DEST.h5; labels in DEST-labels.npy)
+  hdf5-deepzine  DeepZine's HDF5
 
 Examples:
   figment export molecules molecules.csv
@@ -34,7 +35,7 @@ from orchestration.errors import CommandError, Exit
 from orchestration.export.hub import is_model
 from orchestration.export.images import is_image_set
 
-FORMATS = ("folder", "csv", "smi", "parquet", "zip", "stylegan", "png", "webdataset", "hdf5", "huggingface")
+FORMATS = ("folder", "csv", "smi", "parquet", "zip", "stylegan", "png", "webdataset", "hdf5", "hdf5-deepzine", "huggingface")
 _BY_ENDING = {".csv": "csv", ".smi": "smi", ".parquet": "parquet", ".zip": "zip", ".h5": "hdf5", ".hdf5": "hdf5"}
 
 

@@ -26,12 +26,13 @@ VERBS = {
     "doctor": "compare files, DVC, Dagster and MLflow byte by byte, and mend what is safe to mend",
     "id": "print the id of a file or folder",
     "export": "copy the data of an artifact out of the project",
+    "import": "bring along what other programs left: configurations, pictures, weights",
     "view": "look at a trained generator in the browser",
     "preset": "take the settings of a preset into params.yaml",
     "up": "open Dagster and MLflow on this machine until Ctrl-C",
     "demo": "do the main job from end to end and show what came out",
 }
-_MODULES = {"id": "identify"}
+_MODULES = {"id": "identify", "import": "import_"}
 _EPILOG = """\
 exit codes: 0 all well · 1 something is stale, failed or disagrees · 2 wrong usage or configuration
 

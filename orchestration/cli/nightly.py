@@ -1,7 +1,7 @@
 """Look at the scheduled sources again, and make again what their changes touch; trainings wait for a person.
 
 What a schedule does under `figment up`, for cron. Without changes nothing is written: no new id, no line in dvc.lock, no MLflow run. A night
-that was killed goes on where it was. Models made from papers that were withdrawn meanwhile are tagged and lose the title of champion.
+that was killed goes on where it was. Models made from what was withdrawn meanwhile are tagged and lose the title of champion.
 
 Examples:
   figment nightly                   every source that has a schedule in dvc.yaml
@@ -34,6 +34,6 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
     report_run(result)
     if result.is_interrupted:
         return Exit.INTERRUPTED
-    # The graph as it is after the night: papers withdrawn by a page of this very crawl are in it.
+    # The graph as it is after the night: what was withdrawn by an answer of this very night is in it.
     are_tagged = tag_models(open_project(root), say=say) is not None
     return Exit.WELL if are_tagged and result.is_success and not result.failed_checks else Exit.DISAGREES

@@ -1,14 +1,15 @@
-"""Withdraw papers: they leave every artifact the next time it is made, and models made from them lose the title of champion.
+"""Withdraw papers and books: they leave every artifact the next time it is made, and models made from them lose the title of champion.
 
-The papers are entered in retractions.yaml (commit it); models are tagged at once. What a crawl fetched stays in the raw store until `dvc gc`.
-ID is an id as in data/papers, a DOI, or an address. Taking an entry out of retractions.yaml lets the paper in again.
+They are entered in retractions.yaml (commit it); models are tagged at once. What was fetched stays in the raw store until `dvc gc`.
+ID is an id as in data/papers, a DOI, an address, or an item's identifier in its archive. Taking an entry out of retractions.yaml lets it in again.
 
 Examples:
   figment retract 10.5555/imlett.11c00064 --reason "the author asked"
   figment retract https://doi.org/10.5555/imlett.11c00064 --materialize
+  figment retract histoireimaginaire00figm --reason "taken down"
   figment retract --sync                    tag the models made from what sources have withdrawn meanwhile
 
-exit codes: 0 done · 1 the models could not be tagged, or --materialize failed · 2 no such paper, or wrong usage
+exit codes: 0 done · 1 the models could not be tagged, or --materialize failed · 2 no such paper or book, or wrong usage
 """
 
 import argparse
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ids", nargs="*", metavar="ID", help="papers to withdraw")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="papers and books to withdraw")
     parser.add_argument("--reason", default="on request", metavar="TEXT", help="kept in retractions.yaml (default: %(default)s)")
-    parser.add_argument("--unseen", action="store_true", help="accept ids that data/papers does not have, so that they never get in")
+    parser.add_argument("--unseen", action="store_true", help="accept ids that are not there, so that they never get in")
     parser.add_argument("--sync", action="store_true", help="withdraw nothing new; tag models made from what was withdrawn")
-    parser.add_argument("--materialize", action="store_true", help="then make again what is made from papers, trainings excepted")
+    parser.add_argument("--materialize", action="store_true", help="then make again what is made from them, trainings excepted")
 
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
@@ -35,7 +36,7 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
     from orchestration.nights.retractions import RetractionError
 
     if bool(arguments.ids) == arguments.sync:
-        raise CommandError("retract: name papers, or give --sync (one of the two)")
+        raise CommandError("retract: name papers or books, or give --sync (one of the two)")
     project = open_project(root)
     try:
         items = _enter(root, arguments)
@@ -44,16 +45,16 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     # The models are tagged before the data is made again: should that fail, none of them keeps its title meanwhile.
     if arguments.materialize:
-        from orchestration.nights.nightly import follow_papers
+        from orchestration.nights.nightly import follow_retractions
 
-        return max(status, follow_papers(root))
+        return max(status, follow_retractions(root))
     if arguments.ids:
         print("`figment materialize --stale` takes them out of the data")
     return status
 
 
 def _enter(root: Path, arguments: argparse.Namespace) -> dict[str, str] | None:
-    """Write the entries; paper id → picture, or None for all that is withdrawn already. Nothing is written when one of the ids is unknown."""
+    """Write the entries; id → picture, or None for all that is withdrawn already. Nothing is written when one of the ids is unknown."""
     from orchestration.nights.retractions import find_item, near_misses, retract
 
     if arguments.sync:
@@ -64,10 +65,10 @@ def _enter(root: Path, arguments: argparse.Namespace) -> dict[str, str] | None:
         if item is None and not arguments.unseen:
             near = near_misses(root, wanted)
             hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-            raise CommandError(f"data/papers has no paper {wanted!r}{hint}; --unseen enters it all the same")
+            raise CommandError(f"there is no paper {wanted!r}, and no book{hint}; --unseen enters it all the same")
     today = datetime.datetime.now(datetime.UTC).date()
     for wanted, item in found.items():
-        id, title = (item.id, item.title) if item else (wanted, "not in data/papers")
+        id, title = (item.id, item.title) if item else (wanted, "not there")
         entered = retract(root, id, arguments.reason, today)
         print(f"{id} ({title}): {'entered in retractions.yaml' if entered else 'is in retractions.yaml already'}")
     return {item.id: item.image for item in found.values() if item}

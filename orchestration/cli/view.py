@@ -1,4 +1,4 @@
-"""Look at a trained generator in the browser: seeds, truncation, placement, style mixing, layers.
+"""Look at a trained generator in the browser: seeds, walks, truncation, layers; of a StyleGAN3 also placement and style mixing.
 
 Serves a page on 127.0.0.1 until Ctrl-C. MODEL is an artifact, a folder that holds a trained model, or a snapshot of NVIDIA's (.pkl), which is read
 without running anything in it.
@@ -6,6 +6,7 @@ without running anything in it.
 Examples:
   figment view stylegan3_toc --open
   figment view data/stylegan3_toc --port 8000
+  figment view pggan_pages
   figment view network-snapshot-005000.pkl
 
 exit codes: 0 stopped · 1 there is no model to look at · 2 a port is taken, wrong usage or configuration
@@ -23,7 +24,7 @@ from orchestration.errors import CommandError, Exit
 from stages.ports import port_number
 
 # The program that shows a model, by the model_type in its config.json.
-_PROGRAMS = {"stylegan3": "training.stylegan3.view"}
+_PROGRAMS = {"stylegan3": "training.stylegan3.view", "progressive_gan": "training.progressive.view"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

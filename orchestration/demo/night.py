@@ -1,7 +1,8 @@
 """One night of the demo: the embedded journal publishes its next edition, the nightly re-scrape runs, and what moved is compared with what should.
 
 An edition changes one abstract, adds one paper and retracts one. So one new crawl file, one changed, one new and one withdrawn paper, and one or two
-shards of every image dataset are expected to move, and nothing else: trainings wait for a person, and what is not made from papers stays.
+shards of every image dataset are expected to move, and nothing else: trainings wait for a person, and what is not made from papers stays. Where the
+embedded archive is harvested, too, it adds an item, prints a page of one anew and takes one away, and what is made from its books moves with it.
 """
 
 import dataclasses
@@ -28,8 +29,9 @@ from stages.params import ParamsError, read_yaml
 
 SOURCE, PAPERS = "journal_pages", "papers"
 EMBEDDED = "imaginary_letters"
+ARCHIVE, EMBEDDED_ARCHIVE = "archive_items", "imaginary_archive"
 # What an edition cannot leave as it was; other descendants may, for instance a dataset that the three papers are not in.
-_MUST_MOVE = (SOURCE, PAPERS, "toc_images", "toc_dataset@*")
+_MUST_MOVE = (SOURCE, PAPERS, "toc_images", "toc_dataset@*", ARCHIVE, "book_pages", "page_dataset@*")
 _IMAGES = ("toc_images", "toc_dataset@*")
 _SHARD = re.compile(r"-\d{5}\.(zip|parquet|warc\.gz)$")
 
@@ -47,12 +49,14 @@ class Snapshot:
     """The project at one moment, as dvc.lock and the cache have it.
 
     ids: of every artifact, None where it was never made. files: artifact → path in it → object in the cache. images: artifact → its contents.
+    items: of the archive, by identifier.
     """
 
     ids: Mapping[str, str | None]
     files: Mapping[str, Mapping[str, Path]]
     papers: Papers
     images: Mapping[str, frozenset[str]]
+    items: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def shards(self, name: str) -> dict[str, Path]:
         return {relative: path for relative, path in self.files.get(name, {}).items() if _SHARD.search(relative)}
@@ -83,7 +87,7 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
     night: does the night's work and says whether all of it went well; the real thing when None.
     """
     project = open_prepared(root)
-    _require_made(project)
+    sources = _require_made(project)
     state = root / STATE
     edition = read_edition(state)
     before = take_snapshot(project)
@@ -92,9 +96,11 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
     try:
         heading = paint(f"Edition {edition + 1} of Imaginary Letters", "bold")
         print(f"{heading}: one abstract changed, one paper new, one retracted. Looking again:\n")
-        is_done = (night or functools.partial(_night, root))()
+        if ARCHIVE in sources:
+            print("The imaginary archive has one item more, one page of another printed anew, and one item less.\n")
+        is_done = (night or functools.partial(_night, root, sources))()
     finally:
-        if not is_done and _id_of(open_project(root), SOURCE) == before.ids[SOURCE]:
+        if not is_done and all(_id_of(open_project(root), source) == before.ids[source] for source in sources):
             # It was not crawled, so the same command publishes the same edition again, and the crawl goes on where it was.
             write_edition(edition, state)
     if not is_done:
@@ -112,36 +118,49 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
     return Exit.DISAGREES if problems else Exit.WELL
 
 
-def _night(root: Path) -> bool:
-    result = run_night(root, [SOURCE], say=say)
+def _night(root: Path, sources: Collection[str]) -> bool:
+    result = run_night(root, sources, say=say)
     report_run(result)
     return result.is_success and not result.failed_checks and not result.is_interrupted
 
 
-def _require_made(project: Project) -> None:
-    """Raises CommandError where there is nothing to compare with, or no journal that has editions."""
+def _require_made(project: Project) -> list[str]:
+    """The sources that have editions. Raises CommandError where there is nothing to compare with, or no journal that has editions."""
     # Everything is looked at before the night begins, for a night cannot be taken back: the journal has published.
     missing = [name for name in (SOURCE, PAPERS) if name not in project.graph.stages]
     if missing:
         raise CommandError(f"demo --nightly: dvc.yaml has no stage {missing[0]}")
-    try:
-        section = (read_yaml(project.root / "params.yaml") or {}).get(SOURCE) or {}
-    except ParamsError as error:
-        raise CommandError(str(error)) from error
-    if not any(isinstance(source, dict) and source.get("embedded") == EMBEDDED for source in section.get("sources") or ()):
+    sources = embedded_sources(project)
+    if SOURCE not in sources:
         raise CommandError(f"demo --nightly: no source of {SOURCE} has `embedded: {EMBEDDED}`, the journal that has editions; `figment preset demo`")
     statuses = project_status(project)
-    stale = [name for name in (SOURCE, *followers(project, [SOURCE])) if statuses[name].state != "fresh"]
+    stale = [name for name in (*sources, *followers(project, sources)) if statuses[name].state != "fresh"]
     if stale:
         remedy = f"`figment materialize {' '.join(stale)}`" if _id_of(project, SOURCE) else "`figment demo`"
         raise CommandError(f"demo --nightly: {', '.join(stale)} must be up to date before a night can be compared with it; run {remedy} first")
+    return sources
+
+
+def embedded_sources(project: Project) -> list[str]:
+    """The source stages that ask an embedded site with editions. Raises CommandError when params.yaml cannot be read."""
+    try:
+        params = read_yaml(project.root / "params.yaml") or {}
+    except ParamsError as error:
+        raise CommandError(str(error)) from error
+    found = []
+    for stage, embedded in ((SOURCE, EMBEDDED), (ARCHIVE, EMBEDDED_ARCHIVE)):
+        sources = (params.get(stage) or {}).get("sources") or ()
+        if stage in project.graph.stages and any(isinstance(source, dict) and source.get("embedded") == embedded for source in sources):
+            found.append(stage)
+    return found
 
 
 def take_snapshot(project: Project) -> Snapshot:
     ids = {name: _id_of(project, name) for name in project.graph.stages}
     files = {name: cached_members(project.cache_dir, id) or {} for name, id in ids.items() if id}
     images = {name: _contents(files[name]) for name in files if _is_one_of(name, _IMAGES)}
-    return Snapshot(ids, files, _papers(files.get(PAPERS, {})), images)
+    items = {row["identifier"]: row for row in _rows(files.get(ARCHIVE, {}).get("items.parquet"))}
+    return Snapshot(ids, files, _papers(files.get(PAPERS, {})), images, items)
 
 
 def paper_counts(before: Papers, after: Papers) -> PaperCounts:
@@ -149,6 +168,14 @@ def paper_counts(before: Papers, after: Papers) -> PaperCounts:
     new = sorted(id for id in after.rows if id not in before.rows)
     withdrawn = {id: reason for id, reason in sorted(after.withdrawn.items()) if id not in before.withdrawn}
     return PaperCounts(tuple(changed), tuple(new), withdrawn)
+
+
+def item_counts(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """new, changed and dark → the identifiers of such items of the archive."""
+    here = {name: row for name, row in after.items() if row["status"] != "dark"}
+    changed = [name for name, row in here.items() if name in before and row["item_updated"] != before[name]["item_updated"]]
+    dark = [name for name in after if name not in here and name in before and before[name]["status"] != "dark"]
+    return {"new": sorted(here.keys() - before.keys()), "changed": sorted(changed), "dark": sorted(dark)}
 
 
 def shard_counts(before: Mapping[str, Path], after: Mapping[str, Path]) -> ShardCounts:
@@ -160,14 +187,22 @@ def shard_counts(before: Mapping[str, Path], after: Mapping[str, Path]) -> Shard
 def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Mapping[str, StageStatus]) -> list[str]:
     """What an edition should not have done, and what it should have done but did not; in sentences."""
     # Nothing but the source and what follows it may move; of those, what holds papers must.
-    allowed = {SOURCE, *followers(project, [SOURCE])}
+    sources = embedded_sources(project)
+    allowed = {*sources, *followers(project, sources)}
     moved = [name for name in after.ids if before.ids.get(name) != after.ids[name]]
-    found = [f"{name} moved, but it is not made from {SOURCE} or waits for a person" for name in moved if name not in allowed]
+    found = [f"{name} moved, but it is not made from {' or '.join(sources)}, or waits for a person" for name in moved if name not in allowed]
     found += [
-        f"{name} did not move, but it holds papers" for name in after.ids if name in allowed and _is_one_of(name, _MUST_MOVE) and name not in moved
+        f"{name} did not move, but it holds papers or pages"
+        for name in after.ids
+        if name in allowed and _is_one_of(name, _MUST_MOVE) and name not in moved
     ]
     found += [f"{name} is {statuses[name].state} after the night, expected fresh" for name in allowed if statuses[name].state != "fresh"]
     found += _unexpected_papers(paper_counts(before.papers, after.papers))
+    if ARCHIVE in sources:
+        items = item_counts(before.items, after.items)
+        if [len(names) for names in items.values()] != [1, 1, 1]:
+            told = ", ".join(f"{len(names)} {word} ({', '.join(names) or 'none'})" for word, names in items.items())
+            found.append(f"{ARCHIVE}: expected 1 new, 1 changed and 1 dark item, found {told}")
     # In the archives, changes stay local: one new crawl file, and of pictures no more shards than pictures that came or went.
     for name in after.files:
         counts = shard_counts(before.shards(name), after.shards(name))
@@ -190,7 +225,8 @@ def _unexpected_papers(counts: PaperCounts) -> list[str]:
 
 def print_night(project: Project, before: Snapshot, after: Snapshot, statuses: Mapping[str, StageStatus]) -> None:
     """Every artifact before and after; the papers; the shards; and what waits for a person."""
-    reach = {SOURCE, *followers(project, [SOURCE])}
+    sources = embedded_sources(project)
+    reach = {*sources, *followers(project, sources)}
     rows = []
     for name, id in after.ids.items():
         is_moved = before.ids.get(name) != id
@@ -205,6 +241,10 @@ def print_night(project: Project, before: Snapshot, after: Snapshot, statuses: M
     # What is withdrawn is not named by its title any more.
     told += [(reason, id, "") for id, reason in counts.withdrawn.items()]
     print("\n".join(table(told or [("none", "", "")], ("papers", "id", "title"))))
+    if ARCHIVE in sources:
+        items = [(word, name) for word, names in item_counts(before.items, after.items).items() for name in names]
+        print()
+        print("\n".join(table(items or [("none", "")], ("items", "identifier"))))
     waiting = [
         (name, status.state, "; ".join(cause.text for cause in status.causes)[:120]) for name, status in statuses.items() if status.state == "stale"
     ]
@@ -216,7 +256,7 @@ def print_night(project: Project, before: Snapshot, after: Snapshot, statuses: M
 
 def _role(project: Project, name: str, reach: Collection[str]) -> str:
     if name in reach:
-        return "source" if name == SOURCE else "follows"
+        return "source" if name in {SOURCE, ARCHIVE} else "follows"
     return "waits for a person" if stage_meta(project.graph[name]).automation == "manual" else ""
 
 

@@ -21,7 +21,7 @@ def examine_mlflow(root: Path, known_ids: Collection[str]) -> Iterator[Finding]:
 
 
 def examine_withdrawals(project: Project) -> Iterator[Finding]:
-    """Models made from papers that were withdrawn since, and do not say so."""
+    """Models made from papers or books that were withdrawn since, and do not say so."""
     from orchestration.nights.retractions import flag_withdrawn, untagged_models, withdrawn_items
 
     if not withdrawn_items(project.root):
@@ -36,7 +36,7 @@ def examine_withdrawals(project: Project) -> Iterator[Finding]:
 
     try:
         for version in untagged_models(project):
-            detail = "was made from papers that data/papers lists as withdrawn, and is not tagged as such"
+            detail = "was made from items that are listed as withdrawn, and is not tagged as such"
             yield Finding("mlflow_model_withdrawn", f"{version.model} version {version.version}", detail, "`figment doctor --repair` tags it", mend)
     except MlflowUnreachableError:
         return  # examine_mlflow says so.

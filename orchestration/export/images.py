@@ -5,6 +5,7 @@ where there is one.
 """
 
 import io
+import itertools
 import json
 import re
 import shutil
@@ -200,33 +201,74 @@ def _write_hdf5(images: _ImageSet, target: Path) -> None:
     import h5py
     import numpy
 
-    from formats.png import decode_png
-
-    # Written block by block: a set of a hundred thousand pictures is never in memory as a whole.
-    count, side, channels = 0, 0, 0
+    count = 0
     labels: list[Any] = []
     with h5py.File(target, "w", libver=("earliest", "v110")) as file:
-        for shard in images.shards:
-            block: list[Any] = []
-            for picture in images.pictures(shard):
-                pixels = decode_png(picture.content).transpose(2, 0, 1)
-                if not side:
-                    channels, side = pixels.shape[0], pixels.shape[1]
-                    _create_levels(file, channels, side)
-                if pixels.shape != (channels, side, side):
-                    raise ImageExportError(f"{shard}: {picture.name} is not {side} x {side} px with {channels} channels as the first picture is")
-                block.append(pixels)
-                labels.append(picture.label)
-                if len(block) == _PICTURES_AT_ONCE:
-                    count = _append_levels(file, numpy.stack(block), count)
-                    block = []
-            if block:
-                count = _append_levels(file, numpy.stack(block), count)
+        for block, pixels in _blocks(images):
+            if not count:
+                _create_levels(file, *pixels.shape[1:3])
+            count = _append_levels(file, pixels, count)
+            labels += [picture.label for picture in block]
         card = images.card("Progressive GAN's HDF5: `data{r}x{r}` for each resolution, uint8 [N, C, H, W]; labels in `*-labels.npy`.")
         if card is not None:
             file.attrs["card"] = card
     if images.has_labels:
         numpy.save(_labels_beside(target), _label_rows(labels))
+
+
+def _write_deepzine(images: _ImageSet, target: Path) -> None:
+    """DeepZine's HDF5: `data_4`, `data_8` … to the side of the pictures, float32 [N, H, W, 3] in [-1, 1], and their names in `imagenames`.
+
+    Grey pictures become RGB, which its networks expect. PyTables reads the file; it is compressed with what every HDF5 library knows.
+    """
+    import h5py
+    import numpy
+
+    count = 0
+    options = {"dtype": "float32", "compression": "gzip", "compression_opts": 4, "shuffle": True, "track_times": False}
+    with h5py.File(target, "w", libver=("earliest", "v110")) as file:
+        names = file.create_dataset("imagenames", shape=(0, 1), maxshape=(None, 1), dtype="S256", chunks=(256, 1), track_times=False)
+        for block, pixels in _blocks(images):
+            names.resize(count + len(block), axis=0)
+            names[count:, 0] = [picture.name.encode()[:256] for picture in block]
+            level = numpy.broadcast_to(pixels, (len(pixels), 3, *pixels.shape[2:])).astype(numpy.float32)
+            while (side := level.shape[-1]) >= 4:
+                if not count:
+                    file.create_dataset(
+                        f"data_{side}", shape=(0, side, side, 3), maxshape=(None, side, side, 3), chunks=(1, side, side, 3), **options
+                    )
+                dataset = file[f"data_{side}"]
+                dataset.resize(count + len(block), axis=0)
+                dataset[count:] = level.transpose(0, 2, 3, 1) / 127.5 - 1
+                level = _halved(level)
+            count += len(block)
+        card = images.card("DeepZine's HDF5: `data_{r}` for each resolution, float32 [N, H, W, 3] in [-1, 1]; names in `imagenames`.")
+        if card is not None:
+            file.attrs["card"] = card
+
+
+def _blocks(images: _ImageSet) -> Iterator[tuple[list[_Picture], Any]]:
+    """All pictures, some at a time: a set of a hundred thousand is never in memory as a whole. With them uint8 [N, C, H, W] of one square shape."""
+    import numpy
+
+    from formats.png import decode_png
+
+    shape: tuple[int, ...] = ()
+    for shard in images.shards:
+        for block in _some_at_a_time(images.pictures(shard)):
+            pixels = [decode_png(picture.content).transpose(2, 0, 1) for picture in block]
+            shape = shape or pixels[0].shape
+            for picture, found in zip(block, pixels, strict=True):
+                if found.shape != shape or shape[1] != shape[2]:
+                    raise ImageExportError(
+                        f"{shard}: {picture.name} is not {shape[1]} x {shape[1]} px with {shape[0]} channels as the first picture is"
+                    )
+            yield block, numpy.stack(pixels)
+
+
+def _some_at_a_time(pictures: Iterator[_Picture]) -> Iterator[list[_Picture]]:
+    while block := list(itertools.islice(pictures, _PICTURES_AT_ONCE)):
+        yield block
 
 
 def _create_levels(file: Any, channels: int, side: int) -> None:
@@ -252,7 +294,13 @@ def _append_levels(file: Any, pixels: Any, start: int) -> int:
         dataset[start:] = numpy.rint(level).clip(0, 255).astype(numpy.uint8)
         if resolution == 1:
             return int(start + len(pixels))
-        level = level.reshape(*level.shape[:2], resolution // 2, 2, resolution // 2, 2).mean(axis=(3, 5))
+        level = _halved(level)
+
+
+def _halved(level: Any) -> Any:
+    """The mean of every 2 x 2 pixels of [N, C, H, W]."""
+    half = level.shape[-1] // 2
+    return level.reshape(*level.shape[:2], half, 2, half, 2).mean(axis=(3, 5))
 
 
 def _label_rows(labels: list[Any]) -> Any:
@@ -319,6 +367,7 @@ FORMATS: dict[str, Callable[[_ImageSet, Path], None]] = {
     "png": _write_png,
     "webdataset": _write_webdataset,
     "hdf5": _write_hdf5,
+    "hdf5-deepzine": _write_deepzine,
     "huggingface": _write_huggingface,
 }
 

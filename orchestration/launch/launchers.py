@@ -37,7 +37,8 @@ class StageCompute:
     """Where and with what one stage runs.
 
     gpus: how many to hand out; null is one for stages of the pool `gpu` and none for others. processes: torchrun's workers; null is one a GPU.
-    threads: for OMP_NUM_THREADS and FIGMENT_THREADS; null leaves both alone. env: further variables. grace_s: seconds between SIGTERM and SIGKILL.
+    threads: for OMP_NUM_THREADS and FIGMENT_THREADS; null leaves both alone, or divides the processors
+    among trainings that run side by side without a GPU. env: further variables. grace_s: seconds between SIGTERM and SIGKILL.
     """
 
     launcher: Literal["local", "torchrun"] = "local"
@@ -61,17 +62,19 @@ class GpuPool:
     """The GPUs to hand out.
 
     devices: "auto" asks nvidia-smi (within CUDA_VISIBLE_DEVICES, where that is set), or a list of what CUDA_VISIBLE_DEVICES takes.
-    limit: how many stages of the pool run at once; null is one a GPU, and one without any. hide: stages that get no GPU see none
-    (CUDA_VISIBLE_DEVICES set to nothing) instead of what the surroundings show.
+    limit: how many stages of the pool run at once; null is one a GPU, and `limit_without` on a machine that has none. hide: stages that get no GPU
+    see none (CUDA_VISIBLE_DEVICES set to nothing) instead of what the surroundings show.
     """
 
     devices: Literal["auto"] | list[str] = "auto"
     limit: int | None = None
+    limit_without: int = 1
     hide: bool = False
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be at least 1, found {self.limit}")
+        for name in ("limit", "limit_without"):
+            if (places := getattr(self, name)) is not None and places < 1:
+                raise ValueError(f"{name} must be at least 1, found {places}")
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def _listed_devices(listing: str) -> list[str]:
 
 def gpu_limit(compute: Compute) -> int:
     """How many stages of the pool `gpu` may run at once."""
-    return compute.gpu.limit or max(1, len(gpu_devices(compute.gpu)))
+    return compute.gpu.limit or len(gpu_devices(compute.gpu)) or compute.gpu.limit_without
 
 
 def torchrun_command(cmd: str, processes: int) -> str:
@@ -211,20 +214,25 @@ class LocalLauncher:
             return run_command(
                 cmd,
                 cwd=job.cwd,
-                env={**job.env, **self._variables(wanted, devices)},
+                env={**job.env, **self._variables(job, wanted, devices)},
                 on_output=on_output,
                 cancelled=is_cancelled,
                 grace_s=wanted.grace_s,
                 hold=hold,
             )
 
-    def _variables(self, wanted: StageCompute, devices: Sequence[str]) -> dict[str, str]:
+    def _variables(self, job: Job, wanted: StageCompute, devices: Sequence[str]) -> dict[str, str]:
         variables: dict[str, str] = {}
         if devices or self._compute.gpu.hide:
             # CUDA numbers GPUs by speed unless told to go by slot, as nvidia-smi and people do.
             variables |= {"CUDA_VISIBLE_DEVICES": ",".join(devices), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        if wanted.threads is not None:
-            variables |= {"OMP_NUM_THREADS": str(wanted.threads), "FIGMENT_THREADS": str(wanted.threads)}
+        threads = wanted.threads
+        places = self._compute.gpu.limit or self._compute.gpu.limit_without
+        if threads is None and job.pool == GPU_POOL and not devices and places > 1 and "OMP_NUM_THREADS" not in {**os.environ, **job.env}:
+            # Trainings side by side that each take all processors wait for each other's threads: fifty times as long has been seen.
+            threads = max(1, (os.cpu_count() or 1) // places)
+        if threads is not None:
+            variables |= {"OMP_NUM_THREADS": str(threads), "FIGMENT_THREADS": str(threads)}
         return variables | wanted.env
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from orchestration.bridge.project import Project
 from orchestration.bridge.status import project_status
 from orchestration.checkout import open_prepared, open_project
 from orchestration.errors import Exit
+from orchestration.nights.retractions import RETRACTIONS_FILE
 from orchestration.runs.dagster_run import RunResult, run_plan
 from orchestration.runs.selection import Plan
 
@@ -44,12 +45,13 @@ def run_night(root: Path, sources: Collection[str], *, say: Callable[[str], None
     return run_plan(project, night_plan(project, sources), jobs=None, say=say)
 
 
-def follow_papers(root: Path) -> int:
-    """Make again what is stale from `papers` on, trainings excepted; the exit code of `figment materialize`."""
+def follow_retractions(root: Path) -> int:
+    """Make again what is stale from the readers of retractions.yaml on, trainings excepted; the exit code of `figment materialize`."""
     from orchestration.runs.outcome import report_run, say
 
     project = open_prepared(root)
-    reach = ["papers", *followers(project, ["papers"])]
+    readers = [name for name, stage in project.graph.stages.items() if RETRACTIONS_FILE in stage.deps]
+    reach = [*readers, *followers(project, readers)]
     statuses = project_status(project)
     due = tuple(name for name in reach if statuses[name].state != "fresh")
     if not due:

@@ -1,7 +1,7 @@
-"""Papers that must not be used any more: those named in retractions.yaml, and those that their source has withdrawn.
+"""Papers and books that must not be used any more: those named in retractions.yaml, and those that their source has withdrawn.
 
-The data follow by themselves: retractions.yaml is an input of `papers`, and everything made from it follows. Models do not, because nobody
-wants a training to start for it; they are tagged in the registry instead and lose the title of champion.
+The data follow by themselves: retractions.yaml is an input of the stages that list what may be used, and everything made from them follows. Models do
+not, because nobody wants a training to start for it; they are tagged in the registry instead and lose the title of champion.
 """
 
 import dataclasses
@@ -19,20 +19,19 @@ from stages.files import write_file_atomically
 from training.tracking.store import safe_key
 
 RETRACTIONS_FILE = "retractions.yaml"
-PAPERS_FOLDER = "data/papers"
-# Columns that name papers in the tables of an artifact, and columns that name contents.
-_PAPER_COLUMNS = ("paper_ids", "paper_id")
+# Columns that name papers or books in the tables of an artifact, and columns that name contents.
+_ITEM_COLUMNS = ("paper_ids", "paper_id", "item_id")
 _CONTENT_COLUMNS = ("sha256", "image_sha256")
 _DOI_PREFIX = re.compile(r"^(doi:|https?://(dx\.)?doi\.org/)", re.IGNORECASE)
 
 
 class RetractionError(Exception):
-    """retractions.yaml cannot be read, or a paper to be withdrawn cannot be found."""
+    """retractions.yaml cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A paper in data/papers, or one that was there. image: the sha256 of its picture, or ""."""
+    """What can be withdrawn: a paper, or a book of an archive. image: the sha256 of its picture, or ""."""
 
     id: str
     doi: str
@@ -55,9 +54,9 @@ class Flagged:
 
     def lines(self) -> list[str]:
         """One sentence for each version."""
-        told = [(version, "was made from withdrawn papers") for version in self.certain]
+        told = [(version, "was made from withdrawn items") for version in self.certain]
         told += [
-            (version, "may have been made from withdrawn papers: the version of the data it read is no longer in the cache")
+            (version, "may have been made from withdrawn items: the version of the data it read is no longer in the cache")
             for version in self.possible
         ]
         ending = {True: "; tagged, and no longer champion", False: "; tagged"}
@@ -65,20 +64,20 @@ class Flagged:
 
 
 def find_item(root: Path, wanted: str) -> Item | None:
-    """The paper with this id, DOI (also as an address) or address; None when data/papers has none."""
+    """The paper or book with this id, DOI (also as an address) or address; None when there is none."""
     plain = _plain(wanted)
-    return next((item for item in _papers(root) if plain in (_plain(item.id), _plain(item.doi), _plain(item.url))), None)
+    return next((item for item in _items(root) if plain in (_plain(item.id), _plain(item.doi), _plain(item.url))), None)
 
 
 def near_misses(root: Path, wanted: str, most: int = 3) -> list[str]:
-    """Ids in data/papers that look like `wanted`."""
+    """Ids of papers and books that look like `wanted`."""
     import difflib
 
-    return difflib.get_close_matches(wanted, [item.id for item in _papers(root)], n=most, cutoff=0.75)
+    return difflib.get_close_matches(wanted, [item.id for item in _items(root)], n=most, cutoff=0.75)
 
 
 def retract(root: Path, id: str, reason: str, day: datetime.date) -> bool:
-    """Enter the paper in retractions.yaml; False when it is there already. Raises RetractionError when the file cannot be read."""
+    """Enter the item in retractions.yaml; False when it is there already. Raises RetractionError when the file cannot be read."""
     path = root / RETRACTIONS_FILE
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     if any(_plain(entry["id"]) == _plain(id) for entry in _entries(path, text)):
@@ -91,20 +90,14 @@ def retract(root: Path, id: str, reason: str, day: datetime.date) -> bool:
 
 
 def withdrawn_items(root: Path) -> dict[str, str]:
-    """Paper id → sha256 of its picture (or "") for everything that data/papers lists as withdrawn."""
-    path = root / PAPERS_FOLDER / "withdrawn.parquet"
-    if not path.is_file():
-        return {}
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(path, columns=["id", "image_sha256"]).to_pylist()
-    return {row["id"]: row["image_sha256"] or "" for row in rows}
+    """Id → sha256 of its picture (or "") for everything that the KINDS list as withdrawn."""
+    return {id: image for kind in KINDS for id, image in _withdrawn(root, kind).items()}
 
 
 def flag_withdrawn(project: Project, items: Mapping[str, str] | None = None) -> Flagged:
-    """Tag every model version made from an artifact that held one of `items` (paper id → picture), and take `champion` from it.
+    """Tag every model version made from an artifact that held one of `items` (id → picture), and take `champion` from it.
 
-    items: what data/papers lists as withdrawn when None. Whether an artifact held an item is read from that very version of it, in the
+    items: what is listed as withdrawn when None. Whether an artifact held an item is read from that very version of it, in the
     workspace or DVC's cache. Raises MlflowUnreachableError.
     """
     wanted = withdrawn_items(project.root) if items is None else dict(items)
@@ -139,13 +132,14 @@ def _inputs_with(project: Project, wanted: Mapping[str, str]) -> tuple[set[str],
     if not wanted:
         return held, unknown
     # A picture taints only where no paper that stays shows it as well.
-    papers, pictures = set(wanted), _only_theirs(project.root, wanted)
+    ids, pictures = set(wanted), _only_theirs(project.root, wanted)
+    lists = _lists_of(project.root, wanted)
     for name, id in sorted({used for version in model_versions(project.root) if not version.is_retracted for used in version.inputs.items()}):
         tables = _tables(project, id)
         if tables is None:
-            # Only what is made from papers can have held one.
-            unknown |= {id} if _is_made_from_papers(project, name) else set()
-        elif any(_holds(table, papers, pictures) for table in tables):
+            # Only what is made from the list that an item is in can have held it.
+            unknown |= {id} if _is_made_from(project, name, lists) else set()
+        elif any(_holds(table, ids, pictures) for table in tables):
             held.add(id)
     return held, unknown
 
@@ -169,20 +163,20 @@ def _tables(project: Project, id: str) -> list[Path] | None:
     return tables if tables is not None and all(path.is_file() for path in tables) else None
 
 
-def _holds(table: Path, papers: Collection[str], pictures: Collection[str]) -> bool:
+def _holds(table: Path, ids: Collection[str], pictures: Collection[str]) -> bool:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         names = pq.read_schema(table).names
-        columns = [name for name in (*_PAPER_COLUMNS, *_CONTENT_COLUMNS) if name in names]
+        columns = [name for name in (*_ITEM_COLUMNS, *_CONTENT_COLUMNS) if name in names]
         content = pq.read_table(table, columns=columns) if columns else None
     except (OSError, pa.ArrowInvalid):
         return True  # A damaged table cannot clear anybody.
     if content is None or ("reason" in names):
         return False  # Tables of set-aside items say why they are not in.
     for column in content.column_names:
-        looked_for = papers if column in _PAPER_COLUMNS else pictures
+        looked_for = ids if column in _ITEM_COLUMNS else pictures
         if any(value in looked_for for value in _flat(content[column].to_pylist())):
             return True
     return False
@@ -196,19 +190,59 @@ def _flat(values: Iterable[Any]) -> Iterator[Any]:
             yield value
 
 
-def _is_made_from_papers(project: Project, name: str) -> bool:
-    if "papers" not in project.graph.stages:
-        return False
+def _is_made_from(project: Project, name: str, lists: Collection[str]) -> bool:
+    there = [stage for stage in lists if stage in project.graph.stages]
     # MLflow has no `@` in the names of tags.
-    return name in {safe_key(stage) for stage in ("papers", *project.graph.downstream(["papers"]))}
+    return name in {safe_key(stage) for stage in (*there, *project.graph.downstream(there))}
 
 
 def _papers(root: Path) -> Iterator[Item]:
     import pyarrow.parquet as pq
 
-    for path in sorted((root / PAPERS_FOLDER).glob("papers-*.parquet")):
+    for path in sorted((root / "data/papers").glob("papers-*.parquet")):
         for row in pq.read_table(path, columns=["id", "doi", "url", "title", "image_sha256"]).to_pylist():
             yield Item(row["id"], row["doi"] or "", row["url"] or "", row["title"] or "", row["image_sha256"] or "")
+
+
+def _books(root: Path) -> Iterator[Item]:
+    import pyarrow.parquet as pq
+
+    path = root / "data/archive_items/items.parquet"
+    if path.is_file():
+        for row in pq.read_table(path, columns=["identifier", "url", "title"]).to_pylist():
+            yield Item(row["identifier"], "", row["url"] or "", row["title"] or "", "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of things that can be withdrawn. stage: lists which of them may be used, and has withdrawn.parquet. items: those that ever came in."""
+
+    stage: str
+    items: Callable[[Path], Iterator[Item]]
+
+
+KINDS = (Kind("papers", _papers), Kind("book_pages", _books))
+
+
+def _items(root: Path) -> Iterator[Item]:
+    for kind in KINDS:
+        yield from kind.items(root)
+
+
+def _withdrawn(root: Path, kind: Kind) -> dict[str, str]:
+    path = root / "data" / kind.stage / "withdrawn.parquet"
+    if not path.is_file():
+        return {}
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path).to_pylist()
+    return {row["id"]: row.get("image_sha256") or "" for row in rows}
+
+
+def _lists_of(root: Path, ids: Collection[str]) -> list[str]:
+    """The stages that list one of `ids` as used or withdrawn; all where none of them does."""
+    named = [kind.stage for kind in KINDS if not set(ids).isdisjoint([item.id for item in kind.items(root)] + list(_withdrawn(root, kind)))]
+    return named or [kind.stage for kind in KINDS]
 
 
 def _plain(text: str) -> str:

@@ -23,6 +23,7 @@ from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.mirror import asset_key, report_outside_changes
 from orchestration.bridge.project import Project
 from orchestration.errors import CommandError
+from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
 from orchestration.runs.display import RunDisplay
 from orchestration.runs.forecast import Forecast
 from orchestration.runs.selection import Plan
@@ -118,10 +119,11 @@ def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[s
 
 
 def _forecast(project: Project, plan: Plan, jobs: int | None) -> Forecast:
-    # Whatever the number of GPUs, a pool is taken to have one place: with more, the forecast is too long, never too short.
-    alone = {name for name in plan.names if stage_meta(project.graph[name]).pool is not None}
+    # All pools are taken for the one of the GPUs: with more of them, the forecast is too long, never too short.
+    pooled = {name for name in plan.names if stage_meta(project.graph[name]).pool is not None}
+    places = gpu_limit(load_compute(project.root / COMPUTE_FILE))
     at_once = jobs or os.cpu_count() or 1
-    return Forecast(plan.names, usual_seconds(project), project.graph.upstream, at_once=at_once, alone=alone)
+    return Forecast(plan.names, usual_seconds(project), project.graph.upstream, at_once=at_once, pooled=pooled, places=places)
 
 
 def _job(root: Path) -> dg.JobDefinition:

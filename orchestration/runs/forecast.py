@@ -15,8 +15,8 @@ _PACE_EVIDENCE_S = 20.0
 class Forecast:
     """Seconds to the end of a run.
 
-    usual_s: what stages took before, by name. upstream: the names that a stage waits for. at_once: places for stages. alone: stages of which one runs
-    at a time, in a pool of their own.
+    usual_s: what stages took before, by name. upstream: the names that a stage waits for. at_once: places for stages. pooled: stages that share
+    the `places` of a pool of their own.
     """
 
     def __init__(
@@ -26,10 +26,12 @@ class Forecast:
         upstream: Callable[[str], Collection[str]],
         *,
         at_once: int,
-        alone: Collection[str] = (),
+        pooled: Collection[str] = (),
+        places: int = 1,
     ) -> None:
         self._waiting = list(names)
-        self._usual_s, self._upstream, self._at_once, self._alone = usual_s, upstream, at_once, alone
+        self._usual_s, self._upstream, self._at_once = usual_s, upstream, at_once
+        self._pooled, self._places = pooled, places
         self._took_s: dict[str, float] = {}
 
     def ended(self, name: str, seconds: float | None) -> None:
@@ -65,7 +67,7 @@ class Forecast:
         while waiting or ends:
             for name in list(waiting):
                 is_held = any(before in ends or before in waiting for before in self._upstream(name))
-                is_pool_taken = name in self._alone and any(other in self._alone for other in ends)
+                is_pool_taken = name in self._pooled and sum(other in self._pooled for other in ends) >= self._places
                 if len(ends) < self._at_once and not is_held and not is_pool_taken:
                     waiting.remove(name)
                     ends[name] = now + left[name]

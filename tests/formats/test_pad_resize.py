@@ -9,7 +9,7 @@ import numpy
 from hypothesis import example, given, settings
 from PIL import Image
 
-from formats.pad_resize import canvas_side, pad_and_resize
+from formats.pad_resize import canvas_side, enlarged, fit_and_resize, pad_and_resize
 
 
 def noise(width, height, seed=0, kind="noise"):
@@ -111,3 +111,18 @@ def test_what_cannot_be_resized_is_refused():
     for size in (0, 48, 1024):
         with pytest.raises(ValueError, match=f"found {size}"):
             pad_and_resize(Image.new("RGB", (4, 4)), [size])
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((10, 40), (16, 64)), ((40, 30), (64, 48)), ((64, 9), (64, 9)), ((80, 90), (80, 90)), ((1, 63), (1, 64))]
+)
+def test_a_smaller_picture_is_enlarged_by_its_longer_side_and_keeps_its_shape(size, expected):
+    assert enlarged(noise(*size), 64).size == expected
+
+
+def test_squash_is_the_whole_picture_as_a_square_and_nothing_else_stretches():
+    picture = noise(60, 30, seed=1)
+    squashed = fit_and_resize(picture, [16, 8], fit="squash", canvas_px=64)
+    assert {size: pixels.shape for size, pixels in squashed.items()} == {16: (16, 16, 3), 8: (8, 8, 3)}
+    assert (squashed[16] == numpy.asarray(picture.resize((16, 16), Image.Resampling.LANCZOS))).all()
+    assert (fit_and_resize(picture, [64], fit="pad", canvas_px=64)[64][:17] == 255).all()

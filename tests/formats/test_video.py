@@ -4,8 +4,9 @@ import numpy
 import pytest
 
 pytest.importorskip("av", reason="PyAV is not installed (the `gan` extra)")
+Image = pytest.importorskip("PIL.Image", reason="pillow is not installed (extra: images)")
 
-from formats.video import VideoError, read_video, write_video
+from formats.video import VideoError, read_video, write_gif, write_video
 
 
 def frames(number: int, height: int = 48, width: int = 64) -> list[numpy.ndarray]:
@@ -59,3 +60,19 @@ def test_an_odd_side_is_filled_up(tmp_path):
 def test_what_cannot_be_written_is_said(tmp_path, given, codec, message):
     with pytest.raises(VideoError, match=message):
         write_video(tmp_path / "a.mp4", given, fps=10, codec=codec)
+
+
+def test_a_gif_has_every_frame_keeps_greys_and_comes_near_to_colours(tmp_path):
+    ramp = numpy.arange(256, dtype=numpy.uint8).reshape(16, 16)
+    grey = [numpy.repeat((255 - ramp if number else ramp)[..., None], 3, axis=2) for number in range(2)]
+    colour = numpy.stack([ramp, ramp.T, numpy.full_like(ramp, 90)], axis=2)
+    write_gif(tmp_path / "a.gif", [*grey, colour], fps=25)
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert (gif.n_frames, gif.info["loop"], gif.info["duration"]) == (3, 0, 40)
+        found = []
+        for number in range(3):
+            gif.seek(number)
+            found.append(numpy.asarray(gif.convert("RGB")).astype(int))
+    assert (found[0] == grey[0]).all() and (found[1] == grey[1]).all() and numpy.abs(found[2] - colour).mean() < 12
+    write_gif(tmp_path / "b.gif", [*grey, colour], fps=25)
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()

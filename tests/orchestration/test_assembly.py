@@ -25,9 +25,9 @@ def test_whatever_acts_by_itself_says_what_it_does(project_copy: Path) -> None:
     definitions = build_definitions(project_copy)
 
     assert {sensor.name: bool(sensor.description) for sensor in definitions.sensors} == dict.fromkeys(
-        ("dvc_mirror", "dead_runs", "on_data", "withdrawn_papers"), True
+        ("dvc_mirror", "dead_runs", "on_data", "withdrawn_items"), True
     )
-    assert [bool(schedule.description) for schedule in definitions.schedules] == [True]
+    assert {schedule.name for schedule in definitions.schedules if not schedule.description} == set()
     assert definitions.resolve_job_def("refresh_journal_pages").description.startswith("Runs the command of journal_pages again")
 
 

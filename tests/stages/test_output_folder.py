@@ -71,6 +71,13 @@ def test_keep_takes_over_a_file_without_copying_it(tmp_path):
         assert output.keep("a").stat().st_ino == inode
 
 
+def test_take_brings_a_finished_file_from_elsewhere_which_stays_there(tmp_path):
+    (tmp_path / "download").write_text("new")
+    with OutputFolder(tmp_path / "data" / "out") as output:
+        output.take(tmp_path / "download", "files/a.txt")
+    assert (tmp_path / "data" / "out" / "files" / "a.txt").samefile(tmp_path / "download")
+
+
 def test_a_file_name_cannot_leave_the_folder(tmp_path):
     with pytest.raises(ValueError, match="leaves the output folder"), OutputFolder(tmp_path / "out") as output:
         output.file("../escaped")

@@ -54,12 +54,12 @@ class CycleSnapshots(Snapshots):
         pairs = zip(*(uint8_images(self.domains.train[name], count // 2, self.options.seed) for name in "AB"), strict=False)
         return numpy.stack([picture for pair in pairs for picture in pair])
 
-    def guard(self) -> CollapseGuard:
+    def guard(self, *, era: str = "") -> CollapseGuard:
         """Translations all alike, or pictures that come back ever less like what they were.
 
         Signs are not judged: with least squares, a discriminator that knows its reals from fakes still teaches.
         """
-        return CollapseGuard(self.options.guard, spread=SPREAD, distance=CYCLE, real_spread=1.0)
+        return CollapseGuard(self.options.guard, spread=SPREAD, distance=CYCLE, real_spread=1.0, era=era)
 
     def measure(self, paint: Painter) -> dict[str, float]:
         """For each generator, such as G_A: cycle_l1_a (there and back from A), identity_l1_a (of pictures that are of B already), and what `metrics`

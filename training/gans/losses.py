@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+# The slope of a root at 0 is infinite; a critic that is flat everywhere should not turn that into NaN.
+_NORM_EPSILON = 1e-12
+
 
 def non_saturating_g(fake_logits: Tensor) -> Tensor:
     """-log(sigmoid(D(fake))). Source: Goodfellow et al. 2014, section 3."""
@@ -39,6 +42,35 @@ def relativistic_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def relativistic_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """softplus(D(fake) - D(real)). Source: as `relativistic_g`."""
     return functional.softplus(fake_logits - real_logits).flatten()
+
+
+def wasserstein_g(fake_logits: Tensor) -> Tensor:
+    """-D(fake). Source: Arjovsky et al. 2017 (WGAN), algorithm 1."""
+    return -fake_logits.flatten()
+
+
+def wasserstein_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """D(fake) - D(real). Source: as `wasserstein_g`."""
+    return (fake_logits - real_logits).flatten()
+
+
+def drift_penalty(real_logits: Tensor) -> Tensor:
+    """D(real)², which keeps a critic that only differences matter to near 0. Unscaled. Source: Karras et al. 2018 (PGGAN), appendix A.1."""
+    return real_logits.square().flatten()
+
+
+def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """Pictures on the straight line from fakes (share 0) to reals (share 1), requiring grad. share: [B]. Source: as `gradient_penalty`."""
+    return torch.lerp(fake.detach(), real, share[:, None, None, None]).requires_grad_()
+
+
+def gradient_penalty(logits: Tensor, images: Tensor, *, target: float = 1.0) -> Tensor:
+    """(|gradient of D| - target)² / target². Unscaled. logits: [B, 1], computed from `images`, those of `between`.
+
+    Source: Gulrajani et al. 2017 (WGAN-GP), equation 3; targets other than 1: Karras et al. 2018, appendix A.
+    """
+    norms = (_squared_gradient_norm(logits, images) + _NORM_EPSILON).sqrt()
+    return (norms / target - 1).square()
 
 
 def r1_penalty(logits: Tensor, real: Tensor) -> Tensor:

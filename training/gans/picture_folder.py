@@ -59,10 +59,10 @@ def make_picture_set(source: Path, target: Path, *, size: int, fit: Fit, memory:
             if members:
                 write_shard(output.file(shard_name(number)), members, labels)
         if len(kept) < _FEWEST:
-            raise ImageSetError(f"{source}: {len(kept)} pictures that can be used, at least {_FEWEST} are needed; {_summary(set_aside)}")
+            raise ImageSetError(f"{source}: {len(kept)} pictures that can be used, at least {_FEWEST} are needed; {summary(set_aside)}")
         output.write_json(INDEX, {"size_px": size, "fit": fit, "pictures": dict(kept), "set_aside": set_aside})
     write_file_atomically(memory, key.encode())
-    reporter.log(f"{target.name}: {len(kept):,} pictures of {size} px; {_summary(set_aside)}")
+    reporter.log(f"{target.name}: {len(kept):,} pictures of {size} px; {summary(set_aside)}")
 
 
 def _made(places: Sequence[_Place], size: int, fit: Fit) -> Iterator[tuple[int, str, bytes | Undecodable]]:
@@ -116,7 +116,8 @@ def _key(places: Sequence[_Place], size: int, fit: Fit) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _summary(set_aside: Sequence[Mapping[str, str]]) -> str:
+def summary(set_aside: Sequence[Mapping[str, str]]) -> str:
+    """How many were set aside, why, and some of them by name. Of each: name, reason and words."""
     if not set_aside:
         return "none set aside"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(Counter(row["reason"] for row in set_aside).items()))

@@ -62,7 +62,8 @@ class AdversarialTrainer:
     """Phases in turn, then the averages, then `after_step`.
 
     players: by name. averages: by the player they follow. others: whatever else changes and has `state_dict` and `load_state_dict`, such as the
-    strength of an augmentation or a pool of earlier fakes. schedule: factor of all learning rates after so many samples.
+    strength of an augmentation or a pool of earlier fakes. batch_size: samples of an iteration; or where it varies, of one that begins after so many.
+    schedule: factor of all learning rates after so many samples. before_step: told of each iteration before its first turn.
     after_step: told the reported values and the number of samples of each step; what it returns is reported too.
     """
 
@@ -71,21 +72,25 @@ class AdversarialTrainer:
         players: Mapping[str, Player],
         phases: Sequence[Phase],
         *,
-        batch_size: int,
+        batch_size: int | Callable[[int], int],
         devices: Devices,
         averages: Mapping[str, Ema],
         others: Mapping[str, Any],
         schedule: Callable[[int], float] = lambda samples: 1.0,
+        before_step: Callable[[Moment], None] = lambda now: None,
         after_step: Callable[[Mapping[str, float], int], Mapping[str, float]] = lambda values, samples: {},
     ) -> None:
         self.players, self.phases, self.averages, self.others = players, phases, averages, others
-        self.batch_size, self.devices, self.schedule, self.after_step = batch_size, devices, schedule, after_step
+        self.devices, self.schedule, self.before_step, self.after_step = devices, schedule, before_step, after_step
+        self.batch_size: Callable[[int], int] = (lambda samples: batch_size) if isinstance(batch_size, int) else batch_size
         self.watches = {phase.name: GradientWatch() for phase in phases}
         self.samples_seen = self.iteration = self.rollback = 0
 
     def step(self) -> StepOutcome:
         """One iteration: every phase whose turn it is, then the averages."""
         now = Moment(self.samples_seen, self.iteration, self.rollback)
+        batch = self.batch_size(self.samples_seen)
+        self.before_step(now)
         self._set_learning_rates()
         values: dict[str, Tensor] = {}
         skipped = False
@@ -95,14 +100,14 @@ class AdversarialTrainer:
                 values |= shown
                 skipped |= is_skipped
         for name, average in self.averages.items():
-            average.update(self.players[name].network, samples=self.batch_size, seen=self.samples_seen)
-        self.samples_seen += self.batch_size
+            average.update(self.players[name].network, samples=batch, seen=self.samples_seen)
+        self.samples_seen += batch
         self.iteration += 1
 
         # One message for all values, and one wait for the device.
         sums = self.devices.sum(torch.stack(list(values.values()))).tolist()
         reported = dict(zip(values, sums, strict=True))
-        return StepOutcome({**reported, **self.after_step(reported, self.batch_size)}, self.batch_size, skipped)
+        return StepOutcome({**reported, **self.after_step(reported, batch)}, batch, skipped)
 
     def state_dict(self) -> dict[str, Any]:
         counts = {"samples_seen": self.samples_seen, "iteration": self.iteration, "rollback": self.rollback}
@@ -116,6 +121,13 @@ class AdversarialTrainer:
     def reseed(self, rollback: int) -> None:
         """Other samples (see `Moment`) and half the learning rate, for each roll-back so far."""
         self.rollback = rollback
+
+    def forget_gradients(self, *, optimizers: bool = True) -> None:
+        """Optimizers (if asked for) and watches as at the beginning: where networks change, what they remember is of other gradients."""
+        for watch in self.watches.values():
+            watch.load_state_dict([])
+        for player in self.players.values() if optimizers else ():
+            player.optimizer.state.clear()
 
     def _set_learning_rates(self) -> None:
         factor = self.schedule(self.samples_seen) * 0.5**self.rollback
@@ -169,11 +181,13 @@ class AdversarialTrainer:
         """Sum the gradients over all processes and take the step, unless the loss is not finite or the gradient wild. Returns (norm, skipped)."""
         player = self.players[phase.player]
         self.devices.sum_gradients(player.parameters)
-        # Single numbers that overflowed, as in half precision, cost themselves and not the step.
-        for parameter in player.parameters:
-            if parameter.grad is not None:
-                torch.nan_to_num(parameter.grad, nan=0.0, posinf=_LARGEST_GRADIENT, neginf=-_LARGEST_GRADIENT, out=parameter.grad)
         norm = gradient_norm(player.parameters)
+        if not math.isfinite(norm):
+            # Single numbers that overflowed, as in half precision, cost themselves and not the step.
+            for parameter in player.parameters:
+                if parameter.grad is not None:
+                    torch.nan_to_num(parameter.grad, nan=0.0, posinf=_LARGEST_GRADIENT, neginf=-_LARGEST_GRADIENT, out=parameter.grad)
+            norm = gradient_norm(player.parameters)
         is_finite = not self.devices.any(not math.isfinite(float(loss)))
         if not is_finite or self.watches[phase.name].is_wild(norm):
             return norm, True

@@ -3,6 +3,7 @@
 A model's report says which sets there are and what they differ by, and has the rest from `judge_images`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ from training.metrics.images.comparison import Comparison, TooFewImagesError, co
 from training.metrics.images.feature_cache import FeatureCache
 from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, open_extractor
 from training.metrics.images.scoring import METRICS, Metric, ScoreSettings
-from training.metrics.images.sources import ImageSource, choose
+from training.metrics.images.sources import ColourImages, ImageSource, choose
 from training.metrics.images.spectrum import Spectrum, average_spectra, picture_panels, slice_panels
 from training.reports.numbers import Numbers
 from training.reports.pictures import draw_panels
@@ -30,6 +31,7 @@ _SPECTRA = (
     "Power by frequency, on average over images and channels, whitened by the real images' mean and deviation, under a Kaiser window with β = 8 "
     "(Karras et al. 2021, figure 13). Points and crosses that real images lack are patterns of the network's own."
 )
+_PSI_FOLDER = re.compile(r"psi(\d+(\.\d+)?(e-\d+)?)")
 _AT_LEAST_ONE = ("kid_subsets", "kid_subset_size", "swd_images", "ms_ssim_pairs", "batch_images", "spectrum_images", "drawn_images", "nearest_pairs")
 
 
@@ -84,7 +86,7 @@ EXPECTED = (FakesError, ImageSetError, DamagedImageError, FeatureExtractorError,
 
 def judge_images(
     config: ImageReportConfig,
-    sets: Mapping[str, ImageShards],
+    sets: Mapping[str, ImageSource],
     dataset: Path,
     reporter: Reporter,
     *,
@@ -96,12 +98,14 @@ def judge_images(
 ) -> Report:
     """The report `stage` on the sets that `model` drew, by name, against the real images in the folder `dataset`, seen at the fakes' resolution.
 
+    Grey reals are seen in colour where the fakes are coloured.
     sweep: what the sets differ by, for whose numbers the report draws curves. state_dir: features of the real images are kept there, so that
     they are made once for each dataset and extractor.
     """
     # Reals are shown to the extractor at the fakes' resolution: detail that no fake can have would only measure that.
-    resolution = next(iter(sets.values())).resolution
-    everything = ImageShards(dataset, resolution=resolution)
+    _, channels, resolution, _ = next(iter(sets.values())).images([0]).shape
+    stored = ImageShards(dataset, resolution=resolution)
+    everything: ImageSource = ColourImages(stored) if channels > stored.channels else stored
     reals: ImageSource = choose(everything, config.most_reals or len(everything), config.seed, "reals of the report")
     which = "all" if reals is everything else f"{len(reals)} chosen with seed {config.seed}"
     # What decides the reals' features is in the cache's key: which images, at which size; the extractor adds itself.
@@ -132,6 +136,37 @@ def judge_images(
     )
 
 
+def judge_truncations(
+    config: ImageReportConfig,
+    fakes: Path,
+    dataset: Path,
+    reporter: Reporter,
+    *,
+    resolution: int,
+    stage: str,
+    model: str,
+    title: str,
+    state_dir: Path = STATE_DIR,
+) -> Report:
+    """The same on the sets of fakes by truncation psi in the folder `fakes`, as training/gans/sample.py writes them; `resolution` is the model's."""
+    named = {f"psi{psi:g}": (psi, images) for psi, images in read_truncations(fakes, resolution, model).items()}
+    sweep = Sweep("psi", "truncation", "ψ", {name: psi for name, (psi, _) in named.items()})
+    sets = {name: images for name, (_, images) in named.items()}
+    return judge_images(config, sets, dataset, reporter, stage=stage, model=model, title=title, sweep=sweep, state_dir=state_dir)
+
+
+def read_truncations(folder: Path, resolution: int, model: str) -> dict[float, ImageShards]:
+    """The sets of fakes in `folder` by rising truncation psi. Raises FakesError."""
+    found = {}
+    for path in folder.glob("psi*") if folder.is_dir() else ():
+        match = _PSI_FOLDER.fullmatch(path.name)
+        if match and path.is_dir():
+            found[float(match[1])] = open_fakes(path, resolution, model)
+    if not found:
+        raise FakesError(f"{folder}: no set of fakes such as psi0.8 in it; sample them: figment materialize {folder.name}")
+    return dict(sorted(found.items()))
+
+
 def headline_set(names: Sequence[str], rule: PromotionRule | None) -> str:
     """The set that speaks for the model: the one that promotion looks at, else the last."""
     return next((name for name in names if rule is not None and rule.metric.startswith(f"{name}_")), names[-1])
@@ -149,7 +184,7 @@ def open_fakes(folder: Path, resolution: int, model: str) -> ImageShards:
 
 
 def _pictures(
-    config: ImageReportConfig, comparison: Comparison, numbers: Numbers, sets: Mapping[str, ImageShards], reals: ImageSource, sweep: Sweep | None
+    config: ImageReportConfig, comparison: Comparison, numbers: Numbers, sets: Mapping[str, ImageSource], reals: ImageSource, sweep: Sweep | None
 ) -> list[Picture]:
     def draw_fakes(path: Path) -> None:
         drawn = choose(reals, config.drawn_images, config.seed, "drawn")

@@ -41,12 +41,12 @@ class Painter(Protocol):
         ...
 
 
-def latent_painter(network: PictureNetwork, z_dim: int, data: TrainingImages, options: GanOptions) -> Painter:
-    """The painter of a generator of pictures from latent vectors."""
+def latent_painter(network: PictureNetwork, z_dim: int, data: TrainingImages, options: GanOptions, *, side_by_side: int | None = None) -> Painter:
+    """The painter of a generator of pictures from latent vectors. side_by_side: pictures drawn at once, else as in training."""
 
     def paint(count: int, purpose: str, *, psi: float) -> numpy.ndarray:
         z, labels = fixed_latents(z_dim, count, data.labels, options.seed, purpose)
-        drawn = draw_batches(network, z, labels, psi=psi, batch_size=options.side_by_side)
+        drawn = draw_batches(network, z, labels, psi=psi, batch_size=side_by_side or options.side_by_side)
         return numpy.concatenate([pictures.cpu().numpy() for pictures in drawn])
 
     return paint
@@ -56,6 +56,7 @@ class Snapshots:
     """Takes and keeps the snapshots of one training. A model that is to be measured or shown in another way overrides `measure`, `guard` or `reals`.
 
     painter: gives the painter of this moment. data: in the computer's own memory. reals_id: of the dataset; features of reals are cached under it.
+    batch_at: images of the iteration in which so many were shown, where not all have `options.batch`.
     """
 
     def __init__(
@@ -68,9 +69,11 @@ class Snapshots:
         place: Workplace,
         *,
         reals_id: str,
+        batch_at: Callable[[int], int] | None = None,
     ) -> None:
         self.trainer, self.painter, self.data, self.options, self.devices, self.place = trainer, painter, data, options, devices, place
         self.reals_id = f"{reals_id} at {data.resolution} px"
+        self.batch_at: Callable[[int], int] = batch_at or (lambda images: options.batch)
         self.columns, self.rows = options.grid or default_grid(data.resolution)
         self.random_features = open_extractor("random", device=devices.device)
         self.extractor: FeatureExtractor = (
@@ -82,7 +85,7 @@ class Snapshots:
         if not self.devices.is_main:
             return {}
         options, seen = self.options, self.trainer.samples_seen
-        name = snapshot_name(seen, every_images=options.snap_images, batch=options.batch, total_images=options.plan.total_samples)
+        name = snapshot_name(seen, every_images=options.snap_images, batch=self.batch_at(seen), total_images=options.plan.total_samples)
         paint = self.painter()
         path = self.place.folder / f"{name}.png"
         # The JSON is written last: a snapshot without one is of a process that died, and will be taken again.
@@ -94,11 +97,11 @@ class Snapshots:
         self.place.tracker.artifact(path, "snapshots")
         return values
 
-    def guard(self) -> CollapseGuard:
-        """The guard that judges what `take` measures."""
+    def guard(self, *, era: str = "") -> CollapseGuard:
+        """The guard that judges what `take` measures. era: see CollapseGuard."""
         shown = uint8_images(self.data, self.options.guard_images, self.options.seed)
         distance = "swd_x1000" if "swd" in self.options.metrics else ""
-        return CollapseGuard(self.options.guard, spread=SPREAD, distance=distance, real_spread=self.spread(shown))
+        return CollapseGuard(self.options.guard, spread=SPREAD, distance=distance, real_spread=self.spread(shown), era=era)
 
     def write(self, output: OutputFolder, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, float]:
         """Put all but the networks into the output, and return the newest snapshot's metrics. facts: the model's own, for training_options.json."""

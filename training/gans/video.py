@@ -1,10 +1,10 @@
-"""The stage that films a generator: how it came to draw what it draws, and a walk through what it can draw.
+"""The stage that films a generator: how it came to draw what it draws, and walks through what it can draw.
 
-training.mp4 shows the snapshots of the training one after the other: the same pictures, more and more kimg. interpolation.mp4 goes smoothly through
-keyframes and ends where it began, so it can be played for ever. poster.png is the last picture of the training.
+training.mp4 shows the snapshots of the training one after the other: the same pictures, more and more kimg. A walk that ends where it began can be
+played for ever. poster.png is the last picture of the training.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from formats.video import Codec, write_video
+from formats.video import Codec, write_gif, write_video
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.gans.drawing import DrawingError
@@ -24,14 +24,18 @@ from training.loop.bounds import above, at_least
 _LEAST_WIDTH_PX, _LEAST_HEIGHT_PX = 640, 360
 _LABEL_HEIGHT_PX = 24
 _END_HELD_S = 1.5
+# A GIF has to be loaded whole.
+_MOST_GIF_WIDTH_PX = 640
+# Of single frames, as FFmpeg and its users number them.
+FRAME_NAME = "interpolation_{:05d}.png"
 
 
 @dataclass(frozen=True)
-class VideoConfig:
-    """How both videos look.
+class FilmConfig:
+    """How films look. Those who inherit it say in `keys` how many latents each place of the grid passes.
 
-    fps: of both. snapshot_s: how long each snapshot stays; label: write its kimg above it.
-    seeds, grid: pictures of the walk, [columns, rows] of them at once. keyframes: of each place in the grid; w_frames: frames from one to the next.
+    fps: of all. snapshot_s: how long each snapshot stays; label: write its kimg above it.
+    seeds, grid: pictures of a walk, [columns, rows] of them at once. gif, png: beside each walk the same as GIF, and its single frames.
     most_width_px: wider pictures are made smaller. codec, quality: see formats/video.py.
     """
 
@@ -40,59 +44,137 @@ class VideoConfig:
     label: bool = True
     seeds: str = "0-31"
     grid: tuple[int, ...] = (4, 2)
-    keyframes: int = 4
-    w_frames: int = 60
     psi: float = 0.8
-    class_index: int | None = None
+    gif: bool = False
+    png: bool = False
     batch_size: int = 32
     most_width_px: int = 1920
     codec: Codec = "h264"
     quality: int = 20
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "fps", "keyframes", "w_frames", "batch_size", "most_width_px")
+        at_least(self, 1, "fps", "batch_size", "most_width_px")
         above(self, 0, "snapshot_s")
         if len(self.grid) != 2 or min(self.grid) < 1:
             raise ValueError(f"grid must be [columns, rows], found {list(self.grid)}")
-        if len(parse_seeds(self.seeds)) < self.places * self.keyframes:
-            raise ValueError(f"seeds {self.seeds!r} are fewer than the {self.places * self.keyframes} that grid and keyframes take; name more")
+        if len(parse_seeds(self.seeds)) < self.places * self.keys:
+            raise ValueError(
+                f"seeds {self.seeds!r} are fewer than the {self.places * self.keys} that a grid of {self.grid[0]} by {self.grid[1]} places with "
+                f"{self.keys} latents each takes; name more"
+            )
+
+    @property
+    def keys(self) -> int:
+        """Latents that each place of the grid passes."""
+        raise NotImplementedError
 
     @property
     def places(self) -> int:
-        """Pictures of one frame of the walk."""
+        """Pictures of one frame of a walk."""
         return self.grid[0] * self.grid[1]
 
     @property
     def walk_seeds(self) -> list[int]:
-        """Those of the keyframes: first of all places at the first one, then at the second, …"""
-        return parse_seeds(self.seeds)[: self.places * self.keyframes]
+        """Those of the keys: first of all places at the first one, then at the second, …"""
+        return parse_seeds(self.seeds)[: self.places * self.keys]
+
+
+@dataclass(frozen=True)
+class VideoConfig(FilmConfig):
+    """keyframes: of each place in the grid; w_frames: frames from one to the next."""
+
+    keyframes: int = 4
+    w_frames: int = 60
+    class_index: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "keyframes", "w_frames")
+        super().__post_init__()
+
+    @property
+    def keys(self) -> int:
+        return self.keyframes
 
 
 @dataclass(frozen=True)
 class Walk:
-    """keys: a point of the latent space for each of `VideoConfig.walk_seeds`. draw: some such points to uint8 [B, C, R, R]."""
+    """keys: a point of the latent space for each of `walk_seeds`. draw: some such points to uint8 [B, C, R, R]."""
 
     keys: Tensor
     draw: Callable[[Tensor], numpy.ndarray]
 
 
+@dataclass(frozen=True)
+class Film:
+    """frames: uint8 [H, W, 3], all of one size, `count` of them."""
+
+    frames: Iterable[numpy.ndarray]
+    count: int
+
+
+# From the images seen at a snapshot to what is written above it.
+Label = Callable[[int], str]
+
+
+def kimg_label(images: int) -> str:
+    return f"{images / 1000:g} kimg"
+
+
 def make_videos(stage: str, model: Path, walk: Walk, config: VideoConfig, *, data: Path, reporter: Reporter) -> None:
-    """Write data/<stage> and tell how long the videos are. Raises DrawingError for a model without snapshots."""
+    """Write data/<stage> with one walk, interpolation.mp4. Raises DrawingError for a model without snapshots."""
     with OutputFolder(data / stage) as output:
-        frames = {"training.mp4": snapshot_frames(model, config)}
-        total = config.keyframes * config.w_frames
-        frames["interpolation.mp4"] = reporter.progress(walk_frames(walk, config), total=total, what=f"{stage}: frames of the walk")
-        counts = {
-            name: write_video(output.file(name), shown, fps=config.fps, codec=config.codec, quality=config.quality) for name, shown in frames.items()
-        }
-        *_, last = snapshot_frames(model, config)
-        save_picture(output.file("poster.png"), last)
+        film = Film(walk_frames(walk, config), config.keyframes * config.w_frames)
+        write_films(stage, model, {"interpolation": film}, config, output=output, reporter=reporter)
+
+
+def write_films(
+    stage: str,
+    model: Path,
+    walks: Mapping[str, Film],
+    config: FilmConfig,
+    *,
+    output: OutputFolder,
+    reporter: Reporter,
+    label: Label = kimg_label,
+) -> None:
+    """Write training.mp4, poster.png and a film for each walk, and tell how long they are. label: what stands above a snapshot.
+
+    Raises DrawingError for a model without snapshots.
+    """
+    counts = {"training.mp4": _write_mp4(output.file("training.mp4"), snapshot_frames(model, config, label), config)}
+    for name, film in walks.items():
+        shown = reporter.progress(film.frames, total=film.count, what=f"{stage}: frames of {name}")
+        counts[f"{name}.mp4"] = _write_walk(output, name, shown, config)
+    *_, last = snapshot_frames(model, config, label)
+    save_picture(output.file("poster.png"), last)
     seconds = {name: round(count / config.fps, 2) for name, count in counts.items()}
     reporter.metadata(frames=counts, seconds=seconds)
     reporter.log(f"{stage}: " + ", ".join(f"{name} {count} frames, {seconds[name]:g} s" for name, count in counts.items()))
 
 
-def snapshot_frames(model: Path, config: VideoConfig) -> Iterator[numpy.ndarray]:
+def _write_mp4(path: Path, frames: Iterable[numpy.ndarray], config: FilmConfig) -> int:
+    return write_video(path, frames, fps=config.fps, codec=config.codec, quality=config.quality)
+
+
+def _write_walk(output: OutputFolder, name: str, frames: Iterable[numpy.ndarray], config: FilmConfig) -> int:
+    """Every form is made of the same frames, as they pass."""
+    small: list[numpy.ndarray] = []
+
+    def passing() -> Iterator[numpy.ndarray]:
+        for number, frame in enumerate(frames):
+            if config.png:
+                save_picture(output.file(f"{name}/{FRAME_NAME.format(number)}"), frame)
+            if config.gif:
+                small.append(fitted(frame, _MOST_GIF_WIDTH_PX))
+            yield frame
+
+    count = _write_mp4(output.file(f"{name}.mp4"), passing(), config)
+    if config.gif:
+        write_gif(output.file(f"{name}.gif"), small, fps=config.fps)
+    return count
+
+
+def snapshot_frames(model: Path, config: FilmConfig, label: Label = kimg_label) -> Iterator[numpy.ndarray]:
     """uint8 [H, W, 3], each snapshot held for `snapshot_s`, the last one longer. Raises DrawingError without snapshots."""
     index = SnapshotIndex.read(model / "snapshots" / "index.json")
     if not index.snapshots:
@@ -100,7 +182,7 @@ def snapshot_frames(model: Path, config: VideoConfig) -> Iterator[numpy.ndarray]
     held = max(1, round(config.snapshot_s * config.fps))
     for number, row in enumerate(index.snapshots):
         picture = fitted(load_picture(model / "snapshots" / row["file"]), config.most_width_px)
-        frame = labelled(picture, f"{row['images'] / 1000:g} kimg") if config.label else picture
+        frame = labelled(picture, label(row["images"])) if config.label else picture
         is_last = number == len(index.snapshots) - 1
         for _ in range(held + (round(_END_HELD_S * config.fps) if is_last else 0)):
             yield frame
@@ -109,9 +191,16 @@ def snapshot_frames(model: Path, config: VideoConfig) -> Iterator[numpy.ndarray]
 def walk_frames(walk: Walk, config: VideoConfig) -> Iterator[numpy.ndarray]:
     """uint8 [H, W, 3]: keyframes · w_frames pictures of a closed walk; the one after the last would be the first."""
     # Place p of the grid passes the keys p, p + places, … [keyframes, places, …]
-    keys = walk.keys.unflatten(0, (config.keyframes, config.places))
-    for moment in closed_walk(keys, config.w_frames):
-        drawn = numpy.concatenate([walk.draw(part) for part in moment.split(config.batch_size)])
+    return draw_path(closed_walk(walk.keys.unflatten(0, (config.keyframes, config.places)), config.w_frames), walk.draw, config)
+
+
+def draw_path(path: Iterable[Tensor], draw: Callable[[Tensor], numpy.ndarray], config: FilmConfig) -> Iterator[numpy.ndarray]:
+    """uint8 [H, W, 3] for each moment of `path`, points [places, …]: one picture for each place of the grid.
+
+    Values become grey levels in one way for all frames; a picture is never stretched to its own darkest and lightest.
+    """
+    for moment in path:
+        drawn = numpy.concatenate([draw(part) for part in moment.split(config.batch_size)])
         yield fitted(tile(drawn, config.grid[0]), config.most_width_px)
 
 

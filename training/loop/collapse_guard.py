@@ -17,7 +17,7 @@ from torch import Tensor
 from training.loop.bounds import above, within
 from training.loop.loop import Guard
 
-_STATE = ("_last", "_signs", "_far_since", "_best_spread", "_best_distance", "is_clean")
+_STATE = ("_era", "_last", "_signs", "_far_since", "_best_spread", "_best_distance", "is_clean")
 # A mean of equal numbers may differ from them in its last digits.
 _RISE = 1e-6
 _NO_SIGNS = (0, 0.0, 0.0)
@@ -50,7 +50,8 @@ class CollapseGuard(Guard):
     """Judges reported values by `limits`.
 
     sign, fake_sign, strength, spread, distance: the names of the values; what a report lacks is not judged. strength: of the augmentation.
-    real_spread: of as many real images as the spread is computed from.
+    real_spread: of as many real images as the spread is computed from. era: of a value that stays the same for long, such as the resolution of a
+    network that grows; when it changes, the best so far and what was amiss before do not count any more.
     """
 
     limits: GuardLimits = field(default_factory=GuardLimits)
@@ -60,13 +61,18 @@ class CollapseGuard(Guard):
     spread: str = "spread"
     distance: str = "swd_x1000"
     real_spread: float = math.inf
+    era: str = ""
 
     def __post_init__(self) -> None:
+        self._era: float | None = None
         self._best_spread: float | None = None
         self._best_distance: float | None = None
         self.forget_windows()
 
     def judge(self, values: Mapping[str, float], samples: int) -> str | None:
+        if self.era in values and values[self.era] != self._era:
+            self._era, self._best_spread, self._best_distance = values[self.era], None, None
+            self.forget_windows()
         reasons = []
         if self.sign in values:
             reasons.append(self._judge_signs(values, samples))

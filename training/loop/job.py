@@ -36,7 +36,7 @@ from training.tracking.tracker import InputArtifact, Signature, Tracker, Trackin
 class Options(Protocol):
     """What the section of params.yaml of every training says beside what is the model's own. A frozen dataclass.
 
-    batch_size: samples of a step, over all processes. side_by_side: of one forward and backward pass in one process.
+    batch_size: samples of a step, the largest if they differ, over all processes. side_by_side: of one forward and backward pass in one process.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]

@@ -47,6 +47,12 @@ class Numbers:
         """A denominator that several values share."""
         _put(self.qualifiers, name, value)
 
+    def take(self, prefix: str, others: "Numbers") -> None:
+        """All of `others`, each name behind `prefix`."""
+        self.values |= {prefix + name: value for name, value in others.values.items()}
+        self.qualifiers |= {prefix + name: value for name, value in others.qualifiers.items()}
+        self.ends |= {prefix + name: (prefix + low, prefix + high) for name, (low, high) in others.ends.items()}
+
     @property
     def flat(self) -> dict[str, float]:
         """All of them, sorted by name: what metrics.json holds."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.gans.banded import BandedMatrix, banded, downsample_matrix, filter_both_axes
+from training.gans.minibatch import minibatch_deviation
 from training.stylegan3.config import StyleGAN3Config, discriminator_channels, lowest_low_precision_side
 from training.stylegan3.generator import Mapping
 from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, Dense, compute_dtype
@@ -164,17 +165,3 @@ class Epilogue(nn.Module):
         if labels is None:
             return x
         return (x * labels).sum(dim=1, keepdim=True) * labels.shape[1] ** -0.5
-
-
-def minibatch_deviation(x: Tensor, *, group: int) -> Tensor:
-    """One map [B, 1, H, W]: how much the pictures of a group differ, so that D can see a lack of variety.
-
-    Pictures b, b + B / G, b + 2 B / G … form a group of G: the largest divisor of B that is at most `group`.
-    Source: Karras et al. 2018, section 3; groups: Karras et al. 2020 (StyleGAN2).
-    """
-    # The deviation of every feature at every place over the group, averaged to one number a group.
-    B, C, H, W = x.shape
-    size = next(size for size in range(min(group, B), 0, -1) if B % size == 0)
-    grouped = x.reshape(size, B // size, C, H, W)
-    deviation = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
-    return deviation.repeat(size).view(B, 1, 1, 1).expand(B, 1, H, W)

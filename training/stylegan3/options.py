@@ -93,6 +93,26 @@ class StyleGAN3Options(GanOptions):
         pictures = {"resolution": resolution, "channels": channels, "label_dim": label_dim}
         return StyleGAN3Config(**{**shared, **pictures, "magnitude_ema_beta": magnitude_ema_beta(self.batch)})
 
+    @property
+    def reads(self) -> str:
+        """The dataset it learns from, by its name in the graph."""
+        return f"toc_dataset@{self.dataset_size}"
+
     def decisive(self) -> dict[str, Any]:
         """`resume_from` counts by its content, which is an input, and not by its place."""
         return {name: value for name, value in super().decisive().items() if name != "resume_from"}
+
+
+@dataclass(frozen=True)
+class NamedSetOptions(StyleGAN3Options):
+    """The section of any other StyleGAN3 stage: the same, and which pictures: those of data/<dataset>@<dataset_size>."""
+
+    dataset: str = "page_dataset"
+
+    @property
+    def reads(self) -> str:
+        return f"{self.dataset}@{self.dataset_size}"
+
+    def decisive(self) -> dict[str, Any]:
+        """`dataset` counts as an input, by its name and content."""
+        return {name: value for name, value in super().decisive().items() if name != "dataset"}

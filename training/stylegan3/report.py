@@ -11,18 +11,16 @@ Beside the fakes, the network itself is judged: how it follows when its input mo
 power spectra.
 """
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from formats.image_shards import ImageShards
 from stages.markdown import escape, table
 from stages.program import program
 from stages.reporting import Reporter
-from training.gans.report import EXPECTED, FakesError, ImageReportConfig, Sweep, judge_images, open_fakes
+from training.gans.report import EXPECTED, ImageReportConfig, judge_truncations
 from training.loop.bounds import at_least
 from training.loop.devices import open_devices
 from training.metrics.images.perceptual import PerceptualDistanceError, open_distance
@@ -42,7 +40,6 @@ GENERATOR_METRICS: tuple[GeneratorMetric, ...] = get_args(GeneratorMetric)
 
 # Extractors see small images; a generator of 1024 px has no room for as many.
 _PICTURES_SIDE_BY_SIDE = 16
-_PSI_FOLDER = re.compile(r"psi(\d+(\.\d+)?(e-\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -67,18 +64,15 @@ class ToCReportConfig(ImageReportConfig):
 
 def judge(config: ToCReportConfig, data: Path, reporter: Reporter, *, state_dir: Path = STATE_DIR) -> Report:
     """The report on the fakes below `data`, at each truncation psi."""
-    fakes = read_fakes(data / FAKES, read_config(data / MODEL).resolution)
-    # Folders of fakes and metrics are named by psi: psi0.8.
-    named = {f"psi{psi:g}": psi for psi in fakes}
-    report = judge_images(
+    report = judge_truncations(
         config,
-        dict(zip(named, fakes.values(), strict=True)),
+        data / FAKES,
         data / f"toc_dataset@{config.dataset_size}",
         reporter,
+        resolution=read_config(data / MODEL).resolution,
         stage=STAGE,
         model=MODEL,
         title="StyleGAN3: table-of-contents images",
-        sweep=Sweep("psi", "truncation", "ψ", named),
         state_dir=state_dir,
     )
     if not config.generator_metrics:
@@ -120,18 +114,6 @@ def _generator_section(found: Mapping[str, Estimate], config: ToCReportConfig) -
     if config.distance == "random":
         lines.append("It was seen by random convolutions here, not by LPIPS, and compares with no published number.")
     return "\n".join(lines) + "\n"
-
-
-def read_fakes(folder: Path, resolution: int) -> dict[float, ImageShards]:
-    """The sets of fakes by rising truncation psi."""
-    found = {}
-    for path in folder.glob("psi*") if folder.is_dir() else ():
-        match = _PSI_FOLDER.fullmatch(path.name)
-        if match and path.is_dir():
-            found[float(match[1])] = open_fakes(path, resolution, MODEL)
-    if not found:
-        raise FakesError(f"{folder}: no set of fakes such as psi0.8 in it; sample them: figment materialize {FAKES}")
-    return dict(sorted(found.items()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

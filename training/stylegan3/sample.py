@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from formats.image_shards import ImageSetError
-from stages.params import ParamsError, load_params
+from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.gans.drawing import DrawingError, class_label, draw_seeds
 from training.gans.grids import save_picture, tile
-from training.gans.sample import FakesConfig, draw_files, make_fakes
+from training.gans.sample import FakesConfig, config_by_hand, configure, draw_files, make_fakes
 from training.gans.seed_ranges import parse_seeds
 from training.loop.devices import open_devices
 from training.stylegan3.generator import Generator, StyleGAN3Error
@@ -68,7 +68,12 @@ def placement(translate: Sequence[float], rotate: float) -> Tensor:
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     by_hand = arguments.network is not None or arguments.projected_w is not None
-    config = _config_by_hand(arguments) if by_hand else load_params(arguments.params, STAGE, ToCFakesConfig, overrides=arguments.overrides)
+    placed = {"translate": tuple(arguments.translate), "rotate": arguments.rotate}
+    config = (
+        config_by_hand(arguments, ToCFakesConfig, **placed)
+        if by_hand
+        else load_params(arguments.params, STAGE, ToCFakesConfig, overrides=arguments.overrides)
+    )
     model = arguments.network or arguments.data / MODEL
     with open_devices() as devices:
         generator = open_generator(model, device=devices.device)
@@ -94,32 +99,11 @@ def _draw_projected(generator: Generator, arguments: Namespace, config: ToCFakes
     reporter.log(f"{len(ws):,} pictures in {arguments.outdir}")
 
 
-def _config_by_hand(arguments: Namespace) -> ToCFakesConfig:
-    try:
-        return ToCFakesConfig(
-            seeds=arguments.seeds,
-            class_index=arguments.class_index,
-            translate=tuple(arguments.translate),
-            rotate=arguments.rotate,
-            batch_size=arguments.batch,
-        )
-    except ValueError as error:
-        raise ParamsError(str(error)) from None
-
-
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--state", type=Path, default=Path(".figment"), metavar="DIR", help="folder where finished shards wait for the end (default: %(default)s)"
-    )
-    parser.add_argument("--network", type=Path, metavar="DIR|PKL", help="draw with this model or snapshot into --outdir instead of running the stage")
+    configure(parser)
     parser.add_argument("--projected-w", type=Path, metavar="FILE", help="draw the style vectors of this npz into --outdir, and no seeds")
-    parser.add_argument("--seeds", default="0-15", metavar="RANGES", help="such as 0,1,4-6, both ends included (default: %(default)s)")
-    parser.add_argument("--trunc", type=float, default=1.0, metavar="PSI", help="truncation (default: %(default)s)")
-    parser.add_argument("--class", type=int, dest="class_index", metavar="N", help="class of a conditional model")
     parser.add_argument("--translate", type=_pair, default=(0.0, 0.0), metavar="X,Y", help="move right and down, in sides of the picture")
     parser.add_argument("--rotate", type=float, default=0.0, metavar="DEGREES", help="turn anticlockwise")
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="pictures side by side (default: %(default)s)")
-    parser.add_argument("--outdir", type=Path, default=Path("out"), metavar="DIR", help="folder for the PNG files (default: %(default)s)")
 
 
 def _pair(text: str) -> tuple[float, float]:

@@ -3,6 +3,7 @@
     python -m training.stylegan3.train
     python -m training.stylegan3.train --set resolution=32 --set cbase=512 --set cmax=32 --set kimg=2 --set snap=1     # two minutes on a CPU
     torchrun --nproc-per-node 4 -m training.stylegan3.train
+    python -m training.stylegan3.train stylegan3_pages       # any other stage: section, output and run are called so, `dataset` says what it reads
     python -m training.stylegan3.train --images ~/pictures --out out/mine --resolution 128 --kimg 1000      # any pictures, without the graph
 
 Reads data/toc_dataset@SIZE, SIZE being `dataset_size`; writes data/stylegan3_toc. The same command again continues where the last one was
@@ -12,6 +13,7 @@ interrupted, to the same bits; with a larger `kimg` it trains a finished model o
 import copy
 import functools
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,10 +39,12 @@ from training.metrics.images import FeatureExtractorError
 from training.stylegan3.discriminator import Discriminator
 from training.stylegan3.generator import TRAINED, Generator, StyleGAN3Error, read_config, read_weights, save_generator
 from training.stylegan3.losses import StyleGAN3Losses
-from training.stylegan3.options import StyleGAN3Options
+from training.stylegan3.options import NamedSetOptions, StyleGAN3Options
 from training.tracking.tracker import Field, Signature
 
 STAGE = "stylegan3_toc"
+# What the set of one's own pictures is called in a one-off training of another stage.
+_OWN_PICTURES = "pictures"
 # What two models must have in common for one to start from the other.
 _SHAPE = ("cfg", "resolution", "channels", "label_dim", "z_dim", "w_dim", "map_depth", "cbase", "cmax", "num_layers", "num_critical", "margin")
 
@@ -48,16 +52,19 @@ _SHAPE = ("cfg", "resolution", "channels", "label_dim", "z_dim", "w_dim", "map_d
 class StyleGAN3Training:
     """Both networks, fresh or from `resume_from`, and what goes with them. data: in the computer's own memory. Raises StyleGAN3Error."""
 
-    def __init__(self, data: TrainingImages, options: StyleGAN3Options, devices: Devices, reporter: Reporter) -> None:
+    def __init__(self, data: TrainingImages, options: StyleGAN3Options, devices: Devices, reporter: Reporter, *, stage: str = STAGE) -> None:
         self.options, self.devices, self.data = options, devices, data
         try:
             options.check_group(min(options.side_by_side, options.batch // devices.world_size))
             config = options.network_config(resolution=data.resolution, channels=data.channels, label_dim=data.label_dim)
         except ValueError as error:
-            raise StyleGAN3Error(f"{STAGE}: {error}") from None
+            raise StyleGAN3Error(f"{stage}: {error}") from None
         seed_everything(options.seed)
         generator, discriminator = Generator(config), Discriminator(config)
-        averaged = _start_from(options.resume_from, generator, discriminator, reporter) if options.resume_from is not None else generator
+        averaged = generator
+        if options.resume_from is not None:
+            averaged = _start_from(options.resume_from, generator, discriminator, reporter)
+            reporter.log(f"{stage}: starting from the weights in {options.resume_from}")
         self.generator, self.discriminator = generator.to(devices.device).train(), discriminator.to(devices.device).train()
         self.discriminator.freeze(options.freezed)
 
@@ -83,7 +90,7 @@ class StyleGAN3Training:
         if devices.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
         reporter.log(
-            f"{STAGE}: {options.cfg}, {_parameters(generator):,} and {_parameters(discriminator):,} parameters, batch {options.batch}, "
+            f"{stage}: {options.cfg}, {_parameters(generator):,} and {_parameters(discriminator):,} parameters, batch {options.batch}, "
             f"gamma {self.losses.gamma:g}, {options.loss} loss, {options.aug} ({options.aug_preset}), {options.kimg:g} kimg on {devices.device}"
         )
 
@@ -91,7 +98,7 @@ class StyleGAN3Training:
         def painter() -> Painter:
             return latent_painter(self.ema.averaged(self.generator), self.options.z_dim, self.data, self.options)
 
-        reals_id = place.input_ids[_dataset(self.options)]
+        reals_id = place.input_ids[self.options.reads]
         snapshots = Snapshots(self.trainer, painter, self.data, self.options, self.devices, place, reals_id=reals_id)
 
         def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
@@ -129,7 +136,6 @@ def _start_from(folder: Path, generator: Generator, discriminator: Discriminator
         read_weights(folder / "discriminator.safetensors", discriminator)
     else:
         reporter.log(f"WARNING: {folder}: no discriminator.safetensors; the discriminator starts from random weights")
-    reporter.log(f"{STAGE}: starting from the weights in {folder}")
     return averaged
 
 
@@ -137,18 +143,14 @@ def _parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _dataset(options: StyleGAN3Options) -> str:
-    return f"toc_dataset@{options.dataset_size}"
-
-
 def _inputs(data: Path, options: StyleGAN3Options) -> dict[str, Path]:
     transfer = {"resume_from": options.resume_from} if options.resume_from is not None else {}
-    return {_dataset(options): data / _dataset(options), **transfer}
+    return {options.reads: data / options.reads, **transfer}
 
 
-def _open(data: Path, options: StyleGAN3Options, devices: Devices, reporter: Reporter) -> Training:
-    images = read_images(data / _dataset(options), resolution=options.resolution, with_labels=options.cond, stage=STAGE, reporter=reporter)
-    training = StyleGAN3Training(images, options, devices, reporter)
+def _open(data: Path, options: StyleGAN3Options, devices: Devices, reporter: Reporter, *, stage: str) -> Training:
+    images = read_images(data / options.reads, resolution=options.resolution, with_labels=options.cond, stage=stage, reporter=reporter)
+    training = StyleGAN3Training(images, options, devices, reporter, stage=stage)
     config = training.generator.config
     fields = [Field("z", "float32", (-1, config.z_dim)), *([Field("c", "float32", (-1, config.label_dim))] if config.label_dim else [])]
     pictures = Field("pictures", "float32", (-1, config.channels, config.resolution, config.resolution))
@@ -157,13 +159,30 @@ def _open(data: Path, options: StyleGAN3Options, devices: Devices, reporter: Rep
     )
 
 
-JOB = Job(STAGE, "training.stylegan3.train", StyleGAN3Options, _inputs, _open, budget="kimg")
+def job_of(stage: str) -> Job[StyleGAN3Options]:
+    """The training `stage`. What the pictures of `stylegan3_toc` are called is known; any other stage names them in its section."""
+    options = StyleGAN3Options if stage == STAGE else NamedSetOptions
+    return Job(stage, "training.stylegan3.train", options, _inputs, functools.partial(_open, stage=stage), budget="kimg")
+
+
+def _add_flags(parser: ArgumentParser) -> None:
+    parser.add_argument("stage", nargs="?", default=STAGE, metavar="STAGE", help="whose section, output and run it is (default: %(default)s)")
+    add_one_off_flags(parser)
+
+
+def _adapt(job: Job[StyleGAN3Options], arguments: Namespace) -> Job[StyleGAN3Options]:
+    del job
+    if arguments.stage == STAGE:
+        return one_off(job_of(STAGE), arguments, dataset="toc_dataset")
+    if arguments.images is not None:
+        arguments.overrides = [*arguments.overrides, f"dataset={_OWN_PICTURES}"]
+    return one_off(job_of(arguments.stage), arguments, dataset=_OWN_PICTURES)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `stylegan3_toc`; see training/loop/job.py for what it does and stages/program.py for flags and exit codes."""
+    """The stage `stylegan3_toc` or the one named; see training/loop/job.py for what it does and stages/program.py for flags and exit codes."""
     expected = (StyleGAN3Error, ImageSetError, FeatureExtractorError)
-    return run_job(JOB, __doc__, argv, expected=expected, add_flags=add_one_off_flags, adapt=functools.partial(one_off, dataset="toc_dataset"))
+    return run_job(job_of(STAGE), __doc__, argv, expected=expected, add_flags=_add_flags, adapt=_adapt)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ The page is served on 127.0.0.1 until Ctrl-C.
 """
 
 import sys
-from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ import numpy
 import torch
 from torch import Tensor
 
-from stages.ports import port_number
 from training.gans.grids import to_uint8
 from training.gans.viewer.controls import Control, Seed, Slider, Subset
 from training.gans.viewer.model import ViewedLayer
-from training.gans.viewer.server import serve
-from training.loop.devices import open_devices
+from training.gans.viewer.program import view_program
 from training.stylegan3.config import StyleGAN3Config
 from training.stylegan3.generator import Generator, StyleGAN3Error
 from training.stylegan3.nvidia_snapshots import open_generator
@@ -97,27 +94,9 @@ def open_view(path: Path, *, device: torch.device | str = "cpu") -> StyleGAN3Vie
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 stopped, 1 no model to look at, 2 the port is taken or the usage is wrong."""
-    parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("model", type=Path, help="folder of a trained StyleGAN3, or a .pkl snapshot of NVIDIA's")
-    parser.add_argument("--port", type=port_number, default=0, metavar="N", help="port on 127.0.0.1 (default: any free one)")
-    parser.add_argument("--open", action="store_true", help="open the page in the browser")
-    arguments = parser.parse_args(argv)
-    with open_devices() as devices:
-        try:
-            view = open_view(arguments.model, device=devices.device)
-        except (StyleGAN3Error, OSError) as error:
-            return _fail(str(error), code=1)
-        try:
-            serve(view, port=arguments.port, open_browser=arguments.open, say=lambda line: print(line, flush=True))
-        except OSError as error:
-            return _fail(f"port {arguments.port}: {error.strerror or error}; stop what listens there, or give another port (or none)", code=2)
-    return 0
-
-
-def _fail(reason: str, *, code: int) -> int:
-    print(f"figment: {' '.join(reason.split())}", file=sys.stderr, flush=True)
-    return code
+    """See training/gans/viewer/program.py for flags and exit codes."""
+    what = "folder of a trained StyleGAN3, or a .pkl snapshot of NVIDIA's"
+    return view_program(__doc__, lambda path, device: open_view(path, device=device), argv, expected=StyleGAN3Error, model_help=what)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from assets.downloads.contact import check_contact, reaches_nobody, user_agent
 from assets.papers.page_objects import find_page_object
 from assets.papers.raw_pages import SourceInfo, address
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_EMAIL = re.compile(r"[^@\s<>()]+@[^@\s<>()]+\.[^@\s<>().]+")
-# Names that belong to nobody (RFC 2606): nobody could be reached there.
-_NOBODY = re.compile(r"(^|[.@/])(example|invalid|test|localhost|example\.(com|net|org))(/|$)", re.IGNORECASE)
-PRODUCT = "figment"
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class SourceParams:
         if self.via and self.is_local:
             raise ValueError(f"source '{self.name}': `via` cannot go with `embedded` or `folder`, which bring their own proxy")
         if self.contact:
-            _check_contact(self.contact, where=f"source '{self.name}': contact")
+            check_contact(self.contact, where=f"source '{self.name}': contact")
         # Where a source has none of its own, those of journal_pages hold, which are checked there.
         for name, value in (("delay_s", self.delay_s), ("max_pages", self.max_pages)):
             if value is not None and value < 0:
@@ -118,7 +115,7 @@ class JournalPagesConfig:
         twice = [name for name, count in Counter(source.name for source in self.sources).items() if count > 1]
         if twice:
             raise ValueError(f"sources names '{twice[0]}' twice")
-        _check_contact(self.contact, where="contact")
+        check_contact(self.contact, where="contact")
         for name in ("max_delay_s", "target_concurrency", "concurrency_per_host", "timeout_s", "max_body_mib", "revisit_after_days"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0, found {getattr(self, name)}")
@@ -132,15 +129,13 @@ class JournalPagesConfig:
         """What is wrong with the contact of a source that belongs to others; None when somebody can be reached everywhere."""
         for source in self.sources:
             contact = source.contact or self.contact
-            host = urlsplit(contact).hostname or contact.rpartition("@")[2]
-            if not source.is_local and _NOBODY.search(host):
+            if not source.is_local and reaches_nobody(contact):
                 return f"'{contact}' reaches nobody, and source '{source.name}' is not ours; set journal_pages.contact to an address that you read"
         return None
 
     def user_agent(self, source: SourceParams | None = None) -> str:
         """What the crawl calls itself: product, version, and who to write to."""
-        contact = (source.contact if source else "") or self.contact
-        return f"{PRODUCT}/0.1 (research crawler; {contact if '://' in contact else f'mailto:{contact}'})"
+        return user_agent((source.contact if source else "") or self.contact, "research crawler")
 
     def delay_of(self, source: SourceParams) -> float:
         """Least pause in seconds; what we serve ourselves needs none."""
@@ -149,9 +144,3 @@ class JournalPagesConfig:
 
 def _covers(name: str, host: str) -> bool:
     return host.endswith(name[1:]) or host == name[2:] if name.startswith("*.") else host == name
-
-
-def _check_contact(contact: str, *, where: str) -> None:
-    is_page = urlsplit(contact).scheme in {"http", "https"} and bool(urlsplit(contact).hostname)
-    if not contact.isascii() or not contact.isprintable() or not (is_page or _EMAIL.fullmatch(contact)):
-        raise ValueError(f"{where} must be an e-mail address or a web page where publishers can reach you, found '{contact[:80]}'")

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from scrapy.crawler import AsyncCrawlerProcess
 
-from assets.papers.crawl.config import PRODUCT, JournalPagesConfig, SourceParams
+from assets.downloads.contact import PRODUCT
+from assets.papers.crawl.config import JournalPagesConfig, SourceParams
 from assets.papers.crawl.freshness import MOST_FAILURES
 from assets.papers.crawl.guard import MIDDLEWARES
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS

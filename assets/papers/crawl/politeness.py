@@ -18,7 +18,8 @@ from scrapy.robotstxt import ProtegoRobotParser, RobotParser
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from assets.papers.crawl.config import PRODUCT, SourceParams
+from assets.downloads.contact import PRODUCT
+from assets.papers.crawl.config import SourceParams
 from assets.papers.crawl.guard import spider_of
 from assets.papers.crawl.refusal import Refused
 from assets.papers.crawl.reservations import WELL_KNOWN, read_reservations

@@ -1,9 +1,7 @@
 """The end of a crawl: what it found becomes part of the raw store, all at once, or nothing at all where nothing changed."""
 
-import os
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
 
 from assets.papers.crawl.config import JournalPagesConfig
 from assets.papers.crawl.unfinished import PASSING, Done, Unfinished
@@ -29,7 +27,7 @@ def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, o
         for name in dict.fromkeys(record.warc for record in raw.records()):
             output.keep(name)
         if new:
-            _link(unfinished.warc, output.file(unfinished.warc.name))
+            output.take(unfinished.warc, unfinished.warc.name)
         write_index(output.file("index.parquet"), [*raw.records(), *new])
         write_sources(output.file("sources.parquet"), sources)
         write_problems(output.file("problems.parquet"), problems)
@@ -70,11 +68,3 @@ def discard(unfinished: Unfinished) -> None:
 
 def _is_had(done: Done | None) -> bool:
     return done is not None and not done.problem
-
-
-def _link(old: Path, new: Path) -> None:
-    # A link and not a move: a program killed before the store is published must find the file again.
-    try:
-        os.link(old, new)
-    except OSError:
-        shutil.copyfile(old, new)

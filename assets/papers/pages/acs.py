@@ -31,9 +31,10 @@ from urllib.parse import unquote, urlsplit
 
 from lxml import etree
 
+from assets.images.licences import spdx
 from assets.papers.items import Link, Page, Paper, Parsed, Problem
 from assets.papers.pages.article import is_withdrawn_title, paper_fingerprint, paper_links, read_article
-from assets.papers.pages.facts import date_in, doi_in, doi_in_path, fingerprint, join, spdx
+from assets.papers.pages.facts import date_in, doi_in, doi_in_path, fingerprint, join
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 from assets.papers.text import clean, plain_text
 

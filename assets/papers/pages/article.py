@@ -15,8 +15,9 @@ from typing import Any
 
 from lxml import etree
 
+from assets.images.licences import spdx
 from assets.papers.items import Link, Page, Paper, Parsed, Problem
-from assets.papers.pages.facts import date_in, doi_in, fingerprint, join, language_in, spdx
+from assets.papers.pages.facts import date_in, doi_in, fingerprint, join, language_in
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.markup import html_tree, json_of, text_of, tolerant
 from assets.papers.text import plain_text

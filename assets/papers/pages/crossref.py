@@ -16,9 +16,10 @@ from datetime import date
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from assets.images.licences import spdx
 from assets.papers.items import Link, Page, Paper, Parsed, Problem, Withdrawal
 from assets.papers.pages.article import is_withdrawn_title
-from assets.papers.pages.facts import date_of, doi_in, join, language_in, spdx
+from assets.papers.pages.facts import date_of, doi_in, join, language_in
 from assets.papers.pages.markup import BAD_INPUT, descendants, json_of, text_of, tolerant, xml_tree
 from assets.papers.text import clean, decode, plain_text
 

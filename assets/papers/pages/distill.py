@@ -4,9 +4,10 @@ from typing import Any
 
 from lxml import etree
 
+from assets.images.licences import spdx
 from assets.papers.items import Page, Paper, Parsed, Problem
 from assets.papers.pages.article import paper_links, read_article
-from assets.papers.pages.facts import date_in, doi_in, join, spdx
+from assets.papers.pages.facts import date_in, doi_in, join
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.front_matter import text_fact, yaml_facts
 from assets.papers.pages.markup import html_tree, json_of, text_of, tolerant

@@ -10,9 +10,10 @@ from datetime import date
 
 from lxml import etree
 
+from assets.images.licences import spdx
 from assets.papers.items import Page, Paper, Parsed, Problem, Withdrawal
 from assets.papers.pages.article import is_withdrawn_title, paper_links
-from assets.papers.pages.facts import date_in, date_of, doi_in, join, language_in, spdx
+from assets.papers.pages.facts import date_in, date_of, doi_in, join, language_in
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.markup import children, descendants, first, name_of, text_of, tolerant, xml_tree
 from assets.papers.text import decode

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from assets.images.licences import spdx
 from assets.papers.items import Page, Paper, Parsed, Problem
 from assets.papers.pages.article import paper_links, read_article
-from assets.papers.pages.facts import date_in, doi_in, join, language_in, spdx
+from assets.papers.pages.facts import date_in, doi_in, join, language_in
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.front_matter import front_matter, text_fact
 from assets.papers.pages.markup import tolerant

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from lxml import etree
 
+from assets.images.licences import spdx
 from assets.papers.items import Link, Page, Paper, Parsed, Problem, Withdrawal
-from assets.papers.pages.facts import date_in, doi_in, join, language_in, spdx
+from assets.papers.pages.facts import date_in, doi_in, join, language_in
 from assets.papers.pages.markup import children, descendants, first, name_of, tolerant, xml_tree
 from assets.papers.text import clean, decode, plain_text
 

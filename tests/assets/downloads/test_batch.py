@@ -79,7 +79,7 @@ def test_progress_is_told_in_bytes(server, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "_LINE_EVERY_S", 0.0)
     reporter = Lines()
     download_all(wanted(server, tmp_path, 3, bytes=len(CONTENT)), RULES, what="scans", reporter=reporter)
-    assert reporter.lines[-1].startswith("scans, kB: 307 of 307 (100 %), ")
+    assert reporter.lines[-1].startswith("scans, 3 of 3 files, kB: 307 of 307 (100 %), ")
     download_all(wanted(server, tmp_path / "b", 1), RULES, what="scans", reporter=reporter)
     assert reporter.lines[-1].startswith("scans, kB: 102, ")
 

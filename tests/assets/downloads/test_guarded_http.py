@@ -2,11 +2,13 @@
 
 import socket
 import time
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 
 from assets.downloads import guarded_http
-from assets.downloads.guarded_http import DownloadError, ForbiddenAddressError
+from assets.downloads.guarded_http import DownloadError, ForbiddenAddressError, Secret
 from assets.downloads.one_file import DownloadRules, Wanted, download
 
 RULES = DownloadRules(allow_private_addresses=True, first_wait_s=0.01, retries=0, timeout_s=5.0, pause_s=0.0)
@@ -88,3 +90,28 @@ def test_the_head_of_an_answer_must_come_in_time_as_a_whole(server, tmp_path):
 def test_nobody_listening_is_said(tmp_path):
     with pytest.raises(DownloadError, match="cannot be reached.*Connection refused.*after 1 attempts"):
         fetch("http://127.0.0.1:9/x", tmp_path)
+
+
+def test_a_server_of_ours_is_trusted_at_its_door_alone(server, tmp_path):
+    """A redirect to another port of the same machine leads to somebody else."""
+    rules = replace(RULES, allow_private_addresses=False, trusted=frozenset({urlsplit(server.url).netloc}))
+    assert fetch(server.url, tmp_path, rules)
+    server.answer = lambda handler: server.send(handler, status=302, body=b"", Location="http://127.0.0.1:1/x")
+    with pytest.raises(ForbiddenAddressError):
+        fetch(server.url, tmp_path, rules)
+
+
+def test_a_secret_is_shown_to_the_hosts_that_may_see_it_and_follows_no_redirect_to_others(server, tmp_path):
+    told = []
+
+    def answer(handler) -> None:
+        told.append((handler.headers["Host"].partition(":")[0], handler.headers.get("Authorization")))
+        elsewhere = {1: "localhost", 2: "127.0.0.1"}.get(len(told))
+        if elsewhere is None:
+            server.send(handler)
+        else:
+            server.send(handler, status=302, body=b"", Location=server.url.replace("127.0.0.1", elsewhere))
+
+    server.answer = answer
+    fetch(server.url, tmp_path, replace(RULES, secret=Secret("LOW key:secret", ("127.0.0.1",))))
+    assert told == [("127.0.0.1", "LOW key:secret"), ("localhost", None), ("127.0.0.1", "LOW key:secret")]

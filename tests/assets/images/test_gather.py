@@ -232,3 +232,25 @@ def test_members_that_are_damaged_missing_or_extra_are_seen(tmp_path):
     index.unlink()
     pq.write_table(table_from_rows(INDEX, listed), index)
     assert failed_checks(tmp_path) == {"members_intact"}
+
+
+def test_a_source_adds_its_own_refusals_and_files(tmp_path):
+    told = []
+
+    def also(output, index, rejected):
+        output.file("more.txt").write_text(f"{len(index)} {len(rejected)}")
+        told.extend(row["where"] for row in rejected)
+
+    source = Source(3)
+    source.bodies[1] = b"<html>"
+    refused = [{"serial": 0, "reason": "too_slow", "words": "it took ages", "licence": "CC0-1.0", "source": "scans", "where": "scan 0b"}]
+    facts = gather(
+        source.originals(keys="scan"), SMALL, tmp_path / "scans", index_schema=INDEX, rejected_schema=REJECTED, scratch=tmp_path / "scratch",
+        set_aside=refused, also=also,
+    )  # fmt: skip
+    assert [(row["serial"], row["reason"], row["sha256"] is None) for row in rows(tmp_path, "rejected")] == [
+        (0, "too_slow", True),
+        (1, "not_an_image", False),
+    ]
+    assert facts.rejected == {"too_slow": 1, "not_an_image": 1} and told == ["scan 0b", "scan 1"]
+    assert (tmp_path / "scans/more.txt").read_text() == "2 2"

@@ -14,7 +14,7 @@ from PIL import Image
 from assets.papers.build import BuildFacts, PapersConfig, build_papers
 from assets.papers.items import Page, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import RawPages, SourceInfo
-from assets.papers.withdrawals import Request
+from stages.retractions import Request
 from tests.assets.papers.raw_pages_writer import RawPagesWriter
 
 SOURCES = (SourceInfo("letters", "json", "CC-BY-4.0"), SourceInfo("registry", "json", "CC0-1.0"))

@@ -17,8 +17,8 @@ from assets.images.gather import GatherConfig, GatherFacts
 from assets.papers import toc_images
 from assets.papers.raw_pages import RawPages
 from assets.papers.toc_images import ImagesError, gather_images, main
-from assets.papers.withdrawals import Request
 from stages.reporting import Reporter
+from stages.retractions import Request
 from tests.assets.papers.stores import Store, build, contents, day, paper, picture, table
 
 LIST = "http://letters.example/toc"

@@ -9,8 +9,8 @@ pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
 
 import hashlib
 
-from assets.papers.withdrawals import Request, RetractionsError, read_requests
 from stages.params import ParamsError
+from stages.retractions import Request, RetractionsError, read_requests
 from tests.assets.papers.stores import Store, build, day, paper, picture, rows, table
 
 LIST = "http://letters.example/toc"

@@ -49,6 +49,12 @@ def test_an_artifact_or_a_folder_is_shown_by_the_program_of_its_kind(project: Pa
     assert Path.cwd() == project
 
 
+def test_a_progressive_gan_has_a_program_of_its_own(project: Path, started: list[list[str]]):
+    (project / "data/words/config.json").write_text('{"model_type": "progressive_gan"}')
+    assert figment(project, "view", "words").code == 0
+    assert started == [[sys.executable, sys.executable, "-m", "training.progressive.view", str(project / "data/words")]]
+
+
 def test_a_snapshot_of_nvidias_is_shown_too(project: Path, started: list[list[str]]):
     (project / "x.pkl").write_bytes(b"")
     assert figment(project, "view", str(project / "x.pkl")).code == 0
@@ -59,7 +65,7 @@ def test_a_snapshot_of_nvidias_is_shown_too(project: Path, started: list[list[st
     ("words", "code", "reason"),
     [
         (["imaginary_tok"], 2, "did you mean 'imaginary_toc'?"),
-        (["words"], 1, "data/words holds a model of the kind 'polygpt', which has no viewer; there is one for stylegan3"),
+        (["words"], 1, "data/words holds a model of the kind 'polygpt', which has no viewer; there is one for stylegan3, progressive_gan"),
         (["two"], 2, "two has 2 outputs; give the folder that holds the model"),
         (["{project}/data/nothing"], 1, "data/nothing: no such file or folder"),
         (["{project}/data"], 1, "data holds no model (config.json is missing)"),

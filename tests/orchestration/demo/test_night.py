@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from assets.demo_sites.opening import STATE, read_edition
 from orchestration.checkout import open_project
-from orchestration.demo.night import Papers, paper_counts, run_nightly_demo, shard_counts
+from orchestration.demo.night import Papers, embedded_sources, item_counts, paper_counts, run_nightly_demo, shard_counts
 from orchestration.errors import CommandError
 from tests.orchestration.cli.figment import figment
 from tests.orchestration.journal_toy import make_journal_project
@@ -105,7 +105,7 @@ def test_a_night_that_changes_nothing_is_told_and_refused(project: Path, capsys:
     assert run_nightly_demo(project) == 1
 
     said = capsys.readouterr().out
-    assert "papers did not move, but it holds papers" in said and "journal_pages did not move" in said
+    assert "papers did not move, but it holds papers or pages" in said and "journal_pages did not move" in said
 
 
 def test_a_night_that_failed_before_the_crawl_is_tried_again_and_one_that_failed_after_it_goes_on_with_the_next_edition(project: Path) -> None:
@@ -131,6 +131,68 @@ def test_without_the_embedded_journal_or_with_something_stale_it_says_what_to_do
     (project / "params.yaml").write_text("journal_pages:\n  sources:\n    - {name: toy, start: [http://toy.example]}\n")
     with pytest.raises(CommandError, match="figment preset demo"):
         run_nightly_demo(project)
+
+
+# A harvest of an archive whose edition n + 1 adds item n, changes item 0 and takes item n - 1 away; what is made of it has a file.
+_HARVEST = """
+import pathlib, pyarrow as pa, pyarrow.parquet as pq
+path = pathlib.Path(".figment/embedded_sites/edition")
+edition = int(path.read_text()) if path.exists() else 1
+rows = [{"identifier": f"item{n}", "status": "dark" if 0 < n < edition else "here", "item_updated": 1} for n in range(edition + 1)]
+rows[0]["item_updated"] = edition
+out = pathlib.Path("data/archive_items")
+out.mkdir(parents=True, exist_ok=True)
+pq.write_table(pa.Table.from_pylist(rows), out / "items.parquet")
+"""
+_PAGES = """
+import pathlib, shutil
+pathlib.Path("data/book_pages").mkdir(parents=True, exist_ok=True)
+shutil.copyfile("data/archive_items/items.parquet", "data/book_pages/pages.parquet")
+"""
+
+
+@pytest.fixture
+def with_archive(project: Path) -> Path:
+    yaml = YAML(typ="safe")
+    graph = yaml.load((project / "dvc.yaml").read_text())
+    followed = {"dagster": {"automation": "on_data"}}
+    for name, program, deps, meta in (("archive_items", _HARVEST, [], {"source": True}), ("book_pages", _PAGES, ["data/archive_items"], followed)):
+        (project / f"code/{name}.py").write_text(program)
+        graph["stages"][name] = {"cmd": f"{sys.executable} -B code/{name}.py", "deps": deps, "outs": [f"data/{name}"], "meta": meta}
+    with (project / "dvc.yaml").open("w") as stream:
+        yaml.dump(graph, stream)
+    with (project / "params.yaml").open("a") as stream:
+        stream.write("archive_items:\n  sources:\n    - {name: books, embedded: imaginary_archive}\n")
+    answer = figment(project, "materialize", "--all")
+    assert answer.code == 0, answer
+    return project
+
+
+def test_where_the_archive_is_harvested_its_books_move_in_the_same_night(with_archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert embedded_sources(open_project(with_archive)) == ["journal_pages", "archive_items"]
+    before = ids(with_archive)
+    assert run_nightly_demo(with_archive) == 0, capsys.readouterr().out
+    said, after = capsys.readouterr().out, ids(with_archive)
+    assert {name for name in after if after[name] != before[name]} == {"journal_pages", "papers", "toc_dataset@64", "archive_items", "book_pages"}
+    assert {("new", "item2"), ("changed", "item0"), ("dark", "item1")} <= {tuple(line.split()) for line in said.splitlines()}
+
+
+def test_an_archive_that_changes_something_else_is_told_and_refused(with_archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (with_archive / "code/archive_items.py").write_text(_HARVEST.replace('"dark" if 0 < n < edition else "here"', '"here"'))
+    assert run_nightly_demo(with_archive) == 1
+    said = capsys.readouterr().out
+    assert "archive_items: expected 1 new, 1 changed and 1 dark item, found 1 new (item2), 1 changed (item0), 0 dark (none)" in said
+
+
+def test_items_are_counted_by_what_became_of_them() -> None:
+    before = {name: {"status": "here", "item_updated": 1} for name in ("a", "b", "c")} | {"d": {"status": "dark", "item_updated": 1}}
+    after = {
+        **before,
+        "b": {"status": "dark", "item_updated": 2},
+        "c": {"status": "here", "item_updated": 2},
+        "e": {"status": "here", "item_updated": 2},
+    }
+    assert item_counts(before, after) == {"new": ["e"], "changed": ["c"], "dark": ["b"]}
 
 
 def test_papers_and_shards_are_counted_by_what_they_hold() -> None:

@@ -150,6 +150,18 @@ def test_hdf5_has_every_resolution_as_progressive_gan_reads_them(labelled, tmp_p
     assert labels.dtype == numpy.float32 and labels.argmax(axis=1).tolist() == list(LABELS.values())
 
 
+def test_deepzine_finds_every_size_and_the_names(files, tmp_path):
+    export(files, tmp_path / "out.hdf5", "hdf5-deepzine")
+    with h5py.File(tmp_path / "out.hdf5") as file:
+        assert sorted(file) == ["data_4", "data_8", "imagenames"]
+        assert (file["imagenames"].dtype, file["imagenames"].shape) == (numpy.dtype("S256"), (len(_SERIALS), 1))
+        assert [name.decode() for name in file["imagenames"][:, 0]] == [member_name(serial) for serial in _SERIALS]
+        full, half = file["data_8"][:], file["data_4"][:]
+        assert full.dtype == numpy.float32 and numpy.allclose(full, pictures() / 127.5 - 1, atol=1e-6)
+        assert numpy.allclose(half, full.reshape(-1, 4, 2, 4, 2, 3).mean(axis=(2, 4)), atol=1e-6)
+        check_card(file.attrs["card"])
+
+
 def test_huggingface_rows_hold_pictures_and_declare_their_features(labelled, tmp_path):
     export(labelled, tmp_path / "out", "huggingface")
     paths = sorted((tmp_path / "out/data").iterdir())
@@ -200,13 +212,37 @@ def test_without_an_index_and_a_card_the_pictures_still_leave(files, tmp_path):
     assert len(ImageShards(tmp_path / "bare-png.h5")) == len(_SERIALS)
 
 
+@pytest.mark.parametrize("format", ["stylegan", "png", "webdataset", "hdf5", "huggingface"])
+def test_grey_pages_leave_in_one_channel_with_their_item(tmp_path, format):
+    grey, folder = pictures()[..., :1], tmp_path / "pages"
+    folder.mkdir()
+    write_shard(folder / "c0", [(serial, encode_png(image.copy())) for serial, image in zip(_SERIALS, grey, strict=True)])
+    rows = [{"shard": shard_name(0), "member": member_name(serial), "page_id": f"book/a.pdf/{serial}", "item_id": "book"} for serial in _SERIALS]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "c1")
+    export({shard_name(0): folder / "c0", "index.parquet": folder / "c1"}, tmp_path / "out", format)
+    expected = grey.transpose(0, 3, 1, 2)
+    if format in ("stylegan", "png"):
+        assert numpy.array_equal(ImageShards(tmp_path / "out").load_all(), expected)
+    elif format == "hdf5":
+        with h5py.File(tmp_path / "out") as file:
+            assert numpy.array_equal(file["data8x8"][:], expected) and file["data1x1"].shape == (5, 1, 1, 1)
+    elif format == "webdataset":
+        with tarfile.open(tmp_path / "out/shard-00000.tar") as archive:
+            found = [pixels_of(archive.extractfile(member).read()) for member in archive if member.name.endswith(".png")]
+        assert numpy.array_equal(numpy.stack(found), grey[..., 0])
+    else:
+        found = pq.read_table(tmp_path / "out/data/train-00000-of-00001.parquet").to_pylist()
+        assert numpy.array_equal(numpy.stack([pixels_of(row["image"]["bytes"]) for row in found]), grey[..., 0])
+        assert [(row["page_id"], row["item_id"]) for row in found] == [(row["page_id"], "book") for row in rows]
+
+
 def bytes_below(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path.parent)).partition("/")[2]: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()} or {
         "": path.read_bytes()
     }
 
 
-@pytest.mark.parametrize("format", ["stylegan", "png", "webdataset", "hdf5", "huggingface"])
+@pytest.mark.parametrize("format", ["stylegan", "png", "webdataset", "hdf5", "hdf5-deepzine", "huggingface"])
 def test_the_same_set_gives_the_same_bytes(labelled, tmp_path, format):
     export(labelled, tmp_path / "one", format)
     export(dict(reversed(labelled.items())), tmp_path / "two", format)

@@ -59,10 +59,10 @@ def test_an_empty_file_is_the_default(tmp_path):
     assert load_compute(write(tmp_path, "# nothing\n")) == Compute()
 
 
-def test_the_file_of_the_project_differs_from_the_default_in_threads_alone():
+def test_the_file_of_the_project_differs_from_the_default_in_what_a_machine_without_gpus_does():
     compute = load_compute(Path(__file__).parents[3] / "compute.yaml")
 
-    assert (compute.gpu, compute.default) == (Compute().gpu, Compute().default)
+    assert (replace(compute.gpu, limit_without=1), compute.default) == (Compute().gpu, Compute().default)
     assert [replace(stage, threads=None) for stage in compute.stages.values()] == [StageCompute()] * len(compute.stages)
 
 
@@ -85,6 +85,7 @@ def test_devices_may_be_numbers(tmp_path):
         ("stages: {polygpt: {launcher: torchrnu}}", r"compute.yaml: stages.polygpt.launcher must be one of .* \(did you mean 'torchrun'\?\)"),
         ("stages: {poligpt: {}}", r"compute.yaml: stages.poligpt is no stage of dvc.yaml \(did you mean 'polygpt'\?\)"),
         ("gpu: {limit: 0}", "compute.yaml: gpu: limit must be at least 1, found 0"),
+        ("gpu: {limit_without: 0}", "compute.yaml: gpu: limit_without must be at least 1, found 0"),
         ("default: {gpus: -1}", "compute.yaml: default: gpus must be at least 0, found -1"),
         ("default: {threads: two}", "compute.yaml: default.threads must be an integer, found a string: 'two'"),
         ("gpu: [0]", "compute.yaml.gpu must be a mapping, found a list"),
@@ -106,6 +107,8 @@ def test_a_machine_without_gpus_just_works(tmp_path, monkeypatch):
     assert outcome.succeeded
     assert "CUDA_VISIBLE_DEVICES" not in variables(lines)
     assert gpu_limit(Compute()) == 1
+    assert gpu_limit(Compute(gpu=GpuPool(limit_without=2))) == 2
+    assert gpu_limit(Compute(gpu=GpuPool(limit_without=2, devices=["0"]))) == 1
 
 
 def test_gpus_are_hidden_from_stages_without_one_only_when_asked(tmp_path):
@@ -251,3 +254,17 @@ def test_torchrun_really_starts_that_many_processes(tmp_path):
 
     assert outcome.succeeded
     assert sorted(line for line in lines if line.startswith("rank")) == ["rank 0 of 2", "rank 1 of 2"]
+
+
+def test_trainings_side_by_side_without_a_gpu_share_the_processors(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(launchers.os, "cpu_count", lambda: 9)
+    two = GpuPool(limit_without=2, devices=[])
+
+    assert variables(launch(Compute(gpu=two), tmp_path)[1])["FIGMENT_THREADS"] == "4"
+    assert "FIGMENT_THREADS" not in variables(launch(Compute(gpu=two), tmp_path, pool=None)[1])
+    assert "FIGMENT_THREADS" not in variables(launch(Compute(gpu=GpuPool(devices=[])), tmp_path)[1])
+    one = StageCompute(threads=1)
+    assert variables(launch(Compute(gpu=two, default=one), tmp_path)[1])["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert "FIGMENT_THREADS" not in variables(launch(Compute(gpu=two), tmp_path)[1])

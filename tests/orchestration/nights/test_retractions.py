@@ -1,5 +1,6 @@
 import datetime
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_a_retracted_paper_leaves_the_data_and_takes_the_title_from_the_model(pr
     answer = figment(project, "retract", "https://doi.org/10.5555/TOY.2", "--reason", "the author asked", "--materialize")
 
     assert answer.code == 0, answer.err
-    assert "gan version 1 was made from withdrawn papers; tagged, and no longer champion" in answer.out
+    assert "gan version 1 was made from withdrawn items; tagged, and no longer champion" in answer.out
     (version,) = model_versions(project)
     assert version.is_retracted and not version.is_champion
     text = (project / "retractions.yaml").read_text()
@@ -68,7 +69,7 @@ def test_an_unknown_paper_is_refused_and_nothing_is_written(project: Path) -> No
 
     answer = figment(project, "retract", "10.5555/toy.1", "doi:10.5555/toy.77")
 
-    assert answer.code == 2 and "no paper 'doi:10.5555/toy.77' (did you mean" in answer.err
+    assert answer.code == 2 and "no paper 'doi:10.5555/toy.77', and no book (did you mean" in answer.err
     assert (project / "retractions.yaml").read_bytes() == before
     assert figment(project, "retract", "doi:10.5555/toy.77", "--unseen").code == 0
     assert "toy.77" in (project / "retractions.yaml").read_text()
@@ -128,3 +129,60 @@ def test_a_file_of_retractions_that_cannot_be_read_says_so(tmp_path: Path) -> No
     (tmp_path / "retractions.yaml").write_text("id: one\n")
     with pytest.raises(RetractionError, match="expected a list of entries"):
         retract(tmp_path, "doi:10.5555/a", "x", datetime.date(2026, 1, 5))
+
+
+@pytest.fixture
+def with_books(project: Path) -> Path:
+    """The same project, whose champion read pages of two books as well, one of them withdrawn by its archive."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    graph = (project / "dvc.yaml").read_text()
+    pages = f"""
+  book_pages:
+    cmd: {sys.executable} code/pages.py
+    deps: [retractions.yaml]
+    outs: [data/book_pages]
+    meta: {{dagster: {{automation: on_data}}}}
+"""
+    (project / "dvc.yaml").write_text(graph + pages)
+    (project / "code/pages.py").write_text(_PAGES)
+    (project / "data/archive_items").mkdir()
+    books = {"identifier": ["leafbook00", "rockbook00"], "url": ["https://archive.org/details/leafbook00", None], "title": ["Of leaves", "Of rocks"]}
+    pq.write_table(pa.table({name: pa.array(values, pa.string()) for name, values in books.items()}), project / "data/archive_items/items.parquet")
+    assert figment(project, "materialize", "book_pages").code == 0
+    opened = open_project(project)
+    id = opened.lock().entries["book_pages"].output_id(opened.graph["book_pages"])
+    assert id is not None
+    inputs = [InputArtifact("book_pages", project / "data/book_pages", id)]
+    with open_tracker(
+        "bookgan", run_key="b" * 12, config={}, inputs=inputs, state_dir=project / ".figment", resume_step=None, reporter=Reporter()
+    ) as tracker:
+        tracker.register_model("bookgan", Path("data/gan"), output_id=f"{77:032x}.dir")
+    return project
+
+
+_PAGES = """
+import pathlib
+import pyarrow as pa, pyarrow.parquet as pq
+asked = {line.split('"')[1] for line in open("retractions.yaml") if line.startswith("- id")}
+books = ["leafbook00", "rockbook00"]
+out = pathlib.Path("data/book_pages")
+out.mkdir(parents=True, exist_ok=True)
+pq.write_table(pa.table({"item_id": pa.array([b for b in books if b not in asked], pa.string())}), out / "index.parquet")
+pq.write_table(pa.table({"id": pa.array([b for b in books if b in asked], pa.string())}), out / "withdrawn.parquet")
+"""
+
+
+def test_a_retracted_book_leaves_its_pages_and_taints_the_models_made_from_them_alone(with_books: Path) -> None:
+    answer = figment(with_books, "retract", "https://archive.org/details/leafbook00", "--materialize")
+
+    assert answer.code == 0, answer.err
+    assert "leafbook00 (Of leaves): entered in retractions.yaml" in answer.out
+    assert {version.model: version.is_retracted for version in model_versions(with_books)} == {"gan": False, "bookgan": True}
+    import pyarrow.parquet as pq
+
+    assert pq.read_table(with_books / "data/book_pages/index.parquet")["item_id"].to_pylist() == ["rockbook00"]
+    assert "no model" in figment(with_books, "retract", "--sync").out
+    near = figment(with_books, "retract", "rockbok00")
+    assert near.code == 2 and "did you mean rockbook00?" in near.err

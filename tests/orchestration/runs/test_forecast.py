@@ -9,8 +9,8 @@ from orchestration.runs.forecast import Forecast, rounded
 CHAIN = {"a": (), "b": ("a",), "c": ("b",), "side": ()}
 
 
-def forecast(usual, names="a b c side", *, upstream=CHAIN, at_once=2, alone=()):
-    return Forecast(names.split(), usual, upstream.__getitem__, at_once=at_once, alone=alone)
+def forecast(usual, names="a b c side", *, upstream=CHAIN, at_once=2, pooled=(), places=1):
+    return Forecast(names.split(), usual, upstream.__getitem__, at_once=at_once, pooled=pooled, places=places)
 
 
 def test_what_can_be_done_side_by_side_is_not_waited_for_twice():
@@ -23,7 +23,8 @@ def test_what_can_be_done_side_by_side_is_not_waited_for_twice():
 def test_stages_of_one_pool_wait_for_each_other():
     usual = {"a": 10.0, "side": 40.0}
     assert forecast(usual, "a side").seconds_left({}) == 40.0
-    assert forecast(usual, "a side", alone={"a", "side"}).seconds_left({}) == 50.0
+    assert forecast(usual, "a side", pooled={"a", "side"}).seconds_left({}) == 50.0
+    assert forecast(usual, "a side", pooled={"a", "side"}, places=2).seconds_left({}) == 40.0
 
 
 def test_what_is_at_work_needs_only_the_rest_and_what_ended_nothing():

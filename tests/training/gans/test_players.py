@@ -168,6 +168,25 @@ def test_all_rates_follow_the_schedule():
     assert cycle.trainer.players["G"].optimizer.param_groups[0]["lr"] == pytest.approx(2e-3 / 2)
 
 
+def test_a_batch_that_varies_is_counted_picture_by_picture_and_every_iteration_is_told_of_before_its_turns():
+    cycle, told = Cycle(), []
+    cycle.trainer.batch_size, cycle.trainer.before_step = lambda samples: 8 if samples < 8 else 4, told.append
+    assert [cycle.trainer.step().samples for _ in range(3)] == [8, 4, 4] and cycle.trainer.samples_seen == 16
+    assert told == [Moment(0, 0, 0), Moment(8, 1, 0), Moment(12, 2, 0)]
+
+
+@pytest.mark.parametrize("optimizers", [True, False])
+def test_what_is_known_of_gradients_can_be_forgotten_and_the_step_after_goes_on(optimizers):
+    cycle = Cycle()
+    cycle.trainer.step()
+    cycle.trainer.forget_gradients(optimizers=optimizers)
+    assert not any(watch.state_dict() for watch in cycle.trainer.watches.values())
+    assert [not player.optimizer.state for player in cycle.trainer.players.values()] == [optimizers] * 3
+    assert not cycle.trainer.step().skipped
+    steps = {float(state["step"]) for state in cycle.trainer.players["G"].optimizer.state.values()}
+    assert steps == {1.0 if optimizers else 2.0}
+
+
 def test_lazy_regularisation_is_known_to_the_optimizer():
     (group,) = adam(nn.Linear(2, 2), 0.002, lazy_interval=16).optimizer.param_groups
     assert group["lr"] == pytest.approx(0.002 * 16 / 17) and group["betas"] == (0.0, pytest.approx(0.99 ** (16 / 17)))

@@ -58,7 +58,7 @@ def test_killed_it_goes_on_with_the_next_shard(tmp_path, capsys):
 
 def test_other_settings_begin_anew(tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(sample, "_index", lambda shards, config: 1 / 0)
+        patch.setattr(sample, "_index", lambda shards, psis, config: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             make(tmp_path)
     make(tmp_path, replace(CONFIG, batch_size=7))

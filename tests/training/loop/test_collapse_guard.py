@@ -146,3 +146,18 @@ def test_the_norm_of_gradients_is_over_all_that_have_one():
     assert gradient_norm(parameters) == pytest.approx(5.0)
     parameters[2].grad[0] = math.nan
     assert math.isnan(gradient_norm(parameters))
+
+
+def test_when_a_network_has_grown_what_was_best_before_does_not_count():
+    def judge(guard: CollapseGuard, px: list[int]) -> list[bool]:
+        distances = [1.0, 9.0, 9.0, 9.0]
+        return [guard.judge({"px": side, "swd_x1000": far}, 100_000 * n) is not None for n, (side, far) in enumerate(zip(px, distances, strict=True))]
+
+    assert judge(CollapseGuard(), [4, 8, 8, 8]) == [False, False, False, True]
+    assert judge(CollapseGuard(era="px"), [4, 8, 8, 8]) == [False] * 4
+    # Within an era it judges as always, and an era outlasts a resume.
+    assert judge(CollapseGuard(era="px"), [4, 4, 4, 4]) == [False, False, False, True]
+    guard, again = CollapseGuard(era="px"), CollapseGuard(era="px")
+    assert guard.judge({"px": 4, "spread": 5.0}, 0) is None
+    again.load_state_dict(guard.state_dict())
+    assert "all alike" in again.judge({"px": 4, "spread": 1.0}, 1) and again.judge({"px": 8, "spread": 1.0}, 2) is None

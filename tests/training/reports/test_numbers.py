@@ -56,3 +56,12 @@ def test_numbers_are_sorted_and_rounded_to_six_digits_but_counts_are_kept():
 )
 def test_a_cell_says_what_is_known_of_a_number(number, with_n, shown):
     assert cell(number, with_n=with_n) == shown
+
+
+def test_numbers_of_another_report_are_taken_behind_a_prefix_with_their_intervals():
+    part, whole = Numbers(), Numbers()
+    part.add("recall", Rate(1, 2))
+    whole.take("a2b_", part)
+    assert whole.values == {"a2b_recall": 0.5}
+    assert whole.interval("a2b_recall", whole.flat) == part.interval("recall", part.flat)
+    assert whole.flat["a2b_recall_n"] == 2

@@ -5,7 +5,7 @@ import torch
 
 from training.gans.losses import r1_penalty
 from training.stylegan3.config import StyleGAN3Config
-from training.stylegan3.discriminator import Discriminator, minibatch_deviation
+from training.stylegan3.discriminator import Discriminator
 
 from .tiny import TINIEST, make_discriminator
 
@@ -68,25 +68,6 @@ def test_a_halved_picture_is_blurred_and_centred_on_pairs_of_pixels():
         conv1.weight.zero_()
         conv1.weight[:, 0, 1, 1] = conv1.weight[0].numel() ** 0.5
     torch.testing.assert_close(conv1(ramp, gain=2**-0.5)[0, 0, 4, 1:-1], torch.arange(2.5, 14, 2))
-
-
-def test_pictures_of_a_group_that_are_alike_show_no_deviation():
-    x = torch.randn(2, 5, 4, 4)
-    alike = x.repeat(4, 1, 1, 1)  # Pictures b, b + 2, b + 4 and b + 6 are a group.
-    torch.testing.assert_close(minibatch_deviation(alike, group=4), torch.full((8, 1, 4, 4), 1e-4))
-
-
-def test_deviation_is_the_mean_standard_deviation_of_the_group():
-    x = torch.randn(8, 5, 4, 4)
-    maps = minibatch_deviation(x, group=4)
-    for b in (0, 1):
-        expected = (x[b::2].var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
-        torch.testing.assert_close(maps[b::2], expected.expand(4, 1, 4, 4))
-
-
-@pytest.mark.parametrize("batch", [1, 2, 3, 5, 6, 7])
-def test_any_batch_can_be_grouped(batch):
-    assert minibatch_deviation(torch.randn(batch, 2, 4, 4), group=4).shape == (batch, 1, 4, 4)
 
 
 def test_freezing_stops_layers_from_the_picture_inwards():

@@ -12,9 +12,10 @@ pytest.importorskip("PIL.Image", reason="pillow is not installed (extra: images)
 
 from stages.params import ParamsError, load_params
 from tests.training.gans.drawn_sets import discs, write_images
+from training.gans.report import read_truncations
 from training.stylegan3.config import StyleGAN3Config
 from training.stylegan3.generator import Generator, save_generator
-from training.stylegan3.report import ToCReportConfig, main, read_fakes
+from training.stylegan3.report import ToCReportConfig, main
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def project(tmp_path):
 
 
 def test_each_truncation_is_judged_and_shown_by_rising_psi(project):
-    assert list(read_fakes(project / "data/toc_fakes", 32)) == [0.2, 1.1]
+    assert list(read_truncations(project / "data/toc_fakes", 32, "stylegan3_toc")) == [0.2, 1.1]
     assert main([]) == 0
     folder = project / "data/toc_report"
     assert sorted(path.name for path in folder.iterdir()) == [

@@ -86,6 +86,11 @@ def frechet_key(extractor: FeatureExtractor, infix: str = "") -> str:
     return f"fid{infix}" if is_reference_inception(extractor) else f"fd{infix}_{metric_name(extractor)}"
 
 
+def mifid_key(extractor: FeatureExtractor) -> str:
+    """The same for the memorisation-informed distance: `mifid`, or `mifd_<extractor>`."""
+    return "mifid" if is_reference_inception(extractor) else f"mifd_{metric_name(extractor)}"
+
+
 def frechet_title(extractor: FeatureExtractor) -> str:
     """The same for people: FID, FD-DINOv2, FD-rand@0."""
     if is_reference_inception(extractor):

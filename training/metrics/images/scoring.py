@@ -13,15 +13,16 @@ from stages.derived_seed import derive_seed
 from training.metrics import frechet
 from training.metrics.images import kid
 from training.metrics.images.feature_cache import FeatureCache, ImageFeatures
-from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, frechet_key, metric_name
+from training.metrics.images.features import FeatureExtractor, FeatureExtractorError, frechet_key, metric_name, mifid_key
 from training.metrics.images.kid import KernelDistance, kernel_distance
+from training.metrics.images.mifid import memorisation_informed
 from training.metrics.images.ms_ssim import mean_pair_similarity
 from training.metrics.images.prdc import DEFAULT_K, Prdc, prdc
 from training.metrics.images.sources import ChosenImages, ImageSource, as_source, batches, choose
 from training.metrics.images.swd import PatchDistance, SlicedWasserstein
 from training.metrics.intervals import Estimate, Number, Spread, value_of
 
-Metric = Literal["fd", "fd_infinity", "kid", "prdc", "swd", "ms_ssim"]
+Metric = Literal["fd", "fd_infinity", "mifid", "kid", "prdc", "swd", "ms_ssim"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 # k of the precision and recall of Kynkaanniemi et al.; those of Naeem et al. come without k in their names.
@@ -37,6 +38,7 @@ class ImageScores:
     reals: int
     frechet: float | None = None
     frechet_infinity: float | None = None
+    mifid: float | None = None
     kid: KernelDistance | None = None
     prdc: dict[int, Prdc] | None = None
     swd: SlicedWasserstein | None = None
@@ -48,6 +50,7 @@ class ImageScores:
         numbers: dict[str, Number | None] = {
             frechet_key(self.extractor): self.frechet,
             frechet_key(self.extractor, "_infinity"): self.frechet_infinity,
+            mifid_key(self.extractor): self.mifid,
             "ms_ssim": self.ms_ssim,
         }
         if self.kid is not None:
@@ -106,7 +109,7 @@ def score_images(
     cache = FeatureCache(cache_dir, reals_id, images, note) if cache_dir is not None and reals_id is not None else None
     scores = ImageScores(extractor, len(fakes), len(reals))
     # The extractor is by far the dearest: it runs only where a number needs it, once over each side.
-    if set(metrics) & {"fd", "fd_infinity", "kid", "prdc"}:
+    if set(metrics) & {"fd", "fd_infinity", "mifid", "kid", "prdc"}:
         fake_features = ImageFeatures.of(compute_features(fakes, extractor, settings.batch_images))
         scores = compare_features(fake_features, real_image_features(reals, extractor, settings, cache), metrics, extractor, settings)
     distance = patch_distance(reals, min(len(fakes), len(reals)), settings) if "swd" in metrics else None
@@ -144,13 +147,15 @@ def compare_features(
 ) -> ImageScores:
     """The numbers made from features. What needs more images than there are is left out.
 
-    fd and kid need two on each side, prdc more than five, fd_infinity 10,000 fakes.
+    fd, mifid and kid need two on each side, prdc more than five, fd_infinity 10,000 fakes.
     """
     fewest, seed = min(len(fakes.values), len(reals.values)), settings.seed
-    distance = infinity = kernel = neighbours = None
+    distance = infinity = informed = kernel = neighbours = None
     # Frechet distance of two Gaussians: Heusel et al. 2017, arXiv:1706.08500, eq. 6.
-    if "fd" in metrics and fakes.statistics is not None and reals.statistics is not None:
+    if {"fd", "mifid"} & set(metrics) and fakes.statistics is not None and reals.statistics is not None:
         distance = frechet.frechet_distance_of(fakes.statistics, reals.statistics)
+        informed = memorisation_informed(distance, fakes.values, reals.values) if "mifid" in metrics else None
+        distance = distance if "fd" in metrics else None
     # The same without the bias of few fakes: Chong and Forsyth 2020, arXiv:1911.07023.
     if "fd_infinity" in metrics and len(fakes.values) >= 2 * frechet.SMALLEST_FOR_INFINITY and reals.statistics is not None:
         infinity = frechet.frechet_distance_at_infinity(
@@ -163,7 +168,7 @@ def compare_features(
         )
     if "prdc" in metrics and fewest > max(DEFAULT_K):
         neighbours = prdc(fakes.values, reals.values)
-    return ImageScores(extractor, len(fakes.values), len(reals.values), distance, infinity, kernel, neighbours)
+    return ImageScores(extractor, len(fakes.values), len(reals.values), distance, infinity, informed, kernel, neighbours)
 
 
 def patch_distance(reals: ImageSource, count: int, settings: ScoreSettings) -> PatchDistance | None:

@@ -47,6 +47,20 @@ class ChosenImages:
         return self.source.images([self.indices[index] for index in indices])
 
 
+@dataclass(frozen=True)
+class ColourImages:
+    """Images of a source in RGB: grey ones with equal channels, the others as they are."""
+
+    source: ImageSource
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def images(self, indices: Sequence[int]) -> numpy.ndarray:
+        found = self.source.images(indices)
+        return found.repeat(3, axis=1) if found.shape[1] == 1 else found
+
+
 def as_source(images: numpy.ndarray | Tensor | ImageSource) -> ImageSource:
     """An array or a tensor as a source; a source as it is."""
     if isinstance(images, Tensor):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.papers.pages.facts import date_in, date_of, doi_in, doi_in_path, fingerprint, join, language_in, spdx
+from assets.papers.pages.facts import date_in, date_of, doi_in, doi_in_path, fingerprint, join, language_in
 
 
 @pytest.mark.parametrize(
@@ -60,27 +60,6 @@ def test_a_date_of_parts_needs_a_year():
     assert date_of(2012) == date(2012, 1, 1)
     assert date_of(None, 6) is None
     assert date_of(2012, True) == date(2012, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("http://creativecommons.org/licenses/by/4.0/", "CC-BY-4.0"),
-        ("https://creativecommons.org/licenses/by-nc-sa/3.0/igo/legalcode", "CC-BY-NC-SA-3.0-IGO"),
-        ("https://creativecommons.org/licenses/by/3.0/xx/", ""),  # not a name that SPDX has
-        ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0"),
-        ("Licensed CC BY-SA 4.0.", "CC-BY-SA-4.0"),
-        ("CC-BY 4.0", "CC-BY-4.0"),
-        ("CC0 1.0", "CC0-1.0"),
-        ("Creative Commons Attribution-NonCommercial 4.0 International", "CC-BY-NC-4.0"),
-        ("Creative Commons Attribution License", ""),  # which version?
-        ("CC BY", ""),
-        ("All rights reserved", ""),
-        (None, ""),
-    ],
-)
-def test_only_certain_licences_get_a_name(text, name):
-    assert spdx(text) == name
 
 
 def test_languages_are_two_letters_where_they_have_two():

@@ -32,7 +32,7 @@ def score(fakes, reals, extractor, **more):
 
 def test_every_number_made_with_an_extractor_carries_it():
     assert set(score(discs(10, seed=1), discs(12), open_extractor("random", seed=4))) == {
-        *("fd_rand4", "kid_rand4_x1000", "precision_rand4", "recall_rand4", "density_rand4", "coverage_rand4"),
+        *("fd_rand4", "mifd_rand4", "kid_rand4_x1000", "precision_rand4", "recall_rand4", "density_rand4", "coverage_rand4"),
         *("precision_k3_rand4", "recall_k3_rand4", "swd_x1000", "swd_x1000_32px", "swd_x1000_16px", "ms_ssim"),
     }
 
@@ -50,6 +50,7 @@ def test_only_what_is_asked_for_is_made(extractor):
     assert set(score(discs(10), discs(12), counting, metrics=["swd", "ms_ssim"])) == {"swd_x1000", "swd_x1000_32px", "swd_x1000_16px", "ms_ssim"}
     assert counting.seen == 0
     assert set(score(discs(10), discs(12), counting, metrics=["fd"])) == {"fd_pixels16"}
+    assert set(score(discs(10), discs(12), counting, metrics=["mifid"])) == {"mifd_pixels16"}
 
 
 def test_the_numbers_are_those_of_the_features(extractor):
@@ -171,7 +172,7 @@ def test_too_few_images_leave_numbers_out_instead_of_inventing_them(extractor):
 
 
 def test_an_unknown_metric_is_named(extractor):
-    with pytest.raises(ValueError, match="unknown metrics fid; expected some of fd, fd_infinity, kid"):
+    with pytest.raises(ValueError, match="unknown metrics fid; expected some of fd, fd_infinity, mifid, kid"):
         score(discs(10), discs(12), extractor, metrics=["fid"])
 
 

@@ -1,0 +1,274 @@
+"""Have a process draw the pages of a file, and outlive whatever the file does to it: a page that ends it, or holds it up, is set aside, and a new
+process goes on behind that page.
+
+What comes back lies in one zip: `NNNNN.png`, `NNNNN.txt`, and `facts.json` last, so that a zip without it was not finished.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+from assets.books.pages.config import BookPagesConfig
+from formats.stored_zip import StoredZipWriter
+from stages.files import replacing
+
+FACTS = "facts.json"
+_ROOT = Path(__file__).resolve().parents[3]
+_PROGRAM = "assets.books.pages.worker"
+_LONGEST_LINE = 16_384
+# PNG never needs much more than the bare pixels.
+_MOST_OF_PIXELS = 4
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that was drawn. sha256: of its PNG. text: SHA-256 of its text; empty when it has none."""
+
+    number: int
+    sha256: str
+    engine: str
+    text: str = ""
+
+
+@dataclass
+class FileFacts:
+    """What a file was found to be.
+
+    pages: as it states; 0 for a file that cannot be opened. drawn: in order. aside: (page, or None for the whole file; reason; words).
+    is_final: whether drawing it again would give the same; not so where the clock decided.
+    """
+
+    pages: int = 0
+    drawn: list[Page] = field(default_factory=list)
+    aside: list[tuple[int | None, str, str]] = field(default_factory=list)
+    is_final: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` takes it."""
+        return asdict(self) | {"drawn": [list(asdict(page).values()) for page in self.drawn]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what is no such thing."""
+        drawn = [Page(*row) for row in value["drawn"]]
+        return cls(value["pages"], drawn, [(page, reason, words) for page, reason, words in value["aside"]], value["is_final"])
+
+
+def member(number: int, kind: str) -> str:
+    """Where in the zip the page lies; kind: png or txt."""
+    return f"{number:05d}.{kind}"
+
+
+def draw_file(path: Path, kind: str, config: BookPagesConfig, target: Path, *, on_page: Callable[[int, int], None] | None = None) -> FileFacts:
+    """Draw the file at `path` (kind: pdf or jp2_zip) into the new zip `target`.
+
+    on_page: told (pages done, pages there are), after opening and after each page.
+    """
+    with replacing(target) as temporary, StoredZipWriter(temporary) as archive:
+        facts = _Drawing(path, kind, config, archive, on_page).run()
+        archive.add(FACTS, json.dumps(facts.to_json()).encode())
+    return facts
+
+
+class _Ended(Exception):
+    """The process is no more, or talks nonsense. reason and words as of a page set aside; is_final as of FileFacts."""
+
+    def __init__(self, reason: str, words: str, *, is_final: bool = True) -> None:
+        super().__init__(words)
+        self.reason, self.words, self.is_final = reason, words, is_final
+
+
+class _Drawing:
+    def __init__(self, path: Path, kind: str, config: BookPagesConfig, archive: StoredZipWriter, on_page: Callable[[int, int], None] | None) -> None:
+        self._path, self._kind, self._config, self._archive = path, kind, config, archive
+        self._on_page = on_page or (lambda done, total: None)
+        self._facts = FileFacts()
+        self._bytes = 0
+        self._failures = 0
+        self._next, self._last = 1, 0
+        self._deadline = time.monotonic() + config.seconds_per_file
+
+    def run(self) -> FileFacts:
+        while True:
+            with _Worker(self._path, self._kind, self._next, self._config, self._deadline) as worker:
+                try:
+                    self._listen(worker)
+                    return self._finished()
+                except _Ended as ended:
+                    self._facts.is_final &= ended.is_final
+                    if self._last == 0:  # before any page: the file is to blame
+                        self._facts.aside.append((None, ended.reason, ended.words))
+                        return self._finished()
+                    self._failures += 1
+                    is_over = self._failures >= self._config.max_failures or time.monotonic() > self._deadline or ended.reason == "too_many_bytes"
+                    self._set_aside(self._next, ended.reason, ended.words)
+                    if is_over:
+                        words = f"the rest of the file, after {self._failures} pages that ended or held up the process that draws them"
+                        for number in range(self._next, self._last + 1):
+                            self._set_aside(number, "given_up", words)
+                    if self._next > self._last:
+                        return self._finished()
+
+    def _listen(self, worker: "_Worker") -> None:
+        while True:
+            message = worker.message()
+            try:
+                if message.get("end"):
+                    return
+                if "pages" in message:
+                    self._facts.pages = int(message["pages"])
+                    self._last = min(self._facts.pages, self._config.max_pages)
+                    self._on_page(self._next - 1, self._last)
+                elif "page" in message:
+                    self._take(worker, message)
+                elif "reason" in message:
+                    raise _Ended(str(message["reason"]), str(message["words"]))
+                elif "begin" not in message:
+                    raise _Ended("crashed", f"the process that draws said what it never says: {str(message)[:100]}")
+            except (TypeError, ValueError, KeyError, AttributeError) as error:
+                raise _Ended("crashed", f"the process that draws said what it never says: {error}") from None
+
+    def _take(self, worker: "_Worker", message: dict[str, Any]) -> None:
+        """A page, which must be the next one. Raises _Ended; ValueError and the like for a message that is none."""
+        if message["page"] != self._next or self._next > self._last:
+            raise ValueError(f"page {message['page']}, expected {self._next} of {self._last}")
+        if "reason" in message:
+            self._set_aside(self._next, str(message["reason"]), str(message["words"]))
+            return
+        png_size, text_size = int(message["png"]), int(message["text"])
+        self._bytes += png_size + text_size
+        if png_size > _MOST_OF_PIXELS * self._config.page_px**2 + 1024 or self._bytes > self._config.max_output_mib << 20:
+            raise _Ended("too_many_bytes", f"the page images of the file have more than max_output_mib = {self._config.max_output_mib:,}")
+        png, text = worker.read(png_size), worker.read(text_size)
+        self._archive.add(member(self._next, "png"), png)
+        if text:
+            text.decode()  # raises ValueError
+            self._archive.add(member(self._next, "txt"), text)
+        text_digest = sha256(text).hexdigest() if text else ""
+        self._facts.drawn.append(Page(self._next, sha256(png).hexdigest(), str(message["engine"]), text_digest))
+        self._done()
+
+    def _set_aside(self, number: int, reason: str, words: str) -> None:
+        self._facts.aside.append((number, reason, words))
+        self._done()
+
+    def _done(self) -> None:
+        self._next += 1
+        self._on_page(self._next - 1, self._last)
+
+    def _finished(self) -> FileFacts:
+        facts = self._facts
+        # A process that calls it a day before the last page has told of fewer pages than there are.
+        for number in range(self._next, self._last + 1):
+            self._set_aside(number, "crashed", "the process that draws ended before this page")
+        if facts.pages > self._last and self._last:
+            words = f"it states {facts.pages:,} pages, max_pages = {self._config.max_pages:,} are drawn"
+            facts.aside.append((None, "too_many_pages", words))
+        return facts
+
+
+class _Worker:
+    """A context manager for the process; leaving the block ends it and all that it has started."""
+
+    def __init__(self, path: Path, kind: str, first: int, config: BookPagesConfig, deadline: float) -> None:
+        self._job = json.dumps({"path": str(path.absolute()), "kind": kind, "first": first, "config": asdict(config)}).encode()
+        self._config, self._deadline = config, deadline
+        self._buffer = bytearray()
+
+    def __enter__(self) -> Self:
+        # Programs that draw may need a place for temporary files: theirs goes when they go.
+        self._scratch = tempfile.TemporaryDirectory(prefix="figment-pages-", ignore_cleanup_errors=True)
+        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        environment = {**kept, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": self._scratch.name, "HOME": self._scratch.name}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=self._scratch.name,
+            env=environment,
+            start_new_session=True,
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._out = self._process.stdout.fileno()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(self._job)
+            self._process.stdin.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
+        self._scratch.cleanup()
+
+    def message(self) -> dict[str, Any]:
+        """The next line. Raises _Ended."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _LONGEST_LINE:
+                raise _Ended("crashed", "the process that draws said what it never says: a line without end")
+            self._fill()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise _Ended("crashed", f"the process that draws said what it never says: {line[:100]!r}")
+        return found
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes. Raises _Ended."""
+        while len(self._buffer) < size:
+            self._fill()
+        found = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return found
+
+    def _fill(self) -> None:
+        limit = min(time.monotonic() + self._config.stall_s, self._deadline)
+        ready, _, _ = select.select([self._out], [], [], max(0.0, limit - time.monotonic()))
+        if not ready:
+            what = "seconds_per_file" if time.monotonic() >= self._deadline else "stall_s"
+            raise _Ended("timed_out", f"nothing came for as long as {what} = {getattr(self._config, what):g} allows", is_final=False)
+        block = os.read(self._out, 1 << 20)
+        if not block:
+            raise self._cause()
+        self._buffer += block
+
+    def _cause(self) -> _Ended:
+        code = self._process.wait()
+        if code == -signal.SIGXCPU:
+            return _Ended("too_slow", f"more than seconds_per_page = {self._config.seconds_per_page} of CPU")
+        if code == -signal.SIGKILL:
+            return _Ended("out_of_memory", "the system ended the process that draws", is_final=False)
+        name = _signal_name(-code) if code < 0 else f"exit code {code}"
+        return _Ended("crashed", f"the process that draws ended with {name}; memory_mib = {self._config.memory_mib:,} may be too little")
+
+
+def _signal_name(number: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
+def pages_of(facts: FileFacts) -> Iterator[int]:
+    """Numbers of all pages that were drawn or set aside one by one."""
+    yield from (page.number for page in facts.drawn)
+    yield from (number for number, _, _ in facts.aside if number is not None)
