@@ -35,7 +35,7 @@ $(VENV)/.ready-%: pyproject.toml constraints.txt scripts/make_venv.sh $(AGAIN)
 	@touch "$@"
 comma := ,
 
-demo: setup ## Set everything up, then build, train and measure on real molecules
+demo: setup ## Set everything up, then crawl, build, train and measure in small
 	@$(BIN)/figment demo
 
 test: setup-test ## Run the tests (CPU, no network)
