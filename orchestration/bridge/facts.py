@@ -32,12 +32,14 @@ def pictures_of(project: Project, stage: Stage) -> list[str]:
 
 
 def parquet_shards(path: Path) -> list[Path]:
-    """The Parquet files that are the table: numbered shards (`name-00000.parquet`) where there are any, else `index.parquet`, else all."""
+    """The Parquet files that are the table: numbered shards (`name-00000.parquet`) where there are any, else `index.parquet`, else the one that the folder
+    is named after (`archive_items/items.parquet`), else all."""
     if path.is_file():
         return [path] if path.suffix == ".parquet" else []
     files = sorted(path.glob("*.parquet"))
     shards = [file for file in files if file.stem.rpartition("-")[2].isdigit()]
-    return shards or [file for file in files if file.name == "index.parquet"] or files
+    named = [file for file in files if path.name.endswith(file.stem)]
+    return shards or [file for file in files if file.name == "index.parquet"] or named or files
 
 
 def parquet_rows(path: Path) -> int | None:

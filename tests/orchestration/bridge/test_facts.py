@@ -23,3 +23,13 @@ def test_the_table_of_a_folder_is_its_numbered_shards_else_its_index(tmp_path: P
     assert [path.name for path in parquet_shards(tmp_path)] == ["index.parquet"]
     (tmp_path / "rows-00000.parquet").touch()
     assert [path.name for path in parquet_shards(tmp_path)] == ["rows-00000.parquet"]
+
+
+def test_without_shards_and_index_the_table_is_the_one_that_the_folder_is_named_after(tmp_path):
+    folder = tmp_path / "archive_items"
+    folder.mkdir()
+    for name in ("files", "items", "rejected"):
+        (folder / f"{name}.parquet").write_bytes(b"")
+    assert [path.name for path in parquet_shards(folder)] == ["items.parquet"]
+    (folder / "items.parquet").unlink()
+    assert [path.name for path in parquet_shards(folder)] == ["files.parquet", "rejected.parquet"]
