@@ -209,8 +209,8 @@ def _books(root: Path) -> Iterator[Item]:
 
     path = root / "data/archive_items/items.parquet"
     if path.is_file():
-        for row in pq.read_table(path, columns=["identifier", "url", "title"]).to_pylist():
-            yield Item(row["identifier"], "", row["url"] or "", row["title"] or "", "")
+        for row in pq.read_table(path).to_pylist():
+            yield Item(row["identifier"], "", row.get("url") or "", row.get("title") or "", "")
 
 
 @dataclasses.dataclass(frozen=True)
