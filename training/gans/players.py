@@ -122,11 +122,11 @@ class AdversarialTrainer:
         """Other samples (see `Moment`) and half the learning rate, for each roll-back so far."""
         self.rollback = rollback
 
-    def forget_gradients(self, *, optimizers: bool = True) -> None:
-        """Optimizers (if asked for) and watches as at the beginning: where networks change, what they remember is of other gradients."""
+    def forget_gradients(self) -> None:
+        """Optimizers and watches as at the beginning: where networks change, what they remember is of other gradients."""
         for watch in self.watches.values():
             watch.load_state_dict([])
-        for player in self.players.values() if optimizers else ():
+        for player in self.players.values():
             player.optimizer.state.clear()
 
     def _set_learning_rates(self) -> None:
@@ -191,8 +191,19 @@ class AdversarialTrainer:
         is_finite = not self.devices.any(not math.isfinite(float(loss)))
         if not is_finite or self.watches[phase.name].is_wild(norm):
             return norm, True
+        _lay_out_as_parameters(player.parameters)
         player.optimizer.step()
         return norm, False
+
+
+def _lay_out_as_parameters(parameters: Sequence[nn.Parameter]) -> None:
+    """Give gradients the strides of their parameters: fused Adam refuses others, and autograd leaves those of sides of 1 (as in 1 x 1 kernels) to chance.
+
+    https://github.com/pytorch/pytorch/issues/106951
+    """
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
 
 
 def adam(

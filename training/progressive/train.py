@@ -83,7 +83,7 @@ class ProgressiveTraining:
         growth = self.grow(now.samples_seen)
         self.ema.half_life_samples = self.options.ema_half_life_images(self.options.batch_of(growth.px))
         if growth.is_new:
-            self.trainer.forget_gradients(optimizers=self.options.reset_optimizers)
+            self.trainer.forget_gradients()
 
     def grow(self, images: int) -> Growth:
         growth = self.schedule.at(images)

@@ -170,9 +170,8 @@ def test_curves_tell_phase_side_and_alpha_of_the_moment_they_are_told(uninterrup
     assert {phase for phase, _, _ in told.values()} == {0, 1, 2, 3, 4} and 0 in told
 
 
-@pytest.mark.parametrize("reset", [True, False])
-def test_optimizers_begin_anew_at_each_new_side_where_that_is_asked_for(reset):
-    of = training(reset_optimizers=reset)
+def test_optimizers_begin_anew_at_each_new_side():
+    of = training()
     taken = {}
     while of.trainer.samples_seen < 60:
         before = of.trainer.samples_seen
@@ -180,7 +179,7 @@ def test_optimizers_begin_anew_at_each_new_side_where_that_is_asked_for(reset):
         state = of.trainer.players["D"].optimizer.state
         taken[before] = max(float(one["step"]) for one in state.values())
     # Iterations since the beginning, or since a fade began: at 16 and at 52 pictures, and not between a fade and its stable phase.
-    assert [taken[before] for before in (8, 16, 36, 44, 52, 56)] == ([2, 1, 4, 5, 1, 2] if reset else [2, 3, 6, 7, 8, 9])
+    assert [taken[before] for before in (8, 16, 36, 44, 52, 56)] == [2, 1, 4, 5, 1, 2]
 
 
 @pytest.fixture(scope="module")
