@@ -195,7 +195,10 @@ def compare(px: int, alpha: float, *, rounds: int, steps: int, device: torch.dev
     """One row of the table. Raises SystemExit when the two sides differ."""
     ours = make(px, alpha, device=device, **sizes)
     plain = Plain(ours)
+    # The ten bits of TF32, which a GPU takes by default, would hide small differences and show rounding as large ones.
+    torch.backends.cudnn.allow_tf32 = False
     check(ours, plain, px)
+    torch.backends.cudnn.allow_tf32 = True
     sides = {"ours": ours.trainer.step, "plain": plain.step}
     counts = {f"{side}_{name}": value for side, step in sides.items() for name, value in counted(step).items()}
     pairs = [{side: seconds(step, steps, device) for side, step in sides.items()} for _ in range(rounds + 1)][1:]

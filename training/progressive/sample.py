@@ -24,7 +24,7 @@ from training.gans.drawing import DrawingError, class_label, draw_seeds
 from training.gans.sample import FakesConfig, config_by_hand, configure, draw_files, make_fakes, with_gaps
 from training.gans.seed_ranges import parse_seeds
 from training.loop.devices import open_devices
-from training.progressive.generator import Generator, ProgressiveError, load_generator
+from training.progressive.generator import ProgressiveError, load_generator
 
 STAGE = "book_fakes"
 MODEL = "pggan_pages"
@@ -35,11 +35,6 @@ class BookFakesConfig(FakesConfig):
     """The section `book_fakes`."""
 
     psi: tuple[float, ...] = (1.0,)
-
-
-def draw(generator: Generator, seeds: Sequence[int], *, psi: float, batch_size: int) -> Iterator[tuple[int, numpy.ndarray]]:
-    """(seed, uint8 [C, R, R]) for each seed, in order; a last batch may be smaller."""
-    yield from draw_seeds(generator, seeds, z_dim=generator.config.z_dim, label=None, psi=psi, batch_size=batch_size)
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
@@ -55,7 +50,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
         generator = load_generator(model, device=devices.device)
 
         def draw_some(seeds: Sequence[int], psi: float) -> Iterator[tuple[int, numpy.ndarray]]:
-            return draw(generator, seeds, psi=psi, batch_size=config.batch_size)
+            return draw_seeds(generator, seeds, z_dim=generator.config.z_dim, label=None, psi=psi, batch_size=config.batch_size)
 
         if by_hand:
             draw_files(draw_some, parse_seeds(config.seeds), arguments.trunc, arguments.outdir, reporter)

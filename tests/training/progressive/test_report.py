@@ -1,7 +1,6 @@
 """The stage book_report: pages beside real ones, and whether their lines are as far apart."""
 
 import json
-import os
 import shutil
 
 import numpy
@@ -28,7 +27,7 @@ def pages(count: int, *, side: int, period: float, seed: int) -> numpy.ndarray:
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(tmp_path, monkeypatch):
     """A grey model of 32 px trained on pages of 64 px made smaller, and its fakes: lines 4 px apart in both at psi 1, 6 px at psi 0.5."""
     data = tmp_path / "data"
     write_images(data / "page_dataset@64", pages(12, side=64, period=8, seed=0))
@@ -39,8 +38,8 @@ def project(tmp_path):
     rule = "{metric: psi1_swd_x1000, better: lower}"
     lines = ["dataset_size: 64", "metrics: [fd, swd, ms_ssim]", "ms_ssim_pairs: 20", "swd_images: 8", "drawn_images: 3", f"promote: {rule}"]
     (tmp_path / "params.yaml").write_text("\n  ".join(["book_report:", *lines]))
-    os.chdir(tmp_path)
-    os.environ["FIGMENT_TRACK"] = "none"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FIGMENT_TRACK", "none")
     return tmp_path
 
 

@@ -1,6 +1,7 @@
 """The stage `pggan_pages`: what it writes, exact switches, exact resume inside any phase, training on, several processes, words for what is wrong."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,7 +18,8 @@ from stages.reporting import Reporter
 from tests.training.progressive.tiny import images, write_pages
 from training.gans.grids import load_picture
 from training.gans.options import MetricName
-from training.loop.collapse_guard import GuardLimits
+from training.gans.snapshots import Snapshots
+from training.loop.collapse_guard import CollapseGuard, GuardLimits
 from training.loop.devices import Devices
 from training.loop.job import Workplace
 from training.progressive import load_generator, train
@@ -282,6 +284,37 @@ def test_a_grown_network_is_no_collapse_for_the_guard(tmp_path):
     told = [{"px": 4.0, "swd_x1000": 10.0}, {"px": 8.0, "swd_x1000": 9000.0}, {"px": 8.0, "swd_x1000": 8000.0}, {"px": 8.0, "swd_x1000": 9e6}]
     found = [guard.judge(values, 200_000 * number) for number, values in enumerate([*told, told[-1]])]
     assert found[:4] == [None] * 4 and "the images get worse" in found[4]
+
+
+def test_after_a_roll_back_across_a_growth_the_guard_knows_bests_of_the_side_of_the_moment_only(prepared, tmp_path, monkeypatch, capsys):
+    """A collapse when 16 px begin, at 52 pictures; the newest good state is of 32, in the fade to 8 px."""
+    # Best spreads of 8 px are far above what 16 px have, before the roll-back and after it.
+    spreads = iter([50.0, 100.0, 100.0, math.nan, 100.0, 1.0, 1.0, 1.0, 1.0])
+    judge, told = CollapseGuard.judge, []
+
+    def judged(self, values, samples):
+        reason = judge(self, values, samples)
+        told.append((samples, values["px"], self._best_spread))
+        return reason
+
+    monkeypatch.setattr(CollapseGuard, "judge", judged)
+    monkeypatch.setattr(Snapshots, "measure", lambda self, paint: {"spread": next(spreads)})
+    folder = project(prepared, tmp_path / "p")
+    settings = ("snap=0.016", "tick=0.004", "checkpoint_kimg=0.016", "metrics=[]", "guard={diversity: 0.5}")
+    assert run_here(folder, *settings) == 0
+    assert "after 52 images: spread is nan; rolled back to 32 images (roll-back 1)" in capsys.readouterr().err
+    # What is best at 16 px counts no more at 8, where the training is again, and what is best at 8 px not at 16.
+    crossing = told.index((52, 16, None))
+    assert told[crossing - 1 : crossing + 4] == [(44, 8, 100.0), (52, 16, None), (36, 8, None), (44, 8, None), (52, 16, 100.0)]
+    assert json.loads(output(folder)["training_options.json"])["rollbacks"] == 1
+
+
+def test_fewer_pages_than_a_batch_are_enough(tmp_path):
+    """Defect 11 of DeepZine: a set smaller than two batches was divided by zero."""
+    write_pages(tmp_path / "data", number=3)
+    (tmp_path / "params.yaml").write_text("pggan_pages:\n" + "".join(f"  {name}: {value}\n" for name, value in PARAMS.items()))
+    assert run_here(tmp_path) == 0
+    assert json.loads(output(tmp_path)["training_options.json"])["pictures"] == 3
 
 
 @pytest.mark.parametrize("channels", [1, 3])
