@@ -116,7 +116,10 @@ class AdversarialTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.samples_seen, self.iteration, self.rollback = state["samples_seen"], state["iteration"], state["rollback"]
         for name, part in self._parts().items():
-            part.load_state_dict(state["parts"][name])
+            if isinstance(part, torch.optim.Optimizer):
+                _load_optimizer(part, state["parts"][name])
+            else:
+                part.load_state_dict(state["parts"][name])
 
     def reseed(self, rollback: int) -> None:
         """Other samples (see `Moment`) and half the learning rate, for each roll-back so far."""
@@ -194,6 +197,16 @@ class AdversarialTrainer:
         _lay_out_as_parameters(player.parameters)
         player.optimizer.step()
         return norm, False
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Whether steps are fused, and how moments lie in memory, is as here and not as on the device that saved them: fused steps go by place in memory."""
+    groups = [{**saved, "fused": here["fused"]} for saved, here in zip(state["param_groups"], optimizer.param_groups, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _lay_out_as_parameters(parameters: Sequence[nn.Parameter]) -> None:

@@ -1,5 +1,6 @@
 """The stage `pggan_pages`: what it writes, exact switches, exact resume inside any phase, training on, several processes, words for what is wrong."""
 
+import copy
 import json
 import math
 import os
@@ -206,6 +207,23 @@ def test_stopped_in_any_phase_and_at_its_borders_it_goes_on_bit_by_bit(whole, se
     for one, other in ((whole.generator, second.generator), (whole.discriminator, second.discriminator)):
         assert all(torch.equal(theirs, ours) for theirs, ours in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
     assert all(torch.equal(whole.ema.average[name], tensor) for name, tensor in second.ema.average.items())
+
+
+def test_a_state_of_a_gpu_goes_on_without_one():
+    """A GPU has channels last and fused steps, which go by place in memory: with moments in another order than weights they would be wrong in silence."""
+    first, second = training(), training()
+    while first.trainer.samples_seen < 60:
+        first.trainer.step()
+    state = copy.deepcopy(first.trainer.state_dict())
+    for part in (part for name, part in state["parts"].items() if name.startswith("optimizer")):
+        part["param_groups"][0]["fused"] = True
+        for values in part["state"].values():
+            values |= {name: moment.contiguous(memory_format=torch.channels_last) for name, moment in values.items() if moment.dim() == 4}
+    second.trainer.load_state_dict(state)
+    for one in (first, second):
+        one.trainer.step()
+    for one, other in ((first.generator, second.generator), (first.discriminator, second.discriminator)):
+        assert all(torch.equal(theirs, ours) for theirs, ours in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 
 
 def test_every_new_side_starts_from_what_the_smaller_ones_learned_that_after_the_seventh_too():
