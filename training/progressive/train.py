@@ -104,15 +104,13 @@ class ProgressiveTraining:
     def begin(self, place: Workplace) -> Companions:
         options = self.options
 
-        def batch_at(images: int) -> int:
-            return options.batch_of(self.schedule.at(max(images - 1, 0)).px)
-
         def painter() -> Painter:
-            side_by_side = min(batch_at(self.trainer.samples_seen), options.side_by_side)
-            return latent_painter(self.averaged(), options.z_dim, self.data, options, side_by_side=side_by_side)
+            generator = self.averaged()
+            side_by_side = min(options.batch_of(generator.config.grown_px), options.side_by_side)
+            return latent_painter(generator, options.z_dim, self.data, options, side_by_side=side_by_side)
 
         reals_id = place.input_ids[_dataset(options)]
-        snapshots = Snapshots(self.trainer, painter, self.data, options, self.devices, place, reals_id=reals_id, batch_at=batch_at)
+        snapshots = Snapshots(self.trainer, painter, self.data, options, self.devices, place, reals_id=reals_id)
 
         def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
             generator = self.averaged()
