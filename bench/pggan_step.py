@@ -219,12 +219,9 @@ def compare(px: int, alpha: float, *, rounds: int, steps: int, device: torch.dev
 
 
 def main() -> int:
-    flags = parser(__doc__)
-    flags.add_argument("--rounds", type=int, help="rounds after the first (default: 3 smoke, 5 std)")
-    flags.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = flags.parse_args()
+    arguments = parser(__doc__).parse_args()
     torch.set_num_threads(1)
-    smoke, device = arguments.scale == "smoke", torch.device(arguments.device)
+    smoke, device = arguments.scale == "smoke", torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if smoke:
         px, sizes, steps = (4, 8, 16), {"data_px": 32, "width": (128, 32), "batch": 8}, 2
     elif device.type == "cpu":
@@ -237,7 +234,7 @@ def main() -> int:
     for side, alpha in itertools.product(px, (0.5, 1.0)):
         if side == 4 and alpha < 1:
             continue
-        row = compare(side, alpha, rounds=arguments.rounds or (3 if smoke else 5), steps=steps, device=device, **sizes)
+        row = compare(side, alpha, rounds=3 if smoke else 5, steps=steps, device=device, **sizes)
         rows.append(row)
         ratio = row["ratio"]
         print(

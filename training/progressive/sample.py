@@ -17,11 +17,10 @@ from dataclasses import dataclass
 import numpy
 
 from formats.image_shards import ImageSetError
-from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.gans.drawing import DrawingError, class_label, draw_seeds
-from training.gans.sample import FakesConfig, config_by_hand, configure, draw_files, make_fakes, with_gaps
+from training.gans.sample import FakesConfig, asked_for, configure, draw_files, make_fakes, with_gaps
 from training.gans.seed_ranges import parse_seeds
 from training.loop.devices import open_devices
 from training.progressive.generator import ProgressiveError, load_generator
@@ -39,11 +38,7 @@ class BookFakesConfig(FakesConfig):
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     by_hand = arguments.network is not None
-    config = (
-        config_by_hand(arguments, BookFakesConfig, psi=(arguments.trunc,))
-        if by_hand
-        else load_params(arguments.params, STAGE, BookFakesConfig, overrides=arguments.overrides)
-    )
+    config = asked_for(arguments, STAGE, BookFakesConfig, by_hand=by_hand, psi=(arguments.trunc,))
     class_label(0, config.class_index)  # there are no classes to ask for
     model = arguments.network or arguments.data / MODEL
     with open_devices() as devices:
