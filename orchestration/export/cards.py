@@ -138,7 +138,7 @@ _KINDS = {
 
 
 def model_card(about: About, config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """config: config.json of the model. summary: its training_summary.json, {} where there is none."""
+    """config: config.json of the model. summary: what its training_options.json and training_summary.json say, {} where there is neither."""
     kind = _KINDS.get(str(config.get("model_type"))) or _Kind(
         about.name, "pytorch", "", (), "The weights are plain safetensors; the program that made them reads them.\n", ()
     )
@@ -212,7 +212,8 @@ def _properties(config: Mapping[str, Any]) -> str:
 
 
 def _training(summary: Mapping[str, Any]) -> str:
-    told = {name: summary[name] for name in ("parameters", "samples_seen", "molecules", "kimg") if name in summary}
+    names = ("parameters", "samples_seen", "molecules", "resolution", "grown_px", "pictures", "images_seen")
+    told = {name: summary[name] for name in names if name in summary}
     return table(["", ""], [[escape(name.replace("_", " ")), _value(value)] for name, value in told.items()]) if told else ""
 
 

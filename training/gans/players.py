@@ -200,7 +200,7 @@ class AdversarialTrainer:
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Whether steps are fused, and how moments lie in memory, is as here and not as on the device that saved them: fused steps go by place in memory."""
+    """Whether steps are fused, and how moments lie in memory, is as here and not as where they were saved: fused steps go by place in memory."""
     groups = [{**saved, "fused": here["fused"]} for saved, here in zip(state["param_groups"], optimizer.param_groups, strict=True)]
     optimizer.load_state_dict({**state, "param_groups": groups})
     for parameter, values in optimizer.state.items():
@@ -210,9 +210,9 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) 
 
 
 def _lay_out_as_parameters(parameters: Sequence[nn.Parameter]) -> None:
-    """Give gradients the strides of their parameters: fused Adam refuses others, and autograd leaves those of sides of 1 (as in 1 x 1 kernels) to chance.
+    """Give gradients the strides of their parameters, as fused Adam wants them; autograd leaves those of sides of 1 (in 1 x 1 kernels) to chance.
 
-    https://github.com/pytorch/pytorch/issues/106951
+    See https://github.com/pytorch/pytorch/issues/106951.
     """
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.stride() != parameter.stride():

@@ -1,6 +1,5 @@
 import math
 
-import pytest
 import torch
 
 from tests.training.stylegan3.tiny import TINIEST, make_discriminator

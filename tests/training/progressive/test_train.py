@@ -210,7 +210,7 @@ def test_stopped_in_any_phase_and_at_its_borders_it_goes_on_bit_by_bit(whole, se
 
 
 def test_a_state_of_a_gpu_goes_on_without_one():
-    """A GPU has channels last and fused steps, which go by place in memory: with moments in another order than weights they would be wrong in silence."""
+    """A GPU has channels last and fused steps, which go by place in memory: moments in another order than weights are wrong in silence."""
     first, second = training(), training()
     while first.trainer.samples_seen < 60:
         first.trainer.step()
