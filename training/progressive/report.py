@@ -62,8 +62,7 @@ def judge(config: BookReportConfig, data: Path, reporter: Reporter, *, state_dir
         state_dir=state_dir,
     )
     reporter.log(f"{STAGE}: lines of text")
-    sets = {f"psi{psi:g}": images for psi, images in read_truncations(data / FAKES, resolution, MODEL).items()}
-    everything = {**sets, _REALS: ImageShards(dataset, resolution=resolution)}
+    everything = {**read_truncations(data / FAKES, resolution, MODEL), _REALS: ImageShards(dataset, resolution=resolution)}
     periods = {name: line_period(choose(images, _LINE_IMAGES, config.seed, "lines")) for name, images in everything.items()}
     for name, found in periods.items():
         report.numbers.add(f"{name}_{_LINES}", found.period_px)

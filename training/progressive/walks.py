@@ -127,7 +127,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     with open_devices() as devices, OutputFolder(arguments.data / STAGE) as output:
         generator = load_generator(model, device=devices.device)
         label = growth_label(model, generator.config.resolution) if config.label else kimg_label
-        walks = {method: walk(generator, method, config) for method in config.methods}
+        walks: dict[str, Walk] = {method: walk(generator, method, config) for method in config.methods}
         write_films(STAGE, model, walks, config, output=output, reporter=reporter, label=label)
         draw_rows([moments(walk(generator, method, config)) for method in config.methods], output.file("walks.png"))
 
