@@ -94,35 +94,51 @@ print(tokenizer.batch_decode(tokens, skip_special_tokens=True))
         "It may write molecules of the training data again; compare with them where that matters.",
     ),
 )
-_STYLEGAN3 = _Kind(
-    "StyleGAN3",
-    "pytorch",
-    "unconditional-image-generation",
-    ("stylegan3", "gan"),
-    """\
+
+
+def _picture_gan(title: str, package: str, psi: str, *limits: str) -> _Kind:
+    """A generator of pictures from latent vectors whose networks are in training/<package>."""
+    return _Kind(
+        title,
+        "pytorch",
+        "unconditional-image-generation",
+        (title.lower().replace(" ", "-"), "gan"),
+        f"""\
 The weights are plain safetensors, and `config.json` says what the networks are built from; the networks are Figment's. In a checkout of it:
 
 ```python
 import torch
-from training.stylegan3 import load_generator
+from training.{package} import load_generator
 
 generator = load_generator("path/to/this/folder")
-images = generator(torch.randn(4, generator.config.z_dim), truncation_psi=0.8)  # [4, C, H, W], about [-1, 1]
+images = generator(torch.randn(4, generator.config.z_dim), truncation_psi={psi})  # [4, C, H, W], about [-1, 1]
 ```
 
 It is no pickle of the original implementation, and that does not read it.
 """,
-    (
-        "Pictures are imagined: nothing in them is a fact, least of all structures, text and numbers.",
-        "It may have learned single training pictures by heart; the report's nearest neighbours are where to look.",
-        "It draws what its training pictures show often, at one size, and nothing else.",
+        (
+            "Pictures are imagined: nothing in them is a fact, least of all structures, text and numbers.",
+            "It may have learned single training pictures by heart; the report's nearest neighbours are where to look.",
+            "It draws what its training pictures show often, at one size, and nothing else.",
+            *limits,
+        ),
+    )
+
+
+_KINDS = {
+    "polygpt": _POLYGPT,
+    "stylegan3": _picture_gan("StyleGAN3", "stylegan3", "0.8"),
+    "progressive_gan": _picture_gan(
+        "Progressive GAN",
+        "progressive",
+        "1.0",
+        "A network that was still growing draws as far as it has grown (`grown_px` and `alpha` in `config.json`), with pixels repeated.",
     ),
-)
-_KINDS = {"polygpt": _POLYGPT, "stylegan3": _STYLEGAN3}
+}
 
 
 def model_card(about: About, config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """config: config.json of the model. summary: its training_summary.json, {} where there is none."""
+    """config: config.json of the model. summary: what its training_options.json and training_summary.json say, {} where there is neither."""
     kind = _KINDS.get(str(config.get("model_type"))) or _Kind(
         about.name, "pytorch", "", (), "The weights are plain safetensors; the program that made them reads them.\n", ()
     )
@@ -196,7 +212,8 @@ def _properties(config: Mapping[str, Any]) -> str:
 
 
 def _training(summary: Mapping[str, Any]) -> str:
-    told = {name: summary[name] for name in ("parameters", "samples_seen", "molecules", "kimg") if name in summary}
+    names = ("parameters", "samples_seen", "molecules", "resolution", "grown_px", "pictures", "images_seen")
+    told = {name: summary[name] for name in names if name in summary}
     return table(["", ""], [[escape(name.replace("_", " ")), _value(value)] for name, value in told.items()]) if told else ""
 
 

@@ -28,8 +28,11 @@ def write_model(files: Mapping[str, Path], target: Path, about: About) -> None:
         place = target / relative
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, place)
-    read = {name: json.loads(files[name].read_text(encoding="utf-8")) if name in files else {} for name in (_CONFIG, "training_summary.json")}
-    (target / _CARD).write_text(model_card(about, *read.values()), encoding="utf-8")
+    config, options, summary = (
+        json.loads(files[name].read_text(encoding="utf-8")) if name in files else {}
+        for name in (_CONFIG, "training_options.json", "training_summary.json")
+    )
+    (target / _CARD).write_text(model_card(about, config, {**options, **summary}), encoding="utf-8")
 
 
 def write_table(schema: Any, batches: Iterable[Any], target: Path, about: About) -> None:

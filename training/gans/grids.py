@@ -84,14 +84,11 @@ class SnapshotIndex:
         return cls(**{**values, "snapshots": tuple(values["snapshots"])})
 
 
-def snapshot_name(images: int, *, every_images: int, batch: int, total_images: int) -> str:
+def snapshot_name(images: int, *, every_images: int, total_images: int) -> str:
     """fakes000040 for the snapshot due at 40 kimg. A cadence or an end that is no whole kimg puts thousandths behind: fakes000002_500.
 
-    An iteration steps over the exact multiple of `every_images`, and the name is that of the multiple. Further on than an iteration it is the end of
-    the training, which is named after the budget.
+    An iteration steps over the exact multiple of `every_images`, and the name is that of the multiple; the last one's is that of the budget.
     """
-    due = images - images % every_images
-    if images - due >= batch:
-        due = total_images
+    due = total_images if images >= total_images else images - images % every_images
     kimg, rest = divmod(due, 1000)
     return f"fakes{kimg:06d}" + (f"_{rest:03d}" if rest else "")

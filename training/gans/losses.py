@@ -64,13 +64,12 @@ def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     return torch.lerp(fake.detach(), real, share[:, None, None, None]).requires_grad_()
 
 
-def gradient_penalty(logits: Tensor, images: Tensor, *, target: float = 1.0) -> Tensor:
-    """(|gradient of D| - target)² / target². Unscaled. logits: [B, 1], computed from `images`, those of `between`.
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """(|gradient of D| - 1)². Unscaled. logits: [B, 1], computed from `images`, those of `between`.
 
-    Source: Gulrajani et al. 2017 (WGAN-GP), equation 3; targets other than 1: Karras et al. 2018, appendix A.
+    Source: Gulrajani et al. 2017 (WGAN-GP), equation 3.
     """
-    norms = (_squared_gradient_norm(logits, images) + _NORM_EPSILON).sqrt()
-    return (norms / target - 1).square()
+    return ((_squared_gradient_norm(logits, images) + _NORM_EPSILON).sqrt() - 1).square()
 
 
 def r1_penalty(logits: Tensor, real: Tensor) -> Tensor:

@@ -57,19 +57,25 @@ class GanOptions:
         at_least(self, 1, "batch", "keep_checkpoints")
         at_least(self, 2, "guard_images", *(["metric_images"] if self.metrics else []))
         above(self, 0, "kimg", "snap", "tick", "checkpoint_kimg")
-        if self.batch % self.side_by_side:
-            raise ValueError(f"batch {self.batch} is not a multiple of batch_gpu {self.side_by_side}")
+        for batch in self.batches:
+            if batch % min(self.side_by_side, batch):
+                raise ValueError(f"batch {batch} is not a multiple of batch_gpu {self.side_by_side}")
         if len(self.grid) not in (0, 2) or any(side < 1 for side in self.grid):
             raise ValueError(f"grid must be [columns, rows] or [] for the usual one, found {list(self.grid)}")
 
     @property
+    def batches(self) -> tuple[int, ...]:
+        """Images of an iteration; where that changes while it learns, every number there may be, the largest first."""
+        return (self.batch,)
+
+    @property
     def batch_size(self) -> int:
-        return self.batch
+        return self.batches[0]
 
     @property
     def side_by_side(self) -> int:
-        """Images of one forward and backward pass."""
-        return self.batch_gpu or self.batch
+        """Images of one forward and backward pass, at most."""
+        return self.batch_gpu or self.batch_size
 
     @property
     def plan(self) -> Plan:

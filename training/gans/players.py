@@ -116,17 +116,20 @@ class AdversarialTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.samples_seen, self.iteration, self.rollback = state["samples_seen"], state["iteration"], state["rollback"]
         for name, part in self._parts().items():
-            part.load_state_dict(state["parts"][name])
+            if isinstance(part, torch.optim.Optimizer):
+                _load_optimizer(part, state["parts"][name])
+            else:
+                part.load_state_dict(state["parts"][name])
 
     def reseed(self, rollback: int) -> None:
         """Other samples (see `Moment`) and half the learning rate, for each roll-back so far."""
         self.rollback = rollback
 
-    def forget_gradients(self, *, optimizers: bool = True) -> None:
-        """Optimizers (if asked for) and watches as at the beginning: where networks change, what they remember is of other gradients."""
+    def forget_gradients(self) -> None:
+        """Optimizers and watches as at the beginning: where networks change, what they remember is of other gradients."""
         for watch in self.watches.values():
             watch.load_state_dict([])
-        for player in self.players.values() if optimizers else ():
+        for player in self.players.values():
             player.optimizer.state.clear()
 
     def _set_learning_rates(self) -> None:
@@ -191,8 +194,29 @@ class AdversarialTrainer:
         is_finite = not self.devices.any(not math.isfinite(float(loss)))
         if not is_finite or self.watches[phase.name].is_wild(norm):
             return norm, True
+        _lay_out_as_parameters(player.parameters)
         player.optimizer.step()
         return norm, False
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Whether steps are fused, and how moments lie in memory, is as here and not as where they were saved: fused steps go by place in memory."""
+    groups = [{**saved, "fused": here["fused"]} for saved, here in zip(state["param_groups"], optimizer.param_groups, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
+
+
+def _lay_out_as_parameters(parameters: Sequence[nn.Parameter]) -> None:
+    """Give gradients the strides of their parameters, as fused Adam wants them; autograd leaves those of sides of 1 (in 1 x 1 kernels) to chance.
+
+    See https://github.com/pytorch/pytorch/issues/106951.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
 
 
 def adam(

@@ -31,7 +31,7 @@ _SPECTRA = (
     "Power by frequency, on average over images and channels, whitened by the real images' mean and deviation, under a Kaiser window with β = 8 "
     "(Karras et al. 2021, figure 13). Points and crosses that real images lack are patterns of the network's own."
 )
-_PSI_FOLDER = re.compile(r"psi(\d+(\.\d+)?(e-\d+)?)")
+_PSI_FOLDER = re.compile(r"psi\d+(\.\d+)?(e-\d+)?")
 _AT_LEAST_ONE = ("kid_subsets", "kid_subset_size", "swd_images", "ms_ssim_pairs", "batch_images", "spectrum_images", "drawn_images", "nearest_pairs")
 
 
@@ -149,22 +149,21 @@ def judge_truncations(
     state_dir: Path = STATE_DIR,
 ) -> Report:
     """The same on the sets of fakes by truncation psi in the folder `fakes`, as training/gans/sample.py writes them; `resolution` is the model's."""
-    named = {f"psi{psi:g}": (psi, images) for psi, images in read_truncations(fakes, resolution, model).items()}
-    sweep = Sweep("psi", "truncation", "ψ", {name: psi for name, (psi, _) in named.items()})
-    sets = {name: images for name, (_, images) in named.items()}
+    sets = read_truncations(fakes, resolution, model)
+    sweep = Sweep("psi", "truncation", "ψ", {name: _psi(name) for name in sets})
     return judge_images(config, sets, dataset, reporter, stage=stage, model=model, title=title, sweep=sweep, state_dir=state_dir)
 
 
-def read_truncations(folder: Path, resolution: int, model: str) -> dict[float, ImageShards]:
-    """The sets of fakes in `folder` by rising truncation psi. Raises FakesError."""
-    found = {}
-    for path in folder.glob("psi*") if folder.is_dir() else ():
-        match = _PSI_FOLDER.fullmatch(path.name)
-        if match and path.is_dir():
-            found[float(match[1])] = open_fakes(path, resolution, model)
+def read_truncations(folder: Path, resolution: int, model: str) -> dict[str, ImageShards]:
+    """The sets of fakes in `folder`, such as psi0.8, by rising truncation. Raises FakesError."""
+    found = [path for path in folder.glob("psi*") if _PSI_FOLDER.fullmatch(path.name) and path.is_dir()]
     if not found:
         raise FakesError(f"{folder}: no set of fakes such as psi0.8 in it; sample them: figment materialize {folder.name}")
-    return dict(sorted(found.items()))
+    return {path.name: open_fakes(path, resolution, model) for path in sorted(found, key=lambda path: _psi(path.name))}
+
+
+def _psi(name: str) -> float:
+    return float(name.removeprefix("psi"))
 
 
 def headline_set(names: Sequence[str], rule: PromotionRule | None) -> str:

@@ -20,7 +20,7 @@ from formats.image_shards import ImageShards, member_name, shard_name, write_sha
 from formats.png import encode_png
 from stages.artifact_id import content_id
 from stages.output_folder import OutputFolder
-from stages.params import ParamsError
+from stages.params import ParamsError, load_params
 from stages.reporting import Reporter
 from training.gans.grids import save_picture, tile
 from training.gans.report_pictures import draw_rows
@@ -164,8 +164,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--outdir", type=Path, default=Path("out"), metavar="DIR", help="folder for the PNG files (default: %(default)s)")
 
 
-def config_by_hand(arguments: Namespace, config: type[FakesT], **more: Any) -> FakesT:
-    """What those flags ask for. Raises ParamsError."""
+def asked_for(arguments: Namespace, stage: str, config: type[FakesT], *, by_hand: bool, **more: Any) -> FakesT:
+    """What the section of the stage asks for; or by hand, those flags and `more`. Raises ParamsError."""
+    if not by_hand:
+        return load_params(arguments.params, stage, config, overrides=arguments.overrides)
     try:
         return config(seeds=arguments.seeds, class_index=arguments.class_index, batch_size=arguments.batch, **more)
     except ValueError as error:

@@ -56,7 +56,6 @@ class Snapshots:
     """Takes and keeps the snapshots of one training. A model that is to be measured or shown in another way overrides `measure`, `guard` or `reals`.
 
     painter: gives the painter of this moment. data: in the computer's own memory. reals_id: of the dataset; features of reals are cached under it.
-    batch_at: images of the iteration in which so many were shown, where not all have `options.batch`.
     """
 
     def __init__(
@@ -69,11 +68,9 @@ class Snapshots:
         place: Workplace,
         *,
         reals_id: str,
-        batch_at: Callable[[int], int] | None = None,
     ) -> None:
         self.trainer, self.painter, self.data, self.options, self.devices, self.place = trainer, painter, data, options, devices, place
         self.reals_id = f"{reals_id} at {data.resolution} px"
-        self.batch_at: Callable[[int], int] = batch_at or (lambda images: options.batch)
         self.columns, self.rows = options.grid or default_grid(data.resolution)
         self.random_features = open_extractor("random", device=devices.device)
         self.extractor: FeatureExtractor = (
@@ -85,7 +82,7 @@ class Snapshots:
         if not self.devices.is_main:
             return {}
         options, seen = self.options, self.trainer.samples_seen
-        name = snapshot_name(seen, every_images=options.snap_images, batch=self.batch_at(seen), total_images=options.plan.total_samples)
+        name = snapshot_name(seen, every_images=options.snap_images, total_images=options.plan.total_samples)
         paint = self.painter()
         path = self.place.folder / f"{name}.png"
         # The JSON is written last: a snapshot without one is of a process that died, and will be taken again.

@@ -26,13 +26,11 @@ _LABEL_HEIGHT_PX = 24
 _END_HELD_S = 1.5
 # A GIF has to be loaded whole.
 _MOST_GIF_WIDTH_PX = 640
-# Of single frames, as FFmpeg and its users number them.
-FRAME_NAME = "interpolation_{:05d}.png"
 
 
 @dataclass(frozen=True)
 class FilmConfig:
-    """How films look. Those who inherit it say in `keys` how many latents each place of the grid passes.
+    """How films look. Those who inherit it say in `keys` and `frame_count` how long a walk is.
 
     fps: of all. snapshot_s: how long each snapshot stays; label: write its kimg above it.
     seeds, grid: pictures of a walk, [columns, rows] of them at once. gif, png: beside each walk the same as GIF, and its single frames.
@@ -69,6 +67,11 @@ class FilmConfig:
         raise NotImplementedError
 
     @property
+    def frame_count(self) -> int:
+        """Of a walk."""
+        raise NotImplementedError
+
+    @property
     def places(self) -> int:
         """Pictures of one frame of a walk."""
         return self.grid[0] * self.grid[1]
@@ -95,21 +98,17 @@ class VideoConfig(FilmConfig):
     def keys(self) -> int:
         return self.keyframes
 
+    @property
+    def frame_count(self) -> int:
+        return self.keyframes * self.w_frames
+
 
 @dataclass(frozen=True)
 class Walk:
-    """keys: a point of the latent space for each of `walk_seeds`. draw: some such points to uint8 [B, C, R, R]."""
+    """path: points [places, …] of the latent space, `frame_count` of them. draw: some such points to uint8 [B, C, R, R]."""
 
-    keys: Tensor
+    path: Iterable[Tensor]
     draw: Callable[[Tensor], numpy.ndarray]
-
-
-@dataclass(frozen=True)
-class Film:
-    """frames: uint8 [H, W, 3], all of one size, `count` of them."""
-
-    frames: Iterable[numpy.ndarray]
-    count: int
 
 
 # From the images seen at a snapshot to what is written above it.
@@ -120,30 +119,20 @@ def kimg_label(images: int) -> str:
     return f"{images / 1000:g} kimg"
 
 
-def make_videos(stage: str, model: Path, walk: Walk, config: VideoConfig, *, data: Path, reporter: Reporter) -> None:
-    """Write data/<stage> with one walk, interpolation.mp4. Raises DrawingError for a model without snapshots."""
-    with OutputFolder(data / stage) as output:
-        film = Film(walk_frames(walk, config), config.keyframes * config.w_frames)
-        write_films(stage, model, {"interpolation": film}, config, output=output, reporter=reporter)
-
-
 def write_films(
     stage: str,
     model: Path,
-    walks: Mapping[str, Film],
+    walks: Mapping[str, Walk],
     config: FilmConfig,
     *,
     output: OutputFolder,
     reporter: Reporter,
     label: Label = kimg_label,
 ) -> None:
-    """Write training.mp4, poster.png and a film for each walk, and tell how long they are. label: what stands above a snapshot.
-
-    Raises DrawingError for a model without snapshots.
-    """
+    """Write training.mp4, poster.png and a film for each walk, and tell how long they are. Raises DrawingError for a model without snapshots."""
     counts = {"training.mp4": _write_mp4(output.file("training.mp4"), snapshot_frames(model, config, label), config)}
-    for name, film in walks.items():
-        shown = reporter.progress(film.frames, total=film.count, what=f"{stage}: frames of {name}")
+    for name, walk in walks.items():
+        shown = reporter.progress(walk_frames(walk, config), total=config.frame_count, what=f"{stage}: frames of {name}")
         counts[f"{name}.mp4"] = _write_walk(output, name, shown, config)
     *_, last = snapshot_frames(model, config, label)
     save_picture(output.file("poster.png"), last)
@@ -163,7 +152,8 @@ def _write_walk(output: OutputFolder, name: str, frames: Iterable[numpy.ndarray]
     def passing() -> Iterator[numpy.ndarray]:
         for number, frame in enumerate(frames):
             if config.png:
-                save_picture(output.file(f"{name}/{FRAME_NAME.format(number)}"), frame)
+                # As FFmpeg and its users number frames.
+                save_picture(output.file(f"{name}/interpolation_{number:05d}.png"), frame)
             if config.gif:
                 small.append(fitted(frame, _MOST_GIF_WIDTH_PX))
             yield frame
@@ -188,19 +178,13 @@ def snapshot_frames(model: Path, config: FilmConfig, label: Label = kimg_label) 
             yield frame
 
 
-def walk_frames(walk: Walk, config: VideoConfig) -> Iterator[numpy.ndarray]:
-    """uint8 [H, W, 3]: keyframes · w_frames pictures of a closed walk; the one after the last would be the first."""
-    # Place p of the grid passes the keys p, p + places, … [keyframes, places, …]
-    return draw_path(closed_walk(walk.keys.unflatten(0, (config.keyframes, config.places)), config.w_frames), walk.draw, config)
-
-
-def draw_path(path: Iterable[Tensor], draw: Callable[[Tensor], numpy.ndarray], config: FilmConfig) -> Iterator[numpy.ndarray]:
-    """uint8 [H, W, 3] for each moment of `path`, points [places, …]: one picture for each place of the grid.
+def walk_frames(walk: Walk, config: FilmConfig) -> Iterator[numpy.ndarray]:
+    """uint8 [H, W, 3] for each moment of a walk: one picture for each place of the grid.
 
     Values become grey levels in one way for all frames; a picture is never stretched to its own darkest and lightest.
     """
-    for moment in path:
-        drawn = numpy.concatenate([draw(part) for part in moment.split(config.batch_size)])
+    for moment in walk.path:
+        drawn = numpy.concatenate([walk.draw(part) for part in moment.split(config.batch_size)])
         yield fitted(tile(drawn, config.grid[0]), config.most_width_px)
 
 

@@ -112,7 +112,7 @@ class ProgressiveLosses:
             yield loss.sum() / batch, {name: value.sum() / batch for name, value in shown.items()}
             if self.is_wasserstein and options.gp_lambda:
                 images = between(reals[rows], fakes, share[rows])
-                penalty = gradient_penalty(self._logits(images), images, target=options.gp_target).sum() / batch
+                penalty = gradient_penalty(self._logits(images), images).sum() / batch
                 yield penalty * options.gp_lambda * stricter, {"gradient_penalty": penalty.detach()}
             elif not self.is_wasserstein and options.gamma:
                 images = reals[rows].detach().requires_grad_()
@@ -127,7 +127,7 @@ class ProgressiveLosses:
         return faded(images, growth.alpha)
 
     def _parts(self, batch: int) -> Iterator[slice]:
-        return parts_of_batch(batch, self.options.batch_gpu or batch, self.devices)
+        return parts_of_batch(batch, self.options.side_by_side, self.devices)
 
     def _latents(self, phase: str, now: Moment, batch: int) -> Tensor:
         purpose = (self.options.seed, f"latents of {phase}", now.rollback, now.iteration)

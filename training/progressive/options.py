@@ -39,11 +39,9 @@ class ProgressiveOptions(GanOptions):
     batch_by_px: dict[int, int] = field(default_factory=lambda: {32: 64, 64: 32, 128: 16, 256: 8, 512: 4})
     lr: float = 0.001
     lr_by_px: dict[int, float] = field(default_factory=lambda: {1024: 0.0015})
-    reset_optimizers: bool = True
     # In which way it learns
     loss: Literal["wgan-gp", "non-saturating"] = "wgan-gp"
     gp_lambda: float = 10.0
-    gp_target: float = 1.0
     drift: float = 0.001
     gamma: float = 10.0
     n_critic: int = 1
@@ -54,7 +52,7 @@ class ProgressiveOptions(GanOptions):
         super().__post_init__()
         at_least(self, 1, "dataset_size", "z_dim", "fmap_base", "fmap_max", "mbstd_group", "n_critic")
         at_least(self, 0, "fade_kimg", "gp_lambda", "drift", "gamma")
-        above(self, 0, "stable_kimg", "lr", "gp_target")
+        above(self, 0, "stable_kimg", "lr")
         for name in ("filters", "batch_by_px", "lr_by_px"):
             for px, value in getattr(self, name).items():
                 if px < SMALLEST_PX or px & (px - 1) or not value > 0:
@@ -62,10 +60,7 @@ class ProgressiveOptions(GanOptions):
         if self.filters and SMALLEST_PX not in self.filters:
             raise ValueError(f"filters must begin at {SMALLEST_PX} px, found {sorted(self.filters)}; {{}} takes them from fmap_base and fmap_max")
         for batch in self.batches:
-            side_by_side = min(self.batch_gpu or batch, batch)
-            if batch % side_by_side:
-                raise ValueError(f"batch {batch} is not a multiple of batch_gpu {side_by_side}")
-            if side_by_side < self.mbstd_group:
+            if (side_by_side := min(self.side_by_side, batch)) < self.mbstd_group:
                 raise ValueError(
                     f"mbstd_group is {self.mbstd_group}, but only {side_by_side} pictures are side by side (batch {batch}, batch_gpu "
                     f"{self.batch_gpu}); raise batch_gpu or batch, or lower mbstd_group"
@@ -73,16 +68,7 @@ class ProgressiveOptions(GanOptions):
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Every batch there may be, the largest first."""
         return tuple(sorted({self.batch, *self.batch_by_px.values()}, reverse=True))
-
-    @property
-    def batch_size(self) -> int:
-        return self.batches[0]
-
-    @property
-    def side_by_side(self) -> int:
-        return self.batch_gpu or self.batch_size
 
     def schedule(self, resolution: int) -> GrowthSchedule:
         return GrowthSchedule(resolution, round(self.stable_kimg * 1000), round(self.fade_kimg * 1000))

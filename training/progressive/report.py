@@ -32,25 +32,19 @@ FAKES = "book_fakes"
 
 _REALS = "real"
 _LINES = "line_period_px"
+# Of each set, at most so many are asked how far apart their lines are; so much farther or nearer than those of reals is wrong.
+_LINE_IMAGES, _TOLERANCE_PX = 2000, 1.0
 
 
 @dataclass(frozen=True)
 class BookReportConfig(ImageReportConfig):
-    """The section `book_report`. dataset_size: reads data/page_dataset@SIZE, the one the model was trained on.
-
-    line_images: of each set, at most so many are asked how far apart their lines are. line_tolerance_px: the check `text_lines` warns when fakes
-    have lines so much farther apart or nearer than reals have, or none where reals have some.
-    """
+    """The section `book_report`. dataset_size: reads data/page_dataset@SIZE, the one the model was trained on."""
 
     dataset_size: int = 128
-    line_images: int = 2000
-    line_tolerance_px: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(self, 1, "dataset_size")
-        at_least(self, 2, "line_images")
-        at_least(self, 0, "line_tolerance_px")
 
 
 def judge(config: BookReportConfig, data: Path, reporter: Reporter, *, state_dir: Path = STATE_DIR) -> Report:
@@ -68,25 +62,24 @@ def judge(config: BookReportConfig, data: Path, reporter: Reporter, *, state_dir
         state_dir=state_dir,
     )
     reporter.log(f"{STAGE}: lines of text")
-    sets = {f"psi{psi:g}": images for psi, images in read_truncations(data / FAKES, resolution, MODEL).items()}
-    everything = {**sets, _REALS: ImageShards(dataset, resolution=resolution)}
-    periods = {name: line_period(choose(images, config.line_images, config.seed, "lines")) for name, images in everything.items()}
+    everything = {**read_truncations(data / FAKES, resolution, MODEL), _REALS: ImageShards(dataset, resolution=resolution)}
+    periods = {name: line_period(choose(images, _LINE_IMAGES, config.seed, "lines")) for name, images in everything.items()}
     for name, found in periods.items():
         report.numbers.add(f"{name}_{_LINES}", found.period_px)
     # A headline has ten places: lines take those of the distance with all images and of the authentic share, which has a check of its own.
     judged = next(iter(report.headline))
     headline = {judged: [*report.headline[judged][1:-1], _LINES], _REALS: [*report.headline[_REALS], _LINES]}
     pictures = [*report.pictures, Picture("Rows that repeat", "lines", "lines.png", partial(_draw, periods))]
-    checks = [*report.checks, lines_check(periods, judged, config.line_tolerance_px)]
+    checks = [*report.checks, lines_check(periods, judged)]
     return replace(report, text=report.text + _section(periods), pictures=pictures, checks=checks, headline=headline)
 
 
-def lines_check(periods: Mapping[str, LinePeriod], judged: str, tolerance_px: float) -> Check:
+def lines_check(periods: Mapping[str, LinePeriod], judged: str) -> Check:
     """Whether lines of the set `judged` are as far apart as those of reals; where reals have none, nothing is asked."""
     fake, real = periods[judged].period_px, periods[_REALS].period_px
-    passed = real is None or (fake is not None and abs(fake - real) <= tolerance_px)
+    passed = real is None or (fake is not None and abs(fake - real) <= _TOLERANCE_PX)
     named = {_LINES: fake, f"{_REALS}_{_LINES}": real}
-    return Check("text_lines", passed, {"images": judged, "tolerance_px": tolerance_px, **{name: value for name, value in named.items() if value}})
+    return Check("text_lines", passed, {"images": judged, "tolerance_px": _TOLERANCE_PX, **{name: value for name, value in named.items() if value}})
 
 
 def _section(periods: Mapping[str, LinePeriod]) -> str:

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 import numpy
 
 from formats.image_shards import ImageSetError
-from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.gans.drawing import DrawingError, class_label, draw_seeds
-from training.gans.sample import FakesConfig, config_by_hand, configure, draw_files, make_fakes, with_gaps
+from training.gans.sample import FakesConfig, asked_for, configure, draw_files, make_fakes, with_gaps
 from training.gans.seed_ranges import parse_seeds
 from training.loop.devices import open_devices
-from training.progressive.generator import Generator, ProgressiveError, load_generator
+from training.progressive.generator import ProgressiveError, load_generator
 
 STAGE = "book_fakes"
 MODEL = "pggan_pages"
@@ -37,25 +36,16 @@ class BookFakesConfig(FakesConfig):
     psi: tuple[float, ...] = (1.0,)
 
 
-def draw(generator: Generator, seeds: Sequence[int], *, psi: float, batch_size: int) -> Iterator[tuple[int, numpy.ndarray]]:
-    """(seed, uint8 [C, R, R]) for each seed, in order; a last batch may be smaller."""
-    yield from draw_seeds(generator, seeds, z_dim=generator.config.z_dim, label=None, psi=psi, batch_size=batch_size)
-
-
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     by_hand = arguments.network is not None
-    config = (
-        config_by_hand(arguments, BookFakesConfig, psi=(arguments.trunc,))
-        if by_hand
-        else load_params(arguments.params, STAGE, BookFakesConfig, overrides=arguments.overrides)
-    )
+    config = asked_for(arguments, STAGE, BookFakesConfig, by_hand=by_hand, psi=(arguments.trunc,))
     class_label(0, config.class_index)  # there are no classes to ask for
     model = arguments.network or arguments.data / MODEL
     with open_devices() as devices:
         generator = load_generator(model, device=devices.device)
 
         def draw_some(seeds: Sequence[int], psi: float) -> Iterator[tuple[int, numpy.ndarray]]:
-            return draw(generator, seeds, psi=psi, batch_size=config.batch_size)
+            return draw_seeds(generator, seeds, z_dim=generator.config.z_dim, label=None, psi=psi, batch_size=config.batch_size)
 
         if by_hand:
             draw_files(draw_some, parse_seeds(config.seeds), arguments.trunc, arguments.outdir, reporter)

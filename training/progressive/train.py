@@ -83,7 +83,7 @@ class ProgressiveTraining:
         growth = self.grow(now.samples_seen)
         self.ema.half_life_samples = self.options.ema_half_life_images(self.options.batch_of(growth.px))
         if growth.is_new:
-            self.trainer.forget_gradients(optimizers=self.options.reset_optimizers)
+            self.trainer.forget_gradients()
 
     def grow(self, images: int) -> Growth:
         growth = self.schedule.at(images)
@@ -104,15 +104,13 @@ class ProgressiveTraining:
     def begin(self, place: Workplace) -> Companions:
         options = self.options
 
-        def batch_at(images: int) -> int:
-            return options.batch_of(self.schedule.at(max(images - 1, 0)).px)
-
         def painter() -> Painter:
-            side_by_side = min(batch_at(self.trainer.samples_seen), options.side_by_side)
-            return latent_painter(self.averaged(), options.z_dim, self.data, options, side_by_side=side_by_side)
+            generator = self.averaged()
+            side_by_side = min(options.batch_of(generator.config.grown_px), options.side_by_side)
+            return latent_painter(generator, options.z_dim, self.data, options, side_by_side=side_by_side)
 
         reals_id = place.input_ids[_dataset(options)]
-        snapshots = Snapshots(self.trainer, painter, self.data, options, self.devices, place, reals_id=reals_id, batch_at=batch_at)
+        snapshots = Snapshots(self.trainer, painter, self.data, options, self.devices, place, reals_id=reals_id)
 
         def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
             generator = self.averaged()

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,7 @@ from training.gans.grids import evenly, to_uint8
 from training.gans.latent_walks import PATHS, segments, smooth_noise
 from training.gans.report_pictures import draw_rows
 from training.gans.seed_ranges import latents
-from training.gans.video import Film, FilmConfig, draw_path, kimg_label, write_films
+from training.gans.video import FilmConfig, Walk, kimg_label, write_films
 from training.loop.bounds import above, at_least
 from training.loop.devices import open_devices
 from training.progressive.generator import Generator, ProgressiveError, load_generator
@@ -77,39 +77,31 @@ class BookWalksConfig(FilmConfig):
         return self.frames * (self.keypoints if self.loop else self.keypoints - 1)
 
 
-class Walker:
-    """Walks with one generator. The keys are latents as the first layer wants them, so that all have one length where the network normalises."""
-
-    def __init__(self, generator: Generator, config: BookWalksConfig) -> None:
-        self.generator, self.config = generator, config
-        self.device = next(generator.parameters()).device
-        self.z = generator.latents(latents(config.walk_seeds, generator.config.z_dim))
-
-    def path(self, method: Method) -> Iterator[Tensor]:
-        """Points [places, z_dim], `frame_count` of them."""
-        config = self.config
-        if method == "smooth":
-            sigma = config.smooth_s * config.fps
-            z_dim, seed = self.generator.config.z_dim, config.walk_seeds[0]
-            yield from smooth_noise(config.frame_count, config.places, z_dim, sigma_frames=sigma, seed=seed)
-        else:
-            yield from segments(self.z.unflatten(0, (config.keypoints, config.places)), config.frames, PATHS[method], loop=config.loop)
+def walk(generator: Generator, method: Method, config: BookWalksConfig) -> Walk:
+    """Through latents as the first layer wants them, so that all keys have one length where the network normalises."""
+    z_dim, device = generator.config.z_dim, next(generator.parameters()).device
+    path: Iterable[Tensor]
+    if method == "smooth":
+        sigma = config.smooth_s * config.fps
+        path = smooth_noise(config.frame_count, config.places, z_dim, sigma_frames=sigma, seed=config.walk_seeds[0])
+    else:
+        keys = generator.latents(latents(config.walk_seeds, z_dim)).unflatten(0, (config.keypoints, config.places))
+        path = segments(keys, config.frames, PATHS[method], loop=config.loop)
 
     @torch.inference_mode()
-    def draw(self, points: Tensor, method: Method) -> numpy.ndarray:
-        """uint8 [B, C, R, R] of points [B, z_dim]."""
-        points, psi = points.to(self.device), torch.full((len(points), 1), self.config.psi, device=self.device)
+    def draw(points: Tensor) -> numpy.ndarray:
+        points, psi = points.to(device), torch.full((len(points), 1), config.psi, device=device)
         # Through the origin lengths must tell, so what the network divides by is put back; at 0 itself its divisor is an epsilon and all stays 0.
-        if method == "origin" and self.generator.config.normalize_latents:
+        if method == "origin" and generator.config.normalize_latents:
             psi = psi * points.square().mean(dim=1, keepdim=True).sqrt()
-        return to_uint8(self.generator(points, truncation_psi=psi)).cpu().numpy()
+        return to_uint8(generator(points, truncation_psi=psi)).cpu().numpy()
 
-    def film(self, method: Method) -> Film:
-        return Film(draw_path(self.path(method), lambda points: self.draw(points, method), self.config), self.config.frame_count)
+    return Walk(path, draw)
 
-    def moments(self, method: Method) -> numpy.ndarray:
-        """uint8 [N, C, R, R]: moments of the first walk, evenly over its frames."""
-        return self.draw(torch.stack([points[0] for points in evenly(list(self.path(method)), _SHOWN)]), method)
+
+def moments(walk: Walk) -> numpy.ndarray:
+    """uint8 [N, C, R, R]: moments of the first place's walk, evenly over its frames."""
+    return walk.draw(torch.stack([points[0] for points in evenly(list(walk.path), _SHOWN)]))
 
 
 def growth_label(model: Path, resolution: int) -> Callable[[int], str]:
@@ -133,11 +125,11 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     config = load_params(arguments.params, STAGE, BookWalksConfig, overrides=arguments.overrides)
     model = arguments.data / MODEL
     with open_devices() as devices, OutputFolder(arguments.data / STAGE) as output:
-        walker = Walker(load_generator(model, device=devices.device), config)
-        label = growth_label(model, walker.generator.config.resolution) if config.label else kimg_label
-        films: dict[str, Film] = {method: walker.film(method) for method in config.methods}
-        write_films(STAGE, model, films, config, output=output, reporter=reporter, label=label)
-        draw_rows([walker.moments(method) for method in config.methods], output.file("walks.png"))
+        generator = load_generator(model, device=devices.device)
+        label = growth_label(model, generator.config.resolution) if config.label else kimg_label
+        walks: dict[str, Walk] = {method: walk(generator, method, config) for method in config.methods}
+        write_films(STAGE, model, walks, config, output=output, reporter=reporter, label=label)
+        draw_rows([moments(walk(generator, method, config)) for method in config.methods], output.file("walks.png"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,12 +22,11 @@ import torch
 from torch import Tensor
 
 from formats.image_shards import ImageSetError
-from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.gans.drawing import DrawingError, class_label, draw_seeds
 from training.gans.grids import save_picture, tile
-from training.gans.sample import FakesConfig, config_by_hand, configure, draw_files, make_fakes
+from training.gans.sample import FakesConfig, asked_for, configure, draw_files, make_fakes
 from training.gans.seed_ranges import parse_seeds
 from training.loop.devices import open_devices
 from training.stylegan3.generator import Generator, StyleGAN3Error
@@ -69,11 +68,7 @@ def placement(translate: Sequence[float], rotate: float) -> Tensor:
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     by_hand = arguments.network is not None or arguments.projected_w is not None
     placed = {"translate": tuple(arguments.translate), "rotate": arguments.rotate}
-    config = (
-        config_by_hand(arguments, ToCFakesConfig, **placed)
-        if by_hand
-        else load_params(arguments.params, STAGE, ToCFakesConfig, overrides=arguments.overrides)
-    )
+    config = asked_for(arguments, STAGE, ToCFakesConfig, by_hand=by_hand, **placed)
     model = arguments.network or arguments.data / MODEL
     with open_devices() as devices:
         generator = open_generator(model, device=devices.device)

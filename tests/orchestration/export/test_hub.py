@@ -136,10 +136,20 @@ def test_a_report_on_an_earlier_version_and_licences_of_a_later_one_are_not_told
     assert facts.metrics == {} and [(source.name, source.id, dict(source.licences)) for source in facts.sources] == [("molecules", "0" * 32, {})]
 
 
-def test_a_generator_says_that_it_needs_its_program(tmp_path):
-    export(write_model(tmp_path / "m", "stylegan3"), tmp_path / "out", "huggingface", About("stylegan3_toc", "abc.dir"))
-    assert "from training.stylegan3 import load_generator" in (tmp_path / "out/README.md").read_text()
-    assert header(tmp_path / "out/README.md")["pipeline_tag"] == "unconditional-image-generation"
+@pytest.mark.parametrize(
+    ("model_type", "title", "package", "tag"),
+    [("stylegan3", "StyleGAN3", "stylegan3", "stylegan3"), ("progressive_gan", "Progressive GAN", "progressive", "progressive-gan")],
+)
+def test_a_generator_says_that_it_needs_its_program(tmp_path, model_type, title, package, tag):
+    files = write_model(tmp_path / "m", model_type)
+    files.pop("training_summary.json")
+    files["training_options.json"] = tmp_path / "options.json"
+    files["training_options.json"].write_text(json.dumps({"parameters": {"generator": 1234}, "images_seen": 4500, "inception": "inception.pt"}))
+    export(files, tmp_path / "out", "huggingface", About("the_model", "abc.dir"))
+    head, card = header(tmp_path / "out/README.md"), (tmp_path / "out/README.md").read_text()
+    assert f"# {title}\n" in card and f"from training.{package} import load_generator" in card and "## Limits" in card
+    assert "| parameters | generator 1,234 |\n| images seen | 4,500 |" in card and "inception" not in card
+    assert head["pipeline_tag"] == "unconditional-image-generation" and head["tags"] == [tag, "gan", "figment"]
 
 
 def test_what_is_neither_table_nor_model_nor_picture_is_refused(tmp_path):

@@ -51,20 +51,20 @@ def test_a_picture_is_read_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("images", "every", "batch", "total", "name"),
+    ("images", "every", "total", "name"),
     [
-        (0, 40_000, 32, 5_000_000, "fakes000000"),
-        (40_000, 40_000, 32, 5_000_000, "fakes000040"),
+        (0, 40_000, 5_000_000, "fakes000000"),
+        (40_000, 40_000, 5_000_000, "fakes000040"),
         # An iteration steps over the multiple; the name is that of the multiple.
-        (80_016, 40_000, 32, 5_000_000, "fakes000080"),
-        (5_000_000, 40_000, 32, 5_000_000, "fakes005000"),
+        (80_016, 40_000, 5_000_000, "fakes000080"),
+        (5_000_000, 40_000, 5_000_000, "fakes005000"),
         # The end between two snapshots has the budget's name.
-        (50_016, 40_000, 32, 50_000, "fakes000050"),
-        (2_504, 500, 8, 25_000, "fakes000002_500"),
+        (50_016, 40_000, 50_000, "fakes000050"),
+        (2_504, 500, 25_000, "fakes000002_500"),
     ],
 )
-def test_a_snapshot_has_its_kimg_in_six_digits(images, every, batch, total, name):
-    assert snapshot_name(images, every_images=every, batch=batch, total_images=total) == name
+def test_a_snapshot_has_its_kimg_in_six_digits(images, every, total, name):
+    assert snapshot_name(images, every_images=every, total_images=total) == name
 
 
 @given(st.integers(1, 64), st.integers(64, 5_000), st.integers(1_000, 100_000))
@@ -73,7 +73,7 @@ def test_names_rise_and_never_repeat(batch, every, total):
     while images < total:
         before, images = images, images + batch
         if images // every != before // every or images >= total:
-            names.append(snapshot_name(images, every_images=every, batch=batch, total_images=total))
+            names.append(snapshot_name(images, every_images=every, total_images=total))
     assert names == sorted(set(names))
 
 

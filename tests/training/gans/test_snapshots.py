@@ -1,7 +1,7 @@
 """Snapshots of any GAN: the same pictures each time, measured and kept, and what of them goes into the output."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy
 import pytest
@@ -58,15 +58,6 @@ def test_a_snapshot_is_a_grid_with_its_numbers_and_the_tracker_keeps_it(snapshot
     assert picture.shape == (32, 48, 3) and (picture == 40).all()
     assert json.loads(path.with_suffix(".json").read_text()) == {"images": 40, "file": path.name, "metrics": values}
     assert snapshots.place.tracker.files == [(path.name, "snapshots")]
-
-
-def test_the_name_is_that_of_the_multiple_that_the_last_iteration_stepped_over_however_large_it_was(snapshots):
-    # 98 pictures of 100: within the largest batch behind the multiple 80, but not within the batch of two that ended here.
-    snapshots.options, snapshots.trainer.samples_seen = replace(OPTIONS, batch=32, kimg=0.098), 98
-    for batch, name in ((32, "fakes000000_080"), (2, "fakes000000_098")):
-        snapshots.batch_at = lambda images, batch=batch: batch
-        snapshots.take()
-        assert (snapshots.place.folder / f"{name}.png").is_file()
 
 
 def test_the_guard_compares_with_the_reals_spread(snapshots):

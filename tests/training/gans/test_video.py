@@ -11,7 +11,8 @@ from training.gans.video import VideoConfig, Walk, closed_walk, fitted, labelled
 def test_each_place_of_the_grid_walks_through_its_own_keys():
     config = VideoConfig(seeds="0-5", grid=(2, 1), keyframes=3, w_frames=2, batch_size=1)
     shades = torch.tensor([0.0, 100.0, 50.0, 150.0, 100.0, 200.0])
-    walk = Walk(shades, lambda points: numpy.tile(points.round().numpy().astype(numpy.uint8)[:, None, None, None], (1, 3, 8, 8)))
+    path = closed_walk(shades.unflatten(0, (3, 2)), 2)
+    walk = Walk(path, lambda points: numpy.tile(points.round().numpy().astype(numpy.uint8)[:, None, None, None], (1, 3, 8, 8)))
     frames = [(frame[0, 0, 0], frame[0, -1, 0]) for frame in walk_frames(walk, config)]
     assert config.walk_seeds == [0, 1, 2, 3, 4, 5] and len(frames) == 6
     assert frames[::2] == [(0, 100), (50, 150), (100, 200)]

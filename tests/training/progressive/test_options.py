@@ -42,6 +42,12 @@ def test_the_reduced_batch_of_deepzine_is_used_from_its_transition_size_on():
     assert [options.batch_of(px) for px in (4, 128, 256, 512, 1024)] == [16, 16, 4, 4, 4]
 
 
+@pytest.mark.parametrize("batch_gpu", [None, 8])
+def test_a_batch_may_grow_too(batch_gpu):
+    options = ProgressiveOptions(batch=4, batch_by_px={16: 16}, batch_gpu=batch_gpu)
+    assert [options.batch_of(px) for px in (4, 16)] == [4, 16] and (options.batch_size, options.side_by_side) == (16, batch_gpu or 16)
+
+
 @pytest.mark.parametrize("file", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml"])
 def test_every_preset_can_be_trained_and_the_papers_is_the_published_one(file):
     options = load_params(ROOT / file, "pggan_pages", ProgressiveOptions)

@@ -6,9 +6,9 @@ import numpy
 import pytest
 
 from tests.training.progressive.drawing_model import write_drawing_model
+from training.gans.drawing import draw_seeds
 from training.gans.viewer.controls import read_settings
 from training.progressive import load_generator, view
-from training.progressive.sample import draw
 from training.progressive.view import ProgressiveView, open_view
 
 
@@ -22,7 +22,7 @@ def settings(viewed: ProgressiveView, **fields: object) -> dict:
 
 def test_a_seed_is_the_picture_that_the_sampler_draws(tmp_path: Path):
     viewed = open_view(write_drawing_model(tmp_path))
-    ((_, expected),) = draw(load_generator(tmp_path / "pggan_pages"), [5], psi=0.7, batch_size=1)
+    ((_, expected),) = draw_seeds(load_generator(tmp_path / "pggan_pages"), [5], z_dim=8, label=None, psi=0.7, batch_size=1)
     assert numpy.abs(picture(viewed, seed=5, psi=0.7) - expected.transpose(1, 2, 0)).max() <= 1
     assert viewed.name == "pggan_pages" and list(viewed.facts[:2]) == ["Progressive GAN", "16 px"]
 

@@ -15,9 +15,10 @@ from formats.video import read_video
 from stages.params import ParamsError, build_config
 from tests.training.progressive.drawing_model import write_drawing_model
 from training.gans.grids import load_picture
-from training.gans.video import draw_path
+from training.gans.seed_ranges import latents
+from training.gans.video import Walk, walk_frames
 from training.progressive import load_generator, walks
-from training.progressive.walks import BookWalksConfig, Walker, growth_label
+from training.progressive.walks import BookWalksConfig, Method, growth_label, walk
 
 PARAMS = {"fps": 10, "snapshot_s": 0.3, "seeds": "0-5", "grid": [2, 1], "keypoints": 3, "frames": 4, "batch_size": 8}
 METHODS = ["linear", "spherical", "origin", "smooth"]
@@ -34,9 +35,15 @@ def run(folder: Path, *settings: str) -> int:
     return walks.main(["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), *sets])
 
 
-def walker(folder: Path, model=None, **settings) -> Walker:
-    config = build_config(BookWalksConfig, {**PARAMS, **settings}, where="book_walks")
-    return Walker(load_generator(write_drawing_model(folder, **(model or {}))), config)
+def walked(generator, method: Method, **settings) -> tuple[list[torch.Tensor], list[numpy.ndarray]]:
+    """The points of a walk, and the pictures [places, C, R, R] of each."""
+    way = walk(generator, method, build_config(BookWalksConfig, {**PARAMS, **settings}, where="book_walks"))
+    points = list(way.path)
+    return points, [way.draw(point).astype(int) for point in points]
+
+
+def keys(generator) -> torch.Tensor:
+    return generator.latents(latents(range(6), 8))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -78,13 +85,13 @@ def test_a_grey_level_means_the_same_in_every_frame(tmp_path):
         return value.to(torch.uint8).numpy()
 
     config = build_config(BookWalksConfig, {**PARAMS, "grid": [1, 1]}, where="book_walks")
-    found = [frame[0, 0, 0] for frame in draw_path((shade.view(1, 1) for shade in shades), flat, config)]
+    found = [frame[0, 0, 0] for frame in walk_frames(Walk([shade.view(1, 1) for shade in shades], flat), config)]
     assert found == [int(shade * 127.5 + 128) for shade in shades]
     # And so does the network's own drawing: what it gives for one latent is the same beside any other.
-    walk = walker(tmp_path)
-    points = next(iter(walk.path("linear")))
-    alone = numpy.concatenate([walk.draw(point[None], "linear") for point in points])
-    assert (walk.draw(points, "linear") == alone).all() and len({int(picture.max()) - int(picture.min()) for picture in alone}) > 1
+    way = walk(load_generator(write_drawing_model(tmp_path)), "linear", build_config(BookWalksConfig, PARAMS, where="book_walks"))
+    points = next(iter(way.path))
+    alone = numpy.concatenate([way.draw(point[None]) for point in points])
+    assert (way.draw(points) == alone).all() and len({int(picture.max()) - int(picture.min()) for picture in alone}) > 1
 
 
 def test_gif_and_single_frames_are_the_frames_of_the_film(tmp_path):
@@ -104,34 +111,31 @@ def test_gif_and_single_frames_are_the_frames_of_the_film(tmp_path):
 
 
 def test_through_the_origin_all_walks_meet_in_one_picture_and_keys_are_what_other_ways_draw(tmp_path):
-    walk = walker(tmp_path)
-    points = list(walk.path("origin"))
-    middle = walk.draw(points[2], "origin")
-    assert (points[2] == 0).all() and (middle[0] == middle[1]).all()
+    generator = load_generator(write_drawing_model(tmp_path))
+    points, drawn = walked(generator, "origin")
+    assert (points[2] == 0).all() and (drawn[2][0] == drawn[2][1]).all()
+    expected = generator(keys(generator)).mul(127.5).add(128).clamp(0, 255).int().numpy()
     for method in ("linear", "spherical", "origin"):
-        at_keys = [walk.draw(point, method).astype(int) for point in list(walk.path(method))[::4]]
-        expected = walk.generator(walk.z).mul(127.5).add(128).clamp(0, 255).int().numpy()
+        at_keys = walked(generator, method)[1][::4]
         assert numpy.abs(numpy.concatenate(at_keys) - expected).max() <= 1, method
     # Half of the way to the middle the latent is half as long, and the picture neither that of the key nor that of the middle.
-    quarter = walk.draw(points[1], "origin").astype(int)
-    assert numpy.abs(quarter - walk.draw(points[0], "origin")).max() > 3 and numpy.abs(quarter - middle).max() > 3
+    assert numpy.abs(drawn[1] - drawn[0]).max() > 3 and numpy.abs(drawn[1] - drawn[2]).max() > 3
 
 
 def test_latents_that_are_not_normalised_keep_their_lengths(tmp_path):
-    walk = walker(tmp_path, {"normalize_latents": False})
-    lengths = walk.z.norm(dim=1)
+    generator = load_generator(write_drawing_model(tmp_path, normalize_latents=False))
+    lengths = keys(generator).norm(dim=1)
     assert lengths.max() > 1.1 * lengths.min()
-    middle = walk.draw(list(walk.path("origin"))[2], "origin")
+    middle = walked(generator, "origin")[1][2]
     assert (middle[0] == middle[1]).all()
 
 
-def test_a_loop_returns_and_an_open_walk_does_not(tmp_path):
-    for loop in (True, False):
-        walk = walker(tmp_path / str(loop), loop=loop)
-        last = list(walk.path("linear"))[-1]
-        nearest = torch.cdist(last, walk.z).argmin(dim=1).tolist()
-        # The frame before the end is nearest to the key the walk goes to: the first ones, or the last.
-        assert nearest == ([0, 1] if loop else [4, 5])
+@pytest.mark.parametrize(("loop", "nearest"), [(True, [0, 1]), (False, [4, 5])])
+def test_a_loop_returns_and_an_open_walk_does_not(tmp_path, loop, nearest):
+    """The frame before the end is nearest to the key the walk goes to: the first ones, or the last."""
+    generator = load_generator(write_drawing_model(tmp_path))
+    last = walked(generator, "linear", loop=loop)[0][-1]
+    assert torch.cdist(last, keys(generator)).argmin(dim=1).tolist() == nearest
 
 
 def test_a_snapshot_says_how_far_the_network_had_grown(tmp_path, capsys):

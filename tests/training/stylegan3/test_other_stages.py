@@ -1,7 +1,6 @@
 """A second StyleGAN3 stage: pages, in grey or colour, train with nothing but parameters, and the first stage stays what it was."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -27,9 +26,9 @@ def write_pages(data: Path, *, channels: int) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    os.chdir(tmp_path)
-    os.environ["FIGMENT_TRACK"] = "none"
+def place(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FIGMENT_TRACK", "none")
     Path("params.yaml").write_text(json.dumps({"stylegan3_pages": PAGES, "stylegan3_toc": {**PARAMS, "kimg": 0.02, "metrics": []}}))
     return tmp_path
 

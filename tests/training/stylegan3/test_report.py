@@ -35,7 +35,7 @@ def project(tmp_path):
 
 
 def test_each_truncation_is_judged_and_shown_by_rising_psi(project):
-    assert list(read_truncations(project / "data/toc_fakes", 32, "stylegan3_toc")) == [0.2, 1.1]
+    assert list(read_truncations(project / "data/toc_fakes", 32, "stylegan3_toc")) == ["psi0.2", "psi1.1"]
     assert main([]) == 0
     folder = project / "data/toc_report"
     assert sorted(path.name for path in folder.iterdir()) == [
