@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -71,13 +71,13 @@ def member(number: int, kind: str) -> str:
     return f"{number:05d}.{kind}"
 
 
-def draw_file(path: Path, kind: str, config: BookPagesConfig, target: Path, *, on_page: Callable[[int, int], None] | None = None) -> FileFacts:
+def draw_file(path: Path, kind: str, config: BookPagesConfig, target: Path, *, is_unwanted: Callable[[], bool] = lambda: False) -> FileFacts:
     """Draw the file at `path` (kind: pdf or jp2_zip) into the new zip `target`.
 
-    on_page: told (pages done, pages there are), after opening and after each page.
+    is_unwanted: asked before each page; then the drawing ends, with InterruptedError and without a zip.
     """
     with replacing(target) as temporary, StoredZipWriter(temporary) as archive:
-        facts = _Drawing(path, kind, config, archive, on_page).run()
+        facts = _Drawing(path, kind, config, archive, is_unwanted).run()
         archive.add(FACTS, json.dumps(facts.to_json()).encode())
     return facts
 
@@ -91,9 +91,8 @@ class _Ended(Exception):
 
 
 class _Drawing:
-    def __init__(self, path: Path, kind: str, config: BookPagesConfig, archive: StoredZipWriter, on_page: Callable[[int, int], None] | None) -> None:
-        self._path, self._kind, self._config, self._archive = path, kind, config, archive
-        self._on_page = on_page or (lambda done, total: None)
+    def __init__(self, path: Path, kind: str, config: BookPagesConfig, archive: StoredZipWriter, is_unwanted: Callable[[], bool]) -> None:
+        self._path, self._kind, self._config, self._archive, self._is_unwanted = path, kind, config, archive, is_unwanted
         self._facts = FileFacts()
         self._bytes = 0
         self._failures = 0
@@ -115,7 +114,7 @@ class _Drawing:
                     is_over = self._failures >= self._config.max_failures or time.monotonic() > self._deadline or ended.reason == "too_many_bytes"
                     self._set_aside(self._next, ended.reason, ended.words)
                     if is_over:
-                        words = f"the rest of the file, after {self._failures} pages that ended or held up the process that draws them"
+                        words = f"the rest of the file, after {self._failures} pages that gave none; the last: {ended.words}"
                         for number in range(self._next, self._last + 1):
                             self._set_aside(number, "given_up", words)
                     if self._next > self._last:
@@ -123,6 +122,8 @@ class _Drawing:
 
     def _listen(self, worker: "_Worker") -> None:
         while True:
+            if self._is_unwanted():
+                raise InterruptedError("drawing was stopped")
             message = worker.message()
             try:
                 if message.get("end"):
@@ -130,15 +131,12 @@ class _Drawing:
                 if "pages" in message:
                     self._facts.pages = int(message["pages"])
                     self._last = min(self._facts.pages, self._config.max_pages)
-                    self._on_page(self._next - 1, self._last)
-                elif "page" in message:
-                    self._take(worker, message)
-                elif "reason" in message:
+                elif "reason" in message and "page" not in message:
                     raise _Ended(str(message["reason"]), str(message["words"]))
-                elif "begin" not in message:
-                    raise _Ended("crashed", f"the process that draws said what it never says: {str(message)[:100]}")
-            except (TypeError, ValueError, KeyError, AttributeError) as error:
-                raise _Ended("crashed", f"the process that draws said what it never says: {error}") from None
+                else:
+                    self._take(worker, message)
+            except (TypeError, ValueError, KeyError) as error:
+                raise _Ended("crashed", f"the process that draws said what it never says: {error!r} in {str(message)[:100]}") from None
 
     def _take(self, worker: "_Worker", message: dict[str, Any]) -> None:
         """A page, which must be the next one. Raises _Ended; ValueError and the like for a message that is none."""
@@ -158,15 +156,11 @@ class _Drawing:
             self._archive.add(member(self._next, "txt"), text)
         text_digest = sha256(text).hexdigest() if text else ""
         self._facts.drawn.append(Page(self._next, sha256(png).hexdigest(), str(message["engine"]), text_digest))
-        self._done()
+        self._next += 1
 
     def _set_aside(self, number: int, reason: str, words: str) -> None:
         self._facts.aside.append((number, reason, words))
-        self._done()
-
-    def _done(self) -> None:
         self._next += 1
-        self._on_page(self._next - 1, self._last)
 
     def _finished(self) -> FileFacts:
         facts = self._facts
@@ -266,9 +260,3 @@ def _signal_name(number: int) -> str:
     with contextlib.suppress(ValueError):
         return signal.Signals(number).name
     return f"signal {number}"
-
-
-def pages_of(facts: FileFacts) -> Iterator[int]:
-    """Numbers of all pages that were drawn or set aside one by one."""
-    yield from (page.number for page in facts.drawn)
-    yield from (number for number, _, _ in facts.aside if number is not None)

@@ -101,9 +101,9 @@ def contents(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((root / "book_pages").iterdir())}
 
 
-def draw_here(path: Path, kind: str, config: BookPagesConfig, target: Path, *, on_page: Callable[[int, int], None] | None = None) -> FileFacts:
+def draw_here(path: Path, kind: str, config: BookPagesConfig, target: Path, *, is_unwanted: Callable[[], bool] = lambda: False) -> FileFacts:
     """What `draw_file` does for well-behaved files, without a process for each."""
-    del on_page
+    del is_unwanted
     facts = FileFacts()
     with StoredZipWriter(target) as archive:
         try:

@@ -21,14 +21,13 @@ SMALL = {"page_px": 64, "memory_mib": 512}
 
 @pytest.fixture
 def draw(tmp_path):
-    """Draw a file in a process; `watched` gets what was told of progress."""
+    """Draw a file in a process."""
 
-    def draw(content: bytes, kind: str = "pdf", name: str = "file", watched: list | None = None, **settings) -> FileFacts:
+    def draw(content: bytes, kind: str = "pdf", name: str = "file", **settings) -> FileFacts:
         path = tmp_path / f"{name}.pdf"
         path.write_bytes(content)
-        on_page = (lambda *told: watched.append(told)) if watched is not None else None
         (tmp_path / "drawn.zip").unlink(missing_ok=True)
-        return draw_file(path, kind, BookPagesConfig(**(SMALL | settings)), tmp_path / "drawn.zip", on_page=on_page)
+        return draw_file(path, kind, BookPagesConfig(**(SMALL | settings)), tmp_path / "drawn.zip")
 
     return draw
 
@@ -39,14 +38,12 @@ def reasons(facts: FileFacts) -> dict[int | None, str]:
 
 
 def test_pages_and_texts_come_back_in_one_zip(draw, tmp_path):
-    told: list[tuple[int, int]] = []
-    facts = draw(pdf(text_page("first"), Page(), text_page()), watched=told)
+    facts = draw(pdf(text_page("first"), Page(), text_page()))
     assert reasons(facts) == {2: "blank"} and facts.is_final
     archive = StoredZip(tmp_path / "drawn.zip")
     assert archive.names == ["00001.png", "00001.txt", "00003.png", FACTS]
     assert decode_png(archive.read(member(3, "png"))).shape == (64, 49, 1) and archive.read("00001.txt") == b"first"
     assert FileFacts.from_json(json.loads(archive.read(FACTS))) == facts
-    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_a_zip_of_scans_is_drawn_as_well(draw):
@@ -164,11 +161,8 @@ def test_a_line_without_end_costs_the_file(misbehaving):
 
 
 def test_nothing_is_left_of_a_drawing_that_was_stopped(draw, tmp_path):
-    def stop(done, total):
-        raise InterruptedError
-
     path = tmp_path / "file.pdf"
     path.write_bytes(pdf(text_page()))
     with pytest.raises(InterruptedError):
-        draw_file(path, "pdf", BookPagesConfig(**SMALL), tmp_path / "drawn.zip", on_page=stop)
+        draw_file(path, "pdf", BookPagesConfig(**SMALL), tmp_path / "drawn.zip", is_unwanted=lambda: True)
     assert {entry.name for entry in tmp_path.iterdir()} == {"file.pdf"}
