@@ -35,6 +35,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from assets.books.pages.config import BookPagesConfig
 from assets.books.pages.pdf import PdfPages
 from assets.books.pages.supervising import draw_file
+from assets.demo_sites.pdf_writer import PdfSheet, write_pdf
 from bench.measuring import ROOT, parser, processor, spread, write_report
 
 SCALES = {"smoke": {"scans": 4, "texts": 8, "rounds": 1}, "std": {"scans": 16, "texts": 32, "rounds": 3}}
@@ -76,25 +77,13 @@ def scan_pdf(path: Path, pages: int, seed: int = 0) -> Path:
 def text_pdf(path: Path, pages: int, seed: int = 0) -> Path:
     """Pages of Times, forty-six lines each, with a rule at top and bottom."""
     draw = random.Random(seed)
-    objects: list[bytes] = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Times-Roman >>"]
-    for _ in range(pages):
-        lines = ["".join(draw.choice("etaoinshrdlucmfw  ,.") for _ in range(92)) for _ in range(46)]
-        words = "".join(f"BT /F1 11 Tf 72 {712 - 14 * row} Td ({line}) Tj ET\n" for row, line in enumerate(lines))
-        content = f"72 730 468 1 re f 72 60 468 1 re f\n{words}".encode()
-        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
-        objects.append(
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> /Contents %d 0 R >>" % len(objects)
-        )
-    kids = " ".join(f"{number} 0 R" for number in range(5, len(objects) + 1, 2))
-    objects[1] = f"<< /Type /Pages /Kids [{kids}] /Count {pages} >>".encode()
-    out, places = bytearray(b"%PDF-1.4\n"), []
-    for number, body in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    start = len(out)
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1) + b"".join(b"%010d 00000 n \n" % place for place in places)
-    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start)
-    path.write_bytes(out)
+    sheets = [PdfSheet(612, 792) for _ in range(pages)]
+    for sheet in sheets:
+        for row in range(46):
+            sheet.text(72, 80 + 14 * row, "".join(draw.choice("etaoinshrdlucmfw  ,.") for _ in range(92)), 11)
+        for height in (62, 732):
+            sheet.line([(72, height), (540, height)], 1)
+    path.write_bytes(write_pdf(sheets))
     return path
 
 

@@ -60,7 +60,7 @@ def build_pages(
     Raises ItemsError, PagesError and OutputBusyError; the previous output is then untouched.
     """
     if missing := missing_program(config.engine):
-        raise PagesError(f"book_pages.engine is {config.engine}, whose program {missing} is not installed; install it, or set engine: auto")
+        raise PagesError(f"book_pages.engine is {config.engine}, whose program {missing} is not installed; install it, or set engine: pdfium")
     items = read_items(archive)
     withdrawn = _withdrawn(items, requests)
     gone = {row["id"] for row in withdrawn}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Engine = Literal["auto", "pdfium", "poppler", "ghostscript"]
+Engine = Literal["pdfium", "poppler", "ghostscript"]
 Colours = Literal["as_is", "grey", "rgb"]
 # Pillow refuses to open more.
 _MOST_PIXELS = 178_956_970
@@ -14,7 +14,7 @@ class BookPagesConfig:
     """The section `book_pages` of params.yaml.
 
     page_px:          the longer side of every page image; the aspect is kept.
-    engine:           who draws PDF pages; auto is pdfium, whatever else is installed.
+    engine:           who draws PDF pages, never chosen by what is installed: that would decide bytes.
     scan_shortcut:    a page that is one JPEG and nothing else is that JPEG, decoded at a smaller scale; see docs/books.md for how close that is.
     colours:          as_is stores a page as grey where all its pixels are, else as RGB; grey and rgb make them alike.
     drop_blank:       set nearly white pages aside: at most `blank_ink` of the pixels are darker than `blank_level` of 255.
@@ -31,7 +31,7 @@ class BookPagesConfig:
     """
 
     page_px: int = 1024
-    engine: Engine = "auto"
+    engine: Engine = "pdfium"
     scan_shortcut: bool = True
     colours: Colours = "as_is"
     drop_blank: bool = True

@@ -82,8 +82,8 @@ class PdfPages:
         scan = self._scan(page, size) if self._has_plain_jpegs else None
         if scan:
             return Drawn(scan, "jpeg", text)
-        engine, draw = _ENGINES[self._config.engine]
-        return Drawn(draw(page, self._path, number, size), engine, text)
+        engine = self._config.engine
+        return Drawn(_ENGINES[engine](page, self._path, number, size), engine, text)
 
     def _text(self, page: pdfium.PdfPage) -> str:
         try:
@@ -204,22 +204,18 @@ def _by_ghostscript(page: pdfium.PdfPage, path: Path, number: int, size: tuple[i
     return drawn.resize(size, Image.Resampling.BICUBIC)
 
 
-_Draw = Callable[[pdfium.PdfPage, Path, int, tuple[int, int]], Image.Image]
-_ENGINES: dict[str, tuple[str, _Draw]] = {
-    "auto": ("pdfium", _by_pdfium),
-    "pdfium": ("pdfium", _by_pdfium),
-    "poppler": ("poppler", _by_poppler),
-    "ghostscript": ("ghostscript", _by_ghostscript),
+_ENGINES: dict[str, Callable[[pdfium.PdfPage, Path, int, tuple[int, int]], Image.Image]] = {
+    "pdfium": _by_pdfium,
+    "poppler": _by_poppler,
+    "ghostscript": _by_ghostscript,
 }
-
-
-# Programs that an engine runs, and how they tell their version.
-_PROGRAMS = {"poppler": ["pdftoppm", "-v"], "ghostscript": ["gs", "--version"]}
+# Programs that engines run.
+_PROGRAMS = {"poppler": "pdftoppm", "ghostscript": "gs"}
 
 
 def missing_program(engine: str) -> str | None:
     """The name of the program that the engine needs, when it is not installed."""
-    name = _PROGRAMS[engine][0] if engine in _PROGRAMS else None
+    name = _PROGRAMS.get(engine)
     return name if name and shutil.which(name) is None else None
 
 
@@ -227,5 +223,5 @@ def program_version(engine: str) -> str:
     """What decides the pixels besides this project and its libraries."""
     if engine not in _PROGRAMS:
         return ""
-    done = subprocess.run(_PROGRAMS[engine], capture_output=True, check=False)
+    done = subprocess.run([_PROGRAMS[engine], "-v"], capture_output=True, check=False)
     return (done.stdout + done.stderr).decode(errors="replace")

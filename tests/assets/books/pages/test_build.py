@@ -311,7 +311,7 @@ def test_an_engine_that_is_not_installed_is_an_error_that_names_it(project, caps
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("engine=mupdf", "must be one of 'auto', 'pdfium', 'poppler', 'ghostscript'"),
+        ("engine=mupdf", "must be one of 'pdfium', 'poppler', 'ghostscript'"),
         ("page_px=8", "page_px must lie between 16 and 8,192, found 8"),
         ("memory_mib=64", "memory_mib must be at least 256"),
         ("max_pages=0", "max_pages must be at least 1, found 0"),

@@ -84,7 +84,7 @@ def test_all_engines_draw_the_same_picture(draw):
     assert all(psnr(first, other) > 20 for other in others)
 
 
-def test_auto_is_pdfium_whatever_is_installed(draw, monkeypatch):
+def test_pdfium_draws_whatever_is_installed(draw, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     assert [page.engine for page in draw(pdf(text_page()))] == ["pdfium"]
 
