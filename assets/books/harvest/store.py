@@ -29,9 +29,8 @@ class Store:
         """Of all files, inside the folder."""
         return {row["path"] for rows in self.files.values() for row in rows}
 
-    def living(self, source: str = "") -> list[Row]:
-        """Items that are here, of one source or all."""
-        return [row for row in self.items.values() if row["status"] == "here" and source in {"", row["source"]}]
+    def living(self) -> list[Row]:
+        return [row for row in self.items.values() if row["status"] == "here"]
 
     def rows(self, table: str) -> list[Row]:
         """Of the table, in the order in which they are written."""

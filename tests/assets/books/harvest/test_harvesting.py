@@ -238,8 +238,9 @@ def test_a_lost_file_is_fetched_again(archive, harvested, tmp_path):
     (tmp_path / "items" / "files" / items(tmp_path)["a"].files[0].path.name).unlink()
     with pytest.raises(ItemsError, match=r"the file 'a.pdf' of item a is missing; restore it with `dvc checkout`, or harvest again"):
         items(tmp_path)
-    harvested()
+    done = harvested()
     assert (archive.asked("download"), content(items(tmp_path)["a"])) == (["a"], pdf("a"))
+    assert done.tallies[0].changed == 0
 
 
 def test_a_lost_file_that_cannot_be_had_is_told(archive, harvested, tmp_path):
