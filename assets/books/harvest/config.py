@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
 from dataclasses import dataclass
@@ -60,9 +60,7 @@ class SourceParams:
         if self.collection and not IDENTIFIER.fullmatch(self.collection):
             raise ValueError(f"{where} collection '{self.collection[:80]}' is not a name of the archive's; a longer question is a `query`")
         if isinstance(self.identifiers, list):
-            wrong = next((name for name in self.identifiers if not IDENTIFIER.fullmatch(name)), None)
-            if wrong is not None:
-                raise ValueError(f"{where} '{wrong[:80]}' is not an identifier; expected letters, digits, dots, - and _, as in archive.org/details/…")
+            check_identifiers(self.identifiers, where=where)
         for key in ("max_items", "max_pages", "max_mib"):
             if getattr(self, key) is not None and getattr(self, key) < 1:
                 raise ValueError(f"{where} {key} must be at least 1, or null for no limit, found {getattr(self, key)}")
@@ -153,6 +151,13 @@ class ArchiveItemsConfig:
             secret=Secret(authorization, (ARCHIVE,)) if authorization else None,
             user_agent=user_agent(self.contact, "research harvest"),
         )
+
+
+def check_identifiers(names: Iterable[str], *, where: str) -> None:
+    """Raises ValueError, beginning with `where`, for one that no item can have."""
+    wrong = next((name for name in names if not IDENTIFIER.fullmatch(name)), None)
+    if wrong is not None:
+        raise ValueError(f"{where} '{wrong[:80]}' is not an identifier; expected letters, digits, dots, - and _, as in archive.org/details/…")
 
 
 def credentials(environment: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ class DrawnPages:
         self._path, self._folder = scratch / "files.json", scratch / "drawn"
         known = _load(self._path)
         self._old: dict[str, Any] = known["files"] if known.get("recipe") == self._recipe else {}
-        self._old_texts: dict[str, list[str]] = known.get("texts", {})
-        self._texts: dict[str, list[str]] = {}
+        self._old_texts: dict[str, str] = known.get("texts", {})
+        self._texts: dict[str, str] = {}
         self._shards = LookMemory(scratch / "seen.json", NO_LIMITS, target)
         self._intact: dict[str, bool] = {}
         self._facts: dict[str, FileFacts] = {}
@@ -74,21 +75,17 @@ class DrawnPages:
         return self._previous.read(self._shard("images", file, page), f"{page.sha256}.png")
 
     def write_texts(self, output: OutputFolder, pages: Iterable[tuple[ItemFile, Page]]) -> int:
-        """Write the texts of these pages, which come in the order of their serials; gives how many there are. Unchanged files are taken over."""
-        shards: dict[str, list[tuple[ItemFile, Page]]] = {}
-        for file, page in pages:
-            if page.text:
-                shards.setdefault(self._shard("texts", file, page), []).append((file, page))
-        for name, members in shards.items():
-            content = hashlib.sha256(json.dumps([[page_id(file, page.number), page.text] for file, page in members]).encode()).hexdigest()
-            if self._is_intact(name) and self._old_texts[name][1] == content:
-                path = output.keep(name)
-            else:
-                path = output.file(name)
-                before = self._texts_in(name)
-                write_table(path, table_from_rows(PAGE_TEXTS, [self._text_row(before, file, page) for file, page in members]))
-            self._texts[name] = [sha256_of(path), content]
-        return sum(map(len, shards.values()))
+        """Write the texts of these pages, which come in the order of their serials; gives how many there are."""
+        count = 0
+        with_text = (pair for pair in pages if pair[1].has_text)
+        for name, members in groupby(with_text, key=lambda pair: self._shard("texts", *pair)):
+            before = read_table(self._target / name, PAGE_TEXTS.names).to_pylist() if self._is_intact(name) else []
+            known = {row["page_id"]: row["text"] for row in before}
+            rows = [self._text_row(known, file, page) for file, page in members]
+            write_table(output.file(name), table_from_rows(PAGE_TEXTS, rows))
+            self._texts[name] = sha256_of(output.folder / name)
+            count += len(rows)
+        return count
 
     def save(self) -> None:
         """Remember the new output, and forget the drawn files; after it was published."""
@@ -105,7 +102,7 @@ class DrawnPages:
         except (KeyError, TypeError, ValueError):
             return False
         images = {self._shard("images", file, page) for page in facts.drawn}
-        return all(map(self._is_intact, images | {self._shard("texts", file, page) for page in facts.drawn if page.text}))
+        return all(map(self._is_intact, images | {self._shard("texts", file, page) for page in facts.drawn if page.has_text}))
 
     def _shard(self, kind: str, file: ItemFile, page: Page) -> str:
         """Which file of the output a page image is in, as `gather` has it, and which its text."""
@@ -115,7 +112,7 @@ class DrawnPages:
     def _is_intact(self, name: str) -> bool:
         if name not in self._intact:
             path = self._target / name
-            is_text = name in self._old_texts and path.is_file() and sha256_of(path) == self._old_texts[name][0]
+            is_text = name in self._old_texts and path.is_file() and sha256_of(path) == self._old_texts[name]
             self._intact[name] = is_text or self._shards.has_intact(name)
         return self._intact[name]
 
@@ -143,16 +140,9 @@ class DrawnPages:
     def _is_drawn(self, file: ItemFile) -> bool:
         return (self._folder / self._zip_name(file)).exists()
 
-    def _texts_in(self, name: str) -> dict[str, str]:
-        """Texts of the previous output, by page."""
-        if not self._is_intact(name):
-            return {}
-        return {row["page_id"]: row["text"] for row in read_table(self._target / name, ["page_id", "text"]).to_pylist()}
-
-    def _text_row(self, before: Mapping[str, str], file: ItemFile, page: Page) -> dict[str, Any]:
+    def _text_row(self, known: Mapping[str, str], file: ItemFile, page: Page) -> dict[str, Any]:
         name = page_id(file, page.number)
-        is_new = self._is_drawn(file)
-        text = self._zips.read(self._zip_name(file), member(page.number, "txt")).decode() if is_new else before[name]
+        text = self._zips.read(self._zip_name(file), member(page.number, "txt")).decode() if self._is_drawn(file) else known[name]
         return {"page_id": name, "item_id": file.identifier, "page": page.number, "text": text}
 
 

@@ -34,12 +34,12 @@ _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
 
 @dataclass(frozen=True)
 class Page:
-    """A page that was drawn. sha256: of its PNG. text: SHA-256 of its text; empty when it has none."""
+    """A page that was drawn. sha256: of its PNG."""
 
     number: int
     sha256: str
     engine: str
-    text: str = ""
+    has_text: bool
 
 
 @dataclass
@@ -154,8 +154,7 @@ class _Drawing:
         if text:
             text.decode()  # raises ValueError
             self._archive.add(member(self._next, "txt"), text)
-        text_digest = sha256(text).hexdigest() if text else ""
-        self._facts.drawn.append(Page(self._next, sha256(png).hexdigest(), str(message["engine"]), text_digest))
+        self._facts.drawn.append(Page(self._next, sha256(png).hexdigest(), str(message["engine"]), bool(text)))
         self._next += 1
 
     def _set_aside(self, number: int, reason: str, words: str) -> None:

@@ -127,5 +127,4 @@ def _draw_page(pages: Any, number: int, config: BookPagesConfig, archive: Stored
     archive.add(member(number, "png"), png)
     if text:
         archive.add(member(number, "txt"), text)
-    digest = hashlib.sha256(text).hexdigest() if text else ""
-    facts.drawn.append(Page(number, hashlib.sha256(png).hexdigest(), drawn.engine, digest))
+    facts.drawn.append(Page(number, hashlib.sha256(png).hexdigest(), drawn.engine, bool(text)))
