@@ -121,11 +121,11 @@ class _Drawing:
                         return self._finished()
 
     def _listen(self, worker: "_Worker") -> None:
-        while True:
-            if self._is_unwanted():
-                raise InterruptedError("drawing was stopped")
-            message = worker.message()
+        """Take what the process says until it ends in good order. Raises _Ended."""
+        while not self._is_unwanted():
+            line = worker.line()
             try:
+                message = json.loads(line)
                 if message.get("end"):
                     return
                 if "pages" in message:
@@ -135,8 +135,9 @@ class _Drawing:
                     raise _Ended(str(message["reason"]), str(message["words"]))
                 else:
                     self._take(worker, message)
-            except (TypeError, ValueError, KeyError) as error:
-                raise _Ended("crashed", f"the process that draws said what it never says: {error!r} in {str(message)[:100]}") from None
+            except (TypeError, ValueError, KeyError, AttributeError) as error:
+                raise _Ended("crashed", f"the process that draws said what it never says: {error!r} in {line[:100]!r}") from None
+        raise InterruptedError("drawing was stopped")
 
     def _take(self, worker: "_Worker", message: dict[str, Any]) -> None:
         """A page, which must be the next one. Raises _Ended; ValueError and the like for a message that is none."""
@@ -210,21 +211,13 @@ class _Worker:
         self._process.stdout.close()
         self._scratch.cleanup()
 
-    def message(self) -> dict[str, Any]:
-        """The next line. Raises _Ended."""
+    def line(self) -> bytes:
+        """The next one. Raises _Ended."""
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > _LONGEST_LINE:
                 raise _Ended("crashed", "the process that draws said what it never says: a line without end")
             self._fill()
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        try:
-            found = json.loads(line)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise _Ended("crashed", f"the process that draws said what it never says: {line[:100]!r}")
-        return found
+        return self.read(end + 1)
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes. Raises _Ended."""
@@ -251,11 +244,5 @@ class _Worker:
             return _Ended("too_slow", f"more than seconds_per_page = {self._config.seconds_per_page} of CPU")
         if code == -signal.SIGKILL:
             return _Ended("out_of_memory", "the system ended the process that draws", is_final=False)
-        name = _signal_name(-code) if code < 0 else f"exit code {code}"
+        name = signal.strsignal(-code) if code < 0 else f"exit code {code}"
         return _Ended("crashed", f"the process that draws ended with {name}; memory_mib = {self._config.memory_mib:,} may be too little")
-
-
-def _signal_name(number: int) -> str:
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"

@@ -133,7 +133,7 @@ def test_a_process_that_says_nothing_costs_the_file(misbehaving):
 def test_a_file_that_ends_process_after_process_is_given_up(misbehaving):
     facts = misbehaving("die", max_failures=3)
     assert list(reasons(facts).values()) == ["crashed"] * 3 + ["given_up"] * 6
-    assert "SIGSEGV" in facts.aside[0][2] and "after 3 pages" in facts.aside[3][2]
+    assert "Segmentation fault" in facts.aside[0][2] and "after 3 pages" in facts.aside[3][2]
 
 
 def test_a_file_that_takes_too_long_is_given_up_for_now(misbehaving):
