@@ -121,15 +121,15 @@ class _Drawing:
                         return self._finished()
 
     def _listen(self, worker: "_Worker") -> None:
-        """Take what the process says until it ends in good order. Raises _Ended."""
-        while not self._is_unwanted():
+        """Take what the process says until it has told of the last page; how it ends then is its own affair. Raises _Ended."""
+        while self._last == 0 or self._next <= self._last:
+            if self._is_unwanted():
+                raise InterruptedError("drawing was stopped")
             line = worker.line()
             try:
                 message = json.loads(line)
-                if message.get("end"):
-                    return
                 if "pages" in message:
-                    self._facts.pages = int(message["pages"])
+                    self._facts.pages = max(0, int(message["pages"]))
                     self._last = min(self._facts.pages, self._config.max_pages)
                 elif "reason" in message and "page" not in message:
                     raise _Ended(str(message["reason"]), str(message["words"]))
@@ -137,7 +137,6 @@ class _Drawing:
                     self._take(worker, message)
             except (TypeError, ValueError, KeyError, AttributeError) as error:
                 raise _Ended("crashed", f"the process that draws said what it never says: {error!r} in {line[:100]!r}") from None
-        raise InterruptedError("drawing was stopped")
 
     def _take(self, worker: "_Worker", message: dict[str, Any]) -> None:
         """A page, which must be the next one. Raises _Ended; ValueError and the like for a message that is none."""
@@ -164,9 +163,6 @@ class _Drawing:
 
     def _finished(self) -> FileFacts:
         facts = self._facts
-        # A process that calls it a day before the last page has told of fewer pages than there are.
-        for number in range(self._next, self._last + 1):
-            self._set_aside(number, "crashed", "the process that draws ended before this page")
         if facts.pages > self._last and self._last:
             words = f"it states {facts.pages:,} pages, max_pages = {self._config.max_pages:,} are drawn"
             facts.aside.append((None, "too_many_pages", words))

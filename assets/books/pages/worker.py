@@ -4,7 +4,7 @@ python -m assets.books.pages.worker
 
 It reads one JSON object from standard input: `path`, `kind`, `first` (the page to begin with) and `config`. It writes lines of JSON to standard
 output: `{"pages": 12}` once; then for each page `{"page": 1, "engine": …, "png": bytes, "text": bytes}` with these bytes behind it, or
-`{"page": 1, "reason": …, "words": …}`; `{"reason": …, "words": …}` for the whole file; `{"end": true}` at the end. It writes nothing else anywhere.
+`{"page": 1, "reason": …, "words": …}`; and `{"reason": …, "words": …}` for the whole file. It writes nothing else anywhere.
 """
 
 import json
@@ -40,7 +40,6 @@ def main() -> int:
         _say(out, {"reason": refusal.reason, "words": refusal.words[:_LONGEST_WORDS]})
     except MemoryError:
         _say(out, {"reason": "out_of_memory", "words": f"opening it takes more than memory_mib = {config.memory_mib:,}"})
-    _say(out, {"end": True})
     return 0
 
 

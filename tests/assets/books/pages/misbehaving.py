@@ -20,7 +20,6 @@ def hang(first: int) -> None:
         if page == 2:
             time.sleep(600)
         _say({"page": page, "engine": "pdfium", "png": 3, "text": 0}, b"png")
-    _say({"end": True})
 
 
 def hang_at_once(first: int) -> None:
@@ -40,7 +39,13 @@ def leave(first: int) -> None:
     """End in good order, with pages left."""
     del first
     _say({"pages": 2})
-    _say({"end": True})
+
+
+def linger(first: int) -> None:
+    """Draw every page, and never end."""
+    _say({"pages": 1})
+    _say({"page": first, "engine": "pdfium", "png": 3, "text": 0}, b"png")
+    time.sleep(600)
 
 
 def babble(first: int) -> None:

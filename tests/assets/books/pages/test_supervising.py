@@ -136,6 +136,11 @@ def test_a_file_that_ends_process_after_process_is_given_up(misbehaving):
     assert "Segmentation fault" in facts.aside[0][2] and "after 3 pages" in facts.aside[3][2]
 
 
+def test_how_a_process_ends_after_its_last_page_costs_nothing(misbehaving):
+    facts = misbehaving("linger", stall_s=1.0)
+    assert [page.number for page in facts.drawn] == [1] and facts.aside == [] and facts.is_final
+
+
 def test_a_file_that_takes_too_long_is_given_up_for_now(misbehaving):
     facts = misbehaving("hang", seconds_per_file=1.0)
     assert reasons(facts) == {2: "timed_out", 3: "given_up"} and not facts.is_final
@@ -144,7 +149,7 @@ def test_a_file_that_takes_too_long_is_given_up_for_now(misbehaving):
 @pytest.mark.parametrize(
     ("name", "pages", "words"),
     [
-        ("leave", {1: "crashed", 2: "crashed"}, "ended before this page"),
+        ("leave", {1: "crashed", 2: "crashed"}, "exit code 0"),
         ("babble", {1: "crashed"}, "what it never says"),
         ("jump", {1: "crashed", 2: "crashed", 3: "given_up", 4: "given_up", 5: "given_up"}, "page 2, expected 1 of 5"),
         ("flood", {1: "too_many_bytes", 2: "given_up", 3: "given_up"}, "max_output_mib"),
