@@ -78,9 +78,9 @@ class OneSource:
         store = self.run.store
         self._list()
         self.tally.listed = len(self.listed)
-        # Items of sources that are not asked any more belong to the first that asks for them now.
+        # Items for which no other source asks any more belong to the first that asks for them now.
         for name, row in store.items.items():
-            if row["source"] not in self.run.asked_sources and name in self.listed:
+            if name in self.listed and (row["status"] == "left" or row["source"] not in self.run.asked_sources):
                 row["source"] = self.source.name
         mine = [row for row in store.items.values() if row["source"] == self.source.name]
         # Known items first, then as many new ones as there is room for, then the files of both.

@@ -5,7 +5,6 @@ its rotation and crop box are respected by all engines. Hidden optional content 
 """
 
 import io
-import mmap
 import re
 import shutil
 import subprocess
@@ -26,7 +25,8 @@ _HEADER_WITHIN = 1_024
 _OBJECTS_LOOKED_AT = 64
 # What makes the samples of a JPEG in a PDF other than the JPEG's own. Dictionaries of streams lie in the open in every PDF, encrypted or not
 # (ISO 32000-1 §7.5.7: no stream is inside an object stream), so that a search of the bytes finds them.
-_CHANGES_A_JPEG = re.compile(rb"/(?:SMask|SMaskInData|Mask|ImageMask|Matte|ColorTransform)(?![A-Za-z])|/Decode\s*[\[0-9]")
+_CHANGES_A_JPEG = re.compile(rb"/(?:(?:SMask|SMaskInData|Mask|ImageMask|Matte|ColorTransform)(?![A-Za-z])|Decode\s*[\[0-9])")
+_PIECE_BYTES, _LONGEST_MATCH = 2**24, 256
 _NO_PAGES = re.compile(rb"/Count\s+0(?!\d)")
 _CHANNELS_OF = {raw.FPDF_COLORSPACE_DEVICEGRAY: "L", raw.FPDF_COLORSPACE_DEVICERGB: "RGB"}
 _POINTS_OFF = 0.01
@@ -136,8 +136,14 @@ def _pictures(page: pdfium.PdfPage) -> Iterator[pdfium.PdfImage]:
 
 
 def _contains(path: Path, wanted: re.Pattern[bytes]) -> bool:
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return wanted.search(content) is not None
+    """Read in pieces: a file may be larger than all the memory that this process may have."""
+    end = b""
+    with path.open("rb") as stream:
+        while piece := stream.read(_PIECE_BYTES):
+            if wanted.search(end + piece):
+                return True
+            end = piece[-_LONGEST_MATCH:]
+    return False
 
 
 def _scaled_jpeg(content: bytes, found: tuple[int, int], mode: str | None, size: tuple[int, int], *, grey: bool) -> Image.Image | None:

@@ -105,6 +105,19 @@ def test_items_may_be_named_in_a_list_or_a_file(archive, harvested, tmp_path):
         harvested(identifiers=str(tmp_path / "nowhere.txt"))
 
 
+def test_an_item_that_one_source_names_no_more_is_the_next_ones_that_asks_for_it(archive, harvested, tmp_path):
+    archive.add("a", "b")
+    base = {"licence": "CC0-1.0", "host": archive.url}
+
+    def night(*names):
+        harvested(sources=[base | {"name": "list", "identifiers": list(names)}, base | {"name": "search", "collection": "books"}])
+        return {name: (item.source, item.serial, item.status) for name, item in items(tmp_path).items()}
+
+    assert night("a", "b") == {"a": ("list", 0, "here"), "b": ("list", 1, "here")}
+    assert night("b") == {"a": ("search", 0, "here"), "b": ("list", 1, "here")}
+    assert night("a", "b") == {"a": ("search", 0, "here"), "b": ("list", 1, "here")}
+
+
 def test_a_named_item_that_is_not_there_is_told(archive, harvested, tmp_path):
     archive.add("a")
     done = harvested(identifiers=["a", "nothing"])

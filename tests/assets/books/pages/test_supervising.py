@@ -89,6 +89,17 @@ def test_a_page_that_takes_all_memory_ends_the_process_and_costs_that_page(draw)
     assert "memory_mib = 256 may be too little" in facts.aside[0][2]
 
 
+def test_a_file_that_is_larger_than_the_memory_is_drawn(tmp_path):
+    content = pdf(text_page())
+    end, hole = content.rindex(b"xref\n0 "), 300 << 20
+    with (tmp_path / "large.pdf").open("wb") as file:
+        file.write(content[:end])
+        file.seek(hole, 1)  # takes no room on the disk
+        file.write(content[end : content.rindex(b"startxref")] + b"startxref\n%d\n%%%%EOF\n" % (end + hole))
+    facts = draw_file(tmp_path / "large.pdf", "pdf", BookPagesConfig(**(SMALL | {"memory_mib": 256})), tmp_path / "drawn.zip")
+    assert (facts.pages, len(facts.drawn), facts.aside) == (1, 1, [])
+
+
 def test_more_pages_than_allowed_are_one_row(draw):
     facts = draw(pdf(*[text_page()] * 5), max_pages=2)
     assert (facts.pages, [page.number for page in facts.drawn]) == (5, [1, 2])
