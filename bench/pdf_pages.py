@@ -30,9 +30,10 @@ from typing import Any
 import numpy
 import PIL
 import pypdfium2
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from assets.books.pages.config import BookPagesConfig
+from assets.books.pages.drawing import Drawn
 from assets.books.pages.pdf import PdfPages
 from assets.books.pages.supervising import draw_file
 from assets.demo_sites.pdf_writer import PdfSheet, write_pdf
@@ -90,9 +91,13 @@ def text_pdf(path: Path, pages: int, seed: int = 0) -> Path:
 # ---- sides ---------------------------------------------------------------------------------------------------------------------------
 
 
+def drawn(path: Path, px: int, **settings: Any) -> list[Drawn]:
+    with PdfPages(path, replace(CONFIG, page_px=px, **settings)) as pages:
+        return [pages.draw(number) for number in range(1, len(pages) + 1)]
+
+
 def figment(path: Path, px: int) -> Pictures:
-    with PdfPages(path, replace(CONFIG, page_px=px)) as pages:
-        return [pages.draw(number).image for number in range(1, len(pages) + 1)]
+    return [page.image for page in drawn(path, px)]
 
 
 def one_by_one(path: Path, px: int) -> Pictures:
@@ -166,15 +171,11 @@ def check(path: Path, px: int, calls: Mapping[str, Side]) -> dict[str, Any]:
         alike[name] = round(min(map(psnr, *small)), 2)
         if alike[name] < ALIKE_DB:
             sys.exit(f"DISAGREE: {path.name}: a page of {name} has a PSNR of {alike[name]} dB to figment's, expected {ALIKE_DB}")
-    with PdfPages(path, replace(CONFIG, page_px=px)) as pages:
-        engines = sorted({pages.draw(number).engine for number in range(1, len(pages) + 1)})
-    with PdfPages(path, replace(CONFIG, page_px=px, scan_shortcut=False)) as pages:
-        drawn = [pages.draw(number).image.convert("RGB") for number in range(1, len(pages) + 1)]
-    differences = [
-        numpy.asarray(mine.convert("RGB"), numpy.int16) - numpy.asarray(theirs, numpy.int16) for mine, theirs in zip(ours, drawn, strict=True)
-    ]
-    largest = max(int(numpy.abs(difference).max()) for difference in differences)
-    to_pdfium = [psnr(mine, theirs) for mine, theirs in zip(ours, drawn, strict=True)]
+    engines = sorted({page.engine for page in drawn(path, px)})
+    by_pdfium = [page.image for page in drawn(path, px, scan_shortcut=False)]
+    differences = [ImageChops.difference(mine.convert("RGB"), page.convert("RGB")) for mine, page in zip(ours, by_pdfium, strict=True)]
+    largest = max(int(numpy.asarray(difference).max()) for difference in differences)
+    to_pdfium = list(map(psnr, ours, by_pdfium))
     full = {"lowest_psnr_db": round(min(to_pdfium), 2), "median_psnr_db": round(statistics.median(to_pdfium), 2), "largest_difference": largest}
     return {"pages": len(ours), "engines": engines, "alike_db": alike, "to_pdfium_at_size": full}
 

@@ -40,6 +40,8 @@ def main() -> int:
         _say(out, {"reason": refusal.reason, "words": refusal.words[:_LONGEST_WORDS]})
     except MemoryError:
         _say(out, {"reason": "out_of_memory", "words": f"opening it takes more than memory_mib = {config.memory_mib:,}"})
+    except Exception as error:  # noqa: BLE001 - told, as nobody reads what this process writes elsewhere
+        _say(out, {"reason": "crashed", "words": f"{type(error).__name__}: {error}"[:_LONGEST_WORDS]})
     return 0
 
 

@@ -56,6 +56,12 @@ def test_a_file_that_cannot_be_opened_is_one_row(draw):
     assert (facts.pages, facts.drawn, [(page, reason) for page, reason, _ in facts.aside]) == (0, [], [(None, "not_a_pdf")])
 
 
+def test_an_error_that_nobody_thought_of_is_told_as_what_it_is(tmp_path):
+    facts = draw_file(tmp_path / "nowhere.pdf", "pdf", BookPagesConfig(**SMALL), tmp_path / "drawn.zip")
+    ((page, reason, words),) = facts.aside
+    assert (page, reason) == (None, "crashed") and words.startswith("FileNotFoundError: ") and "memory" not in words
+
+
 def test_drawing_twice_gives_the_same_bytes(draw, tmp_path):
     content = pdf(text_page("one"), scan_page(encoded(drawing(200, 260)), (200, 260)))
     draw(content)
