@@ -30,6 +30,8 @@ _PIECE_BYTES, _LONGEST_MATCH = 2**24, 256
 _NO_PAGES = re.compile(rb"/Count\s+0(?!\d)")
 _CHANNELS_OF = {raw.FPDF_COLORSPACE_DEVICEGRAY: "L", raw.FPDF_COLORSPACE_DEVICERGB: "RGB"}
 _POINTS_OFF = 0.01
+# Of the shorter side of a page, below which it is none; and of the text of a page.
+_LEAST_POINTS, _MOST_LETTERS = 16, 100_000
 
 
 class PdfPages:
@@ -71,8 +73,8 @@ class PdfPages:
 
     def _draw(self, page: pdfium.PdfPage, number: int) -> Drawn:
         width, height = page.get_size()
-        if min(width, height) < self._config.min_page_pt:
-            words = f"{width:.4g}×{height:.4g} points, the shorter side must have at least {self._config.min_page_pt:g}"
+        if min(width, height) < _LEAST_POINTS:
+            words = f"{width:.4g}×{height:.4g} points, the shorter side must have at least {_LEAST_POINTS}"
             raise SetAside("too_small", words)
         for picture in _pictures(page):
             columns, rows = picture.get_px_size()
@@ -92,12 +94,12 @@ class PdfPages:
             return ""
         try:
             count = textpage.count_chars()
-            text = textpage.get_text_range(0, min(count, self._config.max_text_chars)) if count > 0 else ""
+            text = textpage.get_text_range(0, min(count, _MOST_LETTERS)) if count > 0 else ""
         finally:
             textpage.close()
         # Lone halves of surrogate pairs and zeros are no text.
         lines = text.encode("utf-8", "ignore").decode("utf-8").replace("\0", "").splitlines()
-        return "\n".join(line.rstrip() for line in lines).strip()[: self._config.max_text_chars]
+        return "\n".join(line.rstrip() for line in lines).strip()[:_MOST_LETTERS]
 
     def _scan(self, page: pdfium.PdfPage, size: tuple[int, int]) -> Image.Image | None:
         """The one JPEG that the page is, at this size; None for any other page."""

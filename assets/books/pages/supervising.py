@@ -27,6 +27,8 @@ FACTS = "facts.json"
 _ROOT = Path(__file__).resolve().parents[3]
 _PROGRAM = "assets.books.pages.worker"
 _LONGEST_LINE = 16_384
+# Of the clock, for a process that neither works nor ends; and pages of a file that may end it before the rest is given up.
+_STALL_S, _MOST_FAILURES = 120.0, 5
 # PNG never needs much more than the bare pixels.
 _MOST_OF_PIXELS = 4
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
@@ -111,7 +113,7 @@ class _Drawing:
                         self._facts.aside.append((None, ended.reason, ended.words))
                         return self._finished()
                     self._failures += 1
-                    is_over = self._failures >= self._config.max_failures or time.monotonic() > self._deadline or ended.reason == "too_many_bytes"
+                    is_over = self._failures >= _MOST_FAILURES or time.monotonic() > self._deadline or ended.reason == "too_many_bytes"
                     self._set_aside(self._next, ended.reason, ended.words)
                     if is_over:
                         words = f"the rest of the file, after {self._failures} pages that gave none; the last: {ended.words}"
@@ -224,11 +226,12 @@ class _Worker:
         return found
 
     def _fill(self) -> None:
-        limit = min(time.monotonic() + self._config.stall_s, self._deadline)
+        limit = min(time.monotonic() + _STALL_S, self._deadline)
         ready, _, _ = select.select([self._out], [], [], max(0.0, limit - time.monotonic()))
         if not ready:
-            what = "seconds_per_file" if time.monotonic() >= self._deadline else "stall_s"
-            raise _Ended("timed_out", f"nothing came for as long as {what} = {getattr(self._config, what):g} allows", is_final=False)
+            is_over = time.monotonic() >= self._deadline
+            words = f"the file took seconds_per_file = {self._config.seconds_per_file:g}" if is_over else f"nothing came for {_STALL_S:g} s"
+            raise _Ended("timed_out", words, is_final=False)
         block = os.read(self._out, 1 << 20)
         if not block:
             raise self._cause()

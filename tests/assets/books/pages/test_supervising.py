@@ -131,30 +131,32 @@ def test_garbage_for_decoders_costs_at_most_the_page(draw, coding):
 @pytest.fixture
 def misbehaving(draw, monkeypatch):
     """Draw with a process that does what it is named for."""
+    monkeypatch.setattr(supervising, "_STALL_S", 1.0)
+    monkeypatch.setattr(supervising, "_MOST_FAILURES", 2)
     monkeypatch.setattr(supervising, "_PROGRAM", "tests.assets.books.pages.misbehaving")
     return lambda name, **settings: draw(b"", name=name, **settings)
 
 
 def test_a_process_that_hangs_costs_the_page_and_is_tried_again_by_the_next_build(misbehaving):
     started = time.monotonic()
-    facts = misbehaving("hang", stall_s=1.0)
+    facts = misbehaving("hang")
     assert [page.number for page in facts.drawn] == [1, 3] and reasons(facts) == {2: "timed_out"}
     assert not facts.is_final and time.monotonic() - started < 20
 
 
 def test_a_process_that_says_nothing_costs_the_file(misbehaving):
-    facts = misbehaving("hang_at_once", stall_s=1.0)
+    facts = misbehaving("hang_at_once")
     assert [(page, reason) for page, reason, _ in facts.aside] == [(None, "timed_out")] and not facts.is_final
 
 
 def test_a_file_that_ends_process_after_process_is_given_up(misbehaving):
-    facts = misbehaving("die", max_failures=3)
-    assert list(reasons(facts).values()) == ["crashed"] * 3 + ["given_up"] * 6
-    assert "Segmentation fault" in facts.aside[0][2] and "after 3 pages" in facts.aside[3][2]
+    facts = misbehaving("die")
+    assert list(reasons(facts).values()) == ["crashed"] * 2 + ["given_up"] * 7
+    assert "Segmentation fault" in facts.aside[0][2] and "after 2 pages" in facts.aside[3][2]
 
 
 def test_how_a_process_ends_after_its_last_page_costs_nothing(misbehaving):
-    facts = misbehaving("linger", stall_s=1.0)
+    facts = misbehaving("linger")
     assert [page.number for page in facts.drawn] == [1] and facts.aside == [] and facts.is_final
 
 
@@ -173,7 +175,7 @@ def test_a_file_that_takes_too_long_is_given_up_for_now(misbehaving):
     ],
 )
 def test_a_process_that_talks_nonsense_is_not_believed(misbehaving, name, pages, words):
-    facts = misbehaving(name, max_failures=2)
+    facts = misbehaving(name)
     assert reasons(facts) == pages and words in facts.aside[0][2] and facts.drawn == []
 
 
