@@ -337,6 +337,14 @@ def test_a_damaged_archive_is_an_error_that_names_the_place(project, capsys, dam
     assert words in capsys.readouterr().err
 
 
+def test_a_file_that_dvc_links_to_its_cache_is_a_file(quick, tmp_path):
+    archive = three()
+    stored = next((archive.write(tmp_path / "archive_items") / "files").iterdir())
+    stored.rename(tmp_path / "in_the_cache")
+    stored.symlink_to(tmp_path / "in_the_cache")
+    assert build(archive, tmp_path).files_drawn == 3
+
+
 def test_serials_that_no_dataset_could_hold_are_refused(tmp_path):
     archive = Archive().put("a", book("one"))
     archive.files["a", "book.pdf"] = (20_000_000, book("one"))
