@@ -30,11 +30,13 @@ from typing import Any
 import numpy
 import PIL
 import pypdfium2
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from assets.books.pages.config import BookPagesConfig
+from assets.books.pages.drawing import Drawn
 from assets.books.pages.pdf import PdfPages
 from assets.books.pages.supervising import draw_file
+from assets.demo_sites.pdf_writer import PdfSheet, write_pdf
 from bench.measuring import ROOT, parser, processor, spread, write_report
 
 SCALES = {"smoke": {"scans": 4, "texts": 8, "rounds": 1}, "std": {"scans": 16, "texts": 32, "rounds": 3}}
@@ -76,34 +78,26 @@ def scan_pdf(path: Path, pages: int, seed: int = 0) -> Path:
 def text_pdf(path: Path, pages: int, seed: int = 0) -> Path:
     """Pages of Times, forty-six lines each, with a rule at top and bottom."""
     draw = random.Random(seed)
-    objects: list[bytes] = [b"<< /Type /Catalog /Pages 2 0 R >>", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Times-Roman >>"]
-    for _ in range(pages):
-        lines = ["".join(draw.choice("etaoinshrdlucmfw  ,.") for _ in range(92)) for _ in range(46)]
-        words = "".join(f"BT /F1 11 Tf 72 {712 - 14 * row} Td ({line}) Tj ET\n" for row, line in enumerate(lines))
-        content = f"72 730 468 1 re f 72 60 468 1 re f\n{words}".encode()
-        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
-        objects.append(
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> /Contents %d 0 R >>" % len(objects)
-        )
-    kids = " ".join(f"{number} 0 R" for number in range(5, len(objects) + 1, 2))
-    objects[1] = f"<< /Type /Pages /Kids [{kids}] /Count {pages} >>".encode()
-    out, places = bytearray(b"%PDF-1.4\n"), []
-    for number, body in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    start = len(out)
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1) + b"".join(b"%010d 00000 n \n" % place for place in places)
-    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start)
-    path.write_bytes(out)
+    sheets = [PdfSheet(612, 792) for _ in range(pages)]
+    for sheet in sheets:
+        for row in range(46):
+            sheet.text(72, 80 + 14 * row, "".join(draw.choice("etaoinshrdlucmfw  ,.") for _ in range(92)), 11)
+        for height in (62, 732):
+            sheet.line([(72, height), (540, height)], 1)
+    path.write_bytes(write_pdf(sheets))
     return path
 
 
 # ---- sides ---------------------------------------------------------------------------------------------------------------------------
 
 
+def drawn(path: Path, px: int, **settings: Any) -> list[Drawn]:
+    with PdfPages(path, replace(CONFIG, page_px=px, **settings)) as pages:
+        return [pages.draw(number) for number in range(1, len(pages) + 1)]
+
+
 def figment(path: Path, px: int) -> Pictures:
-    with PdfPages(path, replace(CONFIG, page_px=px)) as pages:
-        return [pages.draw(number).image for number in range(1, len(pages) + 1)]
+    return [page.image for page in drawn(path, px)]
 
 
 def one_by_one(path: Path, px: int) -> Pictures:
@@ -177,15 +171,11 @@ def check(path: Path, px: int, calls: Mapping[str, Side]) -> dict[str, Any]:
         alike[name] = round(min(map(psnr, *small)), 2)
         if alike[name] < ALIKE_DB:
             sys.exit(f"DISAGREE: {path.name}: a page of {name} has a PSNR of {alike[name]} dB to figment's, expected {ALIKE_DB}")
-    with PdfPages(path, replace(CONFIG, page_px=px)) as pages:
-        engines = sorted({pages.draw(number).engine for number in range(1, len(pages) + 1)})
-    with PdfPages(path, replace(CONFIG, page_px=px, scan_shortcut=False)) as pages:
-        drawn = [pages.draw(number).image.convert("RGB") for number in range(1, len(pages) + 1)]
-    differences = [
-        numpy.asarray(mine.convert("RGB"), numpy.int16) - numpy.asarray(theirs, numpy.int16) for mine, theirs in zip(ours, drawn, strict=True)
-    ]
-    largest = max(int(numpy.abs(difference).max()) for difference in differences)
-    to_pdfium = [psnr(mine, theirs) for mine, theirs in zip(ours, drawn, strict=True)]
+    engines = sorted({page.engine for page in drawn(path, px)})
+    by_pdfium = [page.image for page in drawn(path, px, scan_shortcut=False)]
+    differences = [ImageChops.difference(mine.convert("RGB"), page.convert("RGB")) for mine, page in zip(ours, by_pdfium, strict=True)]
+    largest = max(int(numpy.asarray(difference).max()) for difference in differences)
+    to_pdfium = list(map(psnr, ours, by_pdfium))
     full = {"lowest_psnr_db": round(min(to_pdfium), 2), "median_psnr_db": round(statistics.median(to_pdfium), 2), "largest_difference": largest}
     return {"pages": len(ours), "engines": engines, "alike_db": alike, "to_pdfium_at_size": full}
 

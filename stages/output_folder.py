@@ -11,16 +11,30 @@ import filecmp
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from stages.files import sync
-from stages.locks import take_lock
+from stages.locks import leave_note, read_note, take_lock
 
 
 class OutputBusyError(Exception):
     """Another process is writing the same output folder now."""
+
+
+@contextlib.contextmanager
+def only_run(lock: Path, target: Path, what: str) -> Iterator[None]:
+    """Hold the lock of what works on an output before it writes it. Raises OutputBusyError while another `what` does the same."""
+    descriptor = take_lock(lock)
+    if descriptor is None:
+        raise OutputBusyError(f"{target}: another {what} is running now ({read_note(lock) or 'process unknown'}); wait for it, or stop it")
+    try:
+        leave_note(descriptor, f"process {os.getpid()}")
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class OutputFolder:

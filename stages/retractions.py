@@ -45,7 +45,7 @@ def _request(entry: Any, where: str) -> Request:
         raise RetractionsError(f"{where}: found the key {unknown[0]!r}, expected id, reason and day")
     name, reason = entry.get("id"), entry.get("reason")
     if not isinstance(name, str) or not name.strip():
-        raise RetractionsError(f"{where}: id is {name!r}, expected a paper's id, DOI or address as text; put quotation marks around it")
+        raise RetractionsError(f"{where}: id is {name!r}, expected an id, DOI or address as text; put quotation marks around it")
     if not isinstance(reason, str):
         raise RetractionsError(f"{where} ({name}): reason is {reason!r}, expected a few words")
     return Request(name.strip(), reason, _day(entry.get("day"), f"{where} ({name})"))

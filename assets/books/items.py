@@ -1,15 +1,16 @@
-"""Read `archive_items`: what is here, in the order in which it came, and what is not here any more."""
+"""The reading of `archive_items`: every item that ever came, in the order in which it came, with the files of those that are here."""
 
 import datetime
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from assets.books.tables import FILES, ITEMS
+from assets.books.tables import FILES, ITEMS, REJECTED_ITEMS
 from formats.tables import read_table
 
-Status = Literal["here", "dark", "left", "without_file"]
+TABLES = {"items": ITEMS, "files": FILES, "rejected": REJECTED_ITEMS}
 
 
 class ItemsError(Exception):
@@ -18,12 +19,12 @@ class ItemsError(Exception):
 
 @dataclass(frozen=True)
 class ItemFile:
-    """A file of an item. path: where it lies; its name is the SHA-256 of its bytes. name: as the archive calls it, never to be used as a path."""
+    """A file of an item. name: as the archive calls it, never to be used as a path. path: where it lies."""
 
+    identifier: str
+    serial: int
     name: str
     kind: Literal["pdf", "jp2_zip"]
-    format: str
-    bytes: int
     sha256: str
     path: Path
 
@@ -35,40 +36,38 @@ class Item:
     identifier: str
     serial: int
     title: str
-    creators: list[str]
-    date: str
-    languages: list[str]
-    collections: list[str]
     licence: str
     source: str
     url: str
     first_seen: datetime.date
     last_changed: datetime.date
-    status: Status
+    status: Literal["here", "dark", "left", "without_file"]
     words: str
-    files: tuple[ItemFile, ...] = ()
+    files: tuple[ItemFile, ...]
 
 
-def open_items(folder: Path) -> list[Item]:
-    """The living items of a harvest, by serial, each with at least one file. Raises ItemsError."""
-    return [item for item in all_items(folder) if item.status == "here"]
-
-
-def all_items(folder: Path) -> list[Item]:
-    """Every item that ever came, by serial: the living, those without a file, and the tombstones. Raises ItemsError."""
+def read_items(folder: Path) -> list[Item]:
+    """Every item, by serial: the living, those without a file, and the tombstones. Raises ItemsError."""
     files: defaultdict[str, list[ItemFile]] = defaultdict(list)
-    for row in _rows(folder / "files.parquet", FILES):
+    for row in sorted(read_rows(folder, "files"), key=lambda row: row["name"]):
         path = folder / row["path"]
         if not path.is_file():
-            raise ItemsError(f"{path}: the file '{row['name']}' of item {row['identifier']} is missing; run `python -m assets.books.harvest` again")
-        files[row["identifier"]].append(ItemFile(**{field.name: row[field.name] for field in fields(ItemFile)} | {"path": path}))
-    names = [field.name for field in fields(Item) if field.name != "files"]
-    rows = sorted(_rows(folder / "items.parquet", ITEMS), key=lambda row: row["serial"])
-    return [Item(**{name: row[name] for name in names}, files=tuple(sorted(files[row["identifier"]], key=lambda file: file.name))) for row in rows]
+            raise ItemsError(
+                f"{path}: the file '{row['name']}' of item {row['identifier']} is missing; restore it with `dvc checkout`, or harvest again"
+            )
+        files[row["identifier"]].append(ItemFile(**_only(ItemFile, row) | {"path": path}))
+    rows = sorted(read_rows(folder, "items"), key=lambda row: row["serial"])
+    return [Item(**_only(Item, row), files=tuple(files[row["identifier"]])) for row in rows]
 
 
-def _rows(path: Path, schema: Any) -> list[dict[str, Any]]:
-    if not path.is_file():
-        raise ItemsError(f"{path}: no such file; expected a harvest there: run `python -m assets.books.harvest`")
-    rows: list[dict[str, Any]] = read_table(path, schema.names).to_pylist()
-    return rows
+def read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    """A table of the harvest. Raises ItemsError."""
+    try:
+        return read_table(folder / f"{name}.parquet", TABLES[name].names).to_pylist()
+    except (OSError, ValueError, KeyError) as error:
+        remedy = "restore it with `dvc checkout`, or remove it and run `python -m assets.books.harvest`"
+        raise ItemsError(f"{folder}: not a whole harvest ({str(error)[:200]}); {remedy}") from None
+
+
+def _only(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: row[field.name] for field in fields(kind) if field.name in row}

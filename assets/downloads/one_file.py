@@ -168,7 +168,9 @@ def _judged(url: str, error: urllib.error.HTTPError) -> Exception:
     if error.code in _RETRIED_STATUSES:
         return TransientError(f"status {error.code}", wait_s=seconds_asked(error.headers.get("Retry-After", "")))
     kind = NothingMoreError if error.code == _NOTHING_MORE else DownloadError
-    return kind(f"{url}: status {error.code} ({error.reason}); see whether the address still holds the file")
+    # Its server chose these words, which go into logs and tables.
+    reason = " ".join("".join(letter if letter.isprintable() else " " for letter in str(error.reason)).split())[:100]
+    return kind(f"{url}: status {error.code} ({reason}); see whether the address still holds the file")
 
 
 @dataclass

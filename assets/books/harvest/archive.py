@@ -101,7 +101,7 @@ def open_archive(source: SourceParams, config: ArchiveItemsConfig, authorization
     """The archive of a source, served on loopback for the length of the block where it is ours. Raises ValueError or FileNotFoundError."""
     with contextlib.ExitStack() as open_things:
         address = source.base
-        if source.is_local:
+        if source.embedded:
             from assets.demo_sites import open_site
 
             hosts = [urlsplit(source.base).netloc]
@@ -123,11 +123,12 @@ class _Way(BaseAdapter):
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
         url, body = request.url or "", request.body
+        content: Any = body.encode() if isinstance(body, str) else body
         if "/search/" in url:
             self.pages_left -= 1
             if self.pages_left < 0:
                 raise SearchError(f"the search has more than {_MOST_PAGES:,} pages, or goes in circles")
-        answer = ask(url, self.rules, self.hosts, method=request.method or "GET", body=_bytes(body), max_bytes=_MOST_BYTES)
+        answer = ask(url, self.rules, self.hosts, method=request.method or "GET", body=content, max_bytes=_MOST_BYTES)
         self.day = self.day or _day_of(answer.headers.get("Date", ""))
         response = requests.Response()
         response.status_code, response.url, response.request = answer.status, answer.url, request
@@ -144,7 +145,3 @@ def _day_of(header: str) -> date:
         return parsedate_to_datetime(header).astimezone(UTC).date()
     except (ValueError, TypeError, OverflowError):
         return datetime.now(UTC).date()
-
-
-def _bytes(body: Any) -> bytes | None:
-    return body.encode() if isinstance(body, str) else body

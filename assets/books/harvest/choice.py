@@ -1,6 +1,6 @@
 """Which file of an item to take: the PDF that shows its pages best, or the page images behind it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,8 +31,12 @@ def choose(stated: Stated, *, prefer: Literal["pdf", "jp2"], files: Literal["bes
     small = [file for file in sound if (file.bytes or 0) <= max_bytes]
     if not small:
         return _without(pages, open_ones, sound, max_bytes)
+
+    def rank(file: StatedFile) -> tuple[bool, int]:
+        place = _FORMATS.index(file.format) if file.format in _FORMATS else len(_FORMATS)
+        return (kind_of(file) == "pdf") == (prefer == "jp2"), place
+
     # First the kind that is preferred, then the format, then the larger file, which was compressed less.
-    rank = _rank(prefer)
     ordered = sorted(small, key=lambda file: (rank(file), -(file.bytes or 0), file.name))
     best = [file for file in ordered if rank(file) == rank(ordered[0])]
     return Choice(tuple(best if files == "all" else best[:1]))
@@ -46,14 +50,6 @@ def kind_of(file: StatedFile) -> Kind | None:
     if not name.endswith(".pdf") or name.endswith(("_bw.pdf", "_encrypted.pdf", "_lcp.pdf")):
         return None
     return None if "Encrypted" in file.format or "Grayscale" in file.format else "pdf"
-
-
-def _rank(prefer: str) -> Callable[[StatedFile], tuple[bool, int]]:
-    def rank(file: StatedFile) -> tuple[bool, int]:
-        place = _FORMATS.index(file.format) if file.format in _FORMATS else len(_FORMATS)
-        return (kind_of(file) == "pdf") == (prefer == "jp2"), place
-
-    return rank
 
 
 def _without(pages: Sequence[StatedFile], open_ones: Sequence[StatedFile], sound: Sequence[StatedFile], max_bytes: int) -> Choice:

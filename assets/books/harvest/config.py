@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
 from dataclasses import dataclass
@@ -15,7 +15,6 @@ from assets.downloads.one_file import DownloadRules
 
 ARCHIVE = "archive.org"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_EMBEDDED_HOSTS = {"imaginary_archive": "archive.imaginary-letters.example"}
 # What the archive lets an item be called, and what may stand in an address as it is.
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
@@ -46,7 +45,7 @@ class SourceParams:
     max_pages: int | None = None
     max_mib: int | None = None
     host: str = ARCHIVE
-    embedded: str = ""
+    embedded: Literal["", "imaginary_archive", "archive_folder"] = ""
     folder: str = ""
 
     def __post_init__(self) -> None:
@@ -61,27 +60,24 @@ class SourceParams:
         if self.collection and not IDENTIFIER.fullmatch(self.collection):
             raise ValueError(f"{where} collection '{self.collection[:80]}' is not a name of the archive's; a longer question is a `query`")
         if isinstance(self.identifiers, list):
-            wrong = next((name for name in self.identifiers if not IDENTIFIER.fullmatch(name)), None)
-            if wrong is not None:
-                raise ValueError(f"{where} '{wrong[:80]}' is not an identifier; expected letters, digits, dots, - and _, as in archive.org/details/…")
+            check_identifiers(self.identifiers, where=where)
         for key in ("max_items", "max_pages", "max_mib"):
             if getattr(self, key) is not None and getattr(self, key) < 1:
                 raise ValueError(f"{where} {key} must be at least 1, or null for no limit, found {getattr(self, key)}")
-        if self.is_local and self.host != ARCHIVE:
-            raise ValueError(f"{where} `host` cannot go with `embedded` or `folder`, which are served from here")
+        if bool(self.folder) != (self.embedded == "archive_folder"):
+            raise ValueError(f"{where} `folder` and `embedded: archive_folder` go together, found one of them")
+        if self.embedded and self.host != ARCHIVE:
+            raise ValueError(f"{where} `host` cannot go with `embedded`, which is served from here")
         if not urlsplit(self.base).hostname or urlsplit(self.base).scheme not in {"http", "https"} or urlsplit(self.base).path:
             raise ValueError(f"{where} host must be a host name, or http(s):// and one, found '{self.host[:80]}'")
 
     @property
-    def is_local(self) -> bool:
-        """Whether we serve it ourselves."""
-        return bool(self.embedded or self.folder)
-
-    @property
     def base(self) -> str:
         """Address of the archive as tables tell it: that of an embedded one stays the same, whatever its port is."""
-        if self.is_local:
-            return f"http://{_EMBEDDED_HOSTS.get(self.embedded) or self.name.replace('_', '-').lower() + '.example'}"
+        if self.embedded == "imaginary_archive":
+            return "http://archive.imaginary-letters.example"
+        if self.embedded:
+            return f"http://{self.name.replace('_', '-').lower()}.example"
         return self.host if "://" in self.host else f"https://{self.host}"
 
     @property
@@ -132,7 +128,7 @@ class ArchiveItemsConfig:
 
     def unreachable_contact(self) -> str | None:
         """What is wrong with the contact; None when somebody can be reached, or only archives of ours are asked."""
-        other = next((source for source in self.sources if not source.is_local), None)
+        other = next((source for source in self.sources if not source.embedded), None)
         if other is None or not reaches_nobody(self.contact):
             return None
         return f"'{self.contact}' reaches nobody, and source '{other.name}' is not ours; set archive_items.contact to an address that you read"
@@ -144,15 +140,24 @@ class ArchiveItemsConfig:
             timeout_s=self.timeout_s,
             retries=self.retries,
             longest_wait_s=self.max_retry_after_s,
+            # A file of gigabytes at less would take months; what broke off goes on in the next harvest.
+            least_bytes_per_s=10_000,
             at_once=self.at_once,
             at_once_per_host=self.at_once,
-            pause_s=0.0 if source.is_local else self.delay_s,
+            pause_s=0.0 if source.embedded else self.delay_s,
             allow_private_addresses=self.allow_private_addresses,
             # Of what we serve ourselves, this one door is open, and no other: a redirect to another is refused.
-            trusted=frozenset({netloc}) if source.is_local else frozenset(),
+            trusted=frozenset({netloc}) if source.embedded else frozenset(),
             secret=Secret(authorization, (ARCHIVE,)) if authorization else None,
             user_agent=user_agent(self.contact, "research harvest"),
         )
+
+
+def check_identifiers(names: Iterable[str], *, where: str) -> None:
+    """Raises ValueError, beginning with `where`, for one that no item can have."""
+    wrong = next((name for name in names if not IDENTIFIER.fullmatch(name)), None)
+    if wrong is not None:
+        raise ValueError(f"{where} '{wrong[:80]}' is not an identifier; expected letters, digits, dots, - and _, as in archive.org/details/…")
 
 
 def credentials(environment: Mapping[str, str]) -> str:

@@ -2,20 +2,17 @@
 
 import contextlib
 import hashlib
-import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from assets.books.harvest.archive import open_archive
-from assets.books.harvest.config import IDENTIFIER, ArchiveItemsConfig, SourceParams
+from assets.books.harvest.config import ArchiveItemsConfig, SourceParams, check_identifiers
 from assets.books.harvest.one_source import OneSource
 from assets.books.harvest.run import HarvestError, Run, Tally
 from assets.books.harvest.store import Store, publish, read_store
 from assets.books.harvest.unfinished import read_memory, write_memory
-from stages.locks import take_lock
-from stages.output_folder import OutputBusyError
+from stages.output_folder import only_run
 from stages.reporting import Reporter
 
 
@@ -37,7 +34,7 @@ def harvest(config: ArchiveItemsConfig, target: Path, *, state: Path, authorizat
     """
     own = state / hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:16]
     own.mkdir(parents=True, exist_ok=True)
-    with _only_harvest(own / "lock", target):
+    with only_run(own / "lock", target, "harvest"):
         old = read_store(target)
         run = Run(config, target, old.copy(), read_memory(own / "memory.json", config), own, reporter)
         for source in config.sources:
@@ -84,18 +81,5 @@ def _named(source: SourceParams) -> list[str]:
         return list(source.identifiers)
     lines = Path(source.identifiers).read_text(encoding="utf-8").splitlines()
     names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    wrong = next((name for name in names if not IDENTIFIER.fullmatch(name)), None)
-    if wrong is not None:
-        raise ValueError(f"{source.identifiers}: '{wrong[:80]}' is not an identifier; expected one a line, as in archive.org/details/…")
+    check_identifiers(names, where=f"{source.identifiers}:")
     return names
-
-
-@contextlib.contextmanager
-def _only_harvest(path: Path, target: Path) -> Iterator[None]:
-    descriptor = take_lock(path)
-    if descriptor is None:
-        raise OutputBusyError(f"{target}: another harvest is running now; wait for it, or stop it")
-    try:
-        yield
-    finally:
-        os.close(descriptor)

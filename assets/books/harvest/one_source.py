@@ -78,9 +78,9 @@ class OneSource:
         store = self.run.store
         self._list()
         self.tally.listed = len(self.listed)
-        # Items of sources that are not asked any more belong to the first that asks for them now.
+        # Items for which no other source asks any more belong to the first that asks for them now.
         for name, row in store.items.items():
-            if row["source"] not in self.run.asked_sources and name in self.listed:
+            if name in self.listed and (row["status"] == "left" or row["source"] not in self.run.asked_sources):
                 row["source"] = self.source.name
         mine = [row for row in store.items.values() if row["source"] == self.source.name]
         # Known items first, then as many new ones as there is room for, then the files of both.
@@ -174,7 +174,7 @@ class OneSource:
         if len(empty) <= max(_FEW, len(had) / 2):
             return answers
         self._problem(UnavailableError(f"{len(empty):,} of {len(had):,} items have no metadata, first {empty[0].identifier}; taken for an outage"))
-        return [stated for stated in answers if stated not in empty]
+        return [stated for stated in answers if not (stated.is_empty and stated.identifier in had)]
 
     def _darken(self, stated: Stated) -> None:
         """The item becomes a tombstone: its row stays, its files go."""
@@ -279,12 +279,13 @@ class OneSource:
         told = [(old["name"], old["reason"], old["words"]) for old in store.rejected.get(key, ()) if old["name"] in judged.useless]
         rejected = [*bad, *told, *([("", judged.reason, judged.words)] if judged.reason else [])]
         self._reject(name, rejected)
-        store.files[name] = files
-        if not files:
-            del store.files[name]
+        before = store.files.pop(name, [])
+        if files:
+            store.files[name] = files
         words = "" if files else rejected[0][2] if rejected else "its file was of no use"
         now = row | self._told(stated) | {"status": "here" if files else "without_file", "words": words}
-        if name in store.items and (now != row or came):
+        # A file that was lost here and came again is the same row.
+        if name in store.items and (now != row or len(files) != len(before) or any(file not in before for file in files)):
             now["last_changed"] = self.archive.day
             self.tally.changed += 1
         self.tally.new += name not in store.items

@@ -119,4 +119,4 @@ def _number(value: object) -> int | None:
 
 
 def _is_true(value: object) -> bool:
-    return value is True or (isinstance(value, str) and value.lower() in {"true", "1"})
+    return value == 1 or (isinstance(value, str) and value.lower() in {"true", "1"})

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assets.books.items import ItemsError
-from assets.books.tables import FILES, ITEMS, REJECTED_ITEMS
-from formats.tables import read_table, table_from_rows, write_table
+from assets.books.items import TABLES, ItemsError, read_rows
+from formats.tables import table_from_rows, write_table
 from stages.output_folder import OutputFolder
 
 Row = dict[str, Any]
-_TABLES = {"items": ITEMS, "files": FILES, "rejected": REJECTED_ITEMS}
 
 
 @dataclass
@@ -31,9 +29,8 @@ class Store:
         """Of all files, inside the folder."""
         return {row["path"] for rows in self.files.values() for row in rows}
 
-    def living(self, source: str = "") -> list[Row]:
-        """Items that are here, of one source or all."""
-        return [row for row in self.items.values() if row["status"] == "here" and source in {"", row["source"]}]
+    def living(self) -> list[Row]:
+        return [row for row in self.items.values() if row["status"] == "here"]
 
     def rows(self, table: str) -> list[Row]:
         """Of the table, in the order in which they are written."""
@@ -46,15 +43,9 @@ class Store:
 
 def read_store(folder: Path) -> Store:
     """What the last harvest left; empty where there was none. Raises ItemsError where a part is missing or no table."""
-    paths = {name: folder / f"{name}.parquet" for name in _TABLES}
-    if not any(path.is_file() for path in paths.values()):
+    if not any((folder / f"{name}.parquet").is_file() for name in TABLES):
         return Store()
-    try:
-        rows = {name: read_table(path, _TABLES[name].names).to_pylist() for name, path in paths.items()}
-    except (OSError, ValueError, KeyError) as error:
-        raise ItemsError(
-            f"{folder}: not a whole harvest ({str(error)[:200]}); restore it with `dvc checkout`, or remove the folder to begin anew"
-        ) from None
+    rows = {name: read_rows(folder, name) for name in TABLES}
     files, rejected = defaultdict(list), defaultdict(list)
     for row in rows["files"]:
         files[row["identifier"]].append(row)
@@ -66,7 +57,7 @@ def read_store(folder: Path) -> Store:
 def is_at_hand(folder: Path, row: Row) -> bool:
     """Whether the file of that row lies in the folder, by name and size; `figment doctor` reads the bytes."""
     path = folder / row["path"]
-    return path.is_file() and (path.stat().st_size == row["bytes"])
+    return path.is_file() and path.stat().st_size == row["bytes"]
 
 
 def publish(target: Path, old: Store, new: Store, downloads: Mapping[str, Path]) -> bool:
@@ -74,8 +65,8 @@ def publish(target: Path, old: Store, new: Store, downloads: Mapping[str, Path])
 
     downloads: where new files lie, by their path inside the folder. Where nothing is new, nothing is written, not even the same bytes once more.
     """
-    is_complete = all((target / f"{name}.parquet").is_file() for name in _TABLES)
-    if is_complete and not downloads and all(old.rows(name) == new.rows(name) for name in _TABLES):
+    is_complete = all((target / f"{name}.parquet").is_file() for name in TABLES)
+    if is_complete and not downloads and all(old.rows(name) == new.rows(name) for name in TABLES):
         return False
     lost = next((path for path in sorted(new.paths - set(downloads)) if not (target / path).is_file()), None)
     if lost is not None:
@@ -86,6 +77,6 @@ def publish(target: Path, old: Store, new: Store, downloads: Mapping[str, Path])
                 output.take(downloads[path], path)
             else:
                 output.keep(path)
-        for name, schema in _TABLES.items():
+        for name, schema in TABLES.items():
             write_table(output.file(f"{name}.parquet"), table_from_rows(schema, new.rows(name)))
     return True

@@ -6,15 +6,17 @@ python -m assets.books.pages.build --workers 1
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from assets.books.items import Item, ItemFile, ItemsError, read_items
 from assets.books.pages.checks import report_page_checks
 from assets.books.pages.config import BookPagesConfig
-from assets.books.pages.drawn_pages import DrawnPages, ItemFile
+from assets.books.pages.drawn_pages import DrawnPages, page_id
 from assets.books.pages.pdf import missing_program
 from assets.books.pages.supervising import FileFacts, Page
 from assets.books.tables import PAGE_FILES, PAGES, REJECTED_PAGES, WITHDRAWN_ITEMS
@@ -22,7 +24,7 @@ from assets.images.columns import UNKNOWN_LICENCE
 from assets.images.gather import GatherConfig, GatherFacts, Original, gather
 from assets.images.gather_report import report_gathered
 from formats.stored_zip import DamagedZipError
-from formats.tables import read_table, table_from_rows, write_table
+from formats.tables import table_from_rows, write_table
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import add_workers, program, worker_count
@@ -31,11 +33,10 @@ from stages.retractions import Request, Requests, RetractionsError, read_request
 
 # A picture of a dataset has a serial number of eight digits.
 _MOST_SERIALS = 100_000_000
-_KINDS = ("pdf", "jp2_zip")
 
 
 class PagesError(Exception):
-    """The pages cannot be made: `archive_items` is missing or damaged, or the engine that params.yaml names is not installed."""
+    """The pages cannot be made: the engine that params.yaml names is not installed, or a number is too large."""
 
 
 @dataclass
@@ -56,35 +57,36 @@ def build_pages(
     """Write `book_pages` into the folder `target` from the folder `archive` of `archive_items`.
 
     requests: of retractions.yaml. scratch: a folder for what may be lost; nothing in it decides what is written.
-    Raises PagesError and OutputBusyError; the previous output is then untouched.
+    Raises ItemsError, PagesError and OutputBusyError; the previous output is then untouched.
     """
-    missing = missing_program(config.engine)
-    if missing:
-        raise PagesError(f"book_pages.engine is {config.engine}, whose program {missing} is not installed; install it, or set engine: auto")
-    items = {row["identifier"]: row for row in _read(archive, "items.parquet")}
-    withdrawn = _withdrawn(list(items.values()), requests)
+    if missing := missing_program(config.engine):
+        raise PagesError(f"book_pages.engine is {config.engine}, whose program {missing} is not installed; install it, or set engine: pdfium")
+    items = read_items(archive)
+    withdrawn = _withdrawn(items, requests)
     gone = {row["id"] for row in withdrawn}
-    files = [_file(row, archive, config) for row in _read(archive, "files.parquet") if row["identifier"] in items and row["identifier"] not in gone]
-    files.sort(key=lambda file: file.serial)
+    whole = [(item, file) for item in items if item.identifier not in gone for file in item.files]
+    whole.sort(key=lambda pair: pair[1].serial)
+    files = [file for _, file in whole]
+    if files and (files[-1].serial + 1) * config.max_pages > _MOST_SERIALS:
+        found = f"file number {files[-1].serial:,} times max_pages = {config.max_pages:,} is over {_MOST_SERIALS:,}"
+        raise PagesError(f"{files[-1].identifier}/{files[-1].name}: {found}; lower book_pages.max_pages")
     pages = DrawnPages(config, target, scratch)
-    found = pages.prepare(files, workers=workers, reporter=reporter)
+    found_of = pages.prepare(files, workers=workers, reporter=reporter)
     originals: list[Original] = []
     set_aside: list[dict[str, Any]] = []
     by_id: dict[str, tuple[ItemFile, Page]] = {}
-    for file in files:
-        facts = found[file.key]
+    for (item, file), facts in zip(whole, found_of, strict=True):
         for page in facts.drawn:
-            row = _columns(file, page.number, items[file.item_id]) | {"engine": page.engine}
-            originals.append(Original(page.sha256, file.serial_of(page.number, config), row, partial(pages.png, file, page)))
+            row = _columns(item, file, page.number) | {"engine": page.engine}
+            originals.append(Original(page.sha256, pages.serial(file, page.number), row, partial(pages.png, file, page)))
             by_id[row["page_id"]] = (file, page)
         for number, reason, words in facts.aside:
-            row = _columns(file, number, items[file.item_id])
-            set_aside.append({**row, "serial": file.serial_of(number or 1, config), "reason": reason, "words": words})
+            set_aside.append(_columns(item, file, number) | {"serial": pages.serial(file, number or 1), "reason": reason, "words": words})
     built = PagesFacts(files=len(files), withdrawn=len(withdrawn))
 
     def also(output: OutputFolder, index: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]) -> None:
         built.texts = pages.write_texts(output, (by_id[row["page_id"]] for row in index))
-        write_table(output.file("files.parquet"), table_from_rows(PAGE_FILES, _file_rows(files, found, index, rejected)))
+        write_table(output.file("files.parquet"), table_from_rows(PAGE_FILES, _file_rows(files, found_of, index, rejected)))
         write_table(output.file("withdrawn.parquet"), table_from_rows(WITHDRAWN_ITEMS, withdrawn))
 
     try:
@@ -104,77 +106,42 @@ def gathering(config: BookPagesConfig) -> GatherConfig:
     return GatherConfig(config.images_per_shard, max_mib=4 * most / 2**20 + 1, max_pixels=most, min_side_px=config.min_side_px, formats=["png"])
 
 
-def _read(archive: Path, name: str) -> list[dict[str, Any]]:
-    if not (archive / name).is_file():
-        raise PagesError(f"{archive / name}: no such file; harvest the items first: `archive_items`")
-    return read_table(archive / name).to_pylist()
-
-
-def _file(row: Mapping[str, Any], archive: Path, config: BookPagesConfig) -> ItemFile:
-    path = archive / row["path"]
-    where = f"{archive / 'files.parquet'}: {row['identifier']}/{row['name']}"
-    if row["kind"] not in _KINDS:
-        raise PagesError(f"{where}: kind is {row['kind']!r}, expected {' or '.join(_KINDS)}")
-    if not path.is_file() or not path.resolve().is_relative_to(archive.resolve()):
-        raise PagesError(f"{where}: {row['path']} is not there; harvest the items again, or restore the folder with `dvc checkout`")
-    if (row["serial"] + 1) * config.max_pages > _MOST_SERIALS:
-        raise PagesError(f"{where}: file number {row['serial']:,} times max_pages = {config.max_pages:,} is over {_MOST_SERIALS:,}; lower max_pages")
-    return ItemFile(row["identifier"], row["name"], row["serial"], row["kind"], row["sha256"], path)
-
-
-def _withdrawn(items: Sequence[Mapping[str, Any]], requests: Sequence[Request]) -> list[dict[str, Any]]:
+def _withdrawn(items: Sequence[Item], requests: Sequence[Request]) -> list[dict[str, Any]]:
     """Items that must not be used: asked for in retractions.yaml by identifier or address, or not shown by the archive any more."""
     wanted = Requests(requests)
     rows = []
-    for item in sorted(items, key=lambda item: item["serial"]):
-        request = wanted.naming([item["identifier"], item["url"]])
-        row = {"id": item["identifier"], "serial": item["serial"]}
-        if request:
+    for item in items:
+        row = {"id": item.identifier, "serial": item.serial}
+        if request := wanted.naming([item.identifier, item.url]):
             rows.append(row | {"reason": "on_request", "why": request.reason, "since": request.day})
-        elif item["status"] == "dark":
-            rows.append(row | {"reason": "dark", "why": item["words"] or "the archive shows it no more", "since": item["last_changed"]})
+        elif item.status == "dark":
+            rows.append(row | {"reason": "dark", "why": item.words, "since": item.last_changed})
     return rows
 
 
-def _columns(file: ItemFile, number: int | None, item: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "page_id": None if number is None else file.page_id(number),
-        "item_id": file.item_id,
-        "file": file.name,
-        "page": number,
-        "licence": item["licence"] or UNKNOWN_LICENCE,
-        "source": item["source"],
-        "first_seen": item["first_seen"],
-    }
+def _columns(item: Item, file: ItemFile, number: int | None) -> dict[str, Any]:
+    name = None if number is None else page_id(file, number)
+    about = {"licence": item.licence or UNKNOWN_LICENCE, "source": item.source, "first_seen": item.first_seen}
+    return {"page_id": name, "item_id": item.identifier, "file": file.name, "page": number, **about}
 
 
 def _file_rows(
-    files: Sequence[ItemFile], found: Mapping[str, FileFacts], index: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]
+    files: Sequence[ItemFile], found: Sequence[FileFacts], index: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Counted from the rows that are written, not on the way."""
-    drawn: dict[tuple[str, str], int] = {}
-    aside: dict[tuple[str, str], int] = {}
-    for counts, rows in ((drawn, index), (aside, [row for row in rejected if row["page"] is not None])):
-        for row in rows:
-            counts[row["item_id"], row["file"]] = counts.get((row["item_id"], row["file"]), 0) + 1
-    return [
-        {
-            "item_id": file.item_id,
-            "file": file.name,
-            "serial": file.serial,
-            "sha256": file.sha256,
-            "kind": file.kind,
-            "pages": found[file.key].pages,
-            "drawn": drawn.get((file.item_id, file.name), 0),
-            "set_aside": aside.get((file.item_id, file.name), 0),
-        }
-        for file in files
-    ]
+    drawn = Counter((row["item_id"], row["file"]) for row in index)
+    aside = Counter((row["item_id"], row["file"]) for row in rejected if row["page"] is not None)
+    rows = []
+    for file, facts in zip(files, found, strict=True):
+        place = (file.identifier, file.name)
+        counts = {"pages": facts.pages, "drawn": drawn[place], "set_aside": aside[place]}
+        rows.append({"item_id": file.identifier, "file": file.name, "serial": file.serial, "sha256": file.sha256, "kind": file.kind, **counts})
+    return rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage's entry point."""
-    return program(__doc__, _run, argv, expected=(PagesError, RetractionsError), configure=_configure)
+    return program(__doc__, _run, argv, expected=(ItemsError, PagesError, RetractionsError), configure=_configure)
 
 
 def _configure(parser: ArgumentParser) -> None:

@@ -21,6 +21,7 @@ _SCANS = re.compile(r"\.(?:jp2|jpx|j2k|j2c|jpe?g|png)$", re.IGNORECASE)
 _FORMATS = ["JPEG2000", "JPEG", "PNG"]
 _ENCRYPTED = 0x1
 _DEEPEST = 5
+_MOST_BYTES = 64 * 2**20  # of a scan, unpacked
 _WIDE = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -52,18 +53,17 @@ class Jp2Pages:
             raise SetAside("broken", f"it cannot be decoded: {(str(error) or type(error).__name__).splitlines()[0][:200]}") from None
 
     def _read(self, info: zipfile.ZipInfo) -> bytes:
-        most = self._config.max_member_mib << 20
         if stat.S_ISLNK(info.external_attr >> 16):
             raise SetAside("not_an_image", "found a link, expected a scan")
         if info.flag_bits & _ENCRYPTED:
             raise SetAside("encrypted", "the member needs a password")
         try:
             with self._zip.open(info) as stream:
-                content = stream.read(most + 1)
+                content = stream.read(_MOST_BYTES + 1)
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, OSError, ValueError) as error:
             raise SetAside("broken", f"the member cannot be unpacked: {str(error)[:200]}") from None
-        if len(content) > most:
-            raise SetAside("too_many_bytes", f"more than {most:,} bytes unpacked")
+        if len(content) > _MOST_BYTES:
+            raise SetAside("too_many_bytes", f"more than {_MOST_BYTES:,} bytes unpacked")
         return content
 
     def _scaled(self, content: bytes) -> Image.Image:

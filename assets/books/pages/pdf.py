@@ -5,7 +5,6 @@ its rotation and crop box are respected by all engines. Hidden optional content 
 """
 
 import io
-import mmap
 import re
 import shutil
 import subprocess
@@ -26,10 +25,13 @@ _HEADER_WITHIN = 1_024
 _OBJECTS_LOOKED_AT = 64
 # What makes the samples of a JPEG in a PDF other than the JPEG's own. Dictionaries of streams lie in the open in every PDF, encrypted or not
 # (ISO 32000-1 §7.5.7: no stream is inside an object stream), so that a search of the bytes finds them.
-_CHANGES_A_JPEG = re.compile(rb"/(?:SMask|SMaskInData|Mask|ImageMask|Matte|ColorTransform)(?![A-Za-z])|/Decode\s*[\[0-9]")
+_CHANGES_A_JPEG = re.compile(rb"/(?:(?:SMask|SMaskInData|Mask|ImageMask|Matte|ColorTransform)(?![A-Za-z])|Decode\s*[\[0-9])")
+_PIECE_BYTES, _LONGEST_MATCH = 2**24, 256
 _NO_PAGES = re.compile(rb"/Count\s+0(?!\d)")
 _CHANNELS_OF = {raw.FPDF_COLORSPACE_DEVICEGRAY: "L", raw.FPDF_COLORSPACE_DEVICERGB: "RGB"}
 _POINTS_OFF = 0.01
+# Of the shorter side of a page, below which it is none; and of the text of a page.
+_LEAST_POINTS, _MOST_LETTERS = 16, 100_000
 
 
 class PdfPages:
@@ -71,8 +73,8 @@ class PdfPages:
 
     def _draw(self, page: pdfium.PdfPage, number: int) -> Drawn:
         width, height = page.get_size()
-        if min(width, height) < self._config.min_page_pt:
-            words = f"{width:.4g}×{height:.4g} points, the shorter side must have at least {self._config.min_page_pt:g}"
+        if min(width, height) < _LEAST_POINTS:
+            words = f"{width:.4g}×{height:.4g} points, the shorter side must have at least {_LEAST_POINTS}"
             raise SetAside("too_small", words)
         for picture in _pictures(page):
             columns, rows = picture.get_px_size()
@@ -82,8 +84,8 @@ class PdfPages:
         scan = self._scan(page, size) if self._has_plain_jpegs else None
         if scan:
             return Drawn(scan, "jpeg", text)
-        engine, draw = _ENGINES[self._config.engine]
-        return Drawn(draw(page, self._path, number, size), engine, text)
+        engine = self._config.engine
+        return Drawn(_ENGINES[engine](page, self._path, number, size), engine, text)
 
     def _text(self, page: pdfium.PdfPage) -> str:
         try:
@@ -92,12 +94,12 @@ class PdfPages:
             return ""
         try:
             count = textpage.count_chars()
-            text = textpage.get_text_range(0, min(count, self._config.max_text_chars)) if count > 0 else ""
+            text = textpage.get_text_range(0, min(count, _MOST_LETTERS)) if count > 0 else ""
         finally:
             textpage.close()
         # Lone halves of surrogate pairs and zeros are no text.
         lines = text.encode("utf-8", "ignore").decode("utf-8").replace("\0", "").splitlines()
-        return "\n".join(line.rstrip() for line in lines).strip()[: self._config.max_text_chars]
+        return "\n".join(line.rstrip() for line in lines).strip()[:_MOST_LETTERS]
 
     def _scan(self, page: pdfium.PdfPage, size: tuple[int, int]) -> Image.Image | None:
         """The one JPEG that the page is, at this size; None for any other page."""
@@ -136,8 +138,14 @@ def _pictures(page: pdfium.PdfPage) -> Iterator[pdfium.PdfImage]:
 
 
 def _contains(path: Path, wanted: re.Pattern[bytes]) -> bool:
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return wanted.search(content) is not None
+    """Read in pieces: a file may be larger than all the memory that this process may have."""
+    end = b""
+    with path.open("rb") as stream:
+        while piece := stream.read(_PIECE_BYTES):
+            if wanted.search(end + piece):
+                return True
+            end = piece[-_LONGEST_MATCH:]
+    return False
 
 
 def _scaled_jpeg(content: bytes, found: tuple[int, int], mode: str | None, size: tuple[int, int], *, grey: bool) -> Image.Image | None:
@@ -204,22 +212,18 @@ def _by_ghostscript(page: pdfium.PdfPage, path: Path, number: int, size: tuple[i
     return drawn.resize(size, Image.Resampling.BICUBIC)
 
 
-_Draw = Callable[[pdfium.PdfPage, Path, int, tuple[int, int]], Image.Image]
-_ENGINES: dict[str, tuple[str, _Draw]] = {
-    "auto": ("pdfium", _by_pdfium),
-    "pdfium": ("pdfium", _by_pdfium),
-    "poppler": ("poppler", _by_poppler),
-    "ghostscript": ("ghostscript", _by_ghostscript),
+_ENGINES: dict[str, Callable[[pdfium.PdfPage, Path, int, tuple[int, int]], Image.Image]] = {
+    "pdfium": _by_pdfium,
+    "poppler": _by_poppler,
+    "ghostscript": _by_ghostscript,
 }
-
-
-# Programs that an engine runs, and how they tell their version.
-_PROGRAMS = {"poppler": ["pdftoppm", "-v"], "ghostscript": ["gs", "--version"]}
+# Programs that engines run.
+_PROGRAMS = {"poppler": "pdftoppm", "ghostscript": "gs"}
 
 
 def missing_program(engine: str) -> str | None:
     """The name of the program that the engine needs, when it is not installed."""
-    name = _PROGRAMS[engine][0] if engine in _PROGRAMS else None
+    name = _PROGRAMS.get(engine)
     return name if name and shutil.which(name) is None else None
 
 
@@ -227,5 +231,5 @@ def program_version(engine: str) -> str:
     """What decides the pixels besides this project and its libraries."""
     if engine not in _PROGRAMS:
         return ""
-    done = subprocess.run(_PROGRAMS[engine], capture_output=True, check=False)
+    done = subprocess.run([_PROGRAMS[engine], "-v"], capture_output=True, check=False)
     return (done.stdout + done.stderr).decode(errors="replace")

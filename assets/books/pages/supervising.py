@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +27,8 @@ FACTS = "facts.json"
 _ROOT = Path(__file__).resolve().parents[3]
 _PROGRAM = "assets.books.pages.worker"
 _LONGEST_LINE = 16_384
+# Of the clock, for a process that neither works nor ends; and pages of a file that may end it before the rest is given up.
+_STALL_S, _MOST_FAILURES = 120.0, 5
 # PNG never needs much more than the bare pixels.
 _MOST_OF_PIXELS = 4
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
@@ -34,12 +36,12 @@ _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
 
 @dataclass(frozen=True)
 class Page:
-    """A page that was drawn. sha256: of its PNG. text: SHA-256 of its text; empty when it has none."""
+    """A page that was drawn. sha256: of its PNG."""
 
     number: int
     sha256: str
     engine: str
-    text: str = ""
+    has_text: bool
 
 
 @dataclass
@@ -71,13 +73,13 @@ def member(number: int, kind: str) -> str:
     return f"{number:05d}.{kind}"
 
 
-def draw_file(path: Path, kind: str, config: BookPagesConfig, target: Path, *, on_page: Callable[[int, int], None] | None = None) -> FileFacts:
+def draw_file(path: Path, kind: str, config: BookPagesConfig, target: Path, *, is_unwanted: Callable[[], bool] = lambda: False) -> FileFacts:
     """Draw the file at `path` (kind: pdf or jp2_zip) into the new zip `target`.
 
-    on_page: told (pages done, pages there are), after opening and after each page.
+    is_unwanted: asked before each page; then the drawing ends, with InterruptedError and without a zip.
     """
     with replacing(target) as temporary, StoredZipWriter(temporary) as archive:
-        facts = _Drawing(path, kind, config, archive, on_page).run()
+        facts = _Drawing(path, kind, config, archive, is_unwanted).run()
         archive.add(FACTS, json.dumps(facts.to_json()).encode())
     return facts
 
@@ -91,9 +93,8 @@ class _Ended(Exception):
 
 
 class _Drawing:
-    def __init__(self, path: Path, kind: str, config: BookPagesConfig, archive: StoredZipWriter, on_page: Callable[[int, int], None] | None) -> None:
-        self._path, self._kind, self._config, self._archive = path, kind, config, archive
-        self._on_page = on_page or (lambda done, total: None)
+    def __init__(self, path: Path, kind: str, config: BookPagesConfig, archive: StoredZipWriter, is_unwanted: Callable[[], bool]) -> None:
+        self._path, self._kind, self._config, self._archive, self._is_unwanted = path, kind, config, archive, is_unwanted
         self._facts = FileFacts()
         self._bytes = 0
         self._failures = 0
@@ -112,33 +113,32 @@ class _Drawing:
                         self._facts.aside.append((None, ended.reason, ended.words))
                         return self._finished()
                     self._failures += 1
-                    is_over = self._failures >= self._config.max_failures or time.monotonic() > self._deadline or ended.reason == "too_many_bytes"
+                    is_over = self._failures >= _MOST_FAILURES or time.monotonic() > self._deadline or ended.reason == "too_many_bytes"
                     self._set_aside(self._next, ended.reason, ended.words)
                     if is_over:
-                        words = f"the rest of the file, after {self._failures} pages that ended or held up the process that draws them"
+                        words = f"the rest of the file, after {self._failures} pages that gave none; the last: {ended.words}"
                         for number in range(self._next, self._last + 1):
                             self._set_aside(number, "given_up", words)
                     if self._next > self._last:
                         return self._finished()
 
     def _listen(self, worker: "_Worker") -> None:
-        while True:
-            message = worker.message()
+        """Take what the process says until it has told of the last page; how it ends then is its own affair. Raises _Ended."""
+        while self._last == 0 or self._next <= self._last:
+            if self._is_unwanted():
+                raise InterruptedError("drawing was stopped")
+            line = worker.line()
             try:
-                if message.get("end"):
-                    return
+                message = json.loads(line)
                 if "pages" in message:
-                    self._facts.pages = int(message["pages"])
+                    self._facts.pages = max(0, int(message["pages"]))
                     self._last = min(self._facts.pages, self._config.max_pages)
-                    self._on_page(self._next - 1, self._last)
-                elif "page" in message:
-                    self._take(worker, message)
-                elif "reason" in message:
+                elif "reason" in message and "page" not in message:
                     raise _Ended(str(message["reason"]), str(message["words"]))
-                elif "begin" not in message:
-                    raise _Ended("crashed", f"the process that draws said what it never says: {str(message)[:100]}")
+                else:
+                    self._take(worker, message)
             except (TypeError, ValueError, KeyError, AttributeError) as error:
-                raise _Ended("crashed", f"the process that draws said what it never says: {error}") from None
+                raise _Ended("crashed", f"the process that draws said what it never says: {error!r} in {line[:100]!r}") from None
 
     def _take(self, worker: "_Worker", message: dict[str, Any]) -> None:
         """A page, which must be the next one. Raises _Ended; ValueError and the like for a message that is none."""
@@ -156,23 +156,15 @@ class _Drawing:
         if text:
             text.decode()  # raises ValueError
             self._archive.add(member(self._next, "txt"), text)
-        text_digest = sha256(text).hexdigest() if text else ""
-        self._facts.drawn.append(Page(self._next, sha256(png).hexdigest(), str(message["engine"]), text_digest))
-        self._done()
+        self._facts.drawn.append(Page(self._next, sha256(png).hexdigest(), str(message["engine"]), bool(text)))
+        self._next += 1
 
     def _set_aside(self, number: int, reason: str, words: str) -> None:
         self._facts.aside.append((number, reason, words))
-        self._done()
-
-    def _done(self) -> None:
         self._next += 1
-        self._on_page(self._next - 1, self._last)
 
     def _finished(self) -> FileFacts:
         facts = self._facts
-        # A process that calls it a day before the last page has told of fewer pages than there are.
-        for number in range(self._next, self._last + 1):
-            self._set_aside(number, "crashed", "the process that draws ended before this page")
         if facts.pages > self._last and self._last:
             words = f"it states {facts.pages:,} pages, max_pages = {self._config.max_pages:,} are drawn"
             facts.aside.append((None, "too_many_pages", words))
@@ -217,21 +209,13 @@ class _Worker:
         self._process.stdout.close()
         self._scratch.cleanup()
 
-    def message(self) -> dict[str, Any]:
-        """The next line. Raises _Ended."""
+    def line(self) -> bytes:
+        """The next one. Raises _Ended."""
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > _LONGEST_LINE:
                 raise _Ended("crashed", "the process that draws said what it never says: a line without end")
             self._fill()
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        try:
-            found = json.loads(line)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise _Ended("crashed", f"the process that draws said what it never says: {line[:100]!r}")
-        return found
+        return self.read(end + 1)
 
     def read(self, size: int) -> bytes:
         """The next `size` bytes. Raises _Ended."""
@@ -242,11 +226,12 @@ class _Worker:
         return found
 
     def _fill(self) -> None:
-        limit = min(time.monotonic() + self._config.stall_s, self._deadline)
+        limit = min(time.monotonic() + _STALL_S, self._deadline)
         ready, _, _ = select.select([self._out], [], [], max(0.0, limit - time.monotonic()))
         if not ready:
-            what = "seconds_per_file" if time.monotonic() >= self._deadline else "stall_s"
-            raise _Ended("timed_out", f"nothing came for as long as {what} = {getattr(self._config, what):g} allows", is_final=False)
+            is_over = time.monotonic() >= self._deadline
+            words = f"the file took seconds_per_file = {self._config.seconds_per_file:g}" if is_over else f"nothing came for {_STALL_S:g} s"
+            raise _Ended("timed_out", words, is_final=False)
         block = os.read(self._out, 1 << 20)
         if not block:
             raise self._cause()
@@ -258,17 +243,5 @@ class _Worker:
             return _Ended("too_slow", f"more than seconds_per_page = {self._config.seconds_per_page} of CPU")
         if code == -signal.SIGKILL:
             return _Ended("out_of_memory", "the system ended the process that draws", is_final=False)
-        name = _signal_name(-code) if code < 0 else f"exit code {code}"
+        name = signal.strsignal(-code) if code < 0 else f"exit code {code}"
         return _Ended("crashed", f"the process that draws ended with {name}; memory_mib = {self._config.memory_mib:,} may be too little")
-
-
-def _signal_name(number: int) -> str:
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name
-    return f"signal {number}"
-
-
-def pages_of(facts: FileFacts) -> Iterator[int]:
-    """Numbers of all pages that were drawn or set aside one by one."""
-    yield from (page.number for page in facts.drawn)
-    yield from (number for number, _, _ in facts.aside if number is not None)

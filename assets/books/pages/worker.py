@@ -3,9 +3,8 @@
 python -m assets.books.pages.worker
 
 It reads one JSON object from standard input: `path`, `kind`, `first` (the page to begin with) and `config`. It writes lines of JSON to standard
-output: `{"pages": 12}` once; then for each page `{"begin": 1}`, and `{"page": 1, "engine": …, "png": bytes, "text": bytes}` with these bytes
-behind it, or `{"page": 1, "reason": …, "words": …}`; `{"reason": …, "words": …}` for the whole file; `{"end": true}` at the end. It writes nothing
-else anywhere.
+output: `{"pages": 12}` once; then for each page `{"page": 1, "engine": …, "png": bytes, "text": bytes}` with these bytes behind it, or
+`{"page": 1, "reason": …, "words": …}`; and `{"reason": …, "words": …}` for the whole file. It writes nothing else anywhere.
 """
 
 import json
@@ -35,14 +34,14 @@ def main() -> int:
         with _open(Path(job["path"]), job["kind"], config) as pages:
             _say(out, {"pages": len(pages)})
             for number in range(job["first"], min(len(pages), config.max_pages) + 1):
-                _say(out, {"begin": number})
                 _allow_cpu(config.seconds_per_page)
                 _draw(out, pages, number, config)
     except SetAside as refusal:
         _say(out, {"reason": refusal.reason, "words": refusal.words[:_LONGEST_WORDS]})
     except MemoryError:
         _say(out, {"reason": "out_of_memory", "words": f"opening it takes more than memory_mib = {config.memory_mib:,}"})
-    _say(out, {"end": True})
+    except Exception as error:  # noqa: BLE001 - told, as nobody reads what this process writes elsewhere
+        _say(out, {"reason": "crashed", "words": f"{type(error).__name__}: {error}"[:_LONGEST_WORDS]})
     return 0
 
 

@@ -3,10 +3,9 @@
 import contextlib
 import hashlib
 import logging
-import os
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,7 @@ from assets.papers.items import Page, Parsed
 from assets.papers.page_objects import find_page_object, read_page
 from assets.papers.raw_pages import REDIRECTS, RawPages, StoredProblem
 from stages.files import sync
-from stages.locks import leave_note, read_note, take_lock
-from stages.output_folder import OutputBusyError
+from stages.output_folder import only_run
 from stages.reporting import Reporter
 
 
@@ -46,7 +44,7 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
     # One folder a target: two checkouts, or a test, that crawl into other stores share nothing.
     own = state / hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:16]
     own.mkdir(parents=True, exist_ok=True)
-    with _only_crawl(own / "lock", target), contextlib.ExitStack() as open_things:
+    with only_run(own / "lock", target, "crawl"), contextlib.ExitStack() as open_things:
         # The number of this crawl follows the last that the store knows. One begun under another number was published, but not removed any more.
         raw = open_things.enter_context(RawPages(target))
         last = max((record.crawl for record in raw.records()), default=0)
@@ -232,18 +230,6 @@ def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Rep
         return read_page(parsers[page.source], page, log=reporter.log) if page.source in parsers else Parsed()
 
     return memory_from_store(raw, parse)
-
-
-@contextlib.contextmanager
-def _only_crawl(path: Path, target: Path) -> Iterator[None]:
-    descriptor = take_lock(path)
-    if descriptor is None:
-        raise OutputBusyError(f"{target}: another crawl is running now ({read_note(path) or 'process unknown'}); wait for it, or stop it")
-    try:
-        leave_note(descriptor, f"process {os.getpid()}")
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _open_sites(config: JournalPagesConfig, open_things: contextlib.ExitStack) -> dict[str, str]:

@@ -52,6 +52,22 @@ def test_a_complete_file_costs_no_request(server, part):
     assert server.requests == []
 
 
+def test_what_a_server_calls_its_trouble_is_told_in_one_short_line(server, part):
+    server.answer = lambda handler: server.send(handler, status=302, Location=server.url)
+    with pytest.raises(DownloadError) as caught:
+        fetch(server, part)
+    assert "infinite loop" in str(caught.value) and "\n" not in str(caught.value)
+
+    def shout(handler):
+        handler.send_response(404, "\x1b[31m" + "a" * 1_000)
+        handler.end_headers()
+
+    server.answer = shout
+    with pytest.raises(DownloadError) as caught:
+        fetch(server, part)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 250
+
+
 # An end too early.
 
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.books.harvest.harvesting import harvest
-from assets.books.items import all_items, open_items
+from assets.books.items import read_items
 from formats.tables import read_table
 from stages.reporting import SilentReporter
-from tests.assets.books.harvest.tiny_archive import TinyArchive, pdf, serving
+from tests.assets.books.harvest.tiny_archive import TinyArchive, open_items, pdf, serving
 
 EVENT = st.tuples(st.sampled_from(["add", "change", "dark", "back", "unlist", "forget", "lose memory"]), st.sampled_from("abc"))
 
@@ -30,7 +30,7 @@ def test_the_harvest_holds_what_the_archive_shows_and_numbers_never_move(nights)
                     for path in folder.glob("state/*/memory.json"):
                         path.unlink()
             harvest(archive.config(), folder / "items", state=folder / "state", authorization="", reporter=SilentReporter())
-            came = {item.identifier: item.serial for item in all_items(folder / "items")}
+            came = {item.identifier: item.serial for item in read_items(folder / "items")}
             assert numbers.items() <= came.items()
             assert len(set(came.values())) == len(came)
             numbers = came

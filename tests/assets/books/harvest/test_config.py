@@ -26,6 +26,8 @@ def config(**values) -> ArchiveItemsConfig:
         ({"host": "ftp://x"}, "host must be a host name"),
         ({"host": "https://x/path"}, "host must be a host name"),
         ({"host": "x", "embedded": "imaginary_archive"}, "`host` cannot go with"),
+        ({"folder": "scans"}, "`folder` and `embedded: archive_folder` go together"),
+        ({"embedded": "archive_folder"}, "`folder` and `embedded: archive_folder` go together"),
         ({"max_item": 1}, "did you mean 'max_items'"),
     ],
 )
@@ -73,6 +75,8 @@ def test_only_an_archive_of_ours_is_trusted_wherever_it_lies():
     ours = SOURCE | {"name": "ours", "embedded": "imaginary_archive"}
     both = config(sources=[SOURCE, ours])
     theirs, mine = (both.rules_for(source, "127.0.0.1:8000", "") for source in both.sources)
+    # Slower than that, a file of gigabytes would take months.
+    assert theirs.least_bytes_per_s == 10_000
     assert (theirs.trusted, theirs.allow_private_addresses, theirs.at_once_per_host, theirs.pause_s) == (frozenset(), False, 4, 0.2)
     assert (mine.trusted, mine.allow_private_addresses, mine.pause_s) == (frozenset({"127.0.0.1:8000"}), False, 0.0)
     assert both.sources[1].base == "http://archive.imaginary-letters.example"

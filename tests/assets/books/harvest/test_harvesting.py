@@ -10,16 +10,16 @@ import pytest
 from assets.books.harvest import archive as archive_module
 from assets.books.harvest.config import ArchiveItemsConfig
 from assets.books.harvest.run import HarvestError
-from assets.books.items import ItemsError, all_items, open_items
+from assets.books.items import ItemsError, read_items
 from assets.demo_sites.folder import FolderSite
 from assets.demo_sites.server import serve
 from stages.files import sha256_of
-from tests.assets.books.harvest.tiny_archive import Book, pdf
+from tests.assets.books.harvest.tiny_archive import Book, open_items, pdf
 from tests.conftest import SHARED_DATA
 
 
 def items(tmp_path):
-    return {item.identifier: item for item in all_items(tmp_path / "items")}
+    return {item.identifier: item for item in read_items(tmp_path / "items")}
 
 
 def content(item) -> bytes:
@@ -40,15 +40,9 @@ def test_each_item_comes_with_what_is_stated_of_it_and_its_file_by_content(archi
     archive.add("two")
     done = harvested()
     one, two = open_items(tmp_path / "items")
-    assert (one.identifier, one.serial, one.title, one.creators, one.languages, one.licence) == (
-        "one",
-        0,
-        "The one",
-        ["A", "B"],
-        ["eng"],
-        "CC-BY-4.0",
-    )
-    assert (two.serial, two.creators, two.licence, str(two.first_seen), two.source) == (1, [], "CC0-1.0", "2026-01-06", "tiny")
+    assert (one.identifier, one.serial, one.title, one.licence) == ("one", 0, "The one", "CC-BY-4.0")
+    assert [(row["creators"], row["languages"], row["imagecount"]) for row in done.store.rows("items")] == [(["A", "B"], ["eng"], 12), ([], [], None)]
+    assert (two.serial, two.licence, str(two.first_seen), two.source) == (1, "CC0-1.0", "2026-01-06", "tiny")
     assert content(one) == pdf("one")
     assert one.files[0].path.name == f"{one.files[0].sha256}.pdf"
     assert sha256_of(one.files[0].path) == one.files[0].sha256
@@ -97,7 +91,7 @@ def test_items_may_be_named_in_a_list_or_a_file(archive, harvested, tmp_path):
     archive.books["b"].files = {}
     harvested(identifiers=["a", "b"])
     done = harvested(identifiers=["a"])
-    assert [(item.identifier, item.status) for item in all_items(tmp_path / "items")] == [("c", "left"), ("a", "here"), ("b", "left")]
+    assert [(item.identifier, item.status) for item in read_items(tmp_path / "items")] == [("c", "left"), ("a", "here"), ("b", "left")]
     assert done.store.rejected == {}
     archive.add("b")
     (tmp_path / "names.txt").write_text("# mine\nb\n\nc\n")
@@ -109,6 +103,19 @@ def test_items_may_be_named_in_a_list_or_a_file(archive, harvested, tmp_path):
         harvested(identifiers=str(tmp_path / "names.txt"))
     with pytest.raises(HarvestError, match="source 'tiny': .*nowhere.txt"):
         harvested(identifiers=str(tmp_path / "nowhere.txt"))
+
+
+def test_an_item_that_one_source_names_no_more_is_the_next_ones_that_asks_for_it(archive, harvested, tmp_path):
+    archive.add("a", "b")
+    base = {"licence": "CC0-1.0", "host": archive.url}
+
+    def night(*names):
+        harvested(sources=[base | {"name": "list", "identifiers": list(names)}, base | {"name": "search", "collection": "books"}])
+        return {name: (item.source, item.serial, item.status) for name, item in items(tmp_path).items()}
+
+    assert night("a", "b") == {"a": ("list", 0, "here"), "b": ("list", 1, "here")}
+    assert night("b") == {"a": ("search", 0, "here"), "b": ("list", 1, "here")}
+    assert night("a", "b") == {"a": ("search", 0, "here"), "b": ("list", 1, "here")}
 
 
 def test_a_named_item_that_is_not_there_is_told(archive, harvested, tmp_path):
@@ -146,7 +153,7 @@ def test_the_caps_on_pages_and_bytes_apply(archive, harvested, tmp_path):
     assert (list(items(tmp_path)), done.tallies[0].left_out) == (["a", "b"], 2)
     archive.books |= {f"large{n}": Book({f"large{n}.pdf": ("Text PDF", pdf("x" * 10_000 + str(n)))}) for n in range(4)}
     harvested(max_mib=1)
-    sizes = [file.bytes for item in open_items(tmp_path / "items") for file in item.files]
+    sizes = [file.path.stat().st_size for item in open_items(tmp_path / "items") for file in item.files]
     assert 2**20 * 0.5 < sum(sizes) <= 2**20
 
 
@@ -242,10 +249,11 @@ def test_a_lost_file_is_fetched_again(archive, harvested, tmp_path):
     archive.add("a", "b")
     harvested()
     (tmp_path / "items" / "files" / items(tmp_path)["a"].files[0].path.name).unlink()
-    with pytest.raises(ItemsError, match=r"the file 'a.pdf' of item a is missing; run `python -m assets.books.harvest` again"):
+    with pytest.raises(ItemsError, match=r"the file 'a.pdf' of item a is missing; restore it with `dvc checkout`, or harvest again"):
         items(tmp_path)
-    harvested()
+    done = harvested()
     assert (archive.asked("download"), content(items(tmp_path)["a"])) == (["a"], pdf("a"))
+    assert done.tallies[0].changed == 0
 
 
 def test_a_lost_file_that_cannot_be_had_is_told(archive, harvested, tmp_path):

@@ -4,12 +4,12 @@ import pytest
 
 from assets.books.harvest.config import ArchiveItemsConfig
 from assets.books.harvest.harvesting import harvest
-from assets.books.items import all_items, open_items
+from assets.books.items import read_items
 from assets.demo_sites import opening
 from stages.files import sha256_of
 from stages.params import build_config
 from stages.reporting import SilentReporter
-from tests.assets.books.harvest.tiny_archive import pdf
+from tests.assets.books.harvest.tiny_archive import open_items, pdf
 from tests.conftest import SHARED_DATA
 
 
@@ -32,11 +32,11 @@ def harvested(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_night_moves_what_moved_and_nothing_else(harvested, tmp_path):
     harvested()
-    first = {item.identifier: item for item in all_items(tmp_path / "items")}
+    first = {item.identifier: item for item in read_items(tmp_path / "items")}
     assert {item.url.rpartition("/")[0] for item in first.values()} == {"http://archive.imaginary-letters.example/details"}
     done = harvested(2)
     assert (done.tallies[0].asked, done.tallies[0].new, done.tallies[0].changed, done.tallies[0].dark) == (3, 1, 1, 1)
-    second = {item.identifier: item for item in all_items(tmp_path / "items")}
+    second = {item.identifier: item for item in read_items(tmp_path / "items")}
     moved = {name for name, item in second.items() if item != first.get(name)}
     assert moved == {"primeroftea00funn", "pamphletpunctuality", "supplement0002"}
     assert {second[name].serial for name in first} == {item.serial for item in first.values()}

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.books.items import open_items
-from tests.assets.books.harvest.tiny_archive import Book, TinyArchive, pdf
+from tests.assets.books.harvest.tiny_archive import Book, TinyArchive, open_items, pdf
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -8,9 +8,11 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from assets.books.harvest.config import ArchiveItemsConfig
+from assets.books.items import Item, read_items
 from stages.params import build_config
 
 Handler = http.server.BaseHTTPRequestHandler
@@ -19,6 +21,11 @@ Handler = http.server.BaseHTTPRequestHandler
 def pdf(words: str) -> bytes:
     """Something that begins as a PDF does; a harvest looks no further."""
     return b"%PDF-1.4\n" + words.encode() * 40 + b"\n%%EOF\n"
+
+
+def open_items(folder: Path) -> list[Item]:
+    """The living items of a harvest, each with at least one file."""
+    return [item for item in read_items(folder) if item.status == "here"]
 
 
 @dataclass

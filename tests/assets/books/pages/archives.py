@@ -101,9 +101,9 @@ def contents(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((root / "book_pages").iterdir())}
 
 
-def draw_here(path: Path, kind: str, config: BookPagesConfig, target: Path, *, on_page: Callable[[int, int], None] | None = None) -> FileFacts:
+def draw_here(path: Path, kind: str, config: BookPagesConfig, target: Path, *, is_unwanted: Callable[[], bool] = lambda: False) -> FileFacts:
     """What `draw_file` does for well-behaved files, without a process for each."""
-    del on_page
+    del is_unwanted
     facts = FileFacts()
     with StoredZipWriter(target) as archive:
         try:
@@ -127,5 +127,4 @@ def _draw_page(pages: Any, number: int, config: BookPagesConfig, archive: Stored
     archive.add(member(number, "png"), png)
     if text:
         archive.add(member(number, "txt"), text)
-    digest = hashlib.sha256(text).hexdigest() if text else ""
-    facts.drawn.append(Page(number, hashlib.sha256(png).hexdigest(), drawn.engine, digest))
+    facts.drawn.append(Page(number, hashlib.sha256(png).hexdigest(), drawn.engine, bool(text)))

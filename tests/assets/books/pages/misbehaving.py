@@ -17,11 +17,9 @@ def hang(first: int) -> None:
     """Draw nothing of page 2, for ever."""
     _say({"pages": 3})
     for page in range(first, 4):
-        _say({"begin": page})
         if page == 2:
             time.sleep(600)
         _say({"page": page, "engine": "pdfium", "png": 3, "text": 0}, b"png")
-    _say({"end": True})
 
 
 def hang_at_once(first: int) -> None:
@@ -32,8 +30,8 @@ def hang_at_once(first: int) -> None:
 
 def die(first: int) -> None:
     """End at every page."""
+    del first
     _say({"pages": 9})
-    _say({"begin": first})
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
@@ -41,7 +39,13 @@ def leave(first: int) -> None:
     """End in good order, with pages left."""
     del first
     _say({"pages": 2})
-    _say({"end": True})
+
+
+def linger(first: int) -> None:
+    """Draw every page, and never end."""
+    _say({"pages": 1})
+    _say({"page": first, "engine": "pdfium", "png": 3, "text": 0}, b"png")
+    time.sleep(600)
 
 
 def babble(first: int) -> None:

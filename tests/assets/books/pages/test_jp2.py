@@ -11,6 +11,7 @@ pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
 pytest.importorskip("isal", reason="isal is not installed (extra: images)")
 from PIL import Image, ImageFilter, features
 
+from assets.books.pages import jp2 as jp2_pages
 from assets.books.pages.config import BookPagesConfig
 from assets.books.pages.drawing import SetAside
 from assets.books.pages.jp2 import Jp2Pages
@@ -92,7 +93,8 @@ def test_names_that_lead_elsewhere_and_links_are_harmless(opened, tmp_path):
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_what_is_no_scan_is_set_aside_and_the_rest_goes_on(opened):
+def test_what_is_no_scan_is_set_aside_and_the_rest_goes_on(opened, monkeypatch):
+    monkeypatch.setattr(jp2_pages, "_MOST_BYTES", 1 << 20)
     good = jp2(drawing(80, 100))
     members = {
         "1.jp2": good,
@@ -105,7 +107,7 @@ def test_what_is_no_scan_is_set_aside_and_the_rest_goes_on(opened):
         "8.png": encoded(drawing(80, 100), "PNG", compress_level=1),
         "9.jpg": encoded(drawing(80, 100)),
     }
-    pages = opened(scans(members), max_scan_pixels=100_000, max_member_mib=1)
+    pages = opened(scans(members), max_scan_pixels=100_000)
     reasons = []
     for number in range(1, len(pages) + 1):
         try:
@@ -115,10 +117,11 @@ def test_what_is_no_scan_is_set_aside_and_the_rest_goes_on(opened):
     assert reasons == ["jp2", "broken", "not_an_image", "too_small", "not_an_image", "too_many_pixels", "too_many_bytes", "jp2", "jp2"]
 
 
-def test_a_member_that_unpacks_to_gigabytes_is_never_held(opened):
+def test_a_member_that_unpacks_to_gigabytes_is_never_held(opened, monkeypatch):
+    monkeypatch.setattr(jp2_pages, "_MOST_BYTES", 1 << 20)
     content = scans({"1.jp2": b"\0" * (64 << 20), "2.jp2": jp2(drawing(80, 100))})
     assert len(content) < 200_000
-    pages = opened(content, max_member_mib=1)
+    pages = opened(content)
     with pytest.raises(SetAside, match="too_many_bytes: more than 1,048,576 bytes"):
         pages.draw(1)
     assert pages.draw(2).image.size == (102, 128)

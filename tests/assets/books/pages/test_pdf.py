@@ -11,6 +11,7 @@ pytest.importorskip("pypdfium2", reason="pypdfium2 is not installed (extra: book
 
 from PIL import Image, ImageDraw
 
+from assets.books.pages import pdf as pdf_pages
 from assets.books.pages.config import BookPagesConfig
 from assets.books.pages.drawing import Drawn, SetAside, finish
 from assets.books.pages.pdf import PdfPages
@@ -84,7 +85,7 @@ def test_all_engines_draw_the_same_picture(draw):
     assert all(psnr(first, other) > 20 for other in others)
 
 
-def test_auto_is_pdfium_whatever_is_installed(draw, monkeypatch):
+def test_pdfium_draws_whatever_is_installed(draw, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     assert [page.engine for page in draw(pdf(text_page()))] == ["pdfium"]
 
@@ -103,8 +104,9 @@ def test_grey_pages_stay_grey_and_none_is_dropped(draw):
     assert shapes("rgb") == [3, 3, 3]
 
 
-def test_the_text_of_a_page_is_kept_and_bounded(draw):
-    first, second, third = draw(pdf(text_page("Imaginary page", "of a book"), text_page("x" * 50), text_page()), max_text_chars=20)
+def test_the_text_of_a_page_is_kept_and_bounded(draw, monkeypatch):
+    monkeypatch.setattr(pdf_pages, "_MOST_LETTERS", 20)
+    first, second, third = draw(pdf(text_page("Imaginary page", "of a book"), text_page("x" * 50), text_page()))
     assert (first.text, second.text, third.text) == ("Imaginary page\nof a", "x" * 20, "")
     assert draw(pdf(text_page("words")), texts=False)[0].text == ""
 

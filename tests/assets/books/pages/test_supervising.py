@@ -21,14 +21,13 @@ SMALL = {"page_px": 64, "memory_mib": 512}
 
 @pytest.fixture
 def draw(tmp_path):
-    """Draw a file in a process; `watched` gets what was told of progress."""
+    """Draw a file in a process."""
 
-    def draw(content: bytes, kind: str = "pdf", name: str = "file", watched: list | None = None, **settings) -> FileFacts:
+    def draw(content: bytes, kind: str = "pdf", name: str = "file", **settings) -> FileFacts:
         path = tmp_path / f"{name}.pdf"
         path.write_bytes(content)
-        on_page = (lambda *told: watched.append(told)) if watched is not None else None
         (tmp_path / "drawn.zip").unlink(missing_ok=True)
-        return draw_file(path, kind, BookPagesConfig(**(SMALL | settings)), tmp_path / "drawn.zip", on_page=on_page)
+        return draw_file(path, kind, BookPagesConfig(**(SMALL | settings)), tmp_path / "drawn.zip")
 
     return draw
 
@@ -39,14 +38,12 @@ def reasons(facts: FileFacts) -> dict[int | None, str]:
 
 
 def test_pages_and_texts_come_back_in_one_zip(draw, tmp_path):
-    told: list[tuple[int, int]] = []
-    facts = draw(pdf(text_page("first"), Page(), text_page()), watched=told)
+    facts = draw(pdf(text_page("first"), Page(), text_page()))
     assert reasons(facts) == {2: "blank"} and facts.is_final
     archive = StoredZip(tmp_path / "drawn.zip")
     assert archive.names == ["00001.png", "00001.txt", "00003.png", FACTS]
     assert decode_png(archive.read(member(3, "png"))).shape == (64, 49, 1) and archive.read("00001.txt") == b"first"
     assert FileFacts.from_json(json.loads(archive.read(FACTS))) == facts
-    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_a_zip_of_scans_is_drawn_as_well(draw):
@@ -57,6 +54,12 @@ def test_a_zip_of_scans_is_drawn_as_well(draw):
 def test_a_file_that_cannot_be_opened_is_one_row(draw):
     facts = draw(b"<html>")
     assert (facts.pages, facts.drawn, [(page, reason) for page, reason, _ in facts.aside]) == (0, [], [(None, "not_a_pdf")])
+
+
+def test_an_error_that_nobody_thought_of_is_told_as_what_it_is(tmp_path):
+    facts = draw_file(tmp_path / "nowhere.pdf", "pdf", BookPagesConfig(**SMALL), tmp_path / "drawn.zip")
+    ((page, reason, words),) = facts.aside
+    assert (page, reason) == (None, "crashed") and words.startswith("FileNotFoundError: ") and "memory" not in words
 
 
 def test_drawing_twice_gives_the_same_bytes(draw, tmp_path):
@@ -92,6 +95,17 @@ def test_a_page_that_takes_all_memory_ends_the_process_and_costs_that_page(draw)
     assert "memory_mib = 256 may be too little" in facts.aside[0][2]
 
 
+def test_a_file_that_is_larger_than_the_memory_is_drawn(tmp_path):
+    content = pdf(text_page())
+    end, hole = content.rindex(b"xref\n0 "), 300 << 20
+    with (tmp_path / "large.pdf").open("wb") as file:
+        file.write(content[:end])
+        file.seek(hole, 1)  # takes no room on the disk
+        file.write(content[end : content.rindex(b"startxref")] + b"startxref\n%d\n%%%%EOF\n" % (end + hole))
+    facts = draw_file(tmp_path / "large.pdf", "pdf", BookPagesConfig(**(SMALL | {"memory_mib": 256})), tmp_path / "drawn.zip")
+    assert (facts.pages, len(facts.drawn), facts.aside) == (1, 1, [])
+
+
 def test_more_pages_than_allowed_are_one_row(draw):
     facts = draw(pdf(*[text_page()] * 5), max_pages=2)
     assert (facts.pages, [page.number for page in facts.drawn]) == (5, [1, 2])
@@ -117,26 +131,33 @@ def test_garbage_for_decoders_costs_at_most_the_page(draw, coding):
 @pytest.fixture
 def misbehaving(draw, monkeypatch):
     """Draw with a process that does what it is named for."""
+    monkeypatch.setattr(supervising, "_STALL_S", 1.0)
+    monkeypatch.setattr(supervising, "_MOST_FAILURES", 2)
     monkeypatch.setattr(supervising, "_PROGRAM", "tests.assets.books.pages.misbehaving")
     return lambda name, **settings: draw(b"", name=name, **settings)
 
 
 def test_a_process_that_hangs_costs_the_page_and_is_tried_again_by_the_next_build(misbehaving):
     started = time.monotonic()
-    facts = misbehaving("hang", stall_s=1.0)
+    facts = misbehaving("hang")
     assert [page.number for page in facts.drawn] == [1, 3] and reasons(facts) == {2: "timed_out"}
     assert not facts.is_final and time.monotonic() - started < 20
 
 
 def test_a_process_that_says_nothing_costs_the_file(misbehaving):
-    facts = misbehaving("hang_at_once", stall_s=1.0)
+    facts = misbehaving("hang_at_once")
     assert [(page, reason) for page, reason, _ in facts.aside] == [(None, "timed_out")] and not facts.is_final
 
 
 def test_a_file_that_ends_process_after_process_is_given_up(misbehaving):
-    facts = misbehaving("die", max_failures=3)
-    assert list(reasons(facts).values()) == ["crashed"] * 3 + ["given_up"] * 6
-    assert "SIGSEGV" in facts.aside[0][2] and "after 3 pages" in facts.aside[3][2]
+    facts = misbehaving("die")
+    assert list(reasons(facts).values()) == ["crashed"] * 2 + ["given_up"] * 7
+    assert "Segmentation fault" in facts.aside[0][2] and "after 2 pages" in facts.aside[3][2]
+
+
+def test_how_a_process_ends_after_its_last_page_costs_nothing(misbehaving):
+    facts = misbehaving("linger")
+    assert [page.number for page in facts.drawn] == [1] and facts.aside == [] and facts.is_final
 
 
 def test_a_file_that_takes_too_long_is_given_up_for_now(misbehaving):
@@ -147,14 +168,14 @@ def test_a_file_that_takes_too_long_is_given_up_for_now(misbehaving):
 @pytest.mark.parametrize(
     ("name", "pages", "words"),
     [
-        ("leave", {1: "crashed", 2: "crashed"}, "ended before this page"),
+        ("leave", {1: "crashed", 2: "crashed"}, "exit code 0"),
         ("babble", {1: "crashed"}, "what it never says"),
         ("jump", {1: "crashed", 2: "crashed", 3: "given_up", 4: "given_up", 5: "given_up"}, "page 2, expected 1 of 5"),
         ("flood", {1: "too_many_bytes", 2: "given_up", 3: "given_up"}, "max_output_mib"),
     ],
 )
 def test_a_process_that_talks_nonsense_is_not_believed(misbehaving, name, pages, words):
-    facts = misbehaving(name, max_failures=2)
+    facts = misbehaving(name)
     assert reasons(facts) == pages and words in facts.aside[0][2] and facts.drawn == []
 
 
@@ -164,11 +185,8 @@ def test_a_line_without_end_costs_the_file(misbehaving):
 
 
 def test_nothing_is_left_of_a_drawing_that_was_stopped(draw, tmp_path):
-    def stop(done, total):
-        raise InterruptedError
-
     path = tmp_path / "file.pdf"
     path.write_bytes(pdf(text_page()))
     with pytest.raises(InterruptedError):
-        draw_file(path, "pdf", BookPagesConfig(**SMALL), tmp_path / "drawn.zip", on_page=stop)
+        draw_file(path, "pdf", BookPagesConfig(**SMALL), tmp_path / "drawn.zip", is_unwanted=lambda: True)
     assert {entry.name for entry in tmp_path.iterdir()} == {"file.pdf"}
