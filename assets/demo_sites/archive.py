@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from assets.demo_sites.archive_search import SearchError, matcher
@@ -37,7 +38,6 @@ class ItemFile:
     source: str
     updated: int
     read: Callable[[], bytes]
-    original: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
@@ -46,8 +46,8 @@ class ItemFile:
         body = self.read()
         md5, sha1 = hashlib.md5(body, usedforsecurity=False).hexdigest(), hashlib.sha1(body, usedforsecurity=False).hexdigest()
         sums = {"md5": md5, "crc32": f"{zlib.crc32(body):08x}", "sha1": sha1}
-        told = {"name": self.name, "source": self.source, "format": self.format, "mtime": str(self.updated), "size": str(len(body)), **sums}
-        return {**self.facts, **told, **({"original": self.original} if self.original else {})}
+        told = {"name": self.name, "source": self.source, "format": self.format, "mtime": str(self.updated), "size": str(len(body))}
+        return {**self.facts, **told, **sums}
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,12 @@ def _told(item: Item, fields: Sequence[str]) -> dict[str, Any]:
 
 
 def _page_of(item: Item) -> Response:
-    lines = [f'<li><a href="/download/{item.identifier}/{html.escape(name)}">{html.escape(name)}</a></li>' for name in sorted(item.all_files)]
     title = html.escape(str(item.metadata.get("title", item.identifier)))
-    body = f"<!doctype html>\n<html><head><meta charset=utf-8><title>{title}</title></head>\n<body><h1>{title}</h1>\n<ul>\n"
-    return Response(("\n".join([body + "\n".join(lines), "</ul>", "</body></html>"]) + "\n").encode())
+    links = "".join(f'<li><a href="/download/{item.identifier}/{quote(name)}">{html.escape(name)}</a></li>\n' for name in item.all_files)
+    body = (
+        f"<!doctype html>\n<html><head><meta charset=utf-8><title>{title}</title></head>\n<body><h1>{title}</h1>\n<ul>\n{links}</ul></body></html>\n"
+    )
+    return Response(body.encode())
 
 
 def _cursor(place: int) -> str:
