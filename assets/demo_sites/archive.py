@@ -195,10 +195,8 @@ def _told(item: Item, fields: Sequence[str]) -> dict[str, Any]:
 def _page_of(item: Item) -> Response:
     title = html.escape(str(item.metadata.get("title", item.identifier)))
     links = "".join(f'<li><a href="/download/{item.identifier}/{quote(name)}">{html.escape(name)}</a></li>\n' for name in item.all_files)
-    body = (
-        f"<!doctype html>\n<html><head><meta charset=utf-8><title>{title}</title></head>\n<body><h1>{title}</h1>\n<ul>\n{links}</ul></body></html>\n"
-    )
-    return Response(body.encode())
+    head = f"<!doctype html>\n<html><head><meta charset=utf-8><title>{title}</title></head>\n"
+    return Response(f"{head}<body><h1>{title}</h1>\n<ul>\n{links}</ul></body></html>\n".encode())
 
 
 def _cursor(place: int) -> str:
