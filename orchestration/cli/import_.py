@@ -1,7 +1,7 @@
 """Bring along what other programs left: configurations, pictures and weights.
 
   deepzine       DeepZine's config.yaml as a preset, with a table of what each field became
-  deepzine-hdf5  the pictures of DeepZine's data.hdf5, or of Progressive GAN's, as an image set that trainings read
+  deepzine-hdf5  the pictures of DeepZine's data.hdf5 as an image set that trainings read
   cyclegan       the checkpoints of junyanz' CycleGAN (latest_net_G_A.pth …) as a model folder
 
 Nothing that exists is written over.
