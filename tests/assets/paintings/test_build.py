@@ -313,7 +313,7 @@ def test_the_program_builds_reports_and_checks(project, monkeypatch):
     told = Told()
     arguments = type("Arguments", (), {"params": Path("params.yaml"), "overrides": [], "data": Path("data"), "workers": 2})()
     build_module._run(arguments, told)
-    assert told.checks == {"licences_known": True, "no_split_leak": True, "both_domains_present": True}
+    assert told.checks == {"licences_known": True, "no_split_leak": True}
     assert told.values["sets"] == dict.fromkeys(SETS, 2) and told.values["dropped_duplicates"] == told.values["same_files"] == 1
     assert told.values["rows"] == 8 and told.values["resolution_px"] == 32 and told.values["images_decodes"] == 8
     assert "1 that look like another left out" in told.lines[-1]
