@@ -85,11 +85,7 @@ class Item:
         entries[listed["name"]] = {name: listed[name] for name in ("name", "source", "format", "md5")} | {"summation": "md5"}
         return list(entries.values())
 
-    @property
-    def size(self) -> int:
-        return sum(int(entry.get("size", 0)) for entry in self.entries)
-
-    @property
+    @functools.cached_property
     def found_by(self) -> dict[str, Any]:
         """The fields that a search looks at and tells."""
         stamp = datetime.fromtimestamp(self.updated, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -144,7 +140,8 @@ class ArchiveSite:
         place = {"created": int(self._day.timestamp()), "d1": host, "d2": host, "dir": folder}
         if item.is_dark:
             return {**place, "is_dark": True, "item_last_updated": item.updated, "metadata": {"identifier": identifier}, "server": host}
-        contents = {"files": item.entries, "files_count": len(item.entries), "item_last_updated": item.updated, "item_size": item.size}
+        size = sum(int(entry.get("size", 0)) for entry in item.entries)
+        contents = {"files": item.entries, "files_count": len(item.entries), "item_last_updated": item.updated, "item_size": size}
         uniq = zlib.crc32(f"{identifier} {item.updated}".encode())
         return {**place, **contents, "metadata": dict(item.metadata), "server": host, "uniq": uniq, "workable_servers": [host]}
 
@@ -187,9 +184,7 @@ class ArchiveSite:
 
 
 def _told(item: Item, fields: Sequence[str]) -> dict[str, Any]:
-    # What takes reading every file is told only where it is asked for.
-    known = {**item.found_by, **({"item_size": item.size} if "item_size" in fields else {})}
-    return {name: known[name] for name in dict.fromkeys(fields) if name in known}
+    return {name: item.found_by[name] for name in dict.fromkeys(fields) if name in item.found_by}
 
 
 def _page_of(item: Item) -> Response:

@@ -21,7 +21,7 @@ from assets.images.dataset_config import DatasetConfig, Subject
 from assets.images.dataset_program import report_dataset
 from assets.paintings.duplicates import Fingerprints, Row, leaks, without_duplicates
 from assets.paintings.tables import DUPLICATES, OWN, SETS
-from formats.pad_resize import Fit, Resample
+from formats.pad_resize import Resample
 from formats.stored_zip import DamagedZipError, StoredZips
 from formats.tables import read_table, table_from_rows, write_table
 from stages.markdown import escape, table
@@ -54,7 +54,7 @@ class PaintingsConfig:
     domain_a: str = "paintings"
     domain_b: str = "photographs"
     size: int = 256
-    fit: Fit = "crop"
+    fit: Literal["crop", "pad"] = "crop"
     enlarge: bool = False
     resample: Resample = "lanczos"
     colours_a: Literal["rgb", "grey"] = "rgb"

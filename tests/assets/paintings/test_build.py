@@ -328,7 +328,7 @@ def test_the_program_builds_reports_and_checks(project, monkeypatch):
         ({"duplicate_bits": 40}, "duplicate_bits must lie between 0 and 31"),
         ({"max_pictures": 3}, "max_pictures must be at least 4"),
         ({"images_per_shard": 0}, "images_per_shard must lie between"),
-        ({"fit": "stretch"}, "must be one of 'pad', 'crop'"),
+        ({"fit": "squash"}, "must be one of 'crop', 'pad', found 'squash'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change, words):
