@@ -1,6 +1,6 @@
 """How a page of an imaginary book is laid out: title pages, chapters with initials, running text, columns, engravings and plates.
 
-Laid out once for two kinds of sheet: paper.py draws it in pixels as if it had been printed and scanned, pdf_writer.py in the operators of PDF.
+Laid out once for two kinds of sheet: scans.py draws it in pixels as if it had been printed and scanned, pdf_writer.py in the operators of PDF.
 Lengths are points (1/72 inch), y runs downwards.
 """
 
