@@ -16,8 +16,8 @@ from PIL import features
 from assets.demo_sites.archive import ArchiveSite, Item, ItemFile
 from assets.demo_sites.catalogue import FIRST_DAY
 from assets.demo_sites.page_layout import Leaf, Sheet, print_leaf
-from assets.demo_sites.scans import Ageing, PaperSheet, aged, scanned
 from assets.demo_sites.pdf_writer import PdfSheet, write_pdf
+from assets.demo_sites.scans import Ageing, PaperSheet, aged, scanned
 
 ARCHIVE_HOST = "archive.imaginary-letters.example"
 COLLECTION = "imaginary_books"

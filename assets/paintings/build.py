@@ -68,8 +68,9 @@ class PaintingsConfig:
     allow_unknown_licence: bool = False
 
     def __post_init__(self) -> None:
-        for domain in "ab":
-            self.dataset(domain)
+        if self.size < 4 or self.size & (self.size - 1):
+            raise ValueError(f"size must be a power of two, at least 4; found {self.size}")
+        self.dataset("a")
         if not 0 <= self.test_fraction < 1:
             raise ValueError(f"test_fraction must be at least 0 and below 1, found {self.test_fraction}")
         if not 0 <= self.duplicate_bits < 32 or self.duplicate_levels < 0:
@@ -191,16 +192,13 @@ def _within(most: int | None, rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """(rows that stay, those beyond `most` pictures). The domains share what there is evenly, as far as each has so many."""
     if most is None or len(rows) <= most:
         return rows, []
-    by_domain = {domain: sorted((row for row in rows if row["domain"] == domain), key=_test_first) for domain in "ab"}
+    ordered = sorted(rows, key=lambda row: (row["split"] != "test", row["serial"]))
+    by_domain = {domain: [row for row in ordered if row["domain"] == domain] for domain in "ab"}
     of_a = min(len(by_domain["a"]), max(most // 2, most - len(by_domain["b"])))
     beyond = {row["serial"] for row in by_domain["a"][of_a:] + by_domain["b"][most - of_a :]}
     words = f"more than max_pictures = {most:,}"
     left_out = [{**row, "reason": "beyond_max_pictures", "words": words} for row in rows if row["serial"] in beyond]
     return [row for row in rows if row["serial"] not in beyond], left_out
-
-
-def _test_first(row: Row) -> tuple[bool, int]:
-    return row["split"] != "test", row["serial"]
 
 
 def _refuse_empty_sets(rows: Sequence[Row], excluded: Sequence[Row], config: PaintingsConfig, name: str) -> None:

@@ -323,7 +323,7 @@ def test_the_program_builds_reports_and_checks(project, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"size": 48}, "48 is not a power of two"),
+        ({"size": 48}, "size must be a power of two, at least 4; found 48"),
         ({"test_fraction": 1.0}, "test_fraction must be at least 0 and below 1"),
         ({"duplicate_bits": 40}, "duplicate_bits must lie between 0 and 31"),
         ({"max_pictures": 3}, "max_pictures must be at least 4"),
