@@ -147,7 +147,7 @@ def _sections(values: Mapping[str, Any], dataset: int) -> dict[str, dict[str, An
 
 
 def _source(values: Mapping[str, Any]) -> dict[str, Any]:
-    name = re.sub(r"[^a-z0-9_-]+", "_", values["internetarchive_collection"].lower())[:64]
+    name = re.sub(r"[^a-z0-9-]+", "_", values["internetarchive_collection"].lower()).strip("_-")[:64] or "deepzine"
     # Few items of such collections state a licence.
     source: dict[str, Any] = {"name": name, "licence": "unknown", "max_items": values["pdf_num"]}
     if values["download_pdf"] or not values["pdf_directory"]:

@@ -32,11 +32,9 @@ class Imported:
 
 
 def import_hdf5(source: Path, target: Path, *, resolution: int | None = None) -> Imported:
-    """Write the pictures of `source` as shards into the new folder `target`. Raises CommandError; nothing is then written."""
+    """Write the pictures of `source` as shards into the folder `target`. Raises CommandError; nothing is then written."""
     import h5py
 
-    if target.exists():
-        raise CommandError(f"{target}: exists already; name another place, or remove it first", Exit.DISAGREES)
     with contextlib.suppress(ImportError):
         importlib.import_module("hdf5plugin")  # brings Blosc, where it is installed
     try:

@@ -92,6 +92,11 @@ def test_the_word_none_is_nothing_and_no_name_of_a_gpu(read, word):
     assert "seed" not in found.sections["pggan_pages"]
 
 
+@pytest.mark.parametrize(("collection", "name"), [("_My Books!", "my_books"), ("蔵書", "deepzine")])
+def test_a_source_is_named_as_sections_allow(read, collection, name):
+    assert read(f"internetarchive_collection: {collection}\n").sections["archive_items"]["sources"][0]["name"] == name
+
+
 def test_a_home_folder_is_expanded(read, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (source,) = read("download_pdf: False\npdf_directory: ~/pdfs\n").sections["archive_items"]["sources"]
