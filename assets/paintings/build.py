@@ -9,7 +9,6 @@ import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,8 @@ from assets.images.dataset import BuildFacts, DatasetError, WrittenSet, facts_of
 from assets.images.dataset_card import COLOURS, CardFacts, card
 from assets.images.dataset_config import DatasetConfig, Subject
 from assets.images.dataset_program import report_dataset
-from assets.paintings.duplicates import Fingerprints, Row, leaks, without_duplicates
+from assets.images.perceptual_hash import Fingerprint
+from assets.paintings.duplicates import Row, fingerprints, leaks, without_duplicates
 from assets.paintings.tables import DUPLICATES, OWN, SETS
 from formats.pad_resize import Resample
 from formats.stored_zip import DamagedZipError, StoredZips
@@ -116,8 +116,15 @@ def build_paintings(config: PaintingsConfig, originals: Path, target: Path, *, f
     Raises DatasetError and OutputBusyError; the previous output is then untouched.
     """
     started = time.monotonic()
-    prints = Fingerprints(figment / "reuse" / f"{target.name}-fingerprints.npz")
-    rows, excluded, duplicates = _arranged(config, originals, prints, workers)
+    rows, excluded = select(read_originals(originals), _subject(config), allow_unknown_licence=config.allow_unknown_licence)
+    zips = StoredZips(originals)
+    try:
+        memory = figment / "reuse" / f"{target.name}-fingerprints.npz"
+        prints, compared = fingerprints(rows, lambda row: zips.read(row["shard"], row["member"]), workers=workers, memory=memory)
+    except DamagedZipError as error:
+        raise DatasetError(f"{error}; `{originals.name}` is not what it was when it was made") from error
+    rows, left_out, duplicates = _arranged(config, rows, prints)
+    excluded += left_out
     with OutputFolder(target) as output:
         written: dict[str, WrittenSet] = {}
         for name in SETS:
@@ -139,29 +146,21 @@ def build_paintings(config: PaintingsConfig, originals: Path, target: Path, *, f
         facts.build.files, facts.build.bytes = output.size()
     for one in written.values():
         one.remember()
-    prints.save()
     # Read back, so that what was published is what is judged.
-    facts.leaks = leaks(read_table(target / "index.parquet").to_pylist(), prints.prints, **config.likeness)
-    facts.compared, facts.build.seconds = prints.made, time.monotonic() - started
+    facts.leaks = leaks(read_table(target / "index.parquet").to_pylist(), prints, **config.likeness)
+    facts.compared, facts.build.seconds = compared, time.monotonic() - started
     return facts
 
 
-def _arranged(config: PaintingsConfig, originals: Path, prints: Fingerprints, workers: int) -> tuple[list[Row], list[Row], list[dict[str, Any]]]:
+def _arranged(config: PaintingsConfig, rows: Sequence[Row], prints: Mapping[str, Fingerprint]) -> tuple[list[Row], list[Row], list[dict[str, Any]]]:
     """(the pictures of all sets, those of none with `reason` and `words`, rows of `duplicates.parquet`)."""
-    rows, excluded = select(read_originals(originals), _subject(config), allow_unknown_licence=config.allow_unknown_licence)
     for row in rows:
         row["split"] = row["split"] or _split_of(row["sha256"], config)
         row["set"] = f"{row['split']}{row['domain'].upper()}"
-    zips = StoredZips(originals)
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            prints.find(rows, lambda row: zips.read(row["shard"], row["member"]), pool.map)
-    except DamagedZipError as error:
-        raise DatasetError(f"{error}; `{originals.name}` is not what it was when it was made") from error
-    excluded += [{**row, "reason": "broken", "words": "cannot be decoded any more"} for row in rows if row["sha256"] not in prints.prints]
-    rows, alike, duplicates = without_duplicates([row for row in rows if row["sha256"] in prints.prints], prints.prints, **config.likeness)
-    rows, beyond = _within(config.max_pictures, rows)
-    return rows, excluded + alike + beyond, duplicates
+    broken = [{**row, "reason": "broken", "words": "cannot be decoded any more"} for row in rows if row["sha256"] not in prints]
+    kept, alike, duplicates = without_duplicates([row for row in rows if row["sha256"] in prints], prints, **config.likeness)
+    kept, beyond = _within(config.max_pictures, kept)
+    return kept, broken + alike + beyond, duplicates
 
 
 def _subject(config: PaintingsConfig) -> Subject:
