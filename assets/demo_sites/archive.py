@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from assets.demo_sites.archive_search import SearchError, matcher
@@ -37,7 +38,6 @@ class ItemFile:
     source: str
     updated: int
     read: Callable[[], bytes]
-    original: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
@@ -46,8 +46,8 @@ class ItemFile:
         body = self.read()
         md5, sha1 = hashlib.md5(body, usedforsecurity=False).hexdigest(), hashlib.sha1(body, usedforsecurity=False).hexdigest()
         sums = {"md5": md5, "crc32": f"{zlib.crc32(body):08x}", "sha1": sha1}
-        told = {"name": self.name, "source": self.source, "format": self.format, "mtime": str(self.updated), "size": str(len(body)), **sums}
-        return {**self.facts, **told, **({"original": self.original} if self.original else {})}
+        told = {"name": self.name, "source": self.source, "format": self.format, "mtime": str(self.updated), "size": str(len(body))}
+        return {**self.facts, **told, **sums}
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,7 @@ class Item:
         entries[listed["name"]] = {name: listed[name] for name in ("name", "source", "format", "md5")} | {"summation": "md5"}
         return list(entries.values())
 
-    @property
-    def size(self) -> int:
-        return sum(int(entry.get("size", 0)) for entry in self.entries)
-
-    @property
+    @functools.cached_property
     def found_by(self) -> dict[str, Any]:
         """The fields that a search looks at and tells."""
         stamp = datetime.fromtimestamp(self.updated, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -144,7 +140,8 @@ class ArchiveSite:
         place = {"created": int(self._day.timestamp()), "d1": host, "d2": host, "dir": folder}
         if item.is_dark:
             return {**place, "is_dark": True, "item_last_updated": item.updated, "metadata": {"identifier": identifier}, "server": host}
-        contents = {"files": item.entries, "files_count": len(item.entries), "item_last_updated": item.updated, "item_size": item.size}
+        size = sum(int(entry.get("size", 0)) for entry in item.entries)
+        contents = {"files": item.entries, "files_count": len(item.entries), "item_last_updated": item.updated, "item_size": size}
         uniq = zlib.crc32(f"{identifier} {item.updated}".encode())
         return {**place, **contents, "metadata": dict(item.metadata), "server": host, "uniq": uniq, "workable_servers": [host]}
 
@@ -187,16 +184,14 @@ class ArchiveSite:
 
 
 def _told(item: Item, fields: Sequence[str]) -> dict[str, Any]:
-    # What takes reading every file is told only where it is asked for.
-    known = {**item.found_by, **({"item_size": item.size} if "item_size" in fields else {})}
-    return {name: known[name] for name in dict.fromkeys(fields) if name in known}
+    return {name: item.found_by[name] for name in dict.fromkeys(fields) if name in item.found_by}
 
 
 def _page_of(item: Item) -> Response:
-    lines = [f'<li><a href="/download/{item.identifier}/{html.escape(name)}">{html.escape(name)}</a></li>' for name in sorted(item.all_files)]
     title = html.escape(str(item.metadata.get("title", item.identifier)))
-    body = f"<!doctype html>\n<html><head><meta charset=utf-8><title>{title}</title></head>\n<body><h1>{title}</h1>\n<ul>\n"
-    return Response(("\n".join([body + "\n".join(lines), "</ul>", "</body></html>"]) + "\n").encode())
+    links = "".join(f'<li><a href="/download/{item.identifier}/{quote(name)}">{html.escape(name)}</a></li>\n' for name in item.all_files)
+    head = f"<!doctype html>\n<html><head><meta charset=utf-8><title>{title}</title></head>\n"
+    return Response(f"{head}<body><h1>{title}</h1>\n<ul>\n{links}</ul></body></html>\n".encode())
 
 
 def _cursor(place: int) -> str:

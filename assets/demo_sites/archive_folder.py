@@ -35,7 +35,7 @@ class ArchiveFolderSite(ArchiveSite):
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and not _is_hidden(path, folder))
         saved = dict(self._saved(files))
         since = int(day.timestamp())
-        groups = _groups(files)
+        groups = _groups(files, folder)
         items = [_item(name, paths, saved.get(name), since, folder.resolve().name) for name, paths in groups.items()]
         others = [Item(name, updated=since, saved=answer) for name, answer in saved.items() if name not in groups]
         super().__init__([*items, *others], hosts=hosts, day=day)
@@ -59,19 +59,24 @@ def _is_hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def _groups(files: list[Path]) -> dict[str, list[Path]]:
+def _groups(files: list[Path], root: Path) -> dict[str, list[Path]]:
     """Identifier → the item's files."""
-    main = [(path.parent, re.sub(r"_jp2$", "", path.stem)) for path in files if _MAIN.search(path.name)]
+    main = {(path.parent, re.sub(r"_jp2$", "", path.stem)) for path in files if _MAIN.search(path.name)}
     whole = {folder for folder, stem in main if folder.name == stem}
-    # Two files of one name in two folders are two items, each with its folder's name before its own.
-    often = Counter(stem for _, stem in set(main))
-    groups: dict[str, list[Path]] = {}
+    often = Counter(stem for folder, stem in main if folder not in whole or folder.name == stem)
+    by_place: dict[tuple[Path, str], list[Path]] = {}
     for path in files:
-        stems = [stem for folder, stem in main if folder == path.parent and path.name.startswith((f"{stem}.", f"{stem}_"))]
-        stem = path.parent.name if path.parent in whole else max(stems, key=len, default="")
+        ends = [mark.start() for mark in re.finditer(r"[._]", path.name)]
+        stems = [path.parent.name] if path.parent in whole else [path.name[:end] for end in reversed(ends)]
+        stem = next((stem for stem in stems if (path.parent, stem) in main), "")
         if stem and not path.name.endswith((".json", ".jsonl", ".jsonl.gz")):
-            name = stem if often[stem] == 1 or path.parent in whole else f"{path.parent.name}-{stem}"
-            groups.setdefault(re.sub(r"[^A-Za-z0-9._-]+", "-", name), []).append(path)
+            by_place.setdefault((path.parent, stem), []).append(path)
+    groups: dict[str, list[Path]] = {}
+    for (folder, stem), paths in by_place.items():
+        # Two files of one name are two items, called by their paths.
+        words = stem if often[stem] == 1 else "-".join([*folder.relative_to(root).parts, stem])
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", words)
+        groups[name if name not in groups else f"{name}-{len(groups)}"] = paths
     return groups
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Request:
-    """path: percent-decoded, without the query. query: the last value of each name, also of a form that was posted. headers: names in lower case."""
+    """path: percent-decoded, without the query. query: the last value of each name. headers: names in lower case."""
 
     method: str
     host: str
@@ -36,7 +36,7 @@ class Response:
 class Site(Protocol):
     """hosts: the names it answers for, in lower case; the first is also what a browser without a proxy sees.
 
-    A site that is asked questions by POST says so by an attribute `takes_posts = True`.
+    A site whose addresses are also asked for by POST, as the archive's client does, says so by an attribute `takes_posts = True`.
     """
 
     @property

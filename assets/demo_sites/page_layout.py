@@ -1,6 +1,6 @@
 """How a page of an imaginary book is laid out: title pages, chapters with initials, running text, columns, engravings and plates.
 
-Laid out once for two kinds of sheet: paper.py draws it in pixels as if it had been printed and scanned, pdf_writer.py in the operators of PDF.
+Laid out once for two kinds of sheet: scans.py draws it in pixels as if it had been printed and scanned, pdf_writer.py in the operators of PDF.
 Lengths are points (1/72 inch), y runs downwards.
 """
 
@@ -35,23 +35,24 @@ class Sheet(Protocol):
 
 @dataclass(frozen=True)
 class Leaf:
-    """What stands on one page. seed: of everything that is chosen for it. number: as printed on it; 0 prints none."""
+    """What stands on one page. seed: of everything that is chosen for it. number: as printed on it."""
 
     kind: str
     book: str
     seed: str
-    number: int = 0
-    author: str = ""
-    year: int = 0
+    number: int
+    author: str
+    year: int
 
 
 def print_leaf(leaf: Leaf, sheet: Sheet) -> None:
     """Put it on the sheet."""
     random = Random(f"leaf {leaf.seed}")
     page = _Page(leaf, sheet, random, sheet.width * 0.13, sheet.width * 0.87, sheet.height * 0.115, sheet.height * 0.9)
-    if leaf.kind not in {"title", "blank", "plate"} and leaf.number:
+    if leaf.kind not in {"title", "blank", "plate"}:
         _running_head(page)
-    _PRINTERS[leaf.kind](page)
+    if leaf.kind != "blank":
+        _PRINTERS[leaf.kind](page)
 
 
 @dataclass
@@ -66,59 +67,62 @@ class _Page:
     top: float
     bottom: float
 
+    @property
+    def middle(self) -> float:
+        return (self.left + self.right) / 2
+
     def centred(self, words: str, size: float, *, gap: float = 1.4) -> None:
         """One or more lines across the middle."""
         for line in _broken(self.sheet, words.split(), size, [0.92 * (self.right - self.left)]):
             self.top += size * gap
-            self.sheet.text((self.left + self.right - self.sheet.measure(" ".join(line), size)) / 2, self.top, " ".join(line), size)
+            self.sheet.text(self.middle - self.sheet.measure(line, size) / 2, self.top, line, size)
+
+    def rule(self, share: float) -> None:
+        """A line across `share` of the width."""
+        half = (self.right - self.left) * share / 2
+        self.top += 4
+        self.sheet.line([(self.middle - half, self.top), (self.middle + half, self.top)], 1.0)
 
     def fill(self, left: float, right: float, bottom: float, *, size: float = 9.5, initial: float = 0) -> None:
         """Running text from the top down to `bottom`. initial: side of the square that the first lines leave free."""
         leading = size * 1.32
-        for paragraph in prose(f"{self.leaf.seed} {left:.0f} {self.top:.0f}"):
-            indent = 0 if initial else size * 1.5
-            taken = [initial + 4] * math.ceil((initial + 2) / leading) if initial else [indent]
+        first = Random(f"prose {self.leaf.seed} {left:.0f} {self.top:.0f}").randrange(1, 1_000_000)
+        for number in itertools.count(first):
+            paragraph = write_paper(1894, number).abstract.split()
+            taken = [initial + 4] * math.ceil((initial + 2) / leading) if initial else [size * 1.5]
             lines = list(_broken(self.sheet, paragraph, size, [*(right - left - free for free in taken), right - left]))
             for place, line in enumerate(lines):
                 self.top += leading
                 if self.top > bottom:
                     return
                 free = taken[place] if place < len(taken) else 0
-                is_last = place == len(lines) - 1
-                self.sheet.text(left + free, self.top, " ".join(line), size, fill=0 if is_last else right - left - free)
+                self.sheet.text(left + free, self.top, line, size, fill=0 if place == len(lines) - 1 else right - left - free)
             initial = 0
 
-
-def prose(seed: str) -> Iterator[list[str]]:
-    """Paragraphs without end, as lists of words."""
-    first = Random(f"prose {seed}").randrange(1, 1_000_000)
-    for number in itertools.count(first):
-        yield write_paper(1894, number).abstract.split()
+    @property
+    def subject(self) -> str:
+        return write_paper(1894, Random(f"subject {self.leaf.seed}").randrange(1, 1_000_000)).title
 
 
-def subject(seed: str) -> str:
-    return write_paper(1894, Random(f"subject {seed}").randrange(1, 1_000_000)).title
-
-
-def _broken(sheet: Sheet, words: Sequence[str], size: float, widths: Sequence[float]) -> Iterator[list[str]]:
+def _broken(sheet: Sheet, words: Sequence[str], size: float, widths: Sequence[float]) -> Iterator[str]:
     """Words in lines; the last of `widths` holds for all further lines."""
     space, used, number = sheet.measure(" ", size), 0.0, 0
     line: list[str] = []
     for word in words:
         wide = sheet.measure(word, size)
         if line and used + space + wide > widths[min(number, len(widths) - 1)]:
-            yield line
+            yield " ".join(line)
             line, used, number = [], 0.0, number + 1
         used += wide + (space if line else 0)
         line.append(word)
-    yield line
+    yield " ".join(line)
 
 
 def _running_head(page: _Page) -> None:
     y, number = page.top - 14, str(page.leaf.number)
     is_left = page.leaf.number % 2 == 0
     words = page.leaf.book.upper() if is_left else write_paper(1894, page.leaf.number // 12).subject.upper()
-    page.sheet.text((page.left + page.right - page.sheet.measure(words, 7)) / 2, y, words, 7)
+    page.sheet.text(page.middle - page.sheet.measure(words, 7) / 2, y, words, 7)
     page.sheet.text(page.left if is_left else page.right - page.sheet.measure(number, 8), y, number, 8)
     page.sheet.line([(page.left, y + 5), (page.right, y + 5)], 0.5)
 
@@ -127,7 +131,7 @@ def _title(page: _Page) -> None:
     page.top += page.sheet.height * 0.08
     page.centred(page.leaf.book.upper(), 25, gap=1.3)
     page.top += 14
-    _rule(page, 0.3)
+    page.rule(0.3)
     page.centred("being an account of things that have not happened,", 9)
     page.centred("with plates", 9)
     page.top += 30
@@ -135,9 +139,9 @@ def _title(page: _Page) -> None:
     page.centred(page.leaf.author.upper() or "ANONYMOUS", 14)
     page.top += 26
     side = page.sheet.width * 0.11
-    _flask(page, ((page.left + page.right) / 2 - side, page.top, 2 * side, 2.2 * side))
+    _flask(page, (page.middle - side, page.top, 2 * side, 2.2 * side))
     page.top = page.bottom - 34
-    _rule(page, 0.2)
+    page.rule(0.2)
     page.centred("At the Sign of the Absent Publisher", 10)
     page.centred(str(page.leaf.year), 10)
 
@@ -145,9 +149,9 @@ def _title(page: _Page) -> None:
 def _chapter(page: _Page) -> None:
     page.top += page.sheet.height * 0.1
     page.centred(f"CHAPTER {page.random.choice(('I', 'II', 'III', 'IV', 'V', 'VI', 'VII', 'VIII', 'IX', 'X'))}", 10)
-    page.centred(subject(page.leaf.seed), 14)
+    page.centred(page.subject, 14)
     page.top += 10
-    _rule(page, 0.25)
+    page.rule(0.25)
     page.top += 8
     side, x, y = 40.0, page.left, page.top + 4
     # An initial in a square of lines, as woodcuts had them.
@@ -159,29 +163,25 @@ def _chapter(page: _Page) -> None:
     page.fill(page.left, page.right, page.bottom, initial=side)
 
 
-def _text(page: _Page) -> None:
-    page.fill(page.left, page.right, page.bottom)
-
-
 def _figure(page: _Page) -> None:
     middle = page.top + (page.bottom - page.top) * page.random.uniform(0.12, 0.4)
     page.fill(page.left, page.right, middle)
     wide, tall = (page.right - page.left) * page.random.uniform(0.55, 0.95), page.sheet.height * 0.3
     page.top = middle + 10
-    page.random.choice(_FIGURES)(page, ((page.left + page.right - wide) / 2, page.top, wide, tall))
+    page.random.choice((_flask, _plot, _hills))(page, (page.middle - wide / 2, page.top, wide, tall))
     page.top += tall + 4
-    page.centred(f"Fig. {page.random.randrange(1, 80)}. {subject(page.leaf.seed)}", 7.5)
+    page.centred(f"Fig. {page.random.randrange(1, 80)}. {page.subject}", 7.5)
     page.top += 6
     page.fill(page.left, page.right, page.bottom)
 
 
 def _columns(page: _Page) -> None:
     if page.random.random() < 0.3:
-        page.centred(subject(page.leaf.seed), 15)
+        page.centred(page.subject, 15)
         page.top += 8
-    top, gap, middle = page.top, page.sheet.width * 0.02, (page.left + page.right) / 2
+    top, gap = page.top, page.sheet.width * 0.02
     figure_at = page.random.randrange(3)
-    for place, (left, right) in enumerate(((page.left, middle - gap), (middle + gap, page.right))):
+    for place, (left, right) in enumerate(((page.left, page.middle - gap), (page.middle + gap, page.right))):
         page.top = top
         if place == figure_at:
             page.fill(left, right, top + (page.bottom - top) * 0.3, size=7.5)
@@ -195,16 +195,12 @@ def _plate(page: _Page) -> None:
     page.sheet.line(_box(page.left - 4, page.top - 4, page.right + 4, page.bottom - 26), 0.5)
     page.random.choice((_hills, _hills, _flask))(page, (page.left, page.top, page.right - page.left, page.bottom - page.top - 30))
     page.top = page.bottom - 20
-    page.centred(f"PLATE {page.random.choice(('I', 'II', 'III', 'IV', 'V', 'VI'))}. {subject(page.leaf.seed)}"[:60], 8)
-
-
-def _blank(page: _Page) -> None:
-    """Nothing is printed on it."""
+    page.centred(f"PLATE {page.random.choice(('I', 'II', 'III', 'IV', 'V', 'VI'))}. {page.subject}"[:60], 8)
 
 
 _PRINTERS: dict[str, Callable[[_Page], None]] = {
-    "title": _title, "chapter": _chapter, "text": _text, "figure": _figure, "columns": _columns, "plate": _plate,
-    "blank": _blank,
+    "title": _title, "chapter": _chapter, "text": lambda page: page.fill(page.left, page.right, page.bottom), "figure": _figure,
+    "columns": _columns, "plate": _plate,
 }  # fmt: skip
 
 # Figures are drawn into a box (left, top, width, height).
@@ -251,15 +247,6 @@ def _hills(page: _Page, box: _Box) -> None:
         crest = [(left + wide * x, base + tall * height * math.sin(2 * math.pi * often * x + shift)) for x in _steps(0, 1, 40)]
         page.sheet.shape([*crest, (left + wide, top + tall), (left, top + tall)], 0.74 - 0.14 * layer)
         page.sheet.line(crest, 0.7)
-
-
-_FIGURES = (_flask, _plot, _hills)
-
-
-def _rule(page: _Page, share: float) -> None:
-    half = (page.right - page.left) * share / 2
-    page.top += 4
-    page.sheet.line([((page.left + page.right) / 2 - half, page.top), ((page.left + page.right) / 2 + half, page.top)], 1.0)
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> Points:

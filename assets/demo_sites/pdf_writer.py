@@ -52,7 +52,7 @@ class PdfSheet:
 def write_pdf(sheets: Sequence[PdfSheet], *, title: str = "", is_locked: bool = False) -> bytes:
     """A PDF 1.4 file. is_locked: it says that it is encrypted with a password that nobody has."""
     objects = _Objects([])
-    pages, info = objects.reserve(), objects.add(f"<< /Title ({_escaped(title)}) >>")
+    pages, info = objects.add(""), objects.add(f"<< /Title ({_escaped(title)}) >>")
     fonts: dict[str, int] = {}
     kids = []
     for sheet in sheets:
@@ -86,12 +86,8 @@ def write_pdf(sheets: Sequence[PdfSheet], *, title: str = "", is_locked: bool = 
 class _Objects:
     bodies: list[bytes]
 
-    def reserve(self) -> int:
-        """The number of an object whose body is set later."""
-        self.bodies.append(b"")
-        return len(self.bodies)
-
     def add(self, body: str | bytes) -> int:
+        """The number of the new object."""
         self.bodies.append(body.encode("cp1252", "replace") if isinstance(body, str) else body)
         return len(self.bodies)
 

@@ -135,13 +135,12 @@ class _Connection(socketserver.BaseRequestHandler):
         method, target, version = parts
         wants_open = headers.get("connection", headers.get("proxy-connection", "")).lower()
         is_open = wants_open != "close" if version == "HTTP/1.1" else wants_open == "keep-alive"
-        body = _read_body(stream, headers)
-        is_open = body is not None and is_open
-        url, response = self._answer(method, target, headers, body or b"")
+        is_open = _skip_body(stream, headers) and is_open
+        url, response = self._answer(method, target, headers)
         self._send(method, url, headers, response, is_open=is_open)
         return is_open
 
-    def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[str, Response]:
+    def _answer(self, method: str, target: str, headers: dict[str, str]) -> tuple[str, Response]:
         site = self.server.running.site
         # The origin form (RFC 9112 §3.2.1) names the host in a header, the absolute form in the target itself.
         if target.startswith("/"):
@@ -158,9 +157,7 @@ class _Connection(socketserver.BaseRequestHandler):
         if parts.scheme != "http" or host not in site.hosts:
             return target, error_page(403, "This proxy knows one site only, and that address is not on it.")
         path = urllib.parse.unquote(parts.path, errors="replace") or "/"
-        is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-        asked = f"{parts.query}&{body.decode('latin-1')}" if is_form else parts.query
-        query = dict(urllib.parse.parse_qsl(asked, keep_blank_values=True))
+        query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
         return target, site.respond(Request(method, host, path, query, headers))
 
     def _send(self, method: str, url: str, headers: dict[str, str], response: Response, *, is_open: bool) -> None:
@@ -209,13 +206,12 @@ def _read_headers(stream: IO[bytes]) -> dict[str, str] | None:
     return None
 
 
-def _read_body(stream: IO[bytes], headers: dict[str, str]) -> bytes | None:
-    """What comes after the headers; None where its end cannot be told, so that the connection has to be closed."""
+def _skip_body(stream: IO[bytes], headers: dict[str, str]) -> bool:
+    """Read past a request body; False where its end cannot be told, so that the connection has to be closed."""
     length = headers.get("content-length", "0")
     if "transfer-encoding" in headers or not length.isascii() or not length.isdigit() or int(length) > _MAX_BODY:
-        return None
-    body = stream.read(int(length))
-    return body if len(body) == int(length) else None
+        return False
+    return len(stream.read(int(length))) == int(length)
 
 
 def _part(headers: dict[str, str], etag: str, response: Response) -> range | None:

@@ -5,20 +5,18 @@
 Depends on its parameters only: running it again keeps every file that is still asked for, and asks the network for new addresses alone.
 """
 
-import hashlib
 import re
 import shutil
 import sys
 import urllib.parse
 from argparse import Namespace
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from assets.downloads.batch import download_all
 from assets.downloads.guarded_http import DownloadError
+from assets.downloads.named_sources import check_source, check_sources, download_sources, part_of
 from assets.downloads.one_file import DownloadRules, Wanted
 from assets.molecules.reading import SourceFile, read_rows, source_properties
 from assets.molecules.repeat_units import make_repeat_units
@@ -30,8 +28,6 @@ from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,21 +53,11 @@ class SourceParams(ReadOptions):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"name '{self.name}' must be 1 to 64 letters, digits, - or _, and begin with a letter or digit")
-        needed = {"rdkit": "path", "file": "path", "url": "url", "repeat_units": "of"}[self.kind]
-        if not getattr(self, needed):
-            raise ValueError(f"source '{self.name}' of kind {self.kind} needs `{needed}`")
+        check_source(self, {"rdkit": ["path"], "file": ["path"], "url": ["url"], "repeat_units": ["of"]})
         if self.kind == "repeat_units" and self.count < 1:
             raise ValueError(f"source '{self.name}': count must be at least 1, found {self.count}")
-        if self.kind == "url" and urllib.parse.urlsplit(self.url).scheme not in {"http", "https"}:
-            raise ValueError(f"source '{self.name}': url must begin with http:// or https://, found '{self.url[:80]}'")
-        if self.sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", self.sha256):
-            raise ValueError(f"source '{self.name}': sha256 must be 64 hexadecimal digits, found '{self.sha256}'")
         if not all(text.strip() for text in self.attachment_points):
             raise ValueError(f"source '{self.name}': attachment_points holds an empty text; write what stands for `*`, such as '[Po]'")
-        if not self.licence.strip():
-            raise ValueError(f"source '{self.name}': licence is empty; write its SPDX name, or `unknown`")
 
     def options(self) -> ReadOptions:
         """How to read the file."""
@@ -94,15 +80,9 @@ class MoleculeSourcesConfig:
     retries: int = 4
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("sources is empty; name at least one")
-        twice = [name for name, count in Counter(source.name for source in self.sources).items() if count > 1]
-        if twice:
-            raise ValueError(f"sources names '{twice[0]}' twice")
+        check_sources(self.sources, allow_unknown_licence=self.allow_unknown_licence)
         known: set[str] = set()
         for source in self.sources:
-            if source.licence == "unknown" and not self.allow_unknown_licence:
-                raise ValueError(f"source '{source.name}' has licence `unknown`; find it out, or set allow_unknown_licence: true")
             if source.of and source.of not in known:
                 raise ValueError(f"source '{source.name}' is made of '{source.of}', which must stand before it; there: {', '.join(known) or 'none'}")
             known.add(source.name)
@@ -148,18 +128,12 @@ class _Fetcher:
     def download(self) -> None:
         """Fetch the addresses whose files are not at hand. What came with a checksum, also when others failed, is not asked for again."""
         missing = [source for source in self.config.sources if source.kind == "url" and not self._is_at_hand(source)]
-        parts = [self.scratch / f"{source.name}-{hashlib.sha256(source.url.encode()).hexdigest()[:8]}.part" for source in missing]
-        wanted = [Wanted(source.url, part, {"sha256": source.sha256} if source.sha256 else {}) for source, part in zip(missing, parts, strict=True)]
-        outcomes = download_all(wanted, self.config.download_rules(), what="molecule_sources", reporter=self.reporter)
-        for source, outcome in zip(missing, outcomes, strict=True):
-            if outcome.problem:
-                others = sum(bool(other.problem) for other in outcomes) - 1
-                raise DownloadError(f"source '{source.name}': {outcome.problem}" + (f" ({others} more could not be had)" if others else ""))
-        for source, outcome in zip(missing, outcomes, strict=True):
-            self.downloaded[source.name] = outcome.wanted.target
-            if source.sha256 is None:
-                words = f"first download, nothing vouches for its bytes; pin this sha256: {outcome.sha256}"
-                self.reporter.log(f"ATTENTION: source '{source.name}': {words}")
+        wanted = [
+            (source, Wanted(source.url, part_of(source, source.url, self.scratch), {"sha256": source.sha256} if source.sha256 else {}))
+            for source in missing
+        ]
+        download_sources(wanted, self.config.download_rules(), what="molecule_sources", reporter=self.reporter)
+        self.downloaded = {source.name: one.target for source, one in wanted}
 
     def fetch(self, source: SourceParams) -> None:
         name = _place(source)

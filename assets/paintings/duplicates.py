@@ -6,6 +6,7 @@ that one lies in the other domain of the same split: such pairs, of which each m
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -63,47 +64,40 @@ def _by_serial(rows: list[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: row["serial"])
 
 
-class Fingerprints:
-    """Fingerprints by SHA-256 of the picture, remembered from one build to the next in a file outside the output; without it, all are made anew.
+def fingerprints(
+    rows: Sequence[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], bytes], *, workers: int, memory: Path
+) -> tuple[dict[str, Fingerprint], int]:
+    """(fingerprints by SHA-256, how many were made now). What is no picture any more has none.
 
-    made: how many were. prints: of what was asked for; what is no picture any more has none.
+    read: gives a picture's bytes. memory: a file outside the output that keeps them for the next build; without it, all are made anew.
     """
+    recipe = hashlib.sha256("\0".join([PIL.__version__, *map(code_of, (pictures, perceptual_hash))]).encode()).hexdigest()
+    known = _remembered(memory, recipe)
+    prints = {row["sha256"]: known[row["sha256"]] for row in rows if row["sha256"] in known}
+    new = list({row["sha256"]: row for row in rows if row["sha256"] not in known}.values())
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(new), 256):
+            chunk = new[start : start + 256]
+            made = pool.map(_fingerprint_of, [read(row) for row in chunk])
+            prints |= {row["sha256"]: print_ for row, print_ in zip(chunk, made, strict=True) if print_ is not None}
+    if new:
+        keys = sorted(prints)
+        hashes = numpy.array([prints[key].hash for key in keys], numpy.uint64)
+        smalls = numpy.array([numpy.frombuffer(prints[key].small, numpy.uint8) for key in keys], numpy.uint8)
+        with replacing(memory) as path, path.open("wb") as stream:
+            numpy.savez(stream, recipe=recipe, keys=keys, hashes=hashes, smalls=smalls)
+    return prints, len(new)
 
-    def __init__(self, path: Path) -> None:
-        self.prints: dict[str, Fingerprint] = {}
-        self.made = 0
-        self._path = path
-        self._recipe = hashlib.sha256("\0".join([PIL.__version__, *map(code_of, (pictures, perceptual_hash))]).encode()).hexdigest()
-        self._known = self._load()
 
-    def find(self, rows: Sequence[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], bytes], each: Callable[..., Any] = map) -> None:
-        """See to it that all of these have one. read: gives a picture's bytes. each: `map`, or a pool's."""
-        new = {row["sha256"]: row for row in rows if row["sha256"] not in self._known}
-        self.prints = {row["sha256"]: self._known[row["sha256"]] for row in rows if row["sha256"] in self._known}
-        jobs = list(new.values())
-        for start in range(0, len(jobs), 256):
-            chunk = jobs[start : start + 256]
-            for row, print_ in zip(chunk, each(_fingerprint_of, [read(row) for row in chunk]), strict=True):
-                self.made += 1
-                if print_ is not None:
-                    self.prints[row["sha256"]] = print_
-
-    def save(self) -> None:
-        keys = sorted(self.prints)
-        hashes = numpy.array([self.prints[key].hash for key in keys], numpy.uint64)
-        smalls = numpy.array([numpy.frombuffer(self.prints[key].small, numpy.uint8) for key in keys], numpy.uint8)
-        with replacing(self._path) as path, path.open("wb") as stream:
-            numpy.savez(stream, recipe=self._recipe, keys=keys, hashes=hashes, smalls=smalls)
-
-    def _load(self) -> dict[str, Fingerprint]:
-        try:
-            with numpy.load(self._path, allow_pickle=False) as file:
-                if str(file["recipe"]) != self._recipe:
-                    return {}
-                rows = zip(file["keys"].tolist(), file["hashes"].tolist(), file["smalls"], strict=True)
-                return {key: Fingerprint(hash_, small.tobytes()) for key, hash_, small in rows}
-        except Exception:  # noqa: BLE001 - whatever a damaged file does, it is no memory
-            return {}
+def _remembered(memory: Path, recipe: str) -> dict[str, Fingerprint]:
+    try:
+        with numpy.load(memory, allow_pickle=False) as file:
+            if str(file["recipe"]) != recipe:
+                return {}
+            rows = zip(file["keys"].tolist(), file["hashes"].tolist(), file["smalls"], strict=True)
+            return {key: Fingerprint(hash_, small.tobytes()) for key, hash_, small in rows}
+    except Exception:  # noqa: BLE001 - whatever a damaged file does, it is no memory
+        return {}
 
 
 def _fingerprint_of(content: bytes) -> Fingerprint | None:

@@ -8,7 +8,6 @@ Depends on its parameters only. A picture keeps its number for good; a source th
 
 import contextlib
 import hashlib
-import re
 import sys
 import urllib.parse
 import zipfile
@@ -21,10 +20,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from assets.demo_sites import open_site
-from assets.downloads.batch import download_all
 from assets.downloads.guarded_http import DownloadError
+from assets.downloads.named_sources import SHA256, check_source, check_sources, download_sources, part_of
 from assets.downloads.one_file import DownloadRules, Wanted
-from assets.images.columns import UNKNOWN_LICENCE
 from assets.images.gather import GatherConfig, GatherFacts, Original, gather
 from assets.images.gather_report import report_gathered
 from assets.paintings.layouts import KNOWN, domain_and_split
@@ -38,8 +36,6 @@ from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _TFRECORDS = (".tfrec", ".tfrecord", ".tfrecords")
 
 
@@ -63,17 +59,9 @@ class SourceParams:
     sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"name '{self.name}' must be 1 to 64 letters, digits, - or _, and begin with a letter or digit")
-        for key in {"folder": ("path",), "zip": ("path",), "url": ("url",), "embedded": ("site", "path")}[self.kind]:
-            if not getattr(self, key):
-                raise ValueError(f"source '{self.name}' of kind {self.kind} needs `{key}`")
-        if self.kind == "url" and urllib.parse.urlsplit(self.url).scheme not in {"http", "https"}:
-            raise ValueError(f"source '{self.name}': url must begin with http:// or https://, found '{self.url[:80]}'")
-        if self.sha256 is not None and (self.kind == "folder" or not _SHA256.fullmatch(self.sha256)):
-            raise ValueError(f"source '{self.name}': sha256 must be 64 hexadecimal digits, of one file; found '{self.sha256}' for a {self.kind}")
-        if not self.licence.strip():
-            raise ValueError(f"source '{self.name}': licence is empty; write its SPDX name, or `unknown`")
+        check_source(self, {"folder": ["path"], "zip": ["path"], "url": ["url"], "embedded": ["site", "path"]})
+        if self.kind == "folder" and self.sha256 is not None:
+            raise ValueError(f"source '{self.name}': sha256 is of one file, and this source is a folder; remove it")
 
     @property
     def origin(self) -> str:
@@ -108,29 +96,22 @@ class PaintingSourcesConfig(GatherConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.sources:
-            raise ValueError("sources is empty; name at least one")
-        twice = [name for name, count in Counter(source.name for source in self.sources).items() if count > 1]
-        if twice:
-            raise ValueError(f"sources names '{twice[0]}' twice")
-        unlicensed = [source.name for source in self.sources if source.licence == UNKNOWN_LICENCE]
-        if unlicensed and not self.allow_unknown_licence:
-            raise ValueError(f"source '{unlicensed[0]}' has licence `unknown`; find it out, or set allow_unknown_licence: true")
-        wrong = [text for text in self.withdrawn if not _SHA256.fullmatch(text)]
+        check_sources(self.sources, allow_unknown_licence=self.allow_unknown_licence)
+        wrong = [text for text in self.withdrawn if not SHA256.fullmatch(text)]
         if wrong:
             raise ValueError(f"withdrawn must list SHA-256 of pictures, 64 hexadecimal digits each; found '{wrong[0]}'")
 
     def reading_limits(self) -> Limits:
         return Limits(int(self.max_mib * 2**20), self.max_members, self.max_unpacked_mib * 2**20, self.max_ratio)
 
-    def download_rules(self, *, is_ours: bool) -> DownloadRules:
-        """is_ours: for what this project serves itself, on loopback."""
+    def download_rules(self, ours: frozenset[str]) -> DownloadRules:
+        """ours: `host:port` of what this project serves itself."""
         return DownloadRules(
             max_bytes=self.max_download_mib * 2**20,
             timeout_s=self.timeout_s,
             retries=self.retries,
-            pause_s=0.0 if is_ours else 0.2,
-            allow_private_addresses=self.allow_private_addresses or is_ours,
+            allow_private_addresses=self.allow_private_addresses,
+            trusted=ours,
         )
 
 
@@ -170,32 +151,27 @@ def _fetch(config: PaintingSourcesConfig, target: Path, scratch: Path, reporter:
     """Where each source lies, by name. What was downloaded stays in `scratch`, and is not asked for again as long as it is what it was."""
     paths: dict[str, Path] = {}
     known = {row["origin"]: row["sha256"] for row in _rows_of(target / "sources.parquet")}
+    wanted: list[tuple[SourceParams, Wanted]] = []
+    ours: set[str] = set()
     with contextlib.ExitStack() as sites:
-        wanted: dict[bool, list[tuple[SourceParams, Wanted]]] = {False: [], True: []}
         for source in config.sources:
             if source.kind in ("folder", "zip"):
                 paths[source.name] = _local(source)
                 continue
-            url = source.url
+            path = paths[source.name] = part_of(source, source.origin, scratch)
+            url, sha256 = source.url, source.sha256
             if source.kind == "embedded":
                 try:
-                    url = f"{sites.enter_context(open_site(source.site))}/{urllib.parse.quote(source.path.lstrip('/'))}"
+                    site = sites.enter_context(open_site(source.site))
                 except ValueError as error:
                     raise SourceError(f"source '{source.name}': {error}") from None
-            path = paths[source.name] = scratch / f"{source.name}-{hashlib.sha256(source.origin.encode()).hexdigest()[:8]}.part"
-            # Without a checksum, what lies here is the file if it is what was downloaded then. What this project serves is asked for each time.
-            sha256 = source.sha256
-            if sha256 is None and source.kind == "url" and path.is_file() and sha256_of(path) == known.get(source.origin):
+                ours.add(urllib.parse.urlsplit(site).netloc)
+                url = f"{site}/{urllib.parse.quote(source.path.lstrip('/'))}"
+            elif sha256 is None and path.is_file() and sha256_of(path) == known.get(source.origin):
+                # What lies here is the file if it is what was downloaded then. What this project serves is asked for each time.
                 sha256 = known[source.origin]
-            wanted[source.kind == "embedded"].append((source, Wanted(url, path, {"sha256": sha256} if sha256 else {})))
-        for is_ours, pairs in wanted.items():
-            outcomes = download_all([one for _, one in pairs], config.download_rules(is_ours=is_ours), what="painting_sources", reporter=reporter)
-            for (source, one), outcome in zip(pairs, outcomes, strict=True):
-                if outcome.problem:
-                    raise DownloadError(f"source '{source.name}': {outcome.problem}")
-                if not one.checksums and not is_ours:
-                    words = f"first download, nothing vouches for its bytes; pin this sha256: {outcome.sha256}"
-                    reporter.log(f"ATTENTION: source '{source.name}': {words}")
+            wanted.append((source, Wanted(url, path, {"sha256": sha256} if sha256 else {})))
+        download_sources(wanted, config.download_rules(frozenset(ours)), what="painting_sources", reporter=reporter)
     return paths
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from assets.images.columns import EXCLUDED, FOUND, INDEXED
+from assets.images.columns import FOUND
 from formats.tables import columns
 
 # Of both: where a picture is from, and what for.
@@ -17,10 +17,8 @@ SOURCES = columns(source=str, kind=str, origin=str, licence=str, sha256=str, byt
 # Every picture that ever came, so that none gets another's number; the withdrawn ones, too.
 SERIALS = columns(serial=int, source=str, where=str, sha256=str)
 
-# Of `paintings`: the four sets in one table, what is in none of them, and which pictures are nearly one.
+# Of `paintings`: what the index and the list of those left out have besides those of other image sets, and which pictures are nearly one.
 OWN = columns(set=str, domain=str, split=str, where=str)
-PAINTINGS = pa.schema([*INDEXED, *OWN])
-LEFT_OUT = pa.schema([*EXCLUDED, *OWN])
 DUPLICATES = columns(
     kept=int, kept_sha256=str, kept_set=str, other=int, other_sha256=str, other_set=str, is_dropped=bool, bits=int, levels=float,
 )  # fmt: skip

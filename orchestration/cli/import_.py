@@ -1,7 +1,7 @@
 """Bring along what other programs left: configurations, pictures and weights.
 
   deepzine       DeepZine's config.yaml as a preset, with a table of what each field became
-  deepzine-hdf5  the pictures of DeepZine's data.hdf5, or of Progressive GAN's, as an image set that trainings read
+  deepzine-hdf5  the pictures of DeepZine's data.hdf5 as an image set that trainings read
   cyclegan       the checkpoints of junyanz' CycleGAN (latest_net_G_A.pth …) as a model folder
 
 Nothing that exists is written over.
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     deepzine = kinds.add_parser("deepzine", help="a configuration", allow_abbrev=False)
     deepzine.add_argument("source", type=Path, metavar="CONFIG")
-    deepzine.add_argument("--out", type=Path, default=None, metavar="FILE", help="the preset to write (default: presets/deepzine.yaml)")
+    deepzine.add_argument("--out", type=Path, dest="target", metavar="FILE", help="the preset to write (default: presets/deepzine.yaml)")
     pictures = kinds.add_parser("deepzine-hdf5", help="pictures", allow_abbrev=False)
     pictures.add_argument("source", type=Path, metavar="FILE")
     pictures.add_argument("target", type=Path, metavar="FOLDER")
@@ -41,19 +41,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
     source = arguments.source.expanduser()
-    if arguments.kind == "deepzine":
-        out = arguments.out.expanduser() if arguments.out else root / "presets/deepzine.yaml"
-        return _deepzine(source, out, root)
-    target = arguments.target.expanduser()
+    target = (arguments.target or root / "presets/deepzine.yaml").expanduser()
+    if target.exists():
+        raise CommandError(f"{target}: exists already; name another place, or remove it first", Exit.DISAGREES)
     if arguments.kind == "cyclegan":
-        if target.exists():
-            raise CommandError(f"{target}: exists already; name another place, or remove it first", Exit.DISAGREES)
         words = ["-m", "training.cyclegan.junyanz", str(source), str(target), "--epoch", arguments.epoch, "--resolution", str(arguments.resolution)]
         # This process becomes the program, which is also there for itself.
         os.execv(sys.executable, [sys.executable, *words])  # noqa: S606 - no shell is wanted
+    return _deepzine(source, target, root) if arguments.kind == "deepzine" else _pictures(source, target, arguments.resolution)
+
+
+def _pictures(source: Path, target: Path, resolution: int | None) -> int:
     from orchestration.imports.picture_hdf5 import import_hdf5
 
-    found = import_hdf5(source, target, resolution=arguments.resolution)
+    found = import_hdf5(source, target, resolution=resolution)
     kind = "grey" if found.channels == 1 else "RGB"
     print(f"{target}: {found.pictures:,} pictures of {found.side} x {found.side} px, {kind}, from {found.name}")
     if found.set_aside:
@@ -61,24 +62,22 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
     return Exit.WELL
 
 
-def _deepzine(source: Path, out: Path, root: Path) -> int:
+def _deepzine(source: Path, target: Path, root: Path) -> int:
     from ruamel.yaml import YAML
 
     from orchestration.imports.deepzine_config import translate
     from stages.params import ParamsError
 
-    if out.exists():
-        raise CommandError(f"{out}: exists already; name another place, or remove it first", Exit.DISAGREES)
     try:
         found = translate(source)
     except ParamsError as error:
         raise CommandError(str(error)) from error
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", encoding="utf-8") as stream:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("w", encoding="utf-8") as stream:
         stream.write(f"# What {source.name} of DeepZine asks for, by `figment import deepzine`.\n\n")
         YAML().dump(found.sections, stream)
     print("\n".join(table(found.rows, ("field", "value", "became"))))
-    here = out.resolve().parent == (root / "presets").resolve()
-    print(f"\n{out} is written. {f'`figment preset {out.stem}` takes it into params.yaml' if here else 'Move it to presets/ to use it'};")
+    here = target.resolve().parent == (root / "presets").resolve()
+    print(f"\n{target} is written. {f'`figment preset {target.stem}` takes it into params.yaml' if here else 'Move it to presets/ to use it'};")
     print(f"then set archive_items.contact, and `figment materialize {' '.join(found.stages)}`" if found.stages else "none of its switches is on")
     return Exit.WELL

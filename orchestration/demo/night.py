@@ -2,14 +2,15 @@
 
 An edition changes one abstract, adds one paper and retracts one. So one new crawl file, one changed, one new and one withdrawn paper, and one or two
 shards of every image dataset are expected to move, and nothing else: trainings wait for a person, and what is not made from papers stays. Where the
-embedded archive is harvested, too, it adds an item, prints a page of one anew and takes one away, and what is made from its books moves with it.
+embedded archive is harvested, too, it adds an item, prints a page of one anew and takes one away; so the pages of two items come or go, one page has
+other pixels, and of the sets of pages no more shards move than items did.
 """
 
 import dataclasses
 import functools
 import re
 import textwrap
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ ARCHIVE, EMBEDDED_ARCHIVE = "archive_items", "imaginary_archive"
 # What an edition cannot leave as it was; other descendants may, for instance a dataset that the three papers are not in.
 _MUST_MOVE = (SOURCE, PAPERS, "toc_images", "toc_dataset@*", ARCHIVE, "book_pages", "page_dataset@*")
 _IMAGES = ("toc_images", "toc_dataset@*")
+_PAGES, _PAGE_SETS = "book_pages", ("page_dataset@*",)
 _SHARD = re.compile(r"-\d{5}\.(zip|parquet|warc\.gz)$")
 
 
@@ -49,7 +51,7 @@ class Snapshot:
     """The project at one moment, as dvc.lock and the cache have it.
 
     ids: of every artifact, None where it was never made. files: artifact → path in it → object in the cache. images: artifact → its contents.
-    items: of the archive, by identifier.
+    items: of the archive, by identifier. pages: of its books, by page_id.
     """
 
     ids: Mapping[str, str | None]
@@ -57,6 +59,7 @@ class Snapshot:
     papers: Papers
     images: Mapping[str, frozenset[str]]
     items: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    pages: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def shards(self, name: str) -> dict[str, Path]:
         return {relative: path for relative, path in self.files.get(name, {}).items() if _SHARD.search(relative)}
@@ -114,7 +117,8 @@ def run_nightly_demo(root: Path, *, night: Callable[[], bool] | None = None) -> 
     for problem in problems:
         print(paint(f"figment: {problem}", "red"))
     if not problems:
-        print(f"\nExactly what was expected moved, and nothing else: {_conclusion(project, before, after)}")
+        moved = sum(before.ids.get(name) != id for name, id in after.ids.items())
+        print(f"\nExactly what was expected moved, and nothing else: {plural(moved, 'artifact')} of {len(project.graph.stages)}.")
     return Exit.DISAGREES if problems else Exit.WELL
 
 
@@ -160,7 +164,8 @@ def take_snapshot(project: Project) -> Snapshot:
     files = {name: cached_members(project.cache_dir, id) or {} for name, id in ids.items() if id}
     images = {name: _contents(files[name]) for name in files if _is_one_of(name, _IMAGES)}
     items = {row["identifier"]: row for row in _rows(files.get(ARCHIVE, {}).get("items.parquet"))}
-    return Snapshot(ids, files, _papers(files.get(PAPERS, {})), images, items)
+    pages = {row["page_id"]: row for row in _rows(files.get(_PAGES, {}).get("index.parquet"))}
+    return Snapshot(ids, files, _papers(files.get(PAPERS, {})), images, items, pages)
 
 
 def paper_counts(before: Papers, after: Papers) -> PaperCounts:
@@ -199,10 +204,7 @@ def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Ma
     found += [f"{name} is {statuses[name].state} after the night, expected fresh" for name in allowed if statuses[name].state != "fresh"]
     found += _unexpected_papers(paper_counts(before.papers, after.papers))
     if ARCHIVE in sources:
-        items = item_counts(before.items, after.items)
-        if [len(names) for names in items.values()] != [1, 1, 1]:
-            told = ", ".join(f"{len(names)} {word} ({', '.join(names) or 'none'})" for word, names in items.items())
-            found.append(f"{ARCHIVE}: expected 1 new, 1 changed and 1 dark item, found {told}")
+        found += _unexpected_items(before, after)
     # In the archives, changes stay local: one new crawl file, and of pictures no more shards than pictures that came or went.
     for name in after.files:
         counts = shard_counts(before.shards(name), after.shards(name))
@@ -212,6 +214,26 @@ def unexpected(project: Project, before: Snapshot, after: Snapshot, statuses: Ma
             touched = len(before.images.get(name, frozenset()) ^ after.images[name])
             if counts.gone or counts.rewritten + counts.added > touched or (touched and not counts.rewritten):
                 found.append(f"{name}: {plural(touched, 'picture')} came or went, but its shards are: {_words(counts)}")
+    return found
+
+
+def _unexpected_items(before: Snapshot, after: Snapshot) -> list[str]:
+    items = item_counts(before.items, after.items)
+    if [len(names) for names in items.values()] != [1, 1, 1]:
+        told = ", ".join(f"{len(names)} {word} ({', '.join(names) or 'none'})" for word, names in items.items())
+        return [f"{ARCHIVE}: expected 1 new, 1 changed and 1 dark item, found {told}"]
+    found = []
+    came = {after.pages[page]["item_id"] for page in after.pages.keys() - before.pages.keys()}
+    gone = {before.pages[page]["item_id"] for page in before.pages.keys() - after.pages.keys()}
+    if (came, gone) != (set(items["new"]), set(items["dark"])) or gone & {row["item_id"] for row in after.pages.values()}:
+        found.append(f"{_PAGES}: expected the pages of {items['new'][0]} to come and those of {items['dark'][0]} to go, and no others")
+    other = [page for page, row in after.pages.items() if page in before.pages and row["sha256"] != before.pages[page]["sha256"]]
+    if [after.pages[page]["item_id"] for page in other] != items["changed"]:
+        found.append(f"{_PAGES}: expected one page of {items['changed'][0]} with other pixels, found {', '.join(other) or 'none'}")
+    for name in after.files:
+        counts = shard_counts(before.shards(name), after.shards(name))
+        if _is_one_of(name, _PAGE_SETS) and counts.rewritten + counts.added + counts.gone > len(items):
+            found.append(f"{name}: {len(items)} items moved, but its shards are: {_words(counts)}")
     return found
 
 
@@ -229,29 +251,29 @@ def print_night(project: Project, before: Snapshot, after: Snapshot, statuses: M
     reach = {*sources, *followers(project, sources)}
     rows = []
     for name, id in after.ids.items():
-        is_moved = before.ids.get(name) != id
-        rows.append(
-            (name, short_id(before.ids.get(name)), short_id(id) if is_moved else "same", _shards_of(before, after, name), _role(project, name, reach))
-        )
-    print()
-    print("\n".join(table(rows, ("artifact", "before", "after", "shards", ""))))
+        old, is_moved, shards = before.ids.get(name), before.ids.get(name) != id, after.shards(name)
+        words = _words(shard_counts(before.shards(name), shards)) if is_moved and shards else "-"
+        rows.append((name, short_id(old), short_id(id) if is_moved else "same", words, _role(project, name, reach)))
+    _print_table(rows, ("artifact", "before", "after", "shards", ""))
     counts = paper_counts(before.papers, after.papers)
-    print()
     told = [("changed", id, _title(after, id)) for id in counts.changed] + [("new", id, _title(after, id)) for id in counts.new]
     # What is withdrawn is not named by its title any more.
     told += [(reason, id, "") for id, reason in counts.withdrawn.items()]
-    print("\n".join(table(told or [("none", "", "")], ("papers", "id", "title"))))
+    _print_table(told or [("none", "", "")], ("papers", "id", "title"))
     if ARCHIVE in sources:
         items = [(word, name) for word, names in item_counts(before.items, after.items).items() for name in names]
-        print()
-        print("\n".join(table(items or [("none", "")], ("items", "identifier"))))
+        _print_table(items or [("none", "")], ("items", "identifier"))
     waiting = [
         (name, status.state, "; ".join(cause.text for cause in status.causes)[:120]) for name, status in statuses.items() if status.state == "stale"
     ]
     if waiting:
-        print()
-        print("\n".join(table(waiting, ("waits for you", "state", "because"))))
+        _print_table(waiting, ("waits for you", "state", "because"))
     print()
+
+
+def _print_table(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> None:
+    print()
+    print("\n".join(table(rows, heads)))
 
 
 def _role(project: Project, name: str, reach: Collection[str]) -> str:
@@ -260,21 +282,9 @@ def _role(project: Project, name: str, reach: Collection[str]) -> str:
     return "waits for a person" if stage_meta(project.graph[name]).automation == "manual" else ""
 
 
-def _shards_of(before: Snapshot, after: Snapshot, name: str) -> str:
-    shards = after.shards(name)
-    if not shards or before.ids.get(name) == after.ids[name]:
-        return "-"
-    return _words(shard_counts(before.shards(name), shards))
-
-
 def _words(counts: ShardCounts) -> str:
     named = [(counts.rewritten, "rewritten"), (counts.added, "new"), (counts.gone, "gone"), (counts.kept, "kept")]
     return ", ".join(f"{count} {word}" for count, word in named if count) or "none"
-
-
-def _conclusion(project: Project, before: Snapshot, after: Snapshot) -> str:
-    moved = [name for name in after.ids if before.ids.get(name) != after.ids[name]]
-    return f"{plural(len(moved), 'artifact')} of {len(project.graph.stages)}."
 
 
 def _title(snapshot: Snapshot, id: str) -> str:

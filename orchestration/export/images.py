@@ -201,13 +201,13 @@ def _write_hdf5(images: _ImageSet, target: Path) -> None:
     import h5py
     import numpy
 
-    count = 0
     labels: list[Any] = []
     with h5py.File(target, "w", libver=("earliest", "v110")) as file:
         for block, pixels in _blocks(images):
-            if not count:
-                _create_levels(file, *pixels.shape[1:3])
-            count = _append_levels(file, pixels, count)
+            for side, level in _levels(pixels, 1):
+                # About 128 KiB a chunk, as the format's own tool makes them.
+                chunk = max(1, (128 << 10) // (pixels.shape[1] * side * side))
+                _append(file, f"data{side}x{side}", numpy.rint(level).clip(0, 255).astype(numpy.uint8), chunk, compression="gzip", compression_opts=4)
             labels += [picture.label for picture in block]
         card = images.card("Progressive GAN's HDF5: `data{r}x{r}` for each resolution, uint8 [N, C, H, W]; labels in `*-labels.npy`.")
         if card is not None:
@@ -224,27 +224,37 @@ def _write_deepzine(images: _ImageSet, target: Path) -> None:
     import h5py
     import numpy
 
-    count = 0
-    options = {"dtype": "float32", "compression": "gzip", "compression_opts": 4, "shuffle": True, "track_times": False}
     with h5py.File(target, "w", libver=("earliest", "v110")) as file:
-        names = file.create_dataset("imagenames", shape=(0, 1), maxshape=(None, 1), dtype="S256", chunks=(256, 1), track_times=False)
         for block, pixels in _blocks(images):
-            names.resize(count + len(block), axis=0)
-            names[count:, 0] = [picture.name.encode()[:256] for picture in block]
-            level = numpy.broadcast_to(pixels, (len(pixels), 3, *pixels.shape[2:])).astype(numpy.float32)
-            while (side := level.shape[-1]) >= 4:
-                if not count:
-                    file.create_dataset(
-                        f"data_{side}", shape=(0, side, side, 3), maxshape=(None, side, side, 3), chunks=(1, side, side, 3), **options
-                    )
-                dataset = file[f"data_{side}"]
-                dataset.resize(count + len(block), axis=0)
-                dataset[count:] = level.transpose(0, 2, 3, 1) / 127.5 - 1
-                level = _halved(level)
-            count += len(block)
+            _append(file, "imagenames", numpy.array([[picture.name.encode()[:256]] for picture in block], "S256"), 256)
+            for side, level in _levels(numpy.broadcast_to(pixels, (len(pixels), 3, *pixels.shape[2:])), 4):
+                rows = level.transpose(0, 2, 3, 1) / 127.5 - 1
+                _append(file, f"data_{side}", rows, 1, compression="gzip", compression_opts=4, shuffle=True)
         card = images.card("DeepZine's HDF5: `data_{r}` for each resolution, float32 [N, H, W, 3] in [-1, 1]; names in `imagenames`.")
         if card is not None:
             file.attrs["card"] = card
+
+
+def _append(file: Any, name: str, rows: Any, chunk: int, **options: Any) -> None:
+    """Add `rows` to the dataset `name`, which is made where it is not there yet. chunk: rows stored together."""
+    shape = rows.shape[1:]
+    if name not in file:
+        file.create_dataset(name, (0, *shape), rows.dtype, maxshape=(None, *shape), chunks=(chunk, *shape), track_times=False, **options)
+    count = len(file[name])
+    file[name].resize(count + len(rows), axis=0)
+    file[name][count:] = rows
+
+
+def _levels(pixels: Any, least: int) -> Iterator[tuple[int, Any]]:
+    """(side, float32 [N, C, side, side]) down to `least`: each the mean of every 2 x 2 of the one above, unrounded, so that errors do not add up."""
+    import numpy
+
+    level, side = pixels.astype(numpy.float32), pixels.shape[-1]
+    while side >= least:
+        yield side, level
+        side //= 2
+        if side:
+            level = level.reshape(*level.shape[:2], side, 2, side, 2).mean(axis=(3, 5))
 
 
 def _blocks(images: _ImageSet) -> Iterator[tuple[list[_Picture], Any]]:
@@ -255,7 +265,8 @@ def _blocks(images: _ImageSet) -> Iterator[tuple[list[_Picture], Any]]:
 
     shape: tuple[int, ...] = ()
     for shard in images.shards:
-        for block in _some_at_a_time(images.pictures(shard)):
+        pictures = images.pictures(shard)
+        while block := list(itertools.islice(pictures, _PICTURES_AT_ONCE)):
             pixels = [decode_png(picture.content).transpose(2, 0, 1) for picture in block]
             shape = shape or pixels[0].shape
             for picture, found in zip(block, pixels, strict=True):
@@ -264,43 +275,6 @@ def _blocks(images: _ImageSet) -> Iterator[tuple[list[_Picture], Any]]:
                         f"{shard}: {picture.name} is not {shape[1]} x {shape[1]} px with {shape[0]} channels as the first picture is"
                     )
             yield block, numpy.stack(pixels)
-
-
-def _some_at_a_time(pictures: Iterator[_Picture]) -> Iterator[list[_Picture]]:
-    while block := list(itertools.islice(pictures, _PICTURES_AT_ONCE)):
-        yield block
-
-
-def _create_levels(file: Any, channels: int, side: int) -> None:
-    resolution = side
-    while resolution:
-        # About 128 KiB a chunk, as the format's own tool makes them.
-        chunk = max(1, (128 << 10) // (channels * resolution * resolution))
-        shape = (0, channels, resolution, resolution)
-        options = {"maxshape": (None, *shape[1:]), "chunks": (chunk, *shape[1:]), "compression": "gzip", "compression_opts": 4, "track_times": False}
-        file.create_dataset(f"data{resolution}x{resolution}", shape=shape, dtype="uint8", **options)
-        resolution //= 2
-
-
-def _append_levels(file: Any, pixels: Any, start: int) -> int:
-    import numpy
-
-    # Each level is the mean of the one above it, in float32 before rounding, so that errors do not add up down to 1 x 1.
-    level = pixels.astype(numpy.float32)
-    while True:
-        resolution = level.shape[-1]
-        dataset = file[f"data{resolution}x{resolution}"]
-        dataset.resize(start + len(pixels), axis=0)
-        dataset[start:] = numpy.rint(level).clip(0, 255).astype(numpy.uint8)
-        if resolution == 1:
-            return int(start + len(pixels))
-        level = _halved(level)
-
-
-def _halved(level: Any) -> Any:
-    """The mean of every 2 x 2 pixels of [N, C, H, W]."""
-    half = level.shape[-1] // 2
-    return level.reshape(*level.shape[:2], half, 2, half, 2).mean(axis=(3, 5))
 
 
 def _label_rows(labels: list[Any]) -> Any:

@@ -7,24 +7,45 @@ PDFs applies, the smaller batch is used, frames and vectors of walks are as aske
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stages.near_misses import did_you_mean
 from stages.params import ParamsError, read_yaml
 
-# The values that DeepZine ships, which hold for fields that a file leaves out.
-_SHIPPED: dict[str, Any] = {
-    "load_data": True, "train": True, "inference": True, "interpolation": True, "download_pdf": True,
-    "internetarchive_collection": "MBLWHOI", "pdf_num": 10_000, "data_output_size": 1024, "gan_output_size": 128, "latent_size": 128,
-    "learning_rate": 1e-4, "iterations_per_stage": 10_000, "batch_size": 16, "batch_size_reduction_transition_size": 256, "reduced_batch_size": 4,
-    "max_filter": 128, "filter_num_reduction_transition_size": 64, "discriminator_updates": 1, "generator_updates": 1,
-    "model_save_interval_steps": 1000, "model_loss_output_interval_steps": 40, "inference_output_num": 100,
-    "interpolation_frames": 100, "interpolation_vector_num": 10, "interpolation_method": "slerp",
-}  # fmt: skip
-# Fields that may be left out, by the kind of their value, and those that nothing here answers to, with the reason.
-_OPTIONAL = {"pdf_directory": str, "pdf_conversion_program": str, "random_seed": int, "channels": int}
+# What each field becomes, after the value that DeepZine ships, which holds where a file leaves it out. A type stands where it ships none.
+_FIELDS: dict[str, tuple[Any, str]] = {
+    "load_data": (True, "stages to make"),
+    "train": (True, "stages to make"),
+    "inference": (True, "stages to make"),
+    "interpolation": (True, "stages to make"),
+    "download_pdf": (True, "archive_items.sources: the collection, or pdf_directory served as an archive"),
+    "internetarchive_collection": ("MBLWHOI", "archive_items.sources[0].collection"),
+    "pdf_num": (10_000, "archive_items.sources[0].max_items"),
+    "pdf_directory": (str, "archive_items.sources[0].folder where download_pdf is False; else data/archive_items"),
+    "pdf_conversion_program": (str, "book_pages.engine"),
+    "channels": (int, "page_dataset.colours"),
+    "data_output_size": (1024, "page_dataset@1024 and @128, on a white square; `fit: squash` stretches as DeepZine did"),
+    "gan_output_size": (128, "pggan_pages.resolution, from the smallest page_dataset that has it"),
+    "latent_size": (128, "pggan_pages.z_dim, not normalised"),
+    "learning_rate": (1e-4, "pggan_pages.lr at every size"),
+    "iterations_per_stage": (10_000, "pggan_pages.stable_kimg and fade_kimg: times batch_size"),
+    "batch_size": (16, "pggan_pages.batch"),
+    "batch_size_reduction_transition_size": (256, "pggan_pages.batch_by_px"),
+    "reduced_batch_size": (4, "pggan_pages.batch_by_px and mbstd_group"),
+    "max_filter": (128, "pggan_pages.filters"),
+    "filter_num_reduction_transition_size": (64, "pggan_pages.filters"),
+    "discriminator_updates": (1, "pggan_pages.n_critic"),
+    "generator_updates": (1, "always one: G learns once after n_critic steps of D"),
+    "random_seed": (int, "pggan_pages.seed"),
+    "model_save_interval_steps": (1000, "pggan_pages.snap"),
+    "model_loss_output_interval_steps": (40, "pggan_pages.tick"),
+    "inference_output_num": (100, "book_fakes.seeds"),
+    "interpolation_frames": (100, "book_walks.frames"),
+    "interpolation_vector_num": (10, "book_walks.keypoints"),
+    "interpolation_method": ("slerp", "book_walks.methods"),
+}
 _WITHOUT_COUNTERPART = {
     "gpu_num": "CUDA_VISIBLE_DEVICES, or compute.yaml",
     "overwrite": "artifacts are made again when what they are made of has changed",
@@ -49,21 +70,21 @@ _WITHOUT_COUNTERPART = {
     "batch_size_reduction_transition_depth": "batch_size_reduction_transition_size says it",
     "filter_num_reduction_transition_depth": "filter_num_reduction_transition_size says it",
 }
-_METHODS = {"slerp": "spherical", "linear": "linear", "tozero": "origin"}
-_ENGINES = {"pdftoppm": "poppler", "ghostscript": "ghostscript"}
-_POSITIVE = frozenset(name for name, value in _SHIPPED.items() if type(value) in {int, float}) | {"channels"}
+_CHOICES = {
+    "interpolation_method": {"slerp": "spherical", "linear": "linear", "tozero": "origin"},
+    "pdf_conversion_program": {"pdftoppm": "poppler", "ghostscript": "ghostscript"},
+}
 _POWERS = ("data_output_size", "gan_output_size", "batch_size_reduction_transition_size", "filter_num_reduction_transition_size")
 _SIDES = tuple(2**power for power in range(2, 11))
-_DATASET_SIZES = (128, 1024)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Translation:
     """sections: of the preset. rows: (field, its value, what became of it), in the order of the file. stages: what its switches ask to be made."""
 
-    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
-    rows: list[tuple[str, str, str]] = field(default_factory=list)
-    stages: list[str] = field(default_factory=list)
+    sections: dict[str, dict[str, Any]]
+    rows: list[tuple[str, str, str]]
+    stages: list[str]
 
 
 def translate(path: Path) -> Translation:
@@ -71,43 +92,38 @@ def translate(path: Path) -> Translation:
     tree = read_yaml(path)
     if not isinstance(tree, Mapping):
         raise ParamsError(f"{path}: expected the fields of DeepZine's config.yaml, found {type(tree).__name__}")
-    given = {str(name): _plain(value) for name, value in tree.items()}
-    values = {name: _checked(path, name, given.get(name), type(shipped)) for name, shipped in _SHIPPED.items()}
-    values |= {name: _checked(path, name, given.get(name), kind) for name, kind in _OPTIONAL.items()}
-    for name, shipped in _SHIPPED.items():
-        # An explicit nothing lifts a cap; a field that is not there has the shipped value.
-        if values[name] is None and not (name == "pdf_num" and name in given):
-            values[name] = shipped
-    for name in _POWERS:
-        if values[name] not in _SIDES:
-            raise ParamsError(f"{path}: {name} must be a power of two from 4 to 1024, found {values[name]}")
-    sections, became = _sections(path, values)
+    # The words None and null are nothing, too, which plain YAML only says as `null` or `~`.
+    given = {str(name): None if str(value).strip().lower() in {"none", "null", "~", ""} else value for name, value in tree.items()}
+    values = {name: _value(path, name, given) for name in _FIELDS}
     rows = []
-    for name, value in {**given, **{name: None for name in became if name not in given}}.items():
-        known = {**_WITHOUT_COUNTERPART, **became}
-        words = (
-            f"no counterpart: {known[name]}"
-            if name in _WITHOUT_COUNTERPART
-            else known.get(name, f"not a field of DeepZine's{did_you_mean(name, known)}")
-        )
-        rows.append((name, _shown(value) if name in given else f"({_shown(values[name])}, not stated)", words))
-    return Translation(sections, rows, _stages(values))
+    for name in [*given, *(name for name in _FIELDS if name not in given and values[name] is not None)]:
+        if name in _FIELDS:
+            words = _FIELDS[name][1]
+        elif name in _WITHOUT_COUNTERPART:
+            words = f"no counterpart: {_WITHOUT_COUNTERPART[name]}"
+        else:
+            words = f"not a field of DeepZine's{did_you_mean(name, _FIELDS.keys() | _WITHOUT_COUNTERPART)}"
+        rows.append((name, str(given[name]) if name in given else f"({_FIELDS[name][0]}, not stated)", words))
+    dataset = 128 if values["gan_output_size"] <= 128 else 1024
+    wanted = {
+        "load_data": ["archive_items", "book_pages", f"page_dataset@{dataset}"],
+        "train": ["pggan_pages"], "inference": ["book_fakes"], "interpolation": ["book_walks"],
+    }  # fmt: skip
+    return Translation(_sections(values, dataset), rows, [stage for switch, stages in wanted.items() if values[switch] for stage in stages])
 
 
-def _sections(path: Path, values: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """The sections, and for each field that has a place in them where that is."""
+def _sections(values: Mapping[str, Any], dataset: int) -> dict[str, dict[str, Any]]:
     px, batch = values["gan_output_size"], values["batch_size"]
-    dataset = _dataset_size(values)
     shrinks_at, reduced = values["batch_size_reduction_transition_size"], values["reduced_batch_size"]
-    batches = {side: reduced if side >= shrinks_at and shrinks_at <= px else batch for side in _SIDES[1:]}
+    batches = {side: reduced if shrinks_at <= min(side, px) else batch for side in _SIDES[1:]}
     halves_at, most = values["filter_num_reduction_transition_size"], values["max_filter"]
     filters = {side: max(1, most // (2 * side // halves_at)) if side >= halves_at else most for side in _SIDES}
     # Iterations become images, which is what is counted here: batch_size of them each, also where the batch is smaller.
     kimg = values["iterations_per_stage"] * batch / 1000
-    method = _one_of(path, "interpolation_method", values["interpolation_method"], _METHODS)
+    keypoints = max(2, values["interpolation_vector_num"])
     sections: dict[str, dict[str, Any]] = {
         "archive_items": {"sources": [_source(values)]},
-        "book_pages": {"page_px": _DATASET_SIZES[-1]},
+        "book_pages": {"page_px": 1024},
         "page_dataset": {"fit": "pad", "colours": "grey" if values["channels"] == 1 else "rgb", "allow_unknown_licence": True},
         "pggan_pages": {
             "dataset_size": dataset, "resolution": px, "z_dim": values["latent_size"], "normalize_latents": False, "filters": filters,
@@ -118,44 +134,19 @@ def _sections(path: Path, values: Mapping[str, Any]) -> tuple[dict[str, dict[str
         },
         "book_fakes": {"seeds": f"0-{values['inference_output_num'] - 1}"},
         "book_walks": {
-            "methods": [method], "keypoints": max(2, values["interpolation_vector_num"]), "frames": values["interpolation_frames"], "loop": False,
-            "grid": [1, 1], "seeds": f"0-{max(2, values['interpolation_vector_num']) - 1}", "fps": 60, "png": True,
+            "methods": [values["interpolation_method"]], "keypoints": keypoints, "frames": values["interpolation_frames"], "loop": False,
+            "grid": [1, 1], "seeds": f"0-{keypoints - 1}", "fps": 60, "png": True,
         },
     }  # fmt: skip
-    became = {
-        "load_data": "stages to make", "train": "stages to make", "inference": "stages to make", "interpolation": "stages to make",
-        "download_pdf": "archive_items.sources: the collection, or pdf_directory served as an archive",
-        "internetarchive_collection": "archive_items.sources[0].collection", "pdf_num": "archive_items.sources[0].max_items",
-        "data_output_size": "page_dataset@1024 and @128, on a white square; `fit: squash` stretches as DeepZine did",
-        "gan_output_size": f"pggan_pages.resolution, from page_dataset@{dataset}",
-        "latent_size": "pggan_pages.z_dim, not normalised", "learning_rate": "pggan_pages.lr at every size",
-        "iterations_per_stage": f"pggan_pages.stable_kimg and fade_kimg: {values['iterations_per_stage']:,} x {batch} images",
-        "batch_size": "pggan_pages.batch", "batch_size_reduction_transition_size": "pggan_pages.batch_by_px",
-        "reduced_batch_size": "pggan_pages.batch_by_px and mbstd_group", "max_filter": "pggan_pages.filters",
-        "filter_num_reduction_transition_size": "pggan_pages.filters", "discriminator_updates": "pggan_pages.n_critic",
-        "generator_updates": "one, as it is here" if values["generator_updates"] == 1 else "no counterpart: G learns once after n_critic steps of D",
-        "model_save_interval_steps": "pggan_pages.snap", "model_loss_output_interval_steps": "pggan_pages.tick",
-        "inference_output_num": "book_fakes.seeds", "interpolation_frames": "book_walks.frames",
-        "interpolation_vector_num": "book_walks.keypoints", "interpolation_method": f"book_walks.methods: {method}",
-    }  # fmt: skip
-    if values["pdf_directory"]:
-        is_used = not values["download_pdf"]
-        became["pdf_directory"] = (
-            "archive_items.sources[0].folder" if is_used else "data/archive_items; with `download_pdf: False` it is read instead"
-        )
     if values["pdf_conversion_program"]:
-        sections["book_pages"]["engine"] = _one_of(path, "pdf_conversion_program", values["pdf_conversion_program"], _ENGINES)
-        became["pdf_conversion_program"] = "book_pages.engine"
+        sections["book_pages"]["engine"] = values["pdf_conversion_program"]
     if values["random_seed"] is not None:
         sections["pggan_pages"]["seed"] = values["random_seed"]
-        became["random_seed"] = "pggan_pages.seed"
-    if values["channels"]:
-        became["channels"] = "page_dataset.colours"
-    return sections, became
+    return sections
 
 
 def _source(values: Mapping[str, Any]) -> dict[str, Any]:
-    name = re.sub(r"[^a-z0-9_-]+", "_", values["internetarchive_collection"].lower())[:64]
+    name = re.sub(r"[^a-z0-9-]+", "_", values["internetarchive_collection"].lower()).strip("_-")[:64] or "deepzine"
     # Few items of such collections state a licence.
     source: dict[str, Any] = {"name": name, "licence": "unknown", "max_items": values["pdf_num"]}
     if values["download_pdf"] or not values["pdf_directory"]:
@@ -163,32 +154,28 @@ def _source(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**source, "embedded": "archive_folder", "folder": str(Path(values["pdf_directory"]).expanduser())}
 
 
-def _dataset_size(values: Mapping[str, Any]) -> int:
-    return next(size for size in _DATASET_SIZES if size >= values["gan_output_size"])
-
-
-def _stages(values: Mapping[str, Any]) -> list[str]:
-    stages = ["archive_items", "book_pages", f"page_dataset@{_dataset_size(values)}"] if values["load_data"] else []
-    wanted = {"train": "pggan_pages", "inference": "book_fakes", "interpolation": "book_walks"}
-    return stages + [stage for switch, stage in wanted.items() if values[switch]]
-
-
-def _plain(value: Any) -> Any:
-    """A value as it was meant: the words None and null are nothing, which plain YAML only says as `null` or `~`."""
-    return None if isinstance(value, str) and value.strip().lower() in {"none", "null", "~", ""} else value
-
-
-def _checked(path: Path, name: str, value: Any, kind: type) -> Any:
+def _value(path: Path, name: str, given: Mapping[str, Any]) -> Any:
+    """What holds for a field. An explicit nothing lifts the cap on PDFs; otherwise it leaves the shipped value."""
+    shipped, value = _FIELDS[name][0], given.get(name)
+    kind = shipped if isinstance(shipped, type) else type(shipped)
     if value is None:
-        return None
+        if shipped is kind or (name == "pdf_num" and name in given):
+            return None
+        value = shipped
+    words = {bool: "True or False", int: "a whole number", float: "a number", str: "a word"}[kind]
     try:
         found = _as(kind, value)
     except (KeyError, TypeError, ValueError):
-        words = {bool: "True or False", int: "a whole number", float: "a number", str: "a word"}[kind]
         raise ParamsError(f"{path}: {name} must be {words}, or None, found {value!r}") from None
-    if name in _POSITIVE and not found > 0:
+    if kind in (int, float) and name != "random_seed" and not found > 0:
         raise ParamsError(f"{path}: {name} must be more than 0, found {value!r}")
-    return found
+    if name in _POWERS and found not in _SIDES:
+        raise ParamsError(f"{path}: {name} must be a power of two from 4 to 1024, found {value!r}")
+    if name not in _CHOICES:
+        return found
+    if found.lower() not in _CHOICES[name]:
+        raise ParamsError(f"{path}: {name} must be one of {', '.join(_CHOICES[name])}, found {value!r}{did_you_mean(found, _CHOICES[name])}")
+    return _CHOICES[name][found.lower()]
 
 
 def _as(kind: type, value: Any) -> Any:
@@ -202,13 +189,3 @@ def _as(kind: type, value: Any) -> Any:
     if isinstance(value, bool) or not math.isfinite(number) or (kind is int and not number.is_integer()):
         raise ValueError(value)
     return kind(number)
-
-
-def _one_of(path: Path, name: str, value: str, known: Mapping[str, str]) -> str:
-    if value.lower() not in known:
-        raise ParamsError(f"{path}: {name} must be one of {', '.join(known)}, found {value!r}{did_you_mean(value, known)}")
-    return known[value.lower()]
-
-
-def _shown(value: Any) -> str:
-    return "None" if value is None else str(value)

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import re
+import time
 import zipfile
 from io import BytesIO
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from assets.demo_sites import open_site, serve, site_named
 from assets.demo_sites.archive import ArchiveSite, Item, ItemFile
+from assets.demo_sites.archive_folder import _groups
 from assets.demo_sites.archive_search import SearchError, matcher
 from assets.demo_sites.exchange import Response
 from assets.demo_sites.opening import write_edition
@@ -283,21 +285,32 @@ def test_a_folder_of_files_is_an_archive_of_items(tmp_path):
         "whole/extra.pdf",
         ".hidden.pdf",
         "notes.txt",
+        "two-words.pdf",
+        "deep/sub/one.pdf",
     ):
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
     site = site_named("archive_folder", folder=tmp_path, hosts=["scans.example"])
     groups = {name: [file.name for file in item.files] for name, item in site.items.items()}
     assert groups == {
-        f"{tmp_path.name}-one": ["one.pdf", "one_bw.pdf", "one_jp2.zip"],
+        "one": ["one.pdf", "one_bw.pdf", "one_jp2.zip"],
+        "deep-sub-one": ["one.pdf"],
         "sub-one": ["one.pdf"],
         "two-words": ["two words.PDF"],
+        "two-words-4": ["two-words.pdf"],
         "whole": ["extra.pdf", "whole.pdf"],
     }
     assert ask(site, "http://scans.example/download/two-words/two%20words.PDF").body == b"two words.PDF"
     entry = next(entry for entry in answer(site, "/metadata/sub-one")["files"] if entry["name"] == "one.pdf")
     assert entry["md5"] == hashlib.md5(b"sub/one.pdf").hexdigest()
+
+
+def test_a_folder_of_thousands_of_files_is_grouped_in_a_moment(tmp_path):
+    paths = [tmp_path / f"{number:05d}.pdf" for number in range(5_000)]
+    started = time.process_time()
+    assert len(_groups(paths, tmp_path)) == 5_000
+    assert time.process_time() - started < 5
 
 
 def test_saved_answers_lend_their_fields_but_not_their_sums(tmp_path):

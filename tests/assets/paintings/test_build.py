@@ -313,7 +313,7 @@ def test_the_program_builds_reports_and_checks(project, monkeypatch):
     told = Told()
     arguments = type("Arguments", (), {"params": Path("params.yaml"), "overrides": [], "data": Path("data"), "workers": 2})()
     build_module._run(arguments, told)
-    assert told.checks == {"licences_known": True, "no_split_leak": True, "both_domains_present": True}
+    assert told.checks == {"licences_known": True, "no_split_leak": True}
     assert told.values["sets"] == dict.fromkeys(SETS, 2) and told.values["dropped_duplicates"] == told.values["same_files"] == 1
     assert told.values["rows"] == 8 and told.values["resolution_px"] == 32 and told.values["images_decodes"] == 8
     assert "1 that look like another left out" in told.lines[-1]
@@ -323,12 +323,12 @@ def test_the_program_builds_reports_and_checks(project, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"size": 48}, "48 is not a power of two"),
+        ({"size": 48}, "size must be a power of two, at least 4; found 48"),
         ({"test_fraction": 1.0}, "test_fraction must be at least 0 and below 1"),
         ({"duplicate_bits": 40}, "duplicate_bits must lie between 0 and 31"),
         ({"max_pictures": 3}, "max_pictures must be at least 4"),
         ({"images_per_shard": 0}, "images_per_shard must lie between"),
-        ({"fit": "stretch"}, "must be one of 'pad', 'crop'"),
+        ({"fit": "squash"}, "must be one of 'crop', 'pad', found 'squash'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change, words):

@@ -20,7 +20,7 @@ from assets.downloads.guarded_http import DownloadError
 from assets.paintings.layouts import domain_and_split
 from assets.paintings.reading import Found, SourceError
 from assets.paintings.sources import PaintingSourcesConfig, gather_sources, main
-from assets.paintings.tables import COLUMN_DOCS, DUPLICATES, LEFT_OUT, ORIGINALS, PAINTINGS, REJECTED, SERIALS, SOURCES
+from assets.paintings.tables import COLUMN_DOCS, DUPLICATES, ORIGINALS, OWN, REJECTED, SERIALS, SOURCES
 from stages.params import ParamsError, build_config
 from tests.assets.downloads.conftest import server  # noqa: F401 - a fixture
 from tests.assets.paintings.drawn import Told, all_bytes, drawn, rows, write_files, write_params, write_zip
@@ -373,7 +373,7 @@ def test_the_program_reports_and_says_in_one_line_what_is_wrong(project, capsys)
         ({"kind": "embedded"}, "kind embedded needs `site`"),
         ({"kind": "url", "url": "ftp://x/y"}, "must begin with http:// or https://"),
         ({"name": "../x"}, "must be 1 to 64 letters"),
-        ({"sha256": "0" * 64}, "of one file; found .* for a folder"),
+        ({"sha256": "0" * 64}, "sha256 is of one file, and this source is a folder"),
         ({"kind": "zip", "sha256": "abc"}, "64 hexadecimal digits"),
         ({"domain": "c"}, "must be one of 'a', 'b', 'auto'"),
         ({"lisence": "x"}, "did you mean 'licence'"),
@@ -398,6 +398,6 @@ def test_so_are_sections_that_make_none():
 def test_every_column_of_both_artifacts_is_explained():
     from assets.images.columns import EXCLUDED, FOUND, INDEXED
 
-    schemas = (ORIGINALS, REJECTED, SOURCES, SERIALS, PAINTINGS, LEFT_OUT, DUPLICATES)
+    schemas = (ORIGINALS, REJECTED, SOURCES, SERIALS, INDEXED, EXCLUDED, OWN, DUPLICATES)
     shared = {*FOUND.names, *INDEXED.names, *EXCLUDED.names} - set(COLUMN_DOCS)
     assert {name for schema in schemas for name in schema.names} - shared == set(COLUMN_DOCS)

@@ -11,7 +11,16 @@ from ruamel.yaml import YAML
 
 from assets.demo_sites.opening import STATE, read_edition
 from orchestration.checkout import open_project
-from orchestration.demo.night import Papers, embedded_sources, item_counts, paper_counts, run_nightly_demo, shard_counts
+from orchestration.demo.night import (
+    Papers,
+    Snapshot,
+    _unexpected_items,
+    embedded_sources,
+    item_counts,
+    paper_counts,
+    run_nightly_demo,
+    shard_counts,
+)
 from orchestration.errors import CommandError
 from tests.orchestration.cli.figment import figment
 from tests.orchestration.journal_toy import make_journal_project
@@ -140,14 +149,18 @@ path = pathlib.Path(".figment/embedded_sites/edition")
 edition = int(path.read_text()) if path.exists() else 1
 rows = [{"identifier": f"item{n}", "status": "dark" if 0 < n < edition else "here", "item_updated": 1} for n in range(edition + 1)]
 rows[0]["item_updated"] = edition
+rows = [{"url": "", "title": "", **row} for row in rows]
 out = pathlib.Path("data/archive_items")
 out.mkdir(parents=True, exist_ok=True)
 pq.write_table(pa.Table.from_pylist(rows), out / "items.parquet")
 """
 _PAGES = """
-import pathlib, shutil
+import pathlib, pyarrow as pa, pyarrow.parquet as pq
+items = [row for row in pq.read_table("data/archive_items/items.parquet").to_pylist() if row["status"] == "here"]
+pages = [(row["identifier"], number, row["item_updated"] if number == 1 else 1) for row in items for number in (1, 2)]
+rows = [{"page_id": f"{item}/{number}", "item_id": item, "sha256": str(content)} for item, number, content in pages]
 pathlib.Path("data/book_pages").mkdir(parents=True, exist_ok=True)
-shutil.copyfile("data/archive_items/items.parquet", "data/book_pages/pages.parquet")
+pq.write_table(pa.Table.from_pylist(rows), "data/book_pages/index.parquet")
 """
 
 
@@ -182,6 +195,29 @@ def test_an_archive_that_changes_something_else_is_told_and_refused(with_archive
     assert run_nightly_demo(with_archive) == 1
     said = capsys.readouterr().out
     assert "archive_items: expected 1 new, 1 changed and 1 dark item, found 1 new (item2), 1 changed (item0), 0 dark (none)" in said
+
+
+def test_a_night_that_draws_other_pages_than_the_archive_changed_is_told_and_refused(with_archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = with_archive / "code/book_pages.py"
+    pages.write_text(_PAGES.replace("if number == 1 else 1", "").replace('== "here"]', '== "here" and row["identifier"] != "item2"]'))
+    assert figment(with_archive, "materialize", "book_pages").code == 0
+    assert run_nightly_demo(with_archive) == 1
+    said = capsys.readouterr().out
+    assert "book_pages: expected the pages of item2 to come and those of item1 to go, and no others" in said
+    assert "book_pages: expected one page of item0 with other pixels, found item0/1, item0/2" in said
+
+
+def test_a_set_of_pages_may_touch_no_more_shards_than_items_moved() -> None:
+    def snapshot(items: dict[str, int | None], shards: int, edition: int) -> Snapshot:
+        rows = {name: {"status": "dark" if updated is None else "here", "item_updated": updated} for name, updated in items.items()}
+        pages = {name: {"item_id": name, "sha256": str(row["item_updated"])} for name, row in rows.items() if row["status"] == "here"}
+        files = {"page_dataset@64": {f"shard-{number:05d}.zip": Path(f"{number} {edition if number < shards else 0}") for number in range(5)}}
+        return Snapshot({}, files, Papers(), {}, rows, pages)
+
+    before = snapshot({"a": 1, "b": 1, "c": 1}, 0, 1)
+    assert _unexpected_items(before, snapshot({"a": 1, "b": 2, "c": None, "d": 2}, 3, 2)) == []
+    (found,) = _unexpected_items(before, snapshot({"a": 1, "b": 2, "c": None, "d": 2}, 4, 2))
+    assert found == "page_dataset@64: 3 items moved, but its shards are: 4 rewritten, 1 kept"
 
 
 def test_items_are_counted_by_what_became_of_them() -> None:

@@ -6,7 +6,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from orchestration.cli.preset import apply_preset
-from orchestration.imports.deepzine_config import _WITHOUT_COUNTERPART, translate
+from orchestration.imports.deepzine_config import _FIELDS, _WITHOUT_COUNTERPART, translate
 from stages.params import ParamsError, load_params
 from tests.orchestration.cli.figment import figment
 
@@ -92,6 +92,11 @@ def test_the_word_none_is_nothing_and_no_name_of_a_gpu(read, word):
     assert "seed" not in found.sections["pggan_pages"]
 
 
+@pytest.mark.parametrize(("collection", "name"), [("_My Books!", "my_books"), ("蔵書", "deepzine")])
+def test_a_source_is_named_as_sections_allow(read, collection, name):
+    assert read(f"internetarchive_collection: {collection}\n").sections["archive_items"]["sources"][0]["name"] == name
+
+
 def test_a_home_folder_is_expanded(read, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (source,) = read("download_pdf: False\npdf_directory: ~/pdfs\n").sections["archive_items"]["sources"]
@@ -134,10 +139,10 @@ def test_a_wrong_value_is_named_with_what_was_expected(read, line, words):
 def test_what_is_unknown_or_differs_is_said(read):
     rows = {name: words for name, _, words in read("latent_sise: 4\ngenerator_updates: 2\npdf_conversion_program: ghostscript\nchannels: 1\n").rows}
     assert "did you mean 'latent_size'" in rows["latent_sise"]
-    assert rows["generator_updates"].startswith("no counterpart")
+    assert rows["generator_updates"].startswith("always one")
     assert rows["pdf_conversion_program"] == "book_pages.engine"
     assert rows["channels"] == "page_dataset.colours"
-    assert not _WITHOUT_COUNTERPART.keys() & {"latent_size", "generator_updates"}
+    assert not _WITHOUT_COUNTERPART.keys() & _FIELDS.keys()
 
 
 STAGES = [
