@@ -32,8 +32,9 @@ def pictures_of(project: Project, stage: Stage) -> list[str]:
 
 
 def parquet_shards(path: Path) -> list[Path]:
-    """The Parquet files that are the table: numbered shards (`name-00000.parquet`) where there are any, else `index.parquet`, else the one that the folder
-    is named after (`archive_items/items.parquet`), else all."""
+    """The Parquet files that are the table: numbered shards (`name-00000.parquet`) where there are any, else `index.parquet`, else the one that the
+    folder is named after (`archive_items/items.parquet`), else all.
+    """
     if path.is_file():
         return [path] if path.suffix == ".parquet" else []
     files = sorted(path.glob("*.parquet"))
