@@ -11,33 +11,27 @@ from torch import nn
 from torch.nn import functional
 
 
+def normalised(convolution: nn.Module, *, after: nn.Module | None = None) -> list[nn.Module]:
+    return [convolution, nn.InstanceNorm2d(convolution.out_channels), after or nn.ReLU()]
+
+
 class Block(nn.Module):
     def __init__(self, dim: int, *, dropout: bool = False) -> None:
         super().__init__()
-        between = [nn.Dropout(0.5)] if dropout else []
-        self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(dim, dim, 3),
-            nn.InstanceNorm2d(dim),
-            nn.ReLU(),
-            *between,
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(dim, dim, 3),
-            nn.InstanceNorm2d(dim),
-        )
+        first = [nn.ReflectionPad2d(1), *normalised(nn.Conv2d(dim, dim, 3)), *([nn.Dropout(0.5)] if dropout else [])]
+        self.conv_block = nn.Sequential(*first, nn.ReflectionPad2d(1), nn.Conv2d(dim, dim, 3), nn.InstanceNorm2d(dim))
 
     def forward(self, x):
         return x + self.conv_block(x)
 
 
 class Named(nn.Module):
-    def __init__(self, model: nn.Module, name: str = "model") -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.add_module(name, model)
-        self.name = name
+        self.model = model
 
     def forward(self, x):
-        return self.get_submodule(self.name)(x)
+        return self.model(x)
 
 
 def residual(c_in: int = 3, c_out: int = 3, *, ngf: int = 64, blocks: int = 9, dropout: bool = False) -> nn.Module:
@@ -45,22 +39,12 @@ def residual(c_in: int = 3, c_out: int = 3, *, ngf: int = 64, blocks: int = 9, d
     return Named(
         nn.Sequential(
             nn.ReflectionPad2d(3),
-            nn.Conv2d(c_in, ngf, 7),
-            nn.InstanceNorm2d(ngf),
-            nn.ReLU(),
-            nn.Conv2d(ngf, 2 * ngf, 3, 2, 1),
-            nn.InstanceNorm2d(2 * ngf),
-            nn.ReLU(),
-            nn.Conv2d(2 * ngf, 4 * ngf, 3, 2, 1),
-            nn.InstanceNorm2d(4 * ngf),
-            nn.ReLU(),
+            *normalised(nn.Conv2d(c_in, ngf, 7)),
+            *normalised(nn.Conv2d(ngf, 2 * ngf, 3, 2, 1)),
+            *normalised(nn.Conv2d(2 * ngf, 4 * ngf, 3, 2, 1)),
             *(Block(4 * ngf, dropout=dropout) for _ in range(blocks)),
-            nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, 1),
-            nn.InstanceNorm2d(2 * ngf),
-            nn.ReLU(),
-            nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, 1),
-            nn.InstanceNorm2d(ngf),
-            nn.ReLU(),
+            *normalised(nn.ConvTranspose2d(4 * ngf, 2 * ngf, 3, 2, 1, 1)),
+            *normalised(nn.ConvTranspose2d(2 * ngf, ngf, 3, 2, 1, 1)),
             nn.ReflectionPad2d(3),
             nn.Conv2d(ngf, c_out, 7),
             nn.Tanh(),
@@ -94,17 +78,11 @@ def unet(c_in: int = 3, c_out: int = 3, *, ngf: int = 64, levels: int = 8) -> nn
 
 def patch_judge(c_in: int = 3, *, ndf: int = 64, layers: int = 3) -> nn.Module:
     """model.0, model.2, model.5, model.8 and model.11 convolutions, with three layers."""
+    widths = [ndf * min(2**index, 8) for index in range(layers + 1)]
     parts: list[nn.Module] = [nn.Conv2d(c_in, ndf, 4, 2, 1), nn.LeakyReLU(0.2)]
     for index in range(1, layers + 1):
-        before, after = (ndf * min(2**place, 8) for place in (index - 1, index))
-        parts += [nn.Conv2d(before, after, 4, 2 if index < layers else 1, 1), nn.InstanceNorm2d(after), nn.LeakyReLU(0.2)]
-    return Named(nn.Sequential(*parts, nn.Conv2d(ndf * min(2**layers, 8), 1, 4, 1, 1)))
-
-
-def pixel_judge(c_in: int = 3, *, ndf: int = 64) -> nn.Module:
-    """net.0, net.2 and net.5."""
-    parts = [nn.Conv2d(c_in, ndf, 1), nn.LeakyReLU(0.2), nn.Conv2d(ndf, 2 * ndf, 1), nn.InstanceNorm2d(2 * ndf), nn.LeakyReLU(0.2)]
-    return Named(nn.Sequential(*parts, nn.Conv2d(2 * ndf, 1, 1)), "net")
+        parts += normalised(nn.Conv2d(widths[index - 1], widths[index], 4, 2 if index < layers else 1, 1), after=nn.LeakyReLU(0.2))
+    return Named(nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, 1, 1)))
 
 
 class Pool:

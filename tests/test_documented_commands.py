@@ -25,6 +25,7 @@ ELSEWHERE = {
     r"network-snapshot-005000\.pkl": "a file of NVIDIA's; tests/training/stylegan3/test_nvidia_snapshots.py writes one",
     r"\bcolour": "tests/test_worked_example.py",
     r"my_journal|preset mine": "tests/test_tutorial.py",
+    r"training\.cyclegan\.junyanz": "checkpoints of another program; tests/training/cyclegan/test_junyanz.py writes some",
     r"python -m bench|figment preset (shared|paper|one_core)|sources_report": "needs data from elsewhere, or an hour",
     r"vl_convert|html_template": "needs a package from the network",
     r"dvc remote|dvc (push|pull|fetch)|git ": "needs a remote; tests/orchestration/test_sharing.py has one",
@@ -51,6 +52,7 @@ book_fakes: {seeds: "0-15", gallery: [2, 1]}
 book_walks: {methods: [spherical], seeds: "0-1", grid: [1, 1], keypoints: 2, frames: 2}
 book_report: {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 2, kid_subsets: 4, most_reals: 32, spectrum_images: 16}
 stylegan3_pages: {kimg: 0.032, snap: 0.032, tick: 0.016, checkpoint_kimg: 0.032, grid: [2, 1], metric_images: 8, guard_images: 8}
+cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
 """
 
 if find_spec("torch") is None or find_spec("scrapy") is None:

@@ -125,6 +125,30 @@ It is no pickle of the original implementation, and that does not read it.
     )
 
 
+_CYCLEGAN = _Kind(
+    "CycleGAN",
+    "pytorch",
+    "image-to-image",
+    ("cyclegan", "gan", "unpaired-image-translation"),
+    """\
+The weights are plain safetensors (`G_A` makes pictures of B from those of A, `G_B` the other way round), and `config.json` says what the networks are
+built from; the networks are Figment's. In a checkout of it:
+
+```python
+from training.cyclegan import load_generators
+
+both = load_generators("path/to/this/folder")
+of_b = both.a_to_b(of_a)  # [N, 3, H, W] in [-1, 1], sides multiples of both.config.multiple
+```
+
+`python -m training.cyclegan.translate --network path/to/this/folder --direction b2a --images FOLDER --outdir out` takes pictures of any size.
+""",
+    (
+        "It changes colours and textures; what a picture shows stays, or gets lost.",
+        "It was trained on pictures of one size and knows no textures beyond that scale.",
+        "What it has not seen in either domain it translates as if it had.",
+    ),
+)
 _KINDS = {
     "polygpt": _POLYGPT,
     "stylegan3": _picture_gan("StyleGAN3", "stylegan3", "0.8"),
@@ -134,6 +158,7 @@ _KINDS = {
         "1.0",
         "A network that was still growing draws as far as it has grown (`grown_px` and `alpha` in `config.json`), with pixels repeated.",
     ),
+    "cyclegan": _CYCLEGAN,
 }
 
 

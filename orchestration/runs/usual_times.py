@@ -36,7 +36,7 @@ DEMO_S: Mapping[str, float] = {
     "stylegan3_pages": 9,
     "painting_sources": 1.1,
     "paintings": 0.5,
-    "cyclegan_paintings": 44,
+    "cyclegan_paintings": 75,
     "painted_photos": 4.1,
     "paintings_report": 9.4,
 }

@@ -22,3 +22,10 @@ def test_sides_that_differ_are_not_timed(monkeypatch):
     monkeypatch.setattr(plain_cyclegan, "step", lambda *given: step(*given, identity=0.4))
     result = cyclegan_step.compare(SIZE, CPU)
     assert "step 1: g_loss is" in result["differs"] and "sides" not in result
+
+
+def test_weights_that_move_otherwise_are_told_where_losses_do_not_yet_differ(monkeypatch):
+    optimizers = plain_cyclegan.optimizers
+    monkeypatch.setattr(plain_cyclegan, "optimizers", lambda networks: optimizers(networks, lr=1e-4))
+    monkeypatch.setattr(cyclegan_step, "STEPS_COMPARED", 1)
+    assert "weights differ by" in cyclegan_step.compare(SIZE, CPU)["differs"]

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from training.loop.bounds import at_least
+
 Upsample = Literal["transposed", "resize"]
-NetD = Literal["patch", "pixel"]
 Padding = Literal["zeros", "reflect"]
 
 _KERNEL = 4  # of the discriminator's convolutions, all of them padded by 1
@@ -20,8 +21,8 @@ class CycleGANConfig:
     domain_a, domain_b: what the pictures are, in a word. resolution: side in pixels of the squares that were trained on; generators take other sizes.
     net_g: resnet_9blocks (also 6, or any number) or unet_256 (also 128, or any power of two: the side at which its deepest level is one pixel).
     ngf, ndf: channels of the first layer. upsample: "transposed" convolutions, or "resize" (nearest neighbours, then a convolution), which cannot
-    leave a checkerboard. net_d: "patch", with n_layers_d layers of stride 2 before the last hidden one, whose stride is d_last_stride; or "pixel",
-    which sees single pixels. d_padding: of the discriminator's convolutions. d_sigmoid: its output is a probability; otherwise it is as it is.
+    leave a checkerboard. n_layers_d: layers of stride 2 in a discriminator before its last hidden one, whose stride is d_last_stride. d_padding: of
+    its convolutions. d_sigmoid: its output is a probability; otherwise it is as it is.
     """
 
     domain_a: str = "A"
@@ -32,7 +33,6 @@ class CycleGANConfig:
     net_g: str = "resnet_9blocks"
     ngf: int = 64
     upsample: Upsample = "transposed"
-    net_d: NetD = "patch"
     ndf: int = 64
     n_layers_d: int = 3
     d_last_stride: int = 1
@@ -40,12 +40,10 @@ class CycleGANConfig:
     d_sigmoid: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("upsample", get_args(Upsample)), ("net_d", get_args(NetD)), ("d_padding", get_args(Padding)), ("d_last_stride", (1, 2))):
+        for name, known in (("upsample", get_args(Upsample)), ("d_padding", get_args(Padding)), ("d_last_stride", (1, 2))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, found {getattr(self, name)!r}")
-        for name in ("resolution", "channels_a", "channels_b", "ngf", "ndf", "n_layers_d"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        at_least(self, 1, "resolution", "channels_a", "channels_b", "ngf", "ndf", "n_layers_d")
         side = _number("unet_", self.net_g, "")
         if self.blocks is None and (side is None or side < 4 or side & (side - 1)):
             raise ValueError(f"net_g must be such as resnet_9blocks, resnet_6blocks, unet_256 or unet_128, found {self.net_g!r}")
@@ -68,13 +66,11 @@ class CycleGANConfig:
     @property
     def d_strides(self) -> tuple[int, ...]:
         """Of the discriminator's hidden layers."""
-        return () if self.net_d == "pixel" else (*[2] * self.n_layers_d, self.d_last_stride)
+        return (*[2] * self.n_layers_d, self.d_last_stride)
 
     @property
     def receptive_field(self) -> int:
         """Side in pixels of the patch that one number of the discriminator speaks of. Isola et al. 2017: 70."""
-        if self.net_d == "pixel":
-            return 1
         field = _KERNEL
         for stride in reversed(self.d_strides):
             field = (field - 1) * stride + _KERNEL

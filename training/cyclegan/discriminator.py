@@ -32,21 +32,6 @@ class PatchDiscriminator(nn.Module):
         return self.model(pictures)
 
 
-class PixelDiscriminator(nn.Module):
-    """The same with patches of one pixel: [B, channels, H, W] → [B, 1, H, W]. It judges colours and nothing else (Isola et al. 2017, section 4.4)."""
-
-    def __init__(self, config: CycleGANConfig, *, channels: int) -> None:
-        super().__init__()
-        ndf = config.ndf
-        hidden = [nn.Conv2d(channels, ndf, 1), nn.LeakyReLU(0.2), nn.Conv2d(ndf, 2 * ndf, 1), nn.InstanceNorm2d(2 * ndf), nn.LeakyReLU(0.2)]
-        self.net = nn.Sequential(*hidden, nn.Conv2d(2 * ndf, 1, 1), *([nn.Sigmoid()] if config.d_sigmoid else []))
-        initialise(self)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.net(pictures)
-
-
-def make_discriminators(config: CycleGANConfig) -> dict[str, nn.Module]:
+def make_discriminators(config: CycleGANConfig) -> dict[str, PatchDiscriminator]:
     """D_A, which judges pictures of B, and D_B, which judges those of A, with fresh weights."""
-    kind = PatchDiscriminator if config.net_d == "patch" else PixelDiscriminator
-    return {"D_A": kind(config, channels=config.channels_b), "D_B": kind(config, channels=config.channels_a)}
+    return {"D_A": PatchDiscriminator(config, channels=config.channels_b), "D_B": PatchDiscriminator(config, channels=config.channels_a)}

@@ -51,12 +51,9 @@ def read_domains(folder: Path, *, resolution: int | None, stage: str, reporter: 
     if len({pictures.channels for pictures in sets.values()}) > 1:
         grey = [name for name, pictures in sets.items() if pictures.channels == 1]
         reporter.log(f"{stage}: {', '.join(grey)} grey, the others in colour; grey is taken for colour")
-        sets = {name: _in_colour(pictures) for name, pictures in sets.items()}
+        # Three times the same channel; of what has three already, the same.
+        sets = {name: TrainingImages(pictures.images.expand(-1, 3, -1, -1).contiguous()) for name, pictures in sets.items()}
     return Domains({name: sets[f"train{name}"] for name in "AB"}, {name: sets[tried_on[name]] for name in "AB"}, tried_on)
-
-
-def _in_colour(pictures: TrainingImages) -> TrainingImages:
-    return TrainingImages(pictures.images.expand(-1, 3, -1, -1).contiguous()) if pictures.channels == 1 else TrainingImages(pictures.images)
 
 
 def float_pictures(images: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -4,121 +4,106 @@ What is there already is not made again, so the same command goes on where a kil
 folder made otherwise is refused. What is no picture that may be used is set aside, counted and named.
 """
 
+import io
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy
-from PIL import Image, ImageOps
+from PIL import Image
 
 from formats.image_shards import DamagedImageError, Pack, open_packs
 from formats.pictures import MOST_PIXELS, DecodeLimits, Undecodable, decode
 from formats.png import encode_png
 from stages.files import write_file_atomically
 from stages.reporting import Reporter
-from training.cyclegan.generator import Generator
-from training.cyclegan.kaggle import SIDE_PX, TranslateError, jpeg
-from training.cyclegan.tiles import Tiling, translate_picture
 from training.gans.picture_folder import summary
-from training.loop.devices import Devices
 
 FACTS = "translation.json"
+JPEG_QUALITY = 95
 # One's own photographs are larger than what a journal serves; tiles bound the memory of the rest.
 _LIMITS = DecodeLimits(max_bytes=1 << 28, max_pixels=MOST_PIXELS, min_side_px=1)
 _JPEG = (".jpg", ".jpeg")
 
 
-@dataclass(frozen=True)
-class Translation:
-    """made_by: what decides the pictures, such as the checksum of the weights. kaggle: every picture as a JPEG of 256 × 256 px."""
-
-    generator: Generator
-    made_by: Mapping[str, Any]
-    tiling: Tiling
-    devices: Devices
-    kaggle: bool = False
-
-    def target_name(self, name: str) -> str:
-        """A PNG or JPEG keeps its name; `a/b.webp` becomes `a/b.webp.png`, so that two never take one name."""
-        suffix = PurePosixPath(name).suffix.lower()
-        if self.kaggle:
-            return name if suffix in _JPEG else f"{name}.jpg"
-        return name if suffix in (".png", *_JPEG) else f"{name}.png"
-
-    def make(self, content: bytes, target_name: str) -> bytes:
-        """The translated picture's file. Raises Undecodable."""
-        picture = decode(content, limits=_LIMITS).image
-        if self.kaggle:
-            picture = ImageOps.fit(picture, (SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
-        made = translate_picture(self.generator, numpy.asarray(picture), self.tiling, self.devices)
-        if self.kaggle and made.shape[2] == 1:
-            made = made.repeat(3, axis=2)
-        return jpeg(made) if target_name.lower().endswith(_JPEG) else encode_png(made)
+class TranslateError(Exception):
+    """Pictures cannot be translated as asked for. The message says what was found and what to do."""
 
 
-def translate_folder(translation: Translation, source: Path, target: Path, reporter: Reporter) -> list[Path]:
-    """Write into `target` and give the files of all pictures in order, made now or before. Raises TranslateError, ImageSetError."""
+def translate_folder(
+    source: Path, target: Path, translate: Callable[[numpy.ndarray], numpy.ndarray], *, made_by: Mapping[str, Any], reporter: Reporter
+) -> None:
+    """Write the pictures of `source` into `target`, each under its name. Raises TranslateError, ImageSetError.
+
+    translate: uint8 [H, W, 1 or 3] to the same of the same size. made_by: what decides the pictures, such as the checksum of the weights.
+    """
     if target.resolve().is_relative_to(source.resolve()):
         raise TranslateError(f"{target} lies among the pictures of {source}, and would be translated too; choose another --outdir")
     places = [(pack, name) for pack in open_packs(source) for name in pack.picture_names]
     if not places:
         raise TranslateError(f"{source}: no picture in it; expected a folder or a zip of pictures")
-    _claim(target, translation)
+    _claim(target, made_by)
     set_aside: list[dict[str, str]] = []
-    files: list[Path] = []
-    made = 0
+    taken: set[Path] = set()
+    made = before = 0
     for pack, name in reporter.progress(places, total=len(places), what="pictures"):
         try:
-            path = _inside(target, translation.target_name(name))
-            if not path.is_file():
-                write_file_atomically(path, translation.make(_read(pack, name), path.name))
+            path = _place(target, name, taken)
+            taken.add(path)
+            if path.is_file():
+                before += 1
+            else:
+                picture = translate(_read(pack, name))
+                write_file_atomically(path, jpeg(picture) if path.suffix.lower() in _JPEG else encode_png(picture))
                 made += 1
         except Undecodable as error:
             set_aside.append({"name": name, "reason": error.reason, "words": error.words})
-        else:
-            files.append(path)
-    _write_facts(target, translation, set_aside)
-    reporter.log(f"{target}: {made:,} pictures translated, {len(files) - made:,} were there before; {summary(set_aside)}")
-    if not files:
+    _write_facts(target, made_by, set_aside)
+    reporter.log(f"{target}: {made:,} pictures translated, {before:,} were there before; {summary(set_aside)}")
+    if not made + before:
         raise TranslateError(f"{source}: none of {len(places):,} files is a picture that can be used; {summary(set_aside)}")
-    return files
 
 
-def submission_members(files: list[Path]) -> Iterator[tuple[str, bytes]]:
-    """For `write_submission`: numbered, because files of two folders may have one name."""
-    return ((f"{number:05d}-{path.stem}.jpg", path.read_bytes()) for number, path in enumerate(files))
+def jpeg(pixels: numpy.ndarray) -> bytes:
+    """uint8 [H, W, 3 or 1] as the bytes of a JPEG file."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(stream, format="JPEG", quality=JPEG_QUALITY)
+    return stream.getvalue()
 
 
-def _inside(folder: Path, name: str) -> Path:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+def _place(target: Path, name: str, taken: set[Path]) -> Path:
+    """A PNG or JPEG keeps its name; `a/b.webp` becomes `a/b.webp.png`."""
+    path = target / (name if PurePosixPath(name).suffix.lower() in (".png", *_JPEG) else f"{name}.png")
+    if not path.resolve().is_relative_to(target.resolve()):
         raise Undecodable("unsafe_name", "its name leads out of the folder")
+    if path in taken:
+        raise Undecodable("same_name", f"another picture became {path.name}")
     return path
 
 
-def _read(pack: Pack, name: str) -> bytes:
+def _read(pack: Pack, name: str) -> numpy.ndarray:
     try:
-        return pack.read(name)
+        content = pack.read(name)
     except (DamagedImageError, OSError) as error:
         raise Undecodable("unreadable", str(error)) from None
+    return numpy.asarray(decode(content, limits=_LIMITS).image)
 
 
-def _claim(target: Path, translation: Translation) -> None:
+def _claim(target: Path, made_by: Mapping[str, Any]) -> None:
     """Make an empty folder ours, or refuse one that holds something else, such as pictures of another network."""
     if not (target / FACTS).is_file():
         if target.is_dir() and any(target.iterdir()):
             raise TranslateError(f"{target}: not empty, and not made by this program; choose another --outdir")
-        _write_facts(target, translation, [])
+        _write_facts(target, made_by, [])
     try:
-        made_by = json.loads((target / FACTS).read_text(encoding="utf-8"))["made_by"]
+        found = json.loads((target / FACTS).read_text(encoding="utf-8"))["made_by"]
     except (ValueError, KeyError, TypeError):
-        made_by = None
-    if made_by != translation.made_by:
+        found = None
+    if found != made_by:
         raise TranslateError(f"{target}: its pictures were made by another network, way or tiling ({FACTS} says which); choose another --outdir")
 
 
-def _write_facts(target: Path, translation: Translation, set_aside: list[dict[str, str]]) -> None:
-    values = {"made_by": translation.made_by, "set_aside": set_aside}
+def _write_facts(target: Path, made_by: Mapping[str, Any], set_aside: Sequence[Mapping[str, str]]) -> None:
+    values = {"made_by": made_by, "set_aside": set_aside}
     write_file_atomically(target / FACTS, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())

@@ -4,6 +4,7 @@ Names in the state dicts are those of junyanz' checkpoints, so that converted on
 et al. 2016 (residual); Isola et al. 2017, appendix 6.1 (U-Net). Shapes: B pictures, C channels, H rows and W columns.
 """
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,23 +49,11 @@ class ResidualBlock(nn.Module):
 
 
 class UnetLevel(nn.Module):
-    """Half the side, whatever lies deeper, and back; all but the outermost level give what they were given beside it.
+    """Half the side, whatever lies deeper, and back; all but the outermost level give what they were given beside it."""
 
-    channels: of this level's outside and inside. outward: channels it gives to the outside.
-    """
-
-    def __init__(self, config: CycleGANConfig, channels: tuple[int, int], outward: int, deeper: "UnetLevel | None", *, outermost: bool) -> None:
+    def __init__(self, *layers: nn.Module, outermost: bool = False) -> None:
         super().__init__()
-        outside, inside = channels
-        down = nn.Conv2d(outside, inside, 4, stride=2, padding=1)
-        up = _up(config, inside * (1 if deeper is None else 2), outward, kernel=4)
-        self.outermost = outermost
-        if outermost:
-            assert deeper is not None, "a U-Net has more than one level"
-            self.model = nn.Sequential(down, deeper, nn.ReLU(), up, nn.Tanh())
-        else:
-            between = [nn.InstanceNorm2d(inside), deeper] if deeper is not None else []
-            self.model = nn.Sequential(nn.LeakyReLU(0.2), down, *between, nn.ReLU(), up, nn.InstanceNorm2d(outward))
+        self.model, self.outermost = nn.Sequential(*layers), outermost
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x) if self.outermost else torch.cat([x, self.model(x)], dim=1)
@@ -112,10 +101,14 @@ def _residual(config: CycleGANConfig, channels_in: int, channels_out: int) -> nn
 
 def _unet(config: CycleGANConfig, channels_in: int, channels_out: int) -> UnetLevel:
     widths = [config.ngf * 2 ** min(level, _MOST_DOUBLINGS) for level in range(config.levels)]
-    deeper = None
-    for level in range(config.levels - 1, 0, -1):
-        deeper = UnetLevel(config, (widths[level - 1], widths[level]), widths[level - 1], deeper, outermost=False)
-    return UnetLevel(config, (channels_in, widths[0]), channels_out, deeper, outermost=True)
+    deeper: list[nn.Module] = []
+    for outside, inside in reversed([*itertools.pairwise(widths)]):
+        # The deepest level has nothing in it, and nothing to normalise: it may be a single pixel.
+        between, up = ([nn.InstanceNorm2d(inside), *deeper], 2 * inside) if deeper else ([], inside)
+        down = nn.Conv2d(outside, inside, 4, stride=2, padding=1)
+        deeper = [UnetLevel(nn.LeakyReLU(0.2), down, *between, nn.ReLU(), _up(config, up, outside, kernel=4), nn.InstanceNorm2d(outside))]
+    first, last = nn.Conv2d(channels_in, widths[0], 4, stride=2, padding=1), _up(config, 2 * widths[0], channels_out, kernel=4)
+    return UnetLevel(first, *deeper, nn.ReLU(), last, nn.Tanh(), outermost=True)
 
 
 def _up(config: CycleGANConfig, in_channels: int, out_channels: int, *, kernel: int) -> nn.Module:
@@ -140,6 +133,10 @@ class Generators:
     a_to_b: Generator
     b_to_a: Generator
     config: CycleGANConfig
+
+    @property
+    def ways(self) -> dict[str, Generator]:
+        return {"a2b": self.a_to_b, "b2a": self.b_to_a}
 
 
 def make_generators(config: CycleGANConfig) -> Generators:

@@ -1,8 +1,7 @@
-"""Checkpoints of junyanz' pytorch-CycleGAN-and-pix2pix become our model folder, and the other way round.
+"""Checkpoints of junyanz' pytorch-CycleGAN-and-pix2pix become our model folder.
 
     python -m training.cyclegan.junyanz checkpoints/style_monet data/cyclegan_paintings         # reads latest_net_G_A.pth and its like
     python -m training.cyclegan.junyanz checkpoints/style_monet out/epoch_100 --epoch 100
-    python -m training.cyclegan.junyanz --export data/cyclegan_paintings checkpoints/mine        # for test.py and --continue_train
 
 Only tensors are read from their files: nothing in them can run. What the networks are is told by names and shapes.
 """
@@ -24,7 +23,7 @@ from formats.weights import write_weights
 from stages.output_folder import OutputBusyError, OutputFolder
 from training.cyclegan.config import CycleGANConfig
 from training.cyclegan.discriminator import make_discriminators
-from training.cyclegan.generator import FILES, CycleGANError, load_generators, make_generators, save_generators
+from training.cyclegan.generator import CycleGANError, make_generators, save_generators
 
 NETWORKS = ("G_A", "G_B", "D_A", "D_B")
 _EXPECTED = "expected the state dict of one of junyanz' networks (torch.save of names and tensors)"
@@ -62,31 +61,13 @@ def import_checkpoints(source: Path, target: Path, *, epoch: str = "latest", res
         try:
             networks[name].load_state_dict(state, assign=True)
         except RuntimeError as error:
-            kind = config.net_g if name.startswith("G") else f"{config.net_d} discriminator"
+            kind = config.net_g if name.startswith("G") else "discriminator"
             raise CycleGANError(f"{paths[name]}: not the weights of a {kind} ({' '.join(str(error).split())[:300]})") from None
     with OutputFolder(target) as output:
         save_generators(output.folder, generators)
         for name in sorted(set(states) & set(discriminators)):
             write_weights(output.file(f"{name}.safetensors"), networks[name])
     return config
-
-
-def export_checkpoints(source: Path, target: Path, *, epoch: str = "latest") -> list[Path]:
-    """Write the networks of the model folder `source` as `target`/<epoch>_net_G_A.pth and so on. Raises CycleGANError for what theirs cannot be."""
-    generators = load_generators(source)
-    config = generators.config
-    if config.upsample != "transposed" or config.d_sigmoid or config.d_last_stride != 1:
-        raise CycleGANError(f"{source}: their program has no networks with upsample: resize, nor those of the variants of GAN-with-JAX")
-    networks: dict[str, nn.Module] = {"G_A": generators.a_to_b, "G_B": generators.b_to_a}
-    for name, network in make_discriminators(config).items():
-        if (source / f"{name}.safetensors").is_file():
-            FILES.read_weights(source / f"{name}.safetensors", network)
-            networks[name] = network
-    target.mkdir(parents=True, exist_ok=True)
-    paths = [target / f"{epoch}_net_{name}.pth" for name in networks]
-    for path, network in zip(paths, networks.values(), strict=True):
-        torch.save(network.state_dict(), path)
-    return paths
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -124,32 +105,25 @@ def _generator_shape(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
 
 
 def _discriminator_shape(state: Mapping[str, Tensor], path: Path) -> dict[str, Any]:
-    if "net.0.weight" in state:
-        return {"net_d": "pixel", "ndf": len(state["net.0.weight"])}
     layers = [tensor for name, tensor in state.items() if name.endswith(".weight")]
     if "model.0.weight" not in state or len(layers) < 3:
-        raise CycleGANError(f"{path}: no discriminator that is known (first name: {next(iter(state))}); expected basic, n_layers or pixel")
-    return {"net_d": "patch", "ndf": len(layers[0]), "n_layers_d": len(layers) - 2}
+        raise CycleGANError(f"{path}: no discriminator that is known (first name: {next(iter(state))}); expected basic or n_layers")
+    return {"ndf": len(layers[0]), "n_layers_d": len(layers) - 2}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, metavar="FROM", help="their folder of checkpoints, or with --export our model folder")
-    parser.add_argument("target", type=Path, metavar="TO")
-    parser.add_argument("--export", action="store_true", help="write theirs from ours")
+    parser.add_argument("source", type=Path, metavar="CHECKPOINTS", help="their folder of checkpoints")
+    parser.add_argument("target", type=Path, metavar="FOLDER", help="the model folder to write")
     parser.add_argument("--epoch", default="latest", help="the beginning of their files' names (default: %(default)s)")
     parser.add_argument("--resolution", type=int, default=256, metavar="PX", help="side it was trained at (default: %(default)s)")
     arguments = parser.parse_args(argv)
     try:
-        if arguments.export:
-            paths = export_checkpoints(arguments.source, arguments.target, epoch=arguments.epoch)
-            print(f"{arguments.target}: {', '.join(path.name for path in paths)}")
-        else:
-            config = import_checkpoints(arguments.source, arguments.target, epoch=arguments.epoch, resolution=arguments.resolution)
-            print(f"{arguments.target}: {dataclasses.asdict(config)}")
+        config = import_checkpoints(arguments.source, arguments.target, epoch=arguments.epoch, resolution=arguments.resolution)
     except (CycleGANError, OutputBusyError, OSError) as error:
         print(f"figment: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 1
+    print(f"{arguments.target}: {dataclasses.asdict(config)}")
     return 0
 
 

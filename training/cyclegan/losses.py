@@ -14,7 +14,7 @@ from torch.nn import functional
 from training.cyclegan.options import CycleGANOptions
 from training.cyclegan.pool import ImagePool
 from training.gans.image_stream import ImageOrder, TrainingImages, batch_of
-from training.gans.losses import least_squares_d, least_squares_g, non_saturating_d, non_saturating_g
+from training.gans.losses import least_squares_d, least_squares_g
 from training.gans.players import Moment, PartLoss, Phase, parts_of_batch
 from training.loop.devices import Devices
 from training.loop.seeding import generator
@@ -40,9 +40,6 @@ class CycleGANLosses:
         self.networks, self.data, self.pools, self.options, self.devices = networks, data, pools, options, devices
         # Two orders that know nothing of each other: neither set is ever walked through in step with the other.
         self.orders = {name: ImageOrder(len(data[name]), options.seed, mirror=options.flip, purpose=f"order of {name}") for name in data}
-        is_least_squares = options.gan_loss == "lsgan"
-        self._g_loss = least_squares_g if is_least_squares else non_saturating_g
-        self._d_loss = least_squares_d if is_least_squares else non_saturating_d
         # Of this iteration: the reals, and by discriminator the fakes it will be shown, those of this process.
         self._reals: dict[str, Tensor] = {}
         self._fakes: dict[str, list[Tensor]] = {}
@@ -69,7 +66,7 @@ class CycleGANLosses:
                     fake = made[: len(real)]
                     back, scores = G[b](fake), D[a](fake)
                 self._fakes[f"D_{a}"].append(fake.detach().float())
-                parts = {"adversarial": self._share(self._g_loss(scores.float()), rows), "cycle": self._share((back.float() - real).abs(), rows)}
+                parts = {"adversarial": self._share(least_squares_g(scores.float()), rows), "cycle": self._share((back.float() - real).abs(), rows)}
                 loss = parts["adversarial"] + weight * parts["cycle"]
                 if options.lambda_identity:
                     parts["identity"] = self._share((made[len(real) :].float() - other).abs(), rows)
@@ -89,7 +86,7 @@ class CycleGANLosses:
                 scores = self.networks[name](torch.cat([reals[rows], fakes[rows]]))
             real, fake = scores.float().chunk(2)
             shown = {f"{name.lower()}_real": self._share(real.detach(), rows), f"{name.lower()}_fake": self._share(fake.detach(), rows)}
-            yield 0.5 * self._share(self._d_loss(real, fake), rows), shown
+            yield 0.5 * self._share(least_squares_d(real, fake), rows), shown
 
     def _parts(self) -> Iterator[slice]:
         return parts_of_batch(self.options.batch, self.options.side_by_side, self.devices)

@@ -12,28 +12,13 @@ from training.loop.devices import Precision
 # In a row of a snapshot: a picture, its translation, and that one's translation back, first from A and then from B.
 CELLS_OF_A_PAIR = 6
 _SIX_BLOCKS_UP_TO = 128  # px
-_OF_THE_SEED: dict[str, Any] = {
-    "net_g": "resnet_9blocks",
-    "net_d": "basic",
-    "n_layers_d": 3,
-    "upsample": "transposed",
-    "gan_loss": "lsgan",
-    "lr": 1e-3,
-    "beta1": 0.5,
-    "lambda_a": 10.0,
-    "lambda_b": 10.0,
-    "lambda_identity": 0.0,
-    "pool": 0,
-    "batch": 3,
-    "batch_gpu": None,
-}
+_OF_THE_SEED = {"net_g": "resnet_9blocks", "net_d": "basic", "lr": 1e-3, "lambda_identity": 0.0, "pool": 0, "batch": 3, "batch_gpu": None}
 # What a variant decides by itself, whatever else is said of it: GAN-with-JAX as its code has it, and as its text has it.
 VARIANTS: dict[str, dict[str, Any]] = {
     "cyclegan": {},
     "gan-with-jax": _OF_THE_SEED,
     "gan-with-jax-text": {**_OF_THE_SEED, "net_g": "resnet_6blocks", "net_d": "seed94"},
 }
-_NET_D: dict[str, dict[str, Any]] = {"basic": {}, "seed94": {"d_last_stride": 2}, "pixel": {"net_d": "pixel"}}
 
 
 @dataclass(frozen=True)
@@ -61,11 +46,10 @@ class CycleGANOptions(GanOptions):
     net_g: str = "auto"
     ngf: int = 64
     upsample: Upsample = "transposed"
-    net_d: Literal["basic", "seed94", "pixel"] = "basic"
+    net_d: Literal["basic", "seed94"] = "basic"
     n_layers_d: int = 3
     ndf: int = 64
     # In which way
-    gan_loss: Literal["lsgan", "non-saturating"] = "lsgan"
     lambda_a: float = 10.0
     lambda_b: float = 10.0
     lambda_identity: float = 0.5
@@ -101,15 +85,16 @@ class CycleGANOptions(GanOptions):
 
     def network_config(self, *, resolution: int, channels: int) -> CycleGANConfig:
         """The constructor arguments of all networks, for pictures of that kind. Raises ValueError for shapes that cannot be."""
-        net_g = self.net_g if self.net_g != "auto" else f"resnet_{6 if resolution <= _SIX_BLOCKS_UP_TO else 9}blocks"
-        of_the_seed: dict[str, Any] = {"d_padding": "reflect", "d_sigmoid": True} if self.variant != "cyclegan" else {}
+        is_the_seeds = self.variant != "cyclegan"
         config = CycleGANConfig(
             **{name: getattr(self, name) for name in ("domain_a", "domain_b", "ngf", "upsample", "ndf", "n_layers_d")},
-            **{**_NET_D[self.net_d], **of_the_seed},
-            net_g=net_g,
+            net_g=self.net_g if self.net_g != "auto" else f"resnet_{6 if resolution <= _SIX_BLOCKS_UP_TO else 9}blocks",
             resolution=resolution,
             channels_a=channels,
             channels_b=channels,
+            d_last_stride=2 if self.net_d == "seed94" else 1,
+            d_padding="reflect" if is_the_seeds else "zeros",
+            d_sigmoid=is_the_seeds,
         )
         config.check_side(resolution)
         if self.load_size is not None and self.load_size < resolution:

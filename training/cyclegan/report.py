@@ -26,7 +26,7 @@ from stages.reporting import Reporter
 from training.cyclegan.domains import float_pictures
 from training.cyclegan.generator import CycleGANError, Generator, Generators, load_generators
 from training.cyclegan.tiles import apply, as_channels
-from training.cyclegan.translate import DIRECTIONS, MODEL, SETS, Direction, Split, generator_of, opposite, read_set, translated
+from training.cyclegan.translate import DIRECTIONS, MODEL, SETS, Direction, Split, read_set, there_and_back
 from training.cyclegan.translate import STAGE as PAINTED
 from training.gans.report import EXPECTED, ImageReportConfig, judge_images
 from training.gans.report_pictures import draw_rows
@@ -101,7 +101,9 @@ def judge(config: PaintingsReportConfig, data: Path, reporter: Reporter, *, stat
     extractor = open_extractor(config.extractor, seed=config.seed)
     frechet, informed = frechet_key(extractor), mifid_key(extractor)
     headline: Headline = {way: ["swd_ratio", "cycle_l1", "identity_l1", f"{TRANSLATED}_{frechet}", f"{TRANSLATED}_{informed}"] for way in DIRECTIONS}
-    text = "\n".join([f"# {escape(' and '.join(way.name for way in ways.values()))}\n", *_summary(ways), *map(_section, ways.values())])
+    # Below one title, the report of each way is a section.
+    sections = (re.sub(r"^#", "##", way.report.text, flags=re.MULTILINE) for way in ways.values())
+    text = "\n".join([f"# {escape(' and '.join(way.name for way in ways.values()))}\n", *_summary(ways), *sections])
     checks = _checks(ways, config.swd_ratio_ceiling)
     return Report(STAGE, MODEL, numbers, text, pictures=_pictures(ways), checks=checks, headline=headline, promote=config.promote)
 
@@ -121,15 +123,12 @@ def _judge_way(
     reporter.log(f"{STAGE}: {name}")
     report = judge_images(config, sets, dataset, reporter, stage=STAGE, model=MODEL, title=escape(name), state_dir=state_dir)
 
-    there, back = generator_of(generators, way), generator_of(generators, opposite(way))
+    there, back = generators.ways[way], generators.ways[way[::-1]]
     already = read_set(data, config.split, made, after.resolution)
     sources = (choose(images, config.error_images, config.seed, "errors") for images in (before, already))
     errors = (_distances(networks, source, config, devices) for networks, source in zip(((there, back), (there,)), sources, strict=True))
     cycle, identity = (mean_estimate(values, rounds=config.bootstrap_rounds, seed=derive_seed(config.seed, "errors")) for values in errors)
-    chosen = range(min(config.drawn_images, len(before)))
-    fakes = after.images(chosen)
-    rows = [as_channels(images, 3) for images in (before.images(chosen), fakes, translated(back, fakes, devices))]
-    return Way(name, report, cycle, identity, rows)
+    return Way(name, report, cycle, identity, there_and_back(before, after, back, config.drawn_images, devices))
 
 
 def _distances(networks: Sequence[Generator], source: ImageSource, config: PaintingsReportConfig, devices: Devices) -> numpy.ndarray:
@@ -157,11 +156,6 @@ def _summary(ways: Mapping[Direction, Way]) -> list[str]:
         "hope for. Cycle: how far pictures that went there and back are from what they were. Identity: how far pictures that are of the other domain",
         "already are moved. Both are mean absolute distances of pictures in [-1, 1], with a 95 % bootstrap interval.\n",
     ]
-
-
-def _section(way: Way) -> str:
-    """The report of one way, a level deeper."""
-    return re.sub(r"^#", "##", way.report.text, flags=re.MULTILINE)
 
 
 def _pictures(ways: Mapping[Direction, Way]) -> list[Picture]:

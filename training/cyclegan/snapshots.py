@@ -1,7 +1,5 @@
 """What is seen of a CycleGAN while it trains: the same pictures there and back, and how far its translations are from what they should be."""
 
-from dataclasses import dataclass
-
 import numpy
 import torch
 from torch import Tensor
@@ -22,16 +20,6 @@ from training.metrics.images import score_images
 CYCLE = "cycle_l1"
 
 
-@dataclass(frozen=True)
-class Translated:
-    """made, back: uint8 [N, C, R, R]. cycle_l1, identity_l1: mean distances in [-1, 1]: of `back` from where it began, of what was there already."""
-
-    made: numpy.ndarray
-    back: numpy.ndarray
-    cycle_l1: float
-    identity_l1: float
-
-
 class CycleSnapshots(Snapshots):
     """Each row of a grid: a picture of A, what G_A makes of it, what G_B makes of that; then the same from B. From the test sets."""
 
@@ -47,7 +35,7 @@ class CycleSnapshots(Snapshots):
     ) -> None:
         super().__init__(trainer, self._painter, domains.test["B"], options, devices, place, reals_id=reals_id)
         self.generators, self.domains = {"A": generators.a_to_b, "B": generators.b_to_a}, domains
-        self._untouched: dict[str, float] | None = None
+        self._untouched: dict[str, dict[str, float]] = {}
 
     def reals(self, count: int) -> numpy.ndarray:
         """Half of them of each domain, in turns."""
@@ -71,35 +59,35 @@ class CycleSnapshots(Snapshots):
         options, spreads = self.options, []
         values: dict[str, float] = {}
         wanted = max(options.guard_images, options.metric_images if options.metrics else 0)
+        shown = {name: uint8_images(pictures, wanted, options.seed) for name, pictures in self.domains.test.items()}
         for a, b in WAYS:
-            sources, reals = (uint8_images(self.domains.test[name], wanted, options.seed) for name in (a, b))
-            there = self.translated(a, sources, reals)
-            values |= {f"{CYCLE}_{a.lower()}": there.cycle_l1, f"identity_l1_{a.lower()}": there.identity_l1}
-            spreads.append(self.spread(there.made[: options.guard_images]) / max(1e-9, self.spread(reals[: options.guard_images])))
-            values |= self._scores(there.made, a, b, "")
-        if self._untouched is None:
-            self._untouched = {}
-            for a, b in WAYS:
-                self._untouched |= self._scores(uint8_images(self.domains.test[a], wanted, options.seed), a, b, "_untouched")
-        cycle = (values[f"{CYCLE}_a"] + values[f"{CYCLE}_b"]) / 2
-        return {**values, **self._untouched, CYCLE: cycle, SPREAD: min(spreads)}
+            made, _, cycle_l1 = self.there_and_back(a, shown[a])
+            values |= {f"{CYCLE}_{a.lower()}": cycle_l1, f"identity_l1_{a.lower()}": self.identity_l1(a, shown[b])}
+            spreads.append(self.spread(made[: options.guard_images]) / max(1e-9, self.spread(shown[b][: options.guard_images])))
+            values |= self._scores(made, a, b, "")
+            # These stay the same from snapshot to snapshot.
+            if a not in self._untouched:
+                self._untouched[a] = self._scores(shown[a], a, b, "_untouched")
+            values |= self._untouched[a]
+        return {**values, CYCLE: (values[f"{CYCLE}_a"] + values[f"{CYCLE}_b"]) / 2, SPREAD: min(spreads)}
 
     @torch.no_grad()
-    def translated(self, way: str, sources: numpy.ndarray, already: numpy.ndarray) -> Translated:
-        """What the generator from domain `way` makes of pictures uint8 [N, C, R, R] of it, and of ones that are of the other domain already."""
-        there, back = self.generators[way], self.generators["B" if way == "A" else "A"]
-        made, returned, distances = [], [], {"cycle": 0.0, "identity": 0.0}
+    def there_and_back(self, a: str, sources: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray, float]:
+        """What becomes of pictures uint8 [N, C, R, R] of domain `a` in the other, what of that back in `a`, and how far that is from the sources."""
+        there, back = self.generators[a], self.generators["B" if a == "A" else "A"]
+        made, returned, distance = [], [], 0.0
         for pictures in self._batches(sources):
             fakes = there(pictures)
             cycled = back(fakes)
-            distances["cycle"] += float((cycled - pictures).abs().mean(dim=(1, 2, 3)).sum())
+            distance += _distances(cycled, pictures)
             made.append(to_uint8(fakes).cpu().numpy())
             returned.append(to_uint8(cycled).cpu().numpy())
-        for pictures in self._batches(already):
-            distances["identity"] += float((there(pictures) - pictures).abs().mean(dim=(1, 2, 3)).sum())
-        return Translated(
-            numpy.concatenate(made), numpy.concatenate(returned), distances["cycle"] / len(sources), distances["identity"] / len(already)
-        )
+        return numpy.concatenate(made), numpy.concatenate(returned), distance / len(sources)
+
+    @torch.no_grad()
+    def identity_l1(self, a: str, already: numpy.ndarray) -> float:
+        """How far the generator from domain `a` moves pictures of the other domain."""
+        return sum(_distances(self.generators[a](pictures), pictures) for pictures in self._batches(already)) / len(already)
 
     def _painter(self) -> Painter:
         def paint(count: int, purpose: str, *, psi: float) -> numpy.ndarray:
@@ -107,8 +95,7 @@ class CycleSnapshots(Snapshots):
             cells: list[numpy.ndarray] = []
             for a in "AB":
                 sources = uint8_images(self.domains.test[a], count // CELLS_OF_A_PAIR, self.options.seed)
-                there = self.translated(a, sources, sources[:1])
-                cells += [sources, there.made, there.back]
+                cells += [sources, *self.there_and_back(a, sources)[:2]]
             rows = min(map(len, cells))
             return numpy.stack([cell[:rows] for cell in cells], axis=1).reshape(rows * CELLS_OF_A_PAIR, *cells[0].shape[1:])
 
@@ -130,3 +117,8 @@ class CycleSnapshots(Snapshots):
             note=self.place.reporter.log,
         )
         return {f"{name}_{a.lower()}_to_{b.lower()}{suffix}": value for name, value in scores.items()}
+
+
+def _distances(pictures: Tensor, others: Tensor) -> float:
+    """Mean distances of the numbers of a picture from those of another, summed over pairs [N, C, R, R] of them."""
+    return float((pictures - others).abs().mean(dim=(1, 2, 3)).sum())

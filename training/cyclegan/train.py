@@ -2,28 +2,22 @@
 
     python -m training.cyclegan.train
     python -m training.cyclegan.train --set resolution=32 --set load_size=36 --set ngf=8 --set ndf=16 --set kimg=1    # a minute on a CPU
-    torchrun --nproc-per-node 4 -m training.cyclegan.train
-    python -m training.cyclegan.train --images-a ~/paintings --images-b ~/photographs --out out/mine --resolution 128    # without the graph
+    torchrun --nproc-per-node 4 -m training.cyclegan.train --set batch=4
 
 Reads data/paintings; writes data/cyclegan_paintings. The same command again continues where the last one was interrupted, to the same bits.
 """
 
-import dataclasses
-import os
 import sys
-from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 import torch
 from torch import nn
 
 from formats.image_shards import ImageSetError
-from formats.pad_resize import Fit
 from formats.weights import write_weights
 from stages.output_folder import OutputFolder
-from stages.params import ParamsError
 from stages.reporting import Reporter
 from training.cyclegan.discriminator import make_discriminators
 from training.cyclegan.domains import Domains, read_domains
@@ -32,7 +26,6 @@ from training.cyclegan.losses import CycleGANLosses
 from training.cyclegan.options import CycleGANOptions
 from training.cyclegan.pool import ImagePool
 from training.cyclegan.snapshots import CYCLE, CycleSnapshots
-from training.gans.picture_folder import make_picture_set
 from training.gans.players import AdversarialTrainer, adam
 from training.loop.devices import Devices
 from training.loop.job import Companions, Job, Training, Workplace, run_job
@@ -43,11 +36,9 @@ from training.tracking.tracker import Field, Signature
 
 STAGE = "cyclegan_paintings"
 DATASET = "paintings"
-# What two models must have in common for one to start from the other.
-_GENERATORS_SHAPE = ("net_g", "ngf", "upsample", "channels_a", "channels_b")
-_DISCRIMINATORS_SHAPE = ("net_d", "ndf", "n_layers_d", "d_last_stride")
-# Of the side that pictures are enlarged to, before they are cut; Zhu et al. 2017.
-_LOADED_OVER_CUT = 286 / 256
+# What one model need not have in common with another to start from it, and what matters only where its discriminators come along.
+_FREE = ("domain_a", "domain_b", "resolution")
+_OF_DISCRIMINATORS = ("ndf", "n_layers_d", "d_last_stride", "d_padding", "d_sigmoid")
 
 
 class CycleGANTraining:
@@ -91,7 +82,7 @@ class CycleGANTraining:
         reporter.log(
             f"{STAGE}: {options.variant}, {config.net_g} of {counts['G_A']:,} and discriminators of {counts['D_A']:,} parameters, which see "
             f"{config.receptive_field} px; {len(domains.train['A']):,} and {len(domains.train['B']):,} pictures of {config.resolution} px, batch "
-            f"{options.batch}, {options.gan_loss} loss, {options.kimg:g} kimg on {devices.device}"
+            f"{options.batch}, {options.kimg:g} kimg on {devices.device}"
         )
 
     def begin(self, place: Workplace) -> Companions:
@@ -119,11 +110,12 @@ class CycleGANTraining:
             )
         theirs, ours = FILES.read_config(folder), self.generators.config
         judges = [name for name in self.discriminators if (folder / f"{name}.safetensors").is_file()]
-        for name in (*_GENERATORS_SHAPE, *(_DISCRIMINATORS_SHAPE if judges else ())):
-            if getattr(theirs, name) != getattr(ours, name):
+        free = _FREE if judges else _FREE + _OF_DISCRIMINATORS
+        for name, wanted in asdict(ours).items():
+            if name not in free and getattr(theirs, name) != wanted:
                 raise CycleGANError(
-                    f"{folder / 'config.json'}: {name} is {getattr(theirs, name)}, this training has {getattr(ours, name)}; set {name} to theirs, or "
-                    "start from another model"
+                    f"{folder / 'config.json'}: {name} is {getattr(theirs, name)}, this training has {wanted}; train with theirs, or start from "
+                    "another model"
                 )
         for name in ("G_A", "G_B", *judges):
             FILES.read_weights(folder / f"{name}.safetensors", self.networks[name])
@@ -147,45 +139,10 @@ def _open(data: Path, options: CycleGANOptions, devices: Devices, reporter: Repo
 JOB = Job(STAGE, "training.cyclegan.train", CycleGANOptions, _inputs, _open, budget="kimg")
 
 
-def _add_one_off_flags(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("any pictures, without the graph")
-    for name in "ab":
-        group.add_argument(
-            f"--images-{name}", type=Path, metavar="PATH", help=f"a folder or zip of pictures of any size and kind, domain {name.upper()}"
-        )
-    group.add_argument("--out", type=Path, metavar="DIR", help="what data/ is to the graph: sets, model and checkpoints lie there")
-    group.add_argument("--resolution", type=int, default=256, metavar="PX", help="side of the squares, a power of two (default: %(default)s)")
-    group.add_argument("--fit", choices=get_args(Fit), default="crop", help="pictures that are not square: their middle, or on white (default: crop)")
-
-
-def _one_off(job: Job[CycleGANOptions], arguments: Namespace) -> Job[CycleGANOptions]:
-    """The job as it was without --images-a and --images-b; else one that makes the sets of them first."""
-    sources = {"A": arguments.images_a, "B": arguments.images_b}
-    given = [*sources.values(), arguments.out]
-    if given == [None] * 3:
-        return job
-    if None in given:
-        raise ParamsError("--images-a, --images-b and --out go together; without the three of them, the graph's sets are read from --data")
-    arguments.data, arguments.state = arguments.out, arguments.out / ".figment"
-    os.environ.setdefault("FIGMENT_TRACK", "none")
-
-    def open_with_pictures(data: Path, options: CycleGANOptions, devices: Devices, reporter: Reporter) -> Training:
-        for name, source in sources.items() if devices.is_main else ():
-            target, memory = data / DATASET / f"train{name}", arguments.state / f"train{name}.key"
-            memory.parent.mkdir(parents=True, exist_ok=True)
-            make_picture_set(source.expanduser(), target, size=arguments.resolution, fit=arguments.fit, memory=memory, reporter=reporter)
-        devices.wait()
-        return job.open(data, options, devices, reporter)
-
-    load_size = round(arguments.resolution * _LOADED_OVER_CUT)
-    arguments.overrides = [f"load_size={load_size}", *arguments.overrides, "resolution=null"]
-    return dataclasses.replace(job, open=open_with_pictures)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `cyclegan_paintings`; see training/loop/job.py for what it does and stages/program.py for flags and exit codes."""
     expected = (CycleGANError, ImageSetError, FeatureExtractorError)
-    return run_job(JOB, __doc__, argv, expected=expected, add_flags=_add_one_off_flags, adapt=_one_off)
+    return run_job(JOB, __doc__, argv, expected=expected)
 
 
 if __name__ == "__main__":

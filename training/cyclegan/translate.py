@@ -2,42 +2,41 @@
 
     python -m training.cyclegan.translate                                                       # the stage: data/painted_photos
     python -m training.cyclegan.translate --set splits=[train,test] --set kaggle=b2a            # with images.zip for Kaggle
-    python -m training.cyclegan.translate --network data/cyclegan_paintings --direction b2a --images photos --outdir out
-    python -m training.cyclegan.translate --network data/cyclegan_paintings --direction b2a --images photos --outdir out --kaggle images.zip
+    python -m training.cyclegan.translate --network data/cyclegan_paintings --direction b2a --images photos --outdir out    # any pictures
 
-a2b makes pictures of domain B (photographs) from those of A (paintings), b2a the other way round; by hand, the names of the domains may be written
-instead, as in photo2painting. The stage writes a set of shards for each way and split, under the serial numbers of the pictures they were made from,
-an index, galleries (before, after, and translated back again), training.mp4, and images.zip where it is asked for. By hand, pictures of any size and
-kind are taken and keep their names and sizes.
+a2b makes pictures of domain B (photographs) from those of A (paintings), b2a the other way round. The stage writes a set of shards for each way and
+split, under the serial numbers of the pictures they were made from, an index, galleries (before, after, and translated back again), training.mp4, and
+images.zip where it is asked for. By hand, pictures of any size and kind are taken and keep their names and sizes.
 """
 
+import math
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy
 
-from formats.image_shards import ImageSetError, ImageShards, open_packs
+from formats.image_shards import ImageSetError, ImageShards
+from formats.stored_zip import StoredZipWriter
 from formats.tables import columns, table_from_rows, write_table
 from formats.video import Codec, VideoError, write_video
 from stages.artifact_id import content_id
-from stages.files import replacing, sha256_of
+from stages.files import sha256_of
 from stages.output_folder import OutputFolder
 from stages.params import ParamsError, load_params
 from stages.program import program
 from stages.reporting import Reporter
-from training.cyclegan.config import CycleGANConfig
-from training.cyclegan.folders import Translation, submission_members, translate_folder
+from training.cyclegan.folders import TranslateError, jpeg, translate_folder
 from training.cyclegan.generator import CycleGANError, Generator, Generators, load_generators
-from training.cyclegan.kaggle import SIDE_PX, TranslateError, check_count, jpeg, write_submission
-from training.cyclegan.tiles import Tiling, as_channels, translate
+from training.cyclegan.tiles import Tiling, as_channels, translate, translate_picture
 from training.gans.drawing import DrawingError
 from training.gans.grids import save_picture, tile, to_uint8
-from training.gans.sample import PlannedShard, finish_shards, plan_shards, take_shards
+from training.gans.sample import finish_shards, plan_shards, take_shards
 from training.gans.video import VideoConfig, fitted, snapshot_frames
 from training.loop.bounds import at_least
 from training.loop.devices import Devices, open_devices
@@ -47,11 +46,13 @@ STAGE = "painted_photos"
 MODEL = "cyclegan_paintings"
 SETS = "paintings"
 
-Direction = Literal["a2b", "b2a"]
+# Names of ways read backwards are the ways back, and begin with the letter of the sets that are translated.
+Direction = Literal["b2a", "a2b"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 Split = Literal["test", "train"]
-# The weights of each way, and the letter of the sets it is given.
-_WEIGHTS: Mapping[Direction, str] = {"a2b": "G_A.safetensors", "b2a": "G_B.safetensors"}
-DIRECTIONS: tuple[Direction, ...] = ("b2a", "a2b")
+# What Kaggle's competition "I'm Something of a Painter Myself" takes: RGB pictures as JPEG files in one zip.
+KAGGLE_PX = 256
+KAGGLE_FEWEST, KAGGLE_MOST = 7_000, 10_000
 
 _INDEX = columns(direction=str, split=str, serial=int, shard=str, member=str)
 
@@ -61,8 +62,8 @@ class PaintedConfig:
     """The section `painted_photos`. splits: of the sets of data/paintings that are translated, both ways.
 
     resolution: of the pictures; null = as in training. gallery: [columns, rows] of triples of each way. batch_size: pictures side by side; it does
-    not change them by more than rounding. kaggle: the way whose pictures become images.zip; null = none. kaggle_any_count: however many they are.
-    most_width_px: of the galleries and the film. fps … quality: of training.mp4, see training/gans/video.py.
+    not change them by more than rounding. kaggle: the way whose pictures become images.zip; null = none. fps … quality: of training.mp4, see
+    training/gans/video.py.
     """
 
     splits: tuple[Split, ...] = ("test",)
@@ -71,11 +72,8 @@ class PaintedConfig:
     gallery: tuple[int, ...] = (2, 8)
     batch_size: int = 16
     kaggle: Direction | None = None
-    kaggle_any_count: bool = False
     fps: int = 30
     snapshot_s: float = 0.2
-    label: bool = True
-    most_width_px: int = 1920
     codec: Codec = "h264"
     quality: int = 20
 
@@ -89,18 +87,7 @@ class PaintedConfig:
 
     @property
     def film(self) -> VideoConfig:
-        names = ("fps", "snapshot_s", "label", "most_width_px", "codec", "quality")
-        return VideoConfig(**{name: getattr(self, name) for name in names})
-
-
-def generator_of(generators: Generators, direction: Direction) -> Generator:
-    """The one that goes this way."""
-    return generators.a_to_b if direction == "a2b" else generators.b_to_a
-
-
-def opposite(direction: Direction) -> Direction:
-    """The way back."""
-    return "b2a" if direction == "a2b" else "a2b"
+        return VideoConfig(fps=self.fps, snapshot_s=self.snapshot_s, codec=self.codec, quality=self.quality)
 
 
 def read_set(data: Path, split: Split, letter: str, resolution: int) -> ImageShards:
@@ -108,18 +95,16 @@ def read_set(data: Path, split: Split, letter: str, resolution: int) -> ImageSha
     return ImageShards(data / SETS / f"{split}{letter.upper()}", resolution=resolution)
 
 
-def direction_of(text: str, config: CycleGANConfig) -> Direction:
-    """a2b and b2a, or the names of the domains, as in photo2painting. Raises ParamsError."""
-    a, b = config.domain_a, config.domain_b
-    known: dict[str, Direction] = {"a2b": "a2b", "b2a": "b2a", f"{a}2{b}": "a2b", f"{b}2{a}": "b2a"}
-    if text not in known:
-        raise ParamsError(f"--direction must be one of {', '.join(known)}, found {text!r}")
-    return known[text]
-
-
 def translated(generator: Generator, images: numpy.ndarray, devices: Devices) -> numpy.ndarray:
     """uint8 [N, C, H, W] of one domain as uint8 [N, C, H, W] of the other."""
     return to_uint8(translate(generator, images, devices)).cpu().numpy()
+
+
+def there_and_back(before: ImageShards, after: ImageShards, back: Generator, most: int, devices: Devices) -> list[numpy.ndarray]:
+    """The first pictures, at most so many, before and after their translation, and translated back again: uint8 [N, 3, H, W] each."""
+    chosen = range(min(most, len(before)))
+    fakes = after.images(chosen)
+    return [as_channels(images, 3) for images in (before.images(chosen), fakes, translated(back, fakes, devices))]
 
 
 def make_painted(config: PaintedConfig, generators: Generators, devices: Devices, *, data: Path, state: Path, reporter: Reporter) -> None:
@@ -132,10 +117,10 @@ def make_painted(config: PaintedConfig, generators: Generators, devices: Devices
     sets = {f"{way}/{split}": read_set(data, split, way[0], resolution) for way in DIRECTIONS for split in config.splits}
     places = {folder: {_serial(name): index for index, name in enumerate(images.names)} for folder, images in sets.items()}
     if config.kaggle:
-        _check_kaggle(config, resolution, sum(len(images) for folder, images in sets.items() if folder.startswith(config.kaggle)))
+        _check_kaggle(resolution, sum(len(images) for folder, images in sets.items() if folder.startswith(config.kaggle)))
 
     def draw(folder: str, serials: Sequence[int]) -> Iterator[tuple[int, numpy.ndarray]]:
-        generator = generator_of(generators, _direction(folder))
+        generator = generators.ways[folder[:3]]
         for start in range(0, len(serials), config.batch_size):
             some = serials[start : start + config.batch_size]
             yield from zip(some, translated(generator, sets[folder].images(places[folder][serial] for serial in some), devices), strict=True)
@@ -151,41 +136,37 @@ def make_painted(config: PaintedConfig, generators: Generators, devices: Devices
         for way in DIRECTIONS:
             folder = f"{way}/{config.splits[0]}"
             after = ImageShards(output.folder / folder)
-            picture = _gallery(sets[folder], after, generator_of(generators, opposite(way)), config.gallery, devices)
-            save_picture(output.file(f"gallery-{way}.png"), fitted(picture, config.most_width_px))
+            steps = there_and_back(sets[folder], after, generators.ways[way[::-1]], math.prod(config.gallery), devices)
+            picture = tile(numpy.stack(steps, axis=1).reshape(-1, *steps[0].shape[1:]), 3 * config.gallery[0])
+            save_picture(output.file(f"gallery-{way}.png"), fitted(picture, config.film.most_width_px))
         frames = snapshot_frames(model, config.film)
         write_video(output.file("training.mp4"), frames, fps=config.fps, codec=config.codec, quality=config.quality)
         if config.kaggle:
-            write_submission(output.file("images.zip"), _submission(shards, output.folder, config.kaggle))
+            _write_submission(output.file("images.zip"), {shard.folder for shard in shards if shard.folder.startswith(config.kaggle)}, output.folder)
     shutil.rmtree(work.parent)
     reporter.metadata(images=total, resolution=resolution, splits=list(config.splits))
     reporter.log(f"{STAGE}: {total:,} pictures of {resolution} px, both ways")
 
 
-def _check_kaggle(config: PaintedConfig, resolution: int, count: int) -> None:
-    if resolution != SIDE_PX:
-        raise TranslateError(f"Kaggle takes pictures of {SIDE_PX} px, found {resolution} px; set resolution, or translate by hand with --kaggle")
-    check_count(count, anyway=config.kaggle_any_count)
+def _check_kaggle(resolution: int, count: int) -> None:
+    """Before anything is translated."""
+    if resolution != KAGGLE_PX:
+        raise TranslateError(f"Kaggle takes pictures of {KAGGLE_PX} px, found {resolution} px; set resolution: {KAGGLE_PX}, or kaggle: null")
+    if not KAGGLE_FEWEST <= count <= KAGGLE_MOST:
+        raise TranslateError(
+            f"{count:,} pictures, but Kaggle takes {KAGGLE_FEWEST:,} to {KAGGLE_MOST:,}; translate more (splits: [test, train]) or fewer, or set "
+            "kaggle: null"
+        )
 
 
-def _submission(shards: Sequence[PlannedShard], folder: Path, direction: Direction) -> Iterator[tuple[str, bytes]]:
-    for name in dict.fromkeys(shard.folder for shard in shards if shard.folder.startswith(direction)):
-        images = ImageShards(folder / name)
-        for member, pixels in zip(images.names, images, strict=True):
-            stem = PurePosixPath(member).stem
-            yield f"{name.partition('/')[2]}-{stem}.jpg", jpeg(as_channels(pixels[None], 3)[0].transpose(1, 2, 0))
-
-
-def _gallery(before: ImageShards, after: ImageShards, back: Generator, gallery: Sequence[int], devices: Devices) -> numpy.ndarray:
-    """Triples of a picture, its translation, and that translated back again."""
-    chosen = range(min(gallery[0] * gallery[1], len(before)))
-    fakes = after.images(chosen)
-    steps = [as_channels(images, 3) for images in (before.images(chosen), fakes, translated(back, fakes, devices))]
-    return tile(numpy.stack(steps, axis=1).reshape(-1, *steps[0].shape[1:]), 3 * gallery[0])
-
-
-def _direction(folder: str) -> Direction:
-    return "a2b" if folder.startswith("a2b") else "b2a"
+def _write_submission(path: Path, names: Iterable[str], folder: Path) -> None:
+    """The zip `path` of the pictures of the sets `names` in `folder`."""
+    with StoredZipWriter(path) as archive:
+        for name in sorted(names):
+            images = ImageShards(folder / name)
+            for member, pixels in zip(images.names, images, strict=True):
+                content = jpeg(as_channels(pixels[None], 3)[0].transpose(1, 2, 0))
+                archive.add(f"{PurePosixPath(name).name}-{PurePosixPath(member).stem}.jpg", content)
 
 
 def _serial(member: str) -> int:
@@ -193,24 +174,14 @@ def _serial(member: str) -> int:
 
 
 def _by_hand(arguments: Namespace, generators: Generators, devices: Devices, reporter: Reporter) -> None:
-    direction = direction_of(arguments.direction, generators.config)
     try:
-        tiling = Tiling(arguments.tile, arguments.overlap, whole_statistics=arguments.statistics == "picture")
+        tiling = Tiling(arguments.tile, arguments.overlap)
     except ValueError as error:
         raise ParamsError(f"--tile and --overlap: {error}") from None
-    is_kaggle = arguments.kaggle is not None
-    weights = sha256_of(arguments.network / _WEIGHTS[direction])
-    made_by = {"weights": weights, "direction": direction, **asdict(tiling), "kaggle": is_kaggle}
-    # What cannot become a submission is not translated first; broken pictures may still make it too few.
-    if is_kaggle:
-        check_count(sum(len(pack.picture_names) for pack in open_packs(arguments.images)), anyway=arguments.any_count)
-    translation = Translation(generator_of(generators, direction), made_by, tiling, devices, kaggle=is_kaggle)
-    files = translate_folder(translation, arguments.images, arguments.outdir, reporter)
-    if is_kaggle:
-        check_count(len(files), anyway=arguments.any_count)
-        with replacing(arguments.kaggle) as temporary:
-            write_submission(temporary, submission_members(files))
-        reporter.log(f"{arguments.kaggle}: {len(files):,} pictures")
+    weights = arguments.network / ("G_A.safetensors" if arguments.direction == "a2b" else "G_B.safetensors")
+    made_by = {"weights": sha256_of(weights), "direction": arguments.direction, **asdict(tiling)}
+    translate_one = partial(translate_picture, generators.ways[arguments.direction], tiling=tiling, devices=devices)
+    translate_folder(arguments.images, arguments.outdir, translate_one, made_by=made_by, reporter=reporter)
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
@@ -235,14 +206,9 @@ def _configure(parser: ArgumentParser) -> None:
     group.add_argument("--images", type=Path, metavar="PATH", help="a folder of pictures of any size and kind, or a zip of them")
     group.add_argument("--outdir", type=Path, metavar="DIR", help="folder for the translated pictures, under the same names")
     group.add_argument("--network", type=Path, metavar="DIR", help=f"a trained model (default: {MODEL} below --data)")
-    group.add_argument("--direction", default="b2a", metavar="WAY", help="a2b, b2a, or such as photo2painting (default: %(default)s)")
+    group.add_argument("--direction", choices=DIRECTIONS, default="b2a", help="paintings of photographs, or photographs of paintings (default: b2a)")
     group.add_argument("--tile", type=int, default=512, metavar="PX", help="side of the tiles of a larger picture (default: %(default)s)")
     group.add_argument("--overlap", type=int, default=128, metavar="PX", help="of neighbouring tiles (default: %(default)s)")
-    group.add_argument(
-        "--statistics", choices=("picture", "tile"), default="picture", help="normalise tiles by the whole picture's statistics, or each by its own"
-    )
-    group.add_argument("--kaggle", type=Path, metavar="ZIP", help="make JPEG files of 256 x 256 px and this zip of them")
-    group.add_argument("--any-count", action="store_true", help="make the zip with fewer or more pictures than Kaggle takes")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

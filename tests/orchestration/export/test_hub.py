@@ -152,6 +152,12 @@ def test_a_generator_says_that_it_needs_its_program(tmp_path, model_type, title,
     assert head["pipeline_tag"] == "unconditional-image-generation" and head["tags"] == [tag, "gan", "figment"]
 
 
+def test_a_translator_says_how_both_ways_are_loaded(tmp_path):
+    export(write_model(tmp_path / "m", "cyclegan"), tmp_path / "out", "huggingface", About("cyclegan_paintings", "abc.dir"))
+    assert "from training.cyclegan import load_generators" in (tmp_path / "out/README.md").read_text()
+    assert header(tmp_path / "out/README.md")["pipeline_tag"] == "image-to-image"
+
+
 def test_what_is_neither_table_nor_model_nor_picture_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ExportError, match="no table in this artifact"):

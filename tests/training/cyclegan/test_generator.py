@@ -54,7 +54,6 @@ def test_a_generator_is_the_published_layers_by_name_and_by_output(config, plain
     [
         (CycleGANConfig(ndf=3), lambda: plain_cyclegan.patch_judge(ndf=3)),
         (CycleGANConfig(ndf=2, n_layers_d=5), lambda: plain_cyclegan.patch_judge(ndf=2, layers=5)),
-        (CycleGANConfig(ndf=3, net_d="pixel"), lambda: plain_cyclegan.pixel_judge(ndf=3)),
     ],
 )
 def test_a_discriminator_is_the_published_layers_by_name_and_by_output(config, plain):

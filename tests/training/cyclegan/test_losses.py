@@ -58,23 +58,15 @@ def test_g_a_goes_from_a_to_b_and_d_a_judges_b(monkeypatch):
     torch.testing.assert_close(given["D_A"][0], made)
     seen.clear()
     labels = []
-    monkeypatch.setattr(losses, "_d_loss", lambda real, fake: labels.append((real.detach(), fake.detach())) or (real + fake).flatten())
+    monkeypatch.setattr(
+        "training.cyclegan.losses.least_squares_d", lambda real, fake: labels.append((real.detach(), fake.detach())) or (real + fake).flatten()
+    )
     list(losses.discriminator_losses("D_A", now))
     pictures = next(pictures for who, pictures in seen if who == "D_A")
     assert torch.equal(pictures[:2], reals["B"])
     torch.testing.assert_close(pictures[2:], made)
     scores = training.networks["D_A"](torch.cat([reals["B"], made])).detach()
     assert torch.allclose(torch.cat(labels[0]), scores, atol=1e-6)
-
-
-def test_a_perfect_discriminator_has_no_loss_and_ones_are_for_reals():
-    training = toy_training(pool=0, **STEADY)
-    losses = training.losses
-    assert float(losses._d_loss(torch.ones(2, 1, 3, 3), torch.zeros(2, 1, 3, 3)).sum()) == 0
-    assert float(losses._g_loss(torch.ones(2, 1, 3, 3)).sum()) == 0 and float(losses._g_loss(torch.zeros(2, 1, 3, 3)).mean()) == 1
-    other = toy_training(gan_loss="non-saturating", **STEADY).losses
-    assert float(other._d_loss(torch.full((1,), 40.0), torch.full((1,), -40.0))) == pytest.approx(0, abs=1e-6)
-    assert float(other._g_loss(torch.zeros(1))) == pytest.approx(math.log(2))
 
 
 def test_discriminators_do_not_move_in_the_generators_turn_nor_generators_in_theirs():
@@ -181,9 +173,8 @@ def test_bad_batches_are_skipped_counted_and_do_not_reach_weights_or_pools(monke
 
 
 @pytest.mark.parametrize("variant", ["cyclegan", "gan-with-jax", "gan-with-jax-text"])
-@pytest.mark.parametrize("gan_loss", ["lsgan", "non-saturating"])
-def test_every_variant_and_loss_takes_a_step(variant, gan_loss):
-    changes = {"variant": variant, "gan_loss": gan_loss, "ngf": 1, "ndf": 1, "load_size": None}
+def test_every_variant_takes_a_step(variant):
+    changes = {"variant": variant, "ngf": 1, "ndf": 1, "load_size": None}
     training = toy_training(toy_domains(side=32), devices=CPU, **{**changes, **STEADY})
     outcome = training.trainer.step()
     assert not outcome.skipped and all(math.isfinite(value) for value in outcome.values.values())

@@ -15,7 +15,7 @@ SHORT = {"kimg": 3.0, "constant_kimg": 2.0, "decay_kimg": 4.0}
 def test_defaults_are_the_published_ones():
     options = CycleGANOptions()
     assert (options.lr, options.beta1, options.lambda_a, options.lambda_b, options.lambda_identity, options.pool) == (2e-4, 0.5, 10, 10, 0.5, 50)
-    assert (options.batch, options.ngf, options.ndf, options.gan_loss, options.load_size, options.flip) == (1, 64, 64, "lsgan", 286, True)
+    assert (options.batch, options.ngf, options.ndf, options.load_size, options.flip) == (1, 64, 64, 286, True)
     config = options.network_config(resolution=256, channels=3)
     assert (config.net_g, config.receptive_field, config.upsample, config.d_sigmoid) == ("resnet_9blocks", 70, "transposed", False)
     assert options.constant_kimg == options.decay_kimg
@@ -55,7 +55,7 @@ def test_what_a_training_may_go_on_across_does_not_decide_it():
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "cyclegan"])
 def test_a_variant_of_gan_with_jax_decides_what_its_author_did(variant):
     options = CycleGANOptions(variant=variant, lr=5.0, batch=1, pool=50, lambda_identity=0.5, net_g="unet_256", load_size=None)
-    assert (options.lr, options.batch, options.pool, options.lambda_identity, options.gan_loss) == (1e-3, 3, 0, 0.0, "lsgan")
+    assert (options.lr, options.batch, options.pool, options.lambda_identity) == (1e-3, 3, 0, 0.0)
     config = options.network_config(resolution=256, channels=3)
     is_code = variant == "gan-with-jax"
     assert (config.net_g, config.receptive_field) == (("resnet_9blocks", 70) if is_code else ("resnet_6blocks", 94))

@@ -1,5 +1,6 @@
 """Sets of pictures and folders of pictures, translated either way: the stage, by hand, and what Kaggle takes."""
 
+import contextlib
 import json
 import shutil
 import zipfile
@@ -15,11 +16,10 @@ from formats.image_shards import ImageShards
 from formats.tables import read_table
 from formats.video import read_video
 from tests.training.conftest import RecordingReporter
-from training.cyclegan import folders, kaggle
 from training.cyclegan import translate as module
-from training.cyclegan.kaggle import TranslateError, check_count
+from training.cyclegan.folders import TranslateError
 from training.cyclegan.tiles import translate
-from training.cyclegan.translate import PaintedConfig, direction_of, main, make_painted
+from training.cyclegan.translate import PaintedConfig, main, make_painted
 from training.gans.grids import to_uint8
 
 from .tiny import CPU, tiny, write_model, write_set
@@ -167,12 +167,8 @@ def test_impossible_settings_are_refused(values, message):
 
 @pytest.mark.parametrize(("count", "is_taken"), [(6999, False), (7000, True), (10_000, True), (10_001, False), (0, False)])
 def test_kaggle_takes_seven_to_ten_thousand_pictures(count, is_taken):
-    check_count(count, anyway=True)
-    if is_taken:
-        check_count(count, anyway=False)
-    else:
-        with pytest.raises(TranslateError, match=f"{count:,} pictures, but Kaggle takes 7,000 to 10,000"):
-            check_count(count, anyway=False)
+    with contextlib.nullcontext() if is_taken else pytest.raises(TranslateError, match=f"^{count:,} pictures, but Kaggle takes 7,000 to 10,000"):
+        module._check_kaggle(256, count)
 
 
 def check_submission(path, count):
@@ -187,13 +183,14 @@ def check_submission(path, count):
     return names
 
 
-def test_the_stage_refuses_too_few_pictures_before_it_translates_any_and_writes_the_zip_when_told_to(tmp_path):
+def test_the_stage_refuses_too_few_pictures_before_it_translates_any_and_else_writes_the_zip(tmp_path, monkeypatch):
     data = make_data(tmp_path, a=1, b=2, side=256)
     asked = {"kaggle": "b2a", "resolution": 256, "splits": ("test", "train"), "fps": 5}
     with pytest.raises(TranslateError, match="^7 pictures, but Kaggle takes 7,000"):
         make(data, PaintedConfig(**asked))
     assert not (data / "painted_photos").exists()
-    names = check_submission(make(data, PaintedConfig(**asked, kaggle_any_count=True)) / "images.zip", 7)
+    monkeypatch.setattr(module, "KAGGLE_FEWEST", 7)
+    names = check_submission(make(data, PaintedConfig(**asked)) / "images.zip", 7)
     assert names[0] == "test-img00000001.jpg"
     with pytest.raises(TranslateError, match="Kaggle takes pictures of 256 px, found 32 px"):
         make(data, PaintedConfig(kaggle="b2a"))
@@ -246,7 +243,7 @@ def by_hand(tmp_path, images, *more, generators=None):
 
 
 def test_a_folder_of_any_pictures_is_translated_under_the_same_names_and_sizes(mixed, tmp_path, capsys):
-    assert by_hand(tmp_path, mixed, "--direction", "photo2painting") == 0
+    assert by_hand(tmp_path, mixed, "--direction", "b2a") == 0
     found = {}
     for name in MADE:
         with Image.open(tmp_path / "out" / name) as picture:
@@ -308,33 +305,17 @@ def test_a_name_that_leads_out_of_the_folder_is_set_aside(tmp_path, capsys):
     assert "1 set aside: ../escaped.png (its name leads out of the folder)" in capsys.readouterr().err
 
 
-def test_kaggles_zip_holds_every_picture_at_its_size(mixed, tmp_path, capsys):
-    target = tmp_path / "images.zip"
-    assert by_hand(tmp_path, mixed, "--tile", "256", "--kaggle", str(target)) == 1
-    assert "9 pictures, but Kaggle takes 7,000 to 10,000" in capsys.readouterr().err
-    assert not target.exists() and not (tmp_path / "out").exists()
-    assert by_hand(tmp_path, mixed, "--tile", "256", "--kaggle", str(target), "--any-count") == 0
-    assert "00002-web.gif.jpg" in check_submission(target, 7)
-
-
-def test_broken_pictures_that_make_it_too_few_are_noticed_at_the_end(mixed, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(kaggle, "FEWEST", 9)
-    assert by_hand(tmp_path, mixed, "--tile", "256", "--kaggle", str(tmp_path / "images.zip")) == 1
-    assert "7 pictures, but Kaggle takes 9" in capsys.readouterr().err
-    assert (tmp_path / "out/odd.jpg").exists()
-
-
-def test_a_directions_names_are_those_of_the_model():
-    config = tiny(domain_a="monet", domain_b="photo").a_to_b.config
-    assert [direction_of(name, config) for name in ("a2b", "b2a", "monet2photo", "photo2monet")] == ["a2b", "b2a", "a2b", "b2a"]
-    with pytest.raises(Exception, match="must be one of a2b, b2a, monet2photo, photo2monet, found 'photo2van_gogh'"):
-        direction_of("photo2van_gogh", config)
+def test_two_pictures_that_would_take_one_name_are_not_mixed_up(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.webp", "a.webp.png"):
+        Image.new("RGB", (9, 9)).save(tmp_path / "photos" / name)
+    assert by_hand(tmp_path, tmp_path / "photos") == 0
+    assert "1 pictures translated, 0 were there before; 1 set aside: a.webp.png (another picture became a.webp.png)" in capsys.readouterr().err
 
 
 def test_what_cannot_be_translated_is_said_in_a_line(mixed, tmp_path, capsys):
     cases = [
         (by_hand(tmp_path, tmp_path / "nowhere"), 1, "no such file or folder"),
-        (by_hand(tmp_path, mixed, "--direction", "up"), 2, "--direction must be one of a2b, b2a, painting2photo"),
         (by_hand(tmp_path, mixed, "--overlap", "20"), 2, "tile must be at least twice the overlap"),
         (by_hand(tmp_path, mixed, "--outdir", str(mixed / "out")), 1, "would be translated too; choose another --outdir"),
         (main(["--images", str(mixed)]), 2, "--images needs --outdir"),
@@ -361,10 +342,10 @@ def test_the_stage_runs_from_the_command_line(tmp_path, monkeypatch, project_roo
 
 
 def test_a_killed_picture_leaves_no_half_file(mixed, tmp_path, monkeypatch):
-    def dying(*arguments):
+    def dying(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(folders, "translate_picture", dying)
+    monkeypatch.setattr(module, "translate_picture", dying)
     with pytest.raises(KeyboardInterrupt):
         by_hand(tmp_path, mixed)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["translation.json"]
