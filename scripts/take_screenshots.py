@@ -34,6 +34,8 @@ _HERE = Path(__file__).resolve().parents[1]
 _MOST_BYTES = 150_000
 _PALETTES = (256, 128, 64, 32)
 _SIZE = {"width": 1400, "height": 900}
+# Dagster makes a graph as wide as the window, however high it then is.
+_SIZE_OF_GRAPH = {"width": 1300, "height": 1750}
 _TIMEOUT_MS = 60_000.0
 _SETTLED_MS = 2500.0
 # Without these, Chromium looks for hosts outside of this machine when it starts.
@@ -121,6 +123,7 @@ def _no_place_of_this_machine(page: Any) -> None:
 def _graph_alone(page: Any) -> None:
     """The graph in all of the page, as large as fits."""
     page.get_by_text("Hide navigation").click()
+    page.set_viewport_size(_SIZE_OF_GRAPH)
     page.reload()
 
 
@@ -215,6 +218,7 @@ def _page(browser: str, node_modules: Path | None) -> Iterator[Any]:
 
 
 def _look(page: Any, shot: Shot) -> bytes:
+    page.set_viewport_size(_SIZE)
     page.goto(shot.address)
     _settle(page)
     shot.prepare(page)
