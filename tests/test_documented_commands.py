@@ -25,6 +25,7 @@ ELSEWHERE = {
     r"network-snapshot-005000\.pkl": "a file of NVIDIA's; tests/training/stylegan3/test_nvidia_snapshots.py writes one",
     r"\bcolour": "tests/test_worked_example.py",
     r"my_journal|preset mine": "tests/test_tutorial.py",
+    r"figment import|--data imported": "files of other programs; tests/orchestration/cli/test_import.py writes some",
     r"training\.cyclegan\.junyanz": "checkpoints of another program; tests/training/cyclegan/test_junyanz.py writes some",
     r"python -m bench|figment preset (shared|paper|one_core)|sources_report": "needs data from elsewhere, or an hour",
     r"vl_convert|html_template": "needs a package from the network",
@@ -48,6 +49,8 @@ toc_training_video: {seeds: "0-1", grid: [1, 1], keyframes: 2, w_frames: 2}
 toc_report:
   {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 2, kid_subsets: 4, most_reals: 32,
    eq_samples: 2, ppl_samples: 2, spectrum_images: 16}
+pggan_pages:
+  {kimg: 0.04, stable_kimg: 0.008, fade_kimg: 0.008, snap: 0.04, tick: 0.016, checkpoint_kimg: 0.04, grid: [2, 1], metric_images: 8, guard_images: 8}
 book_fakes: {seeds: "0-15", gallery: [2, 1]}
 book_walks: {methods: [spherical], seeds: "0-1", grid: [1, 1], keypoints: 2, frames: 2}
 book_report: {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 2, kid_subsets: 4, most_reals: 32, spectrum_images: 16}

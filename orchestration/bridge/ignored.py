@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def read_ignored(root: Path, memory: Path) -> IsIgnored:
     if rules is None:
         rules = _translate(content.decode("utf-8").splitlines())
         memory.mkdir(parents=True, exist_ok=True)
-        temporary = stored.with_suffix(f".{os.getpid()}.tmp")
+        temporary = stored.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         temporary.write_text(json.dumps({"format": _FORMAT, "key": key, "rules": rules}))
         temporary.replace(stored)
     # Of those that match, the last in the file decides.

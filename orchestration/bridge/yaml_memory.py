@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def _remember(stored: Path, data: Any) -> None:
     if json.loads(text) != data:
         return
     stored.parent.mkdir(parents=True, exist_ok=True)
-    temporary = stored.with_suffix(f".{os.getpid()}.tmp")
+    # Threads of one process may read the same file at the same moment.
+    temporary = stored.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
     temporary.write_text(text)
     temporary.replace(stored)
     _forget_old(stored.parent)

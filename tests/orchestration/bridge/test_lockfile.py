@@ -1,7 +1,11 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from orchestration.bridge.graph import GraphError
 from orchestration.bridge.lockfile import combined_id, read_lock
+from orchestration.bridge.yaml_memory import read_yaml
 from tests.orchestration.bridge.toy import STAGES, Toy
 
 
@@ -81,3 +85,13 @@ def test_what_is_remembered_of_a_lock_file_is_what_it_says(toy: Toy) -> None:
     for path in memory.glob("*.json"):
         path.write_text("{")
     assert read_lock(graph, memory=memory) == first
+
+
+def test_steps_that_read_one_file_at_the_same_moment_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Two steps that end together both look into a dvc.lock that nobody has read yet."""
+    path = tmp_path / "dvc.lock"
+    for number in range(30):
+        path.write_text(f"stages: {{rows: {{cmd: python rows.py {number}}}}}\n")
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: read_yaml(path, tmp_path / "memory", remedy="none"), range(16)))
+        assert all(data == {"stages": {"rows": {"cmd": f"python rows.py {number}"}}} for data in found)
