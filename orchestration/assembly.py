@@ -14,9 +14,9 @@ from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
 from orchestration.checkout import open_project
 from orchestration.launch.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
-from orchestration.nights.retractions import KINDS
 from orchestration.nights.withdrawal_sensor import build_withdrawal_sensor
 from orchestration.runs.up import service_addresses
+from stages.retractions import RETRACTIONS_FILE
 
 # What Dagster knows of a run, under the names the stages know.
 _RENAMED = {"DAGSTER_RUN_ID": "FIGMENT_DAGSTER_RUN_ID", "DAGSTER_RUN_URL": "FIGMENT_RUN_URL", "FIGMENT_MLFLOW_URL": "FIGMENT_MLFLOW_URL"}
@@ -31,9 +31,8 @@ def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Def
     project = open_project(root)
     compute = load_compute(root / COMPUTE_FILE, list(project.graph.stages))
     bridge = build_bridge_definitions(project, run=_runner(project, launcher or LocalLauncher(compute, project.paths.locks / "gpus")))
-    if not any(kind.stage in project.graph.stages for kind in KINDS):
-        return bridge
-    return dg.Definitions.merge(bridge, dg.Definitions(sensors=[build_withdrawal_sensor(root)]))
+    lists = [name for name, stage in project.graph.stages.items() if RETRACTIONS_FILE in stage.deps]
+    return dg.Definitions.merge(bridge, dg.Definitions(sensors=[build_withdrawal_sensor(root, lists)])) if lists else bridge
 
 
 def _runner(project: Project, launcher: Launcher) -> StageRunner:

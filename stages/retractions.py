@@ -9,6 +9,7 @@ from typing import Any
 
 from stages.params import read_yaml
 
+RETRACTIONS_FILE = "retractions.yaml"
 _SCHEME = re.compile(r"^https?://")
 
 

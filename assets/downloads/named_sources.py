@@ -47,13 +47,18 @@ def check_source(source: NamedSource, needed: Mapping[str, Sequence[str]]) -> No
         raise ValueError(f"source '{source.name}': licence is empty; write its SPDX name, or `unknown`")
 
 
-def check_sources(sources: Sequence[NamedSource], *, allow_unknown_licence: bool) -> None:
-    """Of the whole list. Raises ValueError."""
-    if not sources:
+def check_names(names: Sequence[str]) -> None:
+    """Of all sources of a section. Raises ValueError."""
+    if not names:
         raise ValueError("sources is empty; name at least one")
-    name, count = Counter(source.name for source in sources).most_common(1)[0]
+    name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise ValueError(f"sources names '{name}' twice")
+
+
+def check_sources(sources: Sequence[NamedSource], *, allow_unknown_licence: bool) -> None:
+    """Of the whole list. Raises ValueError."""
+    check_names([source.name for source in sources])
     unlicensed = [source.name for source in sources if source.licence == "unknown"]
     if unlicensed and not allow_unknown_licence:
         raise ValueError(f"source '{unlicensed[0]}' has licence `unknown`; find it out, or set allow_unknown_licence: true")

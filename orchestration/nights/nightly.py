@@ -12,9 +12,9 @@ from orchestration.bridge.project import Project
 from orchestration.bridge.status import project_status
 from orchestration.checkout import open_prepared, open_project
 from orchestration.errors import Exit
-from orchestration.nights.retractions import RETRACTIONS_FILE
 from orchestration.runs.dagster_run import RunResult, run_plan
 from orchestration.runs.selection import Plan
+from stages.retractions import RETRACTIONS_FILE
 
 
 def scheduled_sources(project: Project) -> list[str]:

@@ -16,9 +16,10 @@ from orchestration.bridge.cache import cached_members
 from orchestration.bridge.project import Project
 from orchestration.records.mlflow_runs import MlflowUnreachableError, ModelVersion, flag_models_trained_on, model_versions, models_made_from
 from stages.files import write_file_atomically
+from stages.params import ParamsError
+from stages.retractions import RETRACTIONS_FILE, RetractionsError, read_requests
 from training.tracking.store import safe_key
 
-RETRACTIONS_FILE = "retractions.yaml"
 # Columns that name papers or books in the tables of an artifact, and columns that name contents.
 _ITEM_COLUMNS = ("paper_ids", "paper_id", "item_id")
 _CONTENT_COLUMNS = ("sha256", "image_sha256")
@@ -79,9 +80,13 @@ def near_misses(root: Path, wanted: str, most: int = 3) -> list[str]:
 def retract(root: Path, id: str, reason: str, day: datetime.date) -> bool:
     """Enter the item in retractions.yaml; False when it is there already. Raises RetractionError when the file cannot be read."""
     path = root / RETRACTIONS_FILE
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    if any(_plain(entry["id"]) == _plain(id) for entry in _entries(path, text)):
+    try:
+        entered = read_requests(path)
+    except (RetractionsError, ParamsError) as error:
+        raise RetractionError(f"{error}; mend it by hand") from error
+    if any(_plain(request.id) == _plain(id) for request in entered):
         return False
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     # An entry is appended as text, so that comments stay.
     body = re.sub(r"^\[\]\s*$", "", text, flags=re.MULTILINE).rstrip("\n")
     entry = f"- id: {json.dumps(id, ensure_ascii=False)}\n  reason: {json.dumps(reason, ensure_ascii=False)}\n  day: {day.isoformat()}\n"
@@ -247,16 +252,3 @@ def _lists_of(root: Path, ids: Collection[str]) -> list[str]:
 
 def _plain(text: str) -> str:
     return _DOI_PREFIX.sub("", text.strip()).lower()
-
-
-def _entries(path: Path, text: str) -> list[dict[str, Any]]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        entries = YAML(typ="safe", pure=True).load(text) or []
-    except YAMLError as error:
-        raise RetractionError(f"{path.name} is not YAML: {' '.join(str(error).split())}; mend it by hand") from error
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in entries):
-        raise RetractionError(f"{path.name}: expected a list of entries with `id`, `reason` and `day`, found something else; mend it by hand")
-    return entries

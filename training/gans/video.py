@@ -4,6 +4,7 @@ training.mp4 shows the snapshots of the training one after the other: the same p
 played for ever. poster.png is the last picture of the training.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ _MOST_GIF_WIDTH_PX = 640
 
 
 @dataclass(frozen=True)
-class FilmConfig:
+class FilmConfig(ABC):
     """How films look. Those who inherit it say in `keys` and `frame_count` how long a walk is.
 
     fps: of all. snapshot_s: how long each snapshot stays; label: write its kimg above it.
@@ -62,14 +63,14 @@ class FilmConfig:
             )
 
     @property
+    @abstractmethod
     def keys(self) -> int:
         """Latents that each place of the grid passes."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def frame_count(self) -> int:
         """Of a walk."""
-        raise NotImplementedError
 
     @property
     def places(self) -> int:

@@ -1,7 +1,6 @@
 """The section `archive_items` of params.yaml."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from configparser import Error as ConfigParserError
 from configparser import RawConfigParser
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from assets.downloads.contact import check_contact, reaches_nobody, user_agent
 from assets.downloads.guarded_http import Secret
+from assets.downloads.named_sources import check_names
 from assets.downloads.one_file import DownloadRules
 
 ARCHIVE = "archive.org"
@@ -111,11 +111,7 @@ class ArchiveItemsConfig:
     allow_private_addresses: bool = False
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("sources is empty; name at least one")
-        twice = [name for name, count in Counter(source.name for source in self.sources).items() if count > 1]
-        if twice:
-            raise ValueError(f"sources names '{twice[0]}' twice")
+        check_names([source.name for source in self.sources])
         check_contact(self.contact, where="contact")
         for name in ("max_file_mib", "timeout_s", "revisit_after_days"):
             if getattr(self, name) <= 0:

@@ -1,12 +1,12 @@
 """The section `journal_pages` of params.yaml."""
 
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
 from assets.downloads.contact import check_contact, reaches_nobody, user_agent
+from assets.downloads.named_sources import check_names
 from assets.papers.page_objects import find_page_object
 from assets.papers.raw_pages import SourceInfo, address
 
@@ -110,11 +110,7 @@ class JournalPagesConfig:
     allow_private_addresses: bool = False
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("sources is empty; name at least one")
-        twice = [name for name, count in Counter(source.name for source in self.sources).items() if count > 1]
-        if twice:
-            raise ValueError(f"sources names '{twice[0]}' twice")
+        check_names([source.name for source in self.sources])
         check_contact(self.contact, where="contact")
         for name in ("max_delay_s", "target_concurrency", "concurrency_per_host", "timeout_s", "max_body_mib", "revisit_after_days"):
             if getattr(self, name) <= 0:
