@@ -24,6 +24,7 @@ ONLY_IN = {
     "dagster_pipes": ("stages/reporting.py",),
     "dvc": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
     "dvc_data": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
+    "gradio": ("app/live/",),
     "h5py": ("orchestration/export/images.py", "orchestration/imports/picture_hdf5.py"),
     "internetarchive": ("assets/books/",),
     "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py"),
@@ -39,11 +40,17 @@ ONLY_IN = {
         "training/metrics/molecule",
         "training/polymers/",
     ),
+    "nltk": ("training/metrics/text/",),
+    "rouge_score": ("training/metrics/text/",),
+    "sacrebleu": ("training/metrics/text/",),
     "scrapy": ("assets/papers/crawl/",),
     "tensorboard": ("training/loop/stats_files.py",),
 }
 # Slow to import: never when a module is loaded whose import opens the graph, the definitions or `figment status`.
-HEAVY = ("PIL", "av", "h5py", "lxml", "matplotlib", "mlflow", "pandas", "rdkit", "scipy", "scrapy", "sklearn", "torch", "transformers", "twisted")
+HEAVY = (
+    "PIL", "av", "gradio", "h5py", "lxml", "matplotlib", "mlflow", "pandas", "rdkit", "scipy", "scrapy", "sklearn", "torch", "transformers",
+    "twisted",
+)  # fmt: skip
 # Rooms that others on their floor may use. Every other folder of assets and training is a subject that no other subject imports.
 SHARED_ROOMS = {"assets": {"images", "downloads", "demo_sites"}, "training": {"loop", "tracking", "metrics", "reports", "gans"}}
 # Model folders share their family's own files, and ldm decodes with vae.

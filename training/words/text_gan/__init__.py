@@ -1,0 +1,1 @@
+"""Sentences by a transformer GAN and by the same generator trained by maximum likelihood, always side by side. Plain torch."""
