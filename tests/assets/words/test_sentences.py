@@ -111,9 +111,7 @@ def test_fortunes_are_read_in_windows_1252_and_in_utf8(tmp_path):
 
 
 def test_wikitext_is_cut_into_sentences_without_headings(tmp_path):
-    text = (
-        " \n = Homarus gammarus = \n \n It is blue @-@ green , 1 @.@ 5 cm long . It is related to the <unk> lobster .\n = = Description = = \n End\n"
-    )
+    text = " \n = Homarus gammarus = \n \n It is blue @-@ green , 1 @.@ 5 cm long . It is related to the <unk> lobster .\n = = D = = \n End\n"
     found = built(tmp_path, text.encode(), "wikitext", max_unknown_words=1)
     assert texts(found) == ["it is blue-green , 1.5 cm long .", "it is related to the <unk> lobster .", "end"]
 
