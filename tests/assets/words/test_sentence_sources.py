@@ -1,7 +1,6 @@
 """Bringing files of sentences together."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def test_a_folder_gives_its_texts_by_content_and_sets_aside_what_is_none():
         "deep/.hidden/d": b"no",
     }.items():
         Path("mine", name).write_bytes(content)
-    os.symlink("b.txt", "mine/link.txt")
+    Path("mine/link.txt").symlink_to("b.txt")
     rows = {row["where"]: row for row in gathered(FOLDER, max_file_mib=1)}
     assert list(rows) == ["a.txt", "b.txt", "deep/c", "fortunes.dat", "huge.txt", "wide.txt"]
     assert {where: row.get("reason") for where, row in rows.items() if "file" not in row} == {

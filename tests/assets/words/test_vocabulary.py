@@ -44,11 +44,11 @@ def test_words_are_numbered_by_count_after_the_specials(tmp_path):
 
 
 def test_rare_words_and_words_beyond_the_size_are_unknown(tmp_path):
-    found = sentences("a a a b b c", "b")
+    found = sentences("a b b c", "b a")
     build_vocabulary(config(min_count=2), found, tmp_path / "one")
     assert load_vocabulary(tmp_path / "one").encode("a b c d").ids == [5, 4, 3, 3]
     build_vocabulary(config(size=5), found, tmp_path / "two")
-    assert load_vocabulary(tmp_path / "two").encode("a b c d").ids == [4, 3, 3, 3] or load_vocabulary(tmp_path / "two").get_vocab_size() == 5
+    assert load_vocabulary(tmp_path / "two").encode("a b c d").ids == [3, 4, 3, 3]
 
 
 @pytest.mark.parametrize("settings_", [{}, {"kind": "bpe", "size": 120}])
