@@ -30,10 +30,8 @@ DO: glow | melt | grow | swell | fade | shrink | move | sleep
 ACTS_ON: absorbs | binds | splits | coats | heats | cools | traps | protects
 ACT_ON: absorb | bind | split | coat | heat | cool | trap | protect
 """
-_RULES = {
-    symbol: [tuple(alternative.split()) for alternative in alternatives.split("|")]
-    for symbol, _, alternatives in (line.partition(":") for line in _TEXT.strip().splitlines())
-}
+_LINES = (line.split(":") for line in _TEXT.strip().splitlines())
+_RULES = {symbol: [alternative.split() for alternative in alternatives.split("|")] for symbol, alternatives in _LINES}
 MOST_SENTENCES = 100_000
 
 
@@ -50,21 +48,14 @@ def imaginary_sentences(count: int, *, seed: int) -> Iterator[str]:
 
 def is_grammatical(text: str) -> bool:
     """Whether `text`, words and signs between single spaces in any case, is one of them. Its comma and full stop may be missing."""
-    return _language().fullmatch(text.lower()) is not None
-
-
-@functools.cache
-def _language() -> re.Pattern[str]:
-    return re.compile(_pattern("SENTENCE") + r"(?: ?\.)?")
+    return re.fullmatch(_pattern("SENTENCE"), text.lower().removesuffix(".").removesuffix(" ")) is not None
 
 
 @functools.cache
 def _pattern(symbol: str) -> str:
     """No rule comes back to itself, so that each is a regular expression."""
-    if symbol not in _RULES:
-        return re.escape(symbol)
-    alternatives = dict.fromkeys(" ".join(map(_pattern, parts)).replace(" ,", "(?: ?,)?") for parts in _RULES[symbol])
-    return f"(?:{'|'.join(alternatives)})"
+    alternatives = dict.fromkeys(" ".join(map(_pattern, parts)).replace(" ,", "(?: ?,)?") for parts in _RULES.get(symbol, ()))
+    return f"(?:{'|'.join(alternatives)})" if alternatives else symbol
 
 
 def _expand(symbol: str, draw: random.Random) -> list[str]:
