@@ -15,7 +15,7 @@ from formats.plain_text import letters_of, plain_text
 from formats.splits import SplitRule
 from formats.tables import columns, table_from_rows, write_table
 from formats.text_tables import PAPER_TEXTS, TextTableError, read_text_table
-from stages.markdown import counted, escape, table
+from stages.markdown import counted
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
@@ -104,10 +104,8 @@ def group_works(papers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def split_leaks(papers: Sequence[Mapping[str, Any]], splits: Mapping[str, str]) -> list[str]:
     """What ties papers of several splits to each other. splits: by id, of those that were kept."""
-    sides: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for tie, split in ((tie, splits[row["id"]]) for row in papers if row["id"] in splits for tie in _ties(row)):
-        sides[tie].add(split)
-    return sorted(":".join(tie) for tie, found in sides.items() if len(found) > 1)
+    sides = {(tie, splits[row["id"]]) for row in papers if row["id"] in splits for tie in _ties(row)}
+    return sorted(":".join(tie) for tie, count in Counter(tie for tie, _ in sides).items() if count > 1)
 
 
 def _ties(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -167,7 +165,6 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     shown = ", ".join(f"{count:,} {name}" for name, count in [*facts.items(), *splits.most_common(), ("set aside", reasons.total())])
     reporter.log(f"paper_texts: {len(rows):,} ({shown})")
     reporter.markdown("set_aside", counted("reason", "papers or abstracts", reasons))
-    reporter.markdown("examples", table(["title", "split"], [[escape(row["title"]), row["split"]] for row in rows[-8:]]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Depends on its parameters only. What the files hold is read by `sentences`.
 import hashlib
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,6 @@ from assets.downloads.named_sources import check_source, check_sources, download
 from assets.downloads.one_file import DownloadRules, Wanted
 from formats.sentence_grammar import MOST_SENTENCES, imaginary_sentences
 from formats.tables import columns, table_from_rows, write_table
-from stages.files import sha256_of
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
@@ -68,8 +67,6 @@ class SentenceSourcesConfig:
 
     def __post_init__(self) -> None:
         check_sources(self.sources, allow_unknown_licence=self.allow_unknown_licence)
-        if self.max_file_mib < 1:
-            raise ValueError(f"max_file_mib must be at least 1, found {self.max_file_mib}")
 
 
 def gather_sentences(config: SentenceSourcesConfig, target: Path, *, figment: Path, reporter: Reporter) -> list[dict[str, Any]]:
@@ -106,23 +103,22 @@ def _kept(source: SourceParams, where: str, path: Path | None, config: SentenceS
     if b"\0" in body and not body.startswith((b"\xff\xfe", b"\xfe\xff")):
         return {**row, "reason": "no text: it holds zero bytes"}
     sha256 = hashlib.sha256(body).hexdigest()
+    if source.sha256 is not None and sha256 != source.sha256.lower():
+        raise SourceError(f"source '{source.name}': {where} has sha256 {sha256}, expected {source.sha256.lower()}; see why it changed")
     output.file(f"files/{sha256}").write_bytes(body)
     return {**row, "file": f"files/{sha256}", "sha256": sha256, "bytes": len(body)}
 
 
-def _files_of(source: SourceParams, path: Path) -> Iterator[tuple[str, Path | None]]:
+def _files_of(source: SourceParams, path: Path) -> list[tuple[str, Path | None]]:
     """(path inside the source, its file, None where there is none); of a folder all that is neither hidden nor a link, in one order everywhere."""
     if source.kind == "imaginary":
-        yield "", None
-    elif path.is_dir():
-        inside = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-        yield from ((where, file) for where, file in inside if "/." not in f"/{where}")
-    elif not path.is_file():
+        return [("", None)]
+    if not path.exists():
         raise SourceError(f"source '{source.name}': {source.path}: no such folder or file; `path` is read from the project root")
-    elif source.sha256 is not None and (found := sha256_of(path)) != source.sha256.lower():
-        raise SourceError(f"source '{source.name}': {source.path} has sha256 {found}, expected {source.sha256.lower()}; see why it changed")
-    else:
-        yield path.name if source.kind == "local" else "", path
+    if path.is_file():
+        return [(path.name, path)]
+    inside = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+    return [(where, file) for where, file in inside if "/." not in f"/{where}"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

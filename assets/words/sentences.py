@@ -11,7 +11,6 @@ from argparse import Namespace
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from formats.plain_text import decode, letters_of, plain_text
 from formats.splits import SplitRule
 from formats.tables import columns, read_table, table_from_rows, write_table
 from formats.text_tables import SENTENCES, TextTableError
-from stages.markdown import counted, escape, table
+from stages.markdown import counted
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
@@ -28,6 +27,10 @@ from stages.reporting import Reporter
 # One row for each reason of each source, with the first text that it was.
 REJECTED = columns(source=str, reason=str, count=int, example=str)
 _UNKNOWN = "<unk>"
+# A word with its inner apostrophes and hyphens, a number with its inner points, or one sign. Vowel signs and accents belong to their letter.
+_MARKS = "".join(letter for letter in map(chr, range(0x300, 0x20000)) if unicodedata.category(letter)[0] == "M")
+_LETTERS = rf"(?:[^\W_][{_MARKS}\u200c\u200d]*)+"
+_WORDS = re.compile(rf"{_UNKNOWN}|\d+(?:[.,]\d+)+|{_LETTERS}(?:['’-]{_LETTERS})*|\S")
 _END_OF_SENTENCE = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))\s+(?=[\"'“‘(\[]?[^\W\d_a-z])")
 
 
@@ -51,11 +54,10 @@ class SentencesConfig:
     split: SplitRule = field(default_factory=SplitRule)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min_words <= self.max_words or not 0 <= self.min_kept <= 1:
-            words = f"{self.min_words}, {self.max_words} and {self.min_kept}"
-            raise ValueError(f"min_words and max_words must be in order, and at least 1, min_kept from 0 to 1; found {words}")
-        if min(self.max_chars, self.max_unknown_words + 1, 1 if self.max_sentences is None else self.max_sentences) < 1:
-            raise ValueError(f"max_chars and max_sentences must be at least 1, max_unknown_words at least 0; found {self}")
+        counts = (self.max_chars, self.max_unknown_words + 1, 1 if self.max_sentences is None else self.max_sentences)
+        if not 1 <= self.min_words <= self.max_words or not 0 <= self.min_kept <= 1 or min(counts) < 1:
+            bounds = "1 <= min_words <= max_words, 0 <= min_kept <= 1, max_unknown_words >= 0, max_chars and max_sentences >= 1"
+            raise ValueError(f"expected {bounds}; found {self}")
 
 
 def build_sentences(config: SentencesConfig, sources: Path, target: Path) -> tuple[list[dict[str, Any]], Counter[str]]:
@@ -91,7 +93,7 @@ def clean_sentence(config: SentencesConfig, raw: str) -> tuple[str, str]:
     """(words and signs between single spaces, "" or why it is left out)."""
     if len(raw) > config.max_chars:
         return "", "longer than max_chars"
-    found = _words().findall(plain_text(raw))
+    found = _WORDS.findall(plain_text(raw))
     words = [word for word in found if word == _UNKNOWN or word.isalpha()] if config.alphabetic_only else found
     faults = {
         "less is left of them than min_kept": len(words) < config.min_kept * len(found),
@@ -101,14 +103,6 @@ def clean_sentence(config: SentencesConfig, raw: str) -> tuple[str, str]:
     }
     text = " ".join(words)
     return text.lower() if config.lower else text, next((reason for reason, is_so in faults.items() if is_so), "")
-
-
-@cache
-def _words() -> re.Pattern[str]:
-    """A word with its inner apostrophes and hyphens, a number with its inner points, or one sign. Vowel signs and accents belong to their letter."""
-    marks = "".join(letter for letter in map(chr, range(0x300, 0x20000)) if unicodedata.category(letter)[0] == "M")
-    letters = rf"(?:[^\W_][{marks}\u200c\u200d]*)+"
-    return re.compile(rf"{_UNKNOWN}|\d+(?:[.,]\d+)+|{letters}(?:['’-]{letters})*|\S")
 
 
 def _raw_texts(folder: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -147,7 +141,6 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     kept, aside = (", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "none" for counts in (splits, dropped))
     reporter.log(f"sentences: {len(rows):,} ({kept}); left out: {aside}")
     reporter.markdown("set_aside", counted("reason", "sentences", dropped))
-    reporter.markdown("examples", table(["sentence", "split"], [[escape(row["text"]), row["split"]] for row in rows[-8:]]))
 
 
 if __name__ == "__main__":

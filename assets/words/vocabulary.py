@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from formats.tables import table_from_rows, write_table
 from formats.text_tables import SPECIALS, SPLITS, VOCABULARY, Sentence, TextTableError, load_vocabulary, read_sentences
@@ -17,9 +17,6 @@ from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 _UNKNOWN = SPECIALS[3]
 _NAMES = dict(zip(("pad_token", "bos_token", "eos_token", "unk_token"), SPECIALS, strict=True))  # as transformers calls them
@@ -54,23 +51,23 @@ def build_vocabulary(config: VocabularyConfig, sentences: Sequence[Sentence], ta
     tokenizer = _tokenizer(config, texts["train"])
     size = tokenizer.get_vocab_size()
     if not len(SPECIALS) < size <= (config.size or size):
-        words = f"{size:,} words or characters, with {len(SPECIALS)} specials, of {len(texts['train']):,} sentences; expected more, up to size"
-        raise TextTableError(f"{target.name}: {words} ({config.size}); change size, or min_count ({config.min_count})")
+        found = f"{size:,} words or characters, with {len(SPECIALS)} specials, of {len(texts['train']):,} sentences; expected more, up to size"
+        raise TextTableError(f"{target.name}: {found} ({config.size}); change size, or min_count ({config.min_count})")
     encoded = {split: [one.ids for one in tokenizer.encode_batch_fast(texts[split])] for split in SPLITS}
     counts = Counter(id for ids in encoded["train"] for id in ids)
-    covered = {
-        split: {"sentences": len(rows), "covered": sum(SPECIALS.index(_UNKNOWN) not in ids for ids in rows)} for split, rows in encoded.items()
-    }
+    known = {split: sum(SPECIALS.index(_UNKNOWN) not in ids for ids in rows) for split, rows in encoded.items()}
+    coverage = {"size": size, **{split: {"sentences": len(texts[split]), "covered": known[split]} for split in SPLITS}}
     with OutputFolder(target) as output:
         output.file("tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
         output.write_json("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **_NAMES})
-        rows = [{"id": id, "word": tokenizer.id_to_token(id), "count": counts[id]} for id in range(size)]
-        write_table(output.file("vocabulary.parquet"), table_from_rows(VOCABULARY, rows))
-        output.write_json("coverage.json", {"size": size, **covered})
-    return {"size": size, **covered}
+        words = ({"id": id, "word": tokenizer.id_to_token(id), "count": counts[id]} for id in range(size))
+        write_table(output.file("vocabulary.parquet"), table_from_rows(VOCABULARY, words))
+        output.write_json("coverage.json", coverage)
+    return coverage
 
 
-def _tokenizer(config: VocabularyConfig, texts: Sequence[str]) -> "Tokenizer":
+def _tokenizer(config: VocabularyConfig, texts: Sequence[str]) -> Any:
+    """A Tokenizer; the library is loaded only when it is needed."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     if config.kind == "bpe":

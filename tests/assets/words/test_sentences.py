@@ -177,10 +177,10 @@ def test_what_was_there_before_decides_nothing(versions):
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        ({"min_words": 9, "max_words": 3}, "must be in order"),
-        ({"max_sentences": 0}, "max_sentences must be at least 1, .* found .*max_sentences=0"),
-        ({"min_kept": 1.5}, "min_kept from 0 to 1"),
-        ({"max_unknown_words": -1}, "max_unknown_words at least 0"),
+        ({"min_words": 9, "max_words": 3}, "expected 1 <= min_words <= max_words, .* found .*min_words=9"),
+        ({"max_sentences": 0}, "max_sentences >= 1; found .*max_sentences=0"),
+        ({"min_kept": 1.5}, "0 <= min_kept <= 1, .*min_kept=1.5"),
+        ({"max_unknown_words": -1}, "max_unknown_words >= 0, .*max_unknown_words=-1"),
     ],
 )
 def test_what_the_section_cannot_mean_is_refused(values, complaint):
