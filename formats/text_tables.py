@@ -82,10 +82,7 @@ def read_text_table(folder: Path, names: Sequence[str] | None = None) -> pa.Tabl
 
 
 def load_vocabulary(folder: Path) -> "Tokenizer":
-    """The tokenizer of `folder`, e.g. data/vocabulary: SPECIALS are its ids 0 to 3. `encode` adds none of them; `decode` leaves them out.
-
-    transformers loads the same folder with `PreTrainedTokenizerFast.from_pretrained`. Raises TextTableError.
-    """
+    """The tokenizer of `folder`, e.g. data/vocabulary. `encode` adds no special; `decode` leaves them out. Raises TextTableError."""
     from tokenizers import Tokenizer
 
     try:

@@ -15,7 +15,6 @@ from formats.plain_text import letters_of, plain_text
 from formats.splits import SplitRule
 from formats.tables import columns, table_from_rows, write_table
 from formats.text_tables import PAPER_TEXTS, TextTableError, read_text_table
-from stages.markdown import counted
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
@@ -28,14 +27,13 @@ _NAMES = (*(name for name in PAPER_TEXTS.names if name not in ("group", "split")
 _LONGEST = 100_000  # characters
 
 Row = dict[str, Any]
-Fault = tuple[str, str]  # reason, words
 
 
 @dataclass(frozen=True)
 class PaperTextsConfig:
     """The section `paper_texts` of params.yaml.
 
-    A paper whose title is out of bounds is set aside; of one whose abstract is, the title stays. `en` among languages holds en-GB; null: all.
+    A paper whose title is out of bounds is set aside; of one whose abstract is, the title stays. languages: of those that state one; en holds en-GB.
     split: fractions of the groups, by a hash; its seed draws others. rows_per_shard: serials of a Parquet shard.
     """
 
@@ -44,7 +42,6 @@ class PaperTextsConfig:
     min_abstract_chars: int = 40
     max_abstract_chars: int = 10_000
     languages: list[str] | None = None
-    with_unstated_language: bool = True
     allow_unknown_licence: bool = False
     respect_tdm_reservation: bool = True
     split: SplitRule = field(default_factory=SplitRule)
@@ -61,7 +58,6 @@ class PaperTextsConfig:
 def build_paper_texts(config: PaperTextsConfig, papers: Path, target: Path) -> Counter[str]:
     """Write the folder `target` from the `papers` in the folder `papers`, and give how many were set aside, by reason.
 
-    A shard holds a fixed range of serials, so that a paper that changes alters its own.
     Raises TextTableError where there are no papers, or none that may be used.
     """
     found = read_text_table(papers, _NAMES).to_pylist()
@@ -117,12 +113,12 @@ def _ties(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "title", title
 
 
-def _judged(config: PaperTextsConfig, row: Row) -> tuple[Row | None, Fault | None]:
-    """(the row as it is kept, or None, why the paper, or else its abstract, was set aside, or None)."""
+def _judged(config: PaperTextsConfig, row: Row) -> tuple[Row | None, tuple[str, str] | None]:
+    """(the row as it is kept, or None, reason and words why the paper, or else its abstract, was set aside, or None)."""
     title, fault = _within(row["title"], config.min_title_chars, config.max_title_chars, "title")
     licence, language = row["licence"] or "unknown", (row["language"] or "").lower()
     wanted = {name.lower() for name in config.languages or ()}
-    is_foreign = bool(wanted) and not ({language, language.partition("-")[0]} & wanted if language else config.with_unstated_language)
+    is_foreign = bool(wanted and language) and not {language, language.partition("-")[0]} & wanted
     refusals = (
         (title is None, "no_title", "it has none"),
         (licence == "unknown" and not config.allow_unknown_licence, "unknown_licence", "no page says under what licence it is"),
@@ -135,7 +131,7 @@ def _judged(config: PaperTextsConfig, row: Row) -> tuple[Row | None, Fault | Non
     return {**row, "title": title, "abstract": abstract, "licence": licence}, fault
 
 
-def _within(raw: str | None, low: int, high: int, what: str) -> tuple[str | None, Fault | None]:
+def _within(raw: str | None, low: int, high: int, what: str) -> tuple[str | None, tuple[str, str] | None]:
     """(the clean text, or None, what is wrong with it, or None)."""
     text = plain_text(raw or "")
     fault = "too_long" if len(text) > high else "too_short" if len(text) < low else "" if any(map(str.isalpha, text)) else "without_letters"
@@ -164,7 +160,6 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     reporter.metadata(rows=len(rows), **facts, splits=dict(splits), rejected_by_reason=dict(reasons))
     shown = ", ".join(f"{count:,} {name}" for name, count in [*facts.items(), *splits.most_common(), ("set aside", reasons.total())])
     reporter.log(f"paper_texts: {len(rows):,} ({shown})")
-    reporter.markdown("set_aside", counted("reason", "papers or abstracts", reasons))
 
 
 if __name__ == "__main__":

@@ -70,10 +70,7 @@ class SentenceSourcesConfig:
 
 
 def gather_sentences(config: SentenceSourcesConfig, target: Path, *, figment: Path, reporter: Reporter) -> list[dict[str, Any]]:
-    """Write the folder `target`: `files/` and `index.parquet`, whose rows it gives; what is no text, or too large, is there without a file.
-
-    figment: the folder for downloads. Raises SourceError or DownloadError naming the source; the previous output is then untouched.
-    """
+    """Write `target`: `files/` and `index.parquet`, whose rows it gives. figment: the folder for downloads. Raises SourceError or DownloadError."""
     # What lies here already with the right checksum is not asked for again.
     far = [source for source in config.sources if source.kind == "url"]
     wanted = [Wanted(one.url, part_of(one, one.url, figment / "downloads"), {"sha256": one.sha256} if one.sha256 else {}) for one in far]

@@ -18,7 +18,6 @@ from formats.plain_text import decode, letters_of, plain_text
 from formats.splits import SplitRule
 from formats.tables import columns, read_table, table_from_rows, write_table
 from formats.text_tables import SENTENCES, TextTableError
-from stages.markdown import counted
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
@@ -61,10 +60,7 @@ class SentencesConfig:
 
 
 def build_sentences(config: SentencesConfig, sources: Path, target: Path) -> tuple[list[dict[str, Any]], Counter[str]]:
-    """Write the folder `target` from `sentence_sources` in the folder `sources`, and give (its rows, how many were left out, by reason).
-
-    Raises TextTableError where there is no source, or no sentence is left, saying what dropped them and what to change.
-    """
+    """Write `target` from the folder `sources`, and give (its rows, how many were left out, by reason). Raises TextTableError where none is left."""
     rows: dict[str, dict[str, Any]] = {}
     dropped: dict[tuple[str, str], list[str]] = defaultdict(list)
     for source, raw in _raw_texts(sources):
@@ -140,7 +136,6 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     reporter.metadata(rows=len(rows), words=sum(row["words"] for row in rows), splits=dict(splits), rejected_by_reason=dict(dropped))
     kept, aside = (", ".join(f"{count:,} {name}" for name, count in counts.most_common()) or "none" for counts in (splits, dropped))
     reporter.log(f"sentences: {len(rows):,} ({kept}); left out: {aside}")
-    reporter.markdown("set_aside", counted("reason", "sentences", dropped))
 
 
 if __name__ == "__main__":

@@ -42,9 +42,8 @@ class VocabularyConfig:
 
 
 def build_vocabulary(config: VocabularyConfig, sentences: Sequence[Sentence], target: Path) -> dict[str, Any]:
-    """Write the folder `target`: tokenizer.json, tokenizer_config.json, vocabulary.parquet and coverage.json; give what the last one says.
+    """Write `target`, and give coverage.json: size, and for each split how many sentences there are, and how many of them have no unknown word.
 
-    coverage.json: size, and for each split how many sentences there are, and how many of them have no unknown word.
     Raises TextTableError where no word is frequent enough, or there are more different characters than `size` allows.
     """
     texts = {split: [sentence.text for sentence in sentences if sentence.split == split] for split in SPLITS}

@@ -122,7 +122,6 @@ def test_licences_reservations_and_languages_decide_what_may_be_learned_from(tmp
     assert set(built(tmp_path, *rows)) == {3, 4, 5, 6}
     assert set(built(tmp_path, *rows, allow_unknown_licence=True, respect_tdm_reservation=False)) == set(range(7))
     assert set(built(tmp_path, *rows, languages=["EN"])) == {3, 5, 6}
-    assert set(built(tmp_path, *rows, languages=["en"], with_unstated_language=False)) == {3}
     assert rejected(tmp_path)[4] == ("paper", "other_language")
 
 
