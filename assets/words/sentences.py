@@ -39,7 +39,7 @@ class SentencesConfig:
 
     lower: small letters only. alphabetic_only: leave out signs and numbers, and all of a text that keeps less than the fraction `min_kept`.
     min_words, max_words: words and signs of a sentence. max_chars: of the text as it came. max_unknown_words: `<unk>`, which WikiText has.
-    max_sentences: the first of them, in the order of the sources; null: all. split: by a hash of their letters; its seed draws others.
+    split: by a hash of the letters of each; its seed draws others.
     """
 
     lower: bool = True
@@ -49,13 +49,11 @@ class SentencesConfig:
     max_chars: int = 2_000
     min_kept: float = 0.8
     max_unknown_words: int = 0
-    max_sentences: int | None = None
     split: SplitRule = field(default_factory=SplitRule)
 
     def __post_init__(self) -> None:
-        counts = (self.max_chars, self.max_unknown_words + 1, 1 if self.max_sentences is None else self.max_sentences)
-        if not 1 <= self.min_words <= self.max_words or not 0 <= self.min_kept <= 1 or min(counts) < 1:
-            bounds = "1 <= min_words <= max_words, 0 <= min_kept <= 1, max_unknown_words >= 0, max_chars and max_sentences >= 1"
+        if not 1 <= self.min_words <= self.max_words or not 0 <= self.min_kept <= 1 or self.max_chars < 1 or self.max_unknown_words < 0:
+            bounds = "1 <= min_words <= max_words, 0 <= min_kept <= 1, max_unknown_words >= 0 and max_chars >= 1"
             raise ValueError(f"expected {bounds}; found {self}")
 
 
@@ -73,8 +71,6 @@ def build_sentences(config: SentencesConfig, sources: Path, target: Path) -> tup
         split = config.split.split_of(letters_of(text) or text)
         row = {"id": id, "text": text, "words": text.count(" ") + 1, "split": split}
         rows[id] = row | {"source": source["source"], "licence": source["licence"]}
-        if len(rows) == config.max_sentences:
-            break
     aside = [{"source": source, "reason": reason, "count": len(texts), "example": texts[0]} for (source, reason), texts in sorted(dropped.items())]
     if not any(row["split"] == "train" for row in rows.values()):
         why = "; ".join(f"{row['count']:,} of '{row['source']}': {row['reason']}" for row in aside) or "the sources are empty"

@@ -66,7 +66,6 @@ def build_vocabulary(config: VocabularyConfig, sentences: Sequence[Sentence], ta
 
 
 def _tokenizer(config: VocabularyConfig, texts: Sequence[str]) -> Any:
-    """A Tokenizer; the library is loaded only when it is needed."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     if config.kind == "bpe":
@@ -78,8 +77,7 @@ def _tokenizer(config: VocabularyConfig, texts: Sequence[str]) -> Any:
     # By count and then by letters, so that equal sentences give equal ids in whatever order they come.
     counts = Counter(word for text in texts for word in text.split(" ") if word not in SPECIALS)
     frequent = sorted((word for word, count in counts.items() if count >= config.min_count), key=lambda word: (-counts[word], word))
-    kept = frequent[: None if config.size is None else config.size - len(SPECIALS)]
-    tokenizer = Tokenizer(models.WordLevel({word: id for id, word in enumerate([*SPECIALS, *kept])}, unk_token=_UNKNOWN))
+    tokenizer = Tokenizer(models.WordLevel({word: id for id, word in enumerate([*SPECIALS, *frequent][: config.size])}, unk_token=_UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens([*SPECIALS])
     return tokenizer
