@@ -27,10 +27,6 @@ from stages.reporting import Reporter
 SOURCES = columns(source=str, kind=str, format=str, licence=str, origin=str, where=str, file=str, sha256=str, bytes=int, reason=str)
 
 
-class SourceError(Exception):
-    """A source is not where it should be, is not what it was, or holds no text."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class SourceParams:
     """One entry of `sentence_sources.sources`.
@@ -70,7 +66,10 @@ class SentenceSourcesConfig:
 
 
 def gather_sentences(config: SentenceSourcesConfig, target: Path, *, figment: Path, reporter: Reporter) -> list[dict[str, Any]]:
-    """Write `target`: `files/` and `index.parquet`, whose rows it gives. figment: the folder for downloads. Raises SourceError or DownloadError."""
+    """Write `target`: `files/` and `index.parquet`, whose rows it gives. figment: the folder for downloads.
+
+    Raises DownloadError, also where a local source is not what it was, or holds no text.
+    """
     # What lies here already with the right checksum is not asked for again.
     far = [source for source in config.sources if source.kind == "url"]
     wanted = [Wanted(one.url, part_of(one, one.url, figment / "downloads"), {"sha256": one.sha256} if one.sha256 else {}) for one in far]
@@ -83,7 +82,7 @@ def gather_sentences(config: SentenceSourcesConfig, target: Path, *, figment: Pa
             rows = [_kept(source, where, path, config, output) for where, path in _files_of(source, places.get(source.name, Path(source.path)))]
             if not any("file" in row for row in rows):
                 why = "; ".join(f"{row['where']}: {row['reason']}" for row in rows) or "it is empty"
-                raise SourceError(f"source '{source.name}': no text in it: {why[:400]}; name another, or remove it")
+                raise DownloadError(f"source '{source.name}': no text in it: {why[:400]}; name another, or remove it")
             index += rows
         write_table(output.file("index.parquet"), table_from_rows(SOURCES, index))
     return index
@@ -101,7 +100,7 @@ def _kept(source: SourceParams, where: str, path: Path | None, config: SentenceS
         return {**row, "reason": "no text: it holds zero bytes"}
     sha256 = hashlib.sha256(body).hexdigest()
     if source.sha256 is not None and sha256 != source.sha256.lower():
-        raise SourceError(f"source '{source.name}': {where} has sha256 {sha256}, expected {source.sha256.lower()}; see why it changed")
+        raise DownloadError(f"source '{source.name}': {where} has sha256 {sha256}, expected {source.sha256.lower()}; see why it changed")
     output.file(f"files/{sha256}").write_bytes(body)
     return {**row, "file": f"files/{sha256}", "sha256": sha256, "bytes": len(body)}
 
@@ -111,7 +110,7 @@ def _files_of(source: SourceParams, path: Path) -> list[tuple[str, Path | None]]
     if source.kind == "imaginary":
         return [("", None)]
     if not path.exists():
-        raise SourceError(f"source '{source.name}': {source.path}: no such folder or file; `path` is read from the project root")
+        raise DownloadError(f"source '{source.name}': {source.path}: no such folder or file; `path` is read from the project root")
     if path.is_file():
         return [(path.name, path)]
     inside = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file() and not file.is_symlink())
@@ -120,7 +119,7 @@ def _files_of(source: SourceParams, path: Path) -> list[tuple[str, Path | None]]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage's entry point."""
-    return program(__doc__, _run, argv, expected=(SourceError, DownloadError))
+    return program(__doc__, _run, argv, expected=(DownloadError,))
 
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:

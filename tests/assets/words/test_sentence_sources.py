@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from assets.downloads.guarded_http import DownloadError
-from assets.words.sentence_sources import SentenceSourcesConfig, SourceError, gather_sentences
+from assets.words.sentence_sources import SentenceSourcesConfig, gather_sentences
 from formats.sentence_grammar import is_grammatical
 from stages.params import ParamsError, build_config
 from stages.reporting import Reporter
@@ -72,11 +72,11 @@ def test_a_file_is_what_its_checksum_says():
     sha256 = hashlib.sha256(b"one\n").hexdigest()
     source = {**FOLDER, "path": "a.txt"}
     assert gathered({**source, "sha256": sha256.upper()})[0]["where"] == "a.txt"
-    with pytest.raises(SourceError, match=f"source 'mine': a.txt has sha256 {sha256}, expected 0"):
+    with pytest.raises(DownloadError, match=f"source 'mine': a.txt has sha256 {sha256}, expected 0"):
         gathered({**source, "sha256": "0" * 64})
-    with pytest.raises(SourceError, match="no such folder or file; `path` is read from the project root"):
+    with pytest.raises(DownloadError, match="no such folder or file; `path` is read from the project root"):
         gathered({**source, "path": "b.txt"})
-    with pytest.raises(SourceError, match="source .mine.: mine: no such"):
+    with pytest.raises(DownloadError, match="source .mine.: mine: no such"):
         gathered(FOLDER)
 
 
@@ -85,10 +85,10 @@ def test_a_source_without_text_is_an_error_and_the_previous_output_stays():
     Path("mine/a").write_bytes(b"text")
     gathered(FOLDER)
     Path("mine/a").write_bytes(b"\0")
-    with pytest.raises(SourceError, match="no text in it: a: no text: it holds zero bytes"):
+    with pytest.raises(DownloadError, match="no text in it: a: no text: it holds zero bytes"):
         gathered(FOLDER)
     Path("mine/a").unlink()
-    with pytest.raises(SourceError, match="no text in it: it is empty"):
+    with pytest.raises(DownloadError, match="no text in it: it is empty"):
         gathered(FOLDER)
     assert Path("data/sentence_sources/files").is_dir()
 
