@@ -16,7 +16,7 @@ from orchestration.bridge.graph import Graph  # noqa: E402 - found by the line a
 from orchestration.bridge.resolve import load_graph  # noqa: E402
 
 _WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 172, 44, 222, 62, 24  # px of a box, from box to box, and around all
-_HUES = (212, 152, 28, 280, 340, 60, 190)  # of the groups, in the order in which the graph brings them
+_HUES = (212, 152, 28, 280, 340, 60, 190, 95, 310, 240)  # of the groups, in the order in which the graph brings them
 _TIP = """<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">
 <path d="M0 0 8 4 0 8z" style="fill:#8793a3;stroke:none"/></marker></defs>"""
 _STYLE = """

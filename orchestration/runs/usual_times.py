@@ -39,6 +39,10 @@ DEMO_S: Mapping[str, float] = {
     "cyclegan_paintings": 64,
     "painted_photos": 2.8,
     "paintings_report": 7.4,
+    "paper_texts": 0.6,
+    "sentence_sources": 0.6,
+    "sentences": 1.2,
+    "vocabulary": 0.7,
 }
 
 

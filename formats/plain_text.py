@@ -1,4 +1,4 @@
-"""Bytes and marked-up strings become plain Unicode text, the same way for every page object.
+"""Bytes and marked-up strings become plain Unicode text, the same way for every page object and every text that is learned from.
 
 `decode` finds the charset, `clean` normalises plain text, `plain_text` also removes entities and markup. LaTeX stays as it is written.
 """
@@ -8,8 +8,6 @@ import html
 import re
 import unicodedata
 from html.entities import html5
-
-from w3lib.encoding import resolve_encoding
 
 SUBSCRIPTS = str.maketrans("0123456789+-−–=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₋₌₍₎")
 SUPERSCRIPTS = str.maketrans("0123456789+-−–=()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻⁼⁽⁾")
@@ -42,6 +40,8 @@ _AMPERSANDS = re.compile(r"&(?:(?:amp|#0{0,3}38|#[xX]0{0,3}26);)+")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9:-]{0,40})((?:\s+[A-Za-z_:][\w:.-]*(?:\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'<>=`]+))?)*)\s*(/?)>""")
 _SCRIPT = re.compile(r"<((?:[a-z]{1,8}:)?su[bp])(?:\s[^<>]*)?>([^<>]*)</\1\s*>", re.IGNORECASE)
+# What is inside of these was never meant to be read.
+_UNREAD = re.compile(r"<(script|style|iframe|object|template|noscript)\b[^<>]{0,200}>.{0,1000}?</\1\s*>|<!--.{0,1000}?-->", re.IGNORECASE | re.DOTALL)
 _VOID = {"br", "hr", "wbr", "img", "break"}
 _WORDS = """
 address article aside blockquote br break dd div dl dt figcaption figure footer h1 h2 h3 h4 h5 h6 header hr label li list list-item main nav ol p para
@@ -101,6 +101,11 @@ def plain_text(text: str) -> str:
     return text
 
 
+def letters_of(text: str) -> str:
+    """Words of letters and digits alone, in lower case: what two writings of one title, or of one sentence, have in common."""
+    return " ".join("".join(letter if letter.isalnum() else " " for letter in text.casefold()).split())
+
+
 def repair_mojibake(text: str) -> str:
     """UTF-8 that was once read as windows-1252 is put right, but only where every character of the text takes part in the proof."""
     while ("Â" in text or "Ã" in text or "â" in text) and _MOJIBAKE.search(text):
@@ -143,6 +148,8 @@ def _declared_charset(body: bytes, content_type: str) -> str | None:
 
 
 def _text_encoding(label: str) -> str | None:
+    from w3lib.encoding import resolve_encoding
+
     name = resolve_encoding(label)
     if name in _NOT_FOR_PAGES or name is None:
         return None
@@ -177,6 +184,7 @@ def _without_markup(text: str) -> str:
     if "<" not in text:
         return text
     # Sub- and superscripts first, while their tags are still there to tell them from plain letters.
+    text = _UNREAD.sub("", text)
     text = _SCRIPT.sub(lambda match: script(match[2], is_sub=match[1].lower().endswith("sub")), text)
     closed = {match[2].lower() for match in _TAG.finditer(text) if match[1]}
 
