@@ -122,9 +122,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended. values: the last reported means. finished: whether the whole budget was spent, or nothing was to be gained by spending it.
+    """How a training ended. values: the last reported means. finished: whether the whole budget was spent, or there was a reason not to.
 
-    reasons: of the roll-backs. stopped: why the training ended before its budget was spent, in words; empty where it did not.
+    reasons: of the roll-backs. stopped: that reason, in words; empty where the budget was spent or the time was over.
     """
 
     samples_seen: int

@@ -55,9 +55,7 @@ def fine_tuning_job(
     return Job(stage, module, options, all_inputs, open_training, budget="total_samples", libraries=("torch", "transformers", "tokenizers"))
 
 
-def run_fine_tuning(
-    job: Job[OptionsT], description: str | None, argv: Sequence[str] | None, *, expected: tuple[type[Exception], ...] = ()
-) -> int:
+def run_fine_tuning(job: Job[OptionsT], description: str | None, argv: Sequence[str] | None, *, expected: tuple[type[Exception], ...] = ()) -> int:
     """The program of the stage; returns its exit code. expected: errors of the model's own beside WordsError."""
     return run_job(job, description, argv, expected=(WordsError, *expected))
 
@@ -132,4 +130,3 @@ def _card(card: str, task: Task) -> str:
     pipeline = f"pipeline_tag: {task.pipeline}\n" if task.pipeline else ""
     limits = f"\n## Limits\n\n{task.limits.strip()}\n" if task.limits else ""
     return f"---\nlibrary_name: transformers\n{pipeline}---\n\n{card.rstrip()}\n{limits}"
-

@@ -36,9 +36,9 @@ class Task:
     """What one fine-tuning is, beside what all of them share.
 
     loss: (sum of losses, number of what it is a sum over) of a batch; sums, so that a batch may be cut. samples: what to show at every evaluation, by
-    file name: text, or what writes the file (a picture). measure: more numbers at every evaluation, from the model and its held-out loss; in the main
-    process alone. savers: lie beside the weights. buckets: see `ExampleOrder`. counts: of examples and what was set aside, for the summary.
-    limits: Markdown for the model card. pipeline: the kind of task as model hubs name it. size: the model in a word or two, for people.
+    file name: text, or what writes the file (a picture). measure: more numbers at every evaluation, from the model, its held-out loss, and the
+    numbers of the examples that have it; in the main process alone. savers: lie beside the weights. buckets: see `ExampleOrder`. counts: of examples
+    and what was set aside, for the summary. limits: Markdown for the model card. pipeline: the task as model hubs name it. size: for people.
     """
 
     model: PreTrainedModel
@@ -46,7 +46,7 @@ class Task:
     valid: Examples
     loss: Loss
     samples: Callable[[PreTrainedModel], Shown] = lambda model: {}
-    measure: Callable[[PreTrainedModel, float], Mapping[str, float]] = lambda model, loss: {}
+    measure: Callable[[PreTrainedModel, float, Sequence[int]], Mapping[str, float]] = lambda model, loss, judged: {}
     savers: Sequence[Saver] = ()
     buckets: bool = True
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class FineTuner:
                 self.evaluations_since_best += 1
             if self.devices.is_main:
                 with torch.no_grad():
-                    values |= self.task.measure(model, loss)
+                    values |= self.task.measure(model, loss, self.judged)
         return values
 
     def why_done(self) -> str | None:
