@@ -1,8 +1,7 @@
 """Write text with any causal, T5 or VisionEncoderDecoder model of transformers: greedy, by beams, or sampled; each text from a seed of its own.
 
 Sampling is `generate`'s greedy search over scores in which one token is left, the one that the text's own uniform number falls on. So a text is the
-same whatever was written beside it and however large a batch is; but for texts whose number falls within a rounding error of a border, where the
-arithmetic of a batch of another size may decide otherwise.
+same whatever was written beside it and however large a batch is, but where its number is within a rounding error of a border between tokens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -146,23 +145,18 @@ def _check_length(model: PreTrainedModel, inputs: Inputs, new_tokens: int) -> No
 
 def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generation) -> GenerationConfig:
     """The settings in the words of transformers; what draws the tokens is ours, so it is told to search greedily."""
-    homes = (model.generation_config, model.config, getattr(model.config, "decoder", None))
-    starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]
-    is_beam = settings.strategy == "beam"
-    return GenerationConfig(
-        do_sample=False,
-        num_beams=settings.beams if is_beam else 1,
-        num_return_sequences=settings.returns if is_beam else 1,
-        early_stopping=is_beam,
-        length_penalty=settings.length_penalty,
-        no_repeat_ngram_size=settings.no_repeat_ngram,
-        max_new_tokens=settings.max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        # A pad or a start in the middle of a text means nothing; a model that has seen none there still gives them some probability.
-        suppress_tokens=sorted({tokenizer.pad_token_id, tokenizer.bos_token_id} - {tokenizer.eos_token_id, None}) or None,
-        decoder_start_token_id=next((start for start in starts if start is not None), None) if model.config.is_encoder_decoder else None,
-    )
+    tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    if model.config.is_encoder_decoder:
+        homes = (model.generation_config, model.config, getattr(model.config, "decoder", None))
+        starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]
+        tokens["decoder_start_token_id"] = next((start for start in starts if start is not None), None)
+    # A pad or a start in the middle of a text means nothing; a model that has seen none there still gives them some probability.
+    senseless = sorted({tokenizer.pad_token_id, tokenizer.bos_token_id} - {tokenizer.eos_token_id, None}) or None
+    beams: dict[str, Any] = {"num_beams": 1, "num_return_sequences": 1}
+    if settings.strategy == "beam":
+        beams = {"num_beams": settings.beams, "num_return_sequences": settings.returns, "length_penalty": settings.length_penalty}
+    lengths = {"max_new_tokens": settings.max_new_tokens, "no_repeat_ngram_size": settings.no_repeat_ngram, "early_stopping": len(beams) > 2}
+    return GenerationConfig(do_sample=False, suppress_tokens=senseless, **lengths, **beams, **tokens)
 
 
 def _samplers(settings: Generation, seeds: Sequence[int], begin: int) -> Iterator[LogitsProcessor]:

@@ -30,12 +30,11 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
     """BLEU-4 of all hypotheses together. references: for each hypothesis one or more. NaN without a hypothesis."""
     from sacrebleu.metrics import BLEU
 
-    metric = BLEU()
     if not hypotheses:
         return Bleu(math.nan, "")
-    streams = [list(stream) for stream in itertools.zip_longest(*references)]
-    value = metric.corpus_score(list(hypotheses), streams).score / 100
-    return Bleu(value, str(metric.get_signature()))
+    metric = BLEU()
+    score = metric.corpus_score(hypotheses, [list(stream) for stream in itertools.zip_longest(*references)]).score
+    return Bleu(score / 100, str(metric.get_signature()))
 
 
 def sentence_set_bleu(samples: Sequence[Tokens], references: Sequence[Tokens], order: int) -> float:
@@ -60,7 +59,8 @@ class _ReferenceSet:
     """By n-gram the most often it comes in one reference, in which, and the most often in any other: what clips counts of every sample."""
 
     def __init__(self, references: Sequence[Tokens], order: int) -> None:
-        self.order, self.lengths, self.most = order, list(map(len, references)), dict[Tokens, tuple[int, int, int]]()
+        self.references, self.order, self.lengths = references, order, Counter(map(len, references))
+        self.most: dict[Tokens, tuple[int, int, int]] = {}
         for owner, reference in enumerate(references):
             for gram, count in (found for n in range(1, order + 1) for found in _grams(reference, n).items()):
                 first, by, second = self.most.get(gram, (0, -1, 0))
@@ -71,19 +71,14 @@ class _ReferenceSet:
         logarithms = []
         for n in range(1, self.order + 1):
             counts = _grams(sample, n)
-            matches = sum(min(count, self._clip(gram, without)) for gram, count in counts.items())
+            found = ((count, *self.most.get(gram, (0, -1, 0))) for gram, count in counts.items())
+            matches = sum(min(count, second if owner == without else first) for count, first, owner, second in found)
             if n == 1 and not matches:
                 return 0.0
             logarithms.append(math.log((matches or _EPSILON) / max(1, counts.total())))
-        lengths = Counter(self.lengths)
-        if without is not None:
-            lengths -= Counter([self.lengths[without]])
+        lengths = self.lengths - Counter([] if without is None else [len(self.references[without])])
         closest = min(lengths, key=lambda length: (abs(length - len(sample)), length))
         return math.exp(min(0.0, 1 - closest / len(sample)) + math.fsum(logarithms) / self.order)
-
-    def _clip(self, gram: Tokens, without: int | None) -> int:
-        first, owner, second = self.most.get(gram, (0, -1, 0))
-        return second if owner == without else first
 
 
 def _grams(tokens: Tokens, n: int) -> Counter[tuple[str, ...]]:

@@ -23,10 +23,9 @@ def cider_d(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> f
     frequency = Counter(gram for own in grams for gram in set().union(*own))
     weight = {gram: math.log(len(references)) - math.log(count) for gram, count in frequency.items()}
     rarest = math.log(len(references)) if references else 0.0
-    total = 0.0
-    for hypothesis, own in zip(map(_grams, hypotheses), grams, strict=True):
-        total += sum(_similarity(hypothesis, reference, weight, rarest) for reference in own) / max(1, len(own))
-    return total / len(hypotheses) if hypotheses else math.nan
+    pairs = zip(map(_grams, hypotheses), grams, strict=True)
+    scores = [sum(_similarity(hypothesis, reference, weight, rarest) for reference in own) / max(1, len(own)) for hypothesis, own in pairs]
+    return sum(scores) / len(scores) if scores else math.nan
 
 
 def _similarity(hypothesis: Counter[tuple[str, ...]], reference: Counter[tuple[str, ...]], weight: _Vector, rarest: float) -> float:

@@ -15,7 +15,7 @@ _ALPHA, _BETA, _GAMMA = 0.9, 3.0, 0.5
 
 def meteor_exact_stem(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """The mean over pairs, in [0, 1]; NaN without any."""
-    scores = [_meteor(hypothesis, reference) for hypothesis, reference in zip(hypotheses, references, strict=True)]
+    scores = [_meteor(*pair) for pair in zip(hypotheses, references, strict=True)]
     return math.fsum(scores) / len(scores) if scores else math.nan
 
 

@@ -14,7 +14,6 @@ import numpy
 # A character in an n-gram's number: five of them fit into 60 bits. The most frequent characters have codes of their own, the others share one.
 _BITS = 12
 _BEFORE, _END, _OTHER, _FIRST = 0, 1, 2, 3
-_MOST_CHARACTERS = 2**_BITS - _FIRST
 # What it costs to say which of the other characters of Unicode it is.
 _OTHER_BITS = 17.0
 # Discounts where too few n-grams were seen for estimates.
@@ -23,10 +22,7 @@ _USUAL_DISCOUNTS = (0.5, 1.0, 1.5)
 
 @dataclass(frozen=True)
 class _Order:
-    """n-grams of one length. keys: sorted numbers [K], the last character lowest. shares: [K], probability by discounted counts.
-
-    contexts: sorted numbers [C] of what stands before. rests: [C], the probability left to shorter n-grams.
-    """
+    """keys: numbers of n-grams, sorted [K]. shares: [K], of discounted counts. contexts: what is before, sorted [C]. rests: [C], left to shorter ones."""
 
     keys: numpy.ndarray
     shares: numpy.ndarray
@@ -47,10 +43,8 @@ class CharacterNgram:
         if not 1 <= order <= 5 or not texts:
             raise ValueError(f"an n-gram model needs texts and an order in 1…5, found {len(texts)} texts and order {order}")
         counts = Counter(character for text in texts for character in text)
-        common = sorted(character for character, _ in counts.most_common(_MOST_CHARACTERS))
-        alphabet = {character: _FIRST + index for index, character in enumerate(common)}
-        raw = _numbers(texts, alphabet, order)
-        orders, longer = [], raw
+        alphabet = {character: code for code, (character, _) in enumerate(counts.most_common(2**_BITS - _FIRST), _FIRST)}
+        orders, longer = [], (raw := _numbers(texts, alphabet, order))
         for n in range(order, 0, -1):
             keys, counts_n = numpy.unique(longer & _mask(n), return_counts=True)
             # Shorter n-grams count what they follow, not how often they come; those at the beginning of a text can follow nothing.
@@ -106,12 +100,10 @@ def _numbers(texts: Iterable[str], alphabet: dict[str, int], order: int) -> nump
 def _discounted(keys: numpy.ndarray, counts: numpy.ndarray) -> _Order:
     """Counts of n-grams made into shares of their contexts, less the discounts of Chen and Goodman, equation 26."""
     n1, n2, n3, n4 = (int((counts == count).sum()) for count in (1, 2, 3, 4))
-    discounts: tuple[float, ...] = _USUAL_DISCOUNTS
-    if n1 and n2 and n3:
-        y = n1 / (n1 + 2 * n2)
-        found = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
-        discounts = found if all(0 <= discount <= most for most, discount in enumerate(found, 1)) else _USUAL_DISCOUNTS
-    taken = numpy.array([0.0, *discounts])[numpy.minimum(counts, 3)]
+    y, pairs = n1 / max(1, n1 + 2 * n2), enumerate(((n1, n2), (n2, n3), (n3, n4)), 1)
+    discounts = [count - (count + 1) * y * more / these if these else -1 for count, (these, more) in pairs]
+    is_sound = all(0 <= discount <= count for count, discount in enumerate(discounts, 1))
+    taken = numpy.array([0.0, *(discounts if is_sound else _USUAL_DISCOUNTS)])[numpy.minimum(counts, 3)]
     contexts, of = numpy.unique(keys >> _BITS, return_inverse=True)
     totals = numpy.bincount(of, weights=counts)
     return _Order(keys, (counts - taken) / totals[of], contexts, numpy.bincount(of, weights=taken) / totals)

@@ -14,11 +14,6 @@ def words(text: str) -> list[str]:
 @functools.cache
 def stem(word: str) -> str:
     """The word without its English endings. Source: Porter 1980, Program 14:130, with the extensions of nltk, whose code this is."""
-    return str(_stemmer().stem(word))
+    from nltk.stem.porter import PorterStemmer  # takes a second or two
 
-
-@functools.cache
-def _stemmer():  # type: ignore[no-untyped-def]  # nltk has no types, and takes a second or two to import
-    from nltk.stem.porter import PorterStemmer
-
-    return PorterStemmer()
+    return str(PorterStemmer().stem(word))
