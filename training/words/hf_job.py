@@ -1,0 +1,109 @@
+"""One job for every fine-tuning of a transformers model: what `training.loop.job` asks of a model, from a `Task`.
+
+    JOB = fine_tuning_job("title_gpt2", "training.words.titles.train", TitleOptions, inputs, open_task)
+    run_fine_tuning(JOB, __doc__, argv)
+
+The output is a folder that transformers loads by itself, with README.md (the model card), data_ids.json (the content id of each input, by which the
+data behind a model are found), training_summary.json and plots/curves/.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from stages.output_folder import OutputFolder
+from stages.reporting import Reporter
+from training.loop.devices import Devices
+from training.loop.job import Companions, Job, Training, Workplace, run_job
+from training.loop.loop import Hook, Outcome
+from training.loop.model_card import model_card, stage_description
+from training.loop.seeding import seed_everything
+from training.tracking.tracker import InputArtifact
+from training.words.examples import WordsError
+from training.words.fine_tuning import FineTuning
+from training.words.model_folder import save_model
+from training.words.trainer import FineTuner, Task
+
+OptionsT = TypeVar("OptionsT", bound=FineTuning)
+Inputs = Callable[[Path, OptionsT], Mapping[str, Path]]
+OpenTask = Callable[[Path, OptionsT, Reporter], Task]
+
+
+def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: Inputs[OptionsT], open_task: OpenTask[OptionsT]) -> Job[OptionsT]:
+    """See `Job`. open_task: reads the inputs below the data folder, builds model and examples; the global generators are seeded before.
+
+    A folder to start from is an input like the others: its content decides the weights, and is named on the model card.
+    """
+
+    def all_inputs(folder: Path, config: OptionsT) -> Mapping[str, Path]:
+        named = inputs(folder, config)
+        start = Path(config.start_from or "")
+        is_new = bool(config.start_from) and start.is_dir() and start.resolve() not in {path.resolve() for path in named.values()}
+        return {**named, **({"start_from": start} if is_new else {})}
+
+    def open_training(folder: Path, config: OptionsT, devices: Devices, reporter: Reporter) -> Training:
+        seed_everything(config.seed)
+        task = open_task(folder, config, reporter)
+        tuner = FineTuner(task, config, devices, reporter)
+        if config.early_stopping_evaluations and not tuner.judged:
+            reporter.log("WARNING: there are no held-out examples, so the training does not stop early")
+
+        def begin(place: Workplace) -> Companions:
+            def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
+                artifacts = [InputArtifact(name, path, place.input_ids[name]) for name, path in all_inputs(folder, config).items()]
+                card = model_card(stage, module, stage_description(place.state.resolve().parent, stage), artifacts, _numbers(tuner, outcome))
+                return _write(output, tuner, outcome, place.input_ids, card)
+
+            return Companions(save, [Hook(config.evaluate_every_samples, lambda: _evaluate(tuner, place))], why_done=tuner.why_done)
+
+        return Training(tuner, begin, size=task.size, outcome="validation_loss", signature=task.signature)
+
+    return Job(stage, module, options, all_inputs, open_training, budget="total_samples", libraries=("torch", "transformers", "tokenizers"))
+
+
+def run_fine_tuning(job: Job[OptionsT], description: str | None, argv: Sequence[str] | None, *, expected: tuple[type[Exception], ...] = ()) -> int:
+    """The program of the stage; returns its exit code. expected: errors of the model's own beside WordsError."""
+    return run_job(job, description, argv, expected=(WordsError, *expected))
+
+
+def _evaluate(tuner: FineTuner, place: Workplace) -> dict[str, float]:
+    """Numbers, and what the model makes now: into the training's folder and to the tracker."""
+    model = tuner.judged_model()
+    values = tuner.evaluate(model)
+    folder = f"samples/{tuner.samples_seen:012d}"
+    for name, shown in (tuner.task.samples(model) if tuner.devices.is_main else {}).items():
+        path = place.folder / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(shown, encoding="utf-8") if isinstance(shown, str) else shown(path)
+        place.tracker.artifact(path, folder)
+    return values
+
+
+def _numbers(tuner: FineTuner, outcome: Outcome) -> dict[str, float]:
+    """What is worth telling."""
+    parameters = sum(parameter.numel() for parameter in tuner.model.parameters())
+    best = {"best_validation_loss": tuner.best_loss} if tuner.best is not None else {}
+    return {"parameters": parameters, **{name: value for name, value in outcome.values.items() if name.startswith(("validation_", "loss"))}, **best}
+
+
+def _write(output: OutputFolder, tuner: FineTuner, outcome: Outcome, ids: Mapping[str, str], card: str) -> dict[str, float]:
+    """The model, its card, and how the training went."""
+    task, numbers = tuner.task, _numbers(tuner, outcome)
+    summary = {
+        "samples_seen": outcome.samples_seen,
+        "what": tuner.config.what,
+        "finished": outcome.finished,
+        "stopped": outcome.stopped,
+        "start_from": tuner.config.start_from,
+        "skipped_steps": outcome.skipped_steps,
+        "rollbacks": outcome.rollbacks,
+        "examples": {"train": len(task.train), "valid": len(task.valid), **task.counts},
+        "last_values": {name: round(value, 6) for name, value in sorted({**outcome.values, **numbers}.items())},
+    }
+    # The lines at the top are those that model hubs read.
+    front = f"---\nlibrary_name: transformers\n{f'pipeline_tag: {task.pipeline}' if task.pipeline else ''}\n---\n\n"
+    limits = f"\n## Limits\n\n{task.limits.strip()}\n" if task.limits else ""
+    save_model(output.folder, tuner.final_model(), task.savers, f"{front}{card.rstrip()}\n{limits}")
+    output.write_json("data_ids.json", dict(ids))
+    output.write_json("training_summary.json", summary)
+    return numbers
