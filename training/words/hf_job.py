@@ -46,7 +46,7 @@ def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: In
                 artifacts = [InputArtifact(name, path, place.input_ids[name]) for name, path in all_inputs(folder, config).items()]
                 parameters = sum(parameter.numel() for parameter in tuner.model.parameters())
                 numbers = {name: value for name, value in outcome.values.items() if name.startswith(("validation_", "loss"))}
-                numbers |= {"parameters": parameters, **({"best_validation_loss": tuner.best_loss} if tuner.best is not None else {})}
+                numbers |= {"parameters": parameters, **({"best_validation_loss": tuner.best_loss} if tuner.best else {})}
                 card = model_card(stage, module, stage_description(place.state.resolve().parent, stage), artifacts, numbers)
                 _write(output, tuner, outcome, numbers, card)
                 output.write_json("data_ids.json", dict(place.input_ids))

@@ -33,7 +33,7 @@ def load_tokenizer(name_or_path: str | Path, model: PreTrainedModel | None = Non
 
 def save_model(folder: Path, model: PreTrainedModel, savers: Sequence[Any], card: str) -> None:
     """Weights, configuration, what lies beside them, and README.md. The same weights make the same bytes."""
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     for saver in (model, *savers):
         saver.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -46,7 +46,7 @@ def save_model(folder: Path, model: PreTrainedModel, savers: Sequence[Any], card
 
 
 def _loaded(name_or_path: str | Path, kind: Any, what: str, **options: Any) -> Any:
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     if (is_folder := Path(name_or_path).is_dir()) and not (Path(name_or_path) / "config.json").is_file():
         raise WordsError(f"{name_or_path}: no config.json, so this is no folder of a model; give one that `save_pretrained` wrote, or a hub name")
     try:

@@ -61,7 +61,8 @@ class FineTuner:
         drawn = torch.randperm(len(task.valid), generator=generator(config.seed, "judged")).tolist()
         self.judged = sorted(drawn[: config.evaluate_at_most or None])
         self.at_once, self.samples_seen = config.examples_at_once or config.batch_size, 0
-        self.best_loss, self.evaluations_since_best, self.best = math.inf, 0, None
+        self.best_loss, self.evaluations_since_best = math.inf, 0
+        self.best: dict[str, Tensor] = {}
 
     def step(self) -> StepOutcome:
         indices, config = self.order.next(), self.config
@@ -107,8 +108,7 @@ class FineTuner:
 
     def final_model(self) -> PreTrainedModel:
         """The model to save: the best weights where they were kept."""
-        if self.best is not None or self.ema is not None:
-            self.model.load_state_dict(self.best or self.ema.state_dict())
+        self.model.load_state_dict(self.best or (self.ema or self.model).state_dict())
         return self.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
@@ -176,10 +176,9 @@ def build_optimizers(model: PreTrainedModel, config: FineTuning) -> list[torch.o
     """
     learning, head = [parameter for parameter in model.parameters() if parameter.requires_grad], model.get_output_embeddings()
     outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding) or (module is head and head is not None)}
-    is_hidden = {id(parameter) for parameter in learning if config.optimizer == "muon" and parameter.dim() == 2} - outer
-    hidden = [parameter for parameter in learning if id(parameter) in is_hidden]
-    matrices = [parameter for parameter in learning if parameter.dim() >= 2 and id(parameter) not in is_hidden]
-    groups = [{"params": matrices}, {"params": [parameter for parameter in learning if parameter.dim() < 2], "weight_decay": 0.0}]
-    options = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, **options, betas=(0.9, config.adam_beta2), fused=True)]
-    return [*optimizers, torch.optim.Muon(hidden, **options, adjust_lr_fn="match_rms_adamw")] if hidden else optimizers
+    hidden = [weight for weight in learning if config.optimizer == "muon" and weight.dim() == 2 and id(weight) not in outer]
+    taken, rate, decay = set(map(id, hidden)), config.learning_rate, config.weight_decay
+    matrices = [weight for weight in learning if weight.dim() >= 2 and id(weight) not in taken]
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": [weight for weight in learning if weight.dim() < 2], "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW(groups, lr=rate, betas=(0.9, config.adam_beta2), fused=True)
+    return [adamw, torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")] if hidden else [adamw]
