@@ -71,7 +71,7 @@ class FineTuner:
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = rate
         self.model.train()
-        loss, number = self._over_all(self._until_it_fits(indices[self.devices.rank :: self.devices.world_size]))
+        loss, number = self._until_it_fits(indices)
         for gradient in (parameter.grad for parameter in self.parameters if parameter.grad is not None):
             gradient.div_(number)
         move, clip_norm = lambda: [optimizer.step() for optimizer in self.optimizers], config.gradient_clip_norm
@@ -89,7 +89,7 @@ class FineTuner:
         """The mean loss of `judged_model()` on held-out examples, and what the task measures; remembers the weights where the loss was least."""
         if not self.judged:
             return {}
-        loss, _ = self._over_all(self._sums(model, self.task.valid, self.judged[self.devices.rank :: self.devices.world_size]))
+        loss, _ = self._mean(model, self.task.valid, self.judged)
         self.evaluations_since_best += 1
         if loss < self.best_loss:
             self.best_loss, self.evaluations_since_best = loss, 0
@@ -112,13 +112,12 @@ class FineTuner:
         return self.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        best = [self.best_loss, self.evaluations_since_best, self.best]
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {"samples_seen": self.samples_seen, "at_once": self.at_once, "best": best, **parts}
+        own = [self.samples_seen, self.at_once, self.order.place, self.order.salt, self.best_loss, self.evaluations_since_best, self.best]
+        return {"own": own, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.samples_seen, self.at_once = state["samples_seen"], state["at_once"]
-        self.best_loss, self.evaluations_since_best, self.best = state["best"]
+        (self.samples_seen, self.at_once, self.order.place, self.order.salt, *best) = state["own"]
+        self.best_loss, self.evaluations_since_best, self.best = best
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 
@@ -131,7 +130,7 @@ class FineTuner:
             for parameter in self.parameters:
                 parameter.grad = None
             try:
-                return self._sums(self.model, self.task.train, indices)
+                return self._mean(self.model, self.task.train, indices)
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[0]
             # Outside the handler, whose traceback holds on to the tensors that did not fit.
@@ -139,34 +138,31 @@ class FineTuner:
                 raise TrainingError(f"one example alone does not fit the memory ({reason}); choose a smaller model or shorter examples")
             if self.at_once == (self.config.examples_at_once or self.config.batch_size):
                 self.reporter.log(f"{self.at_once} examples at once do not fit the memory; they are halved until they do")
-            self.at_once = max(1, min(self.at_once, len(indices)) // 2)
+            self.at_once = max(1, min(self.at_once, len(indices) // self.devices.world_size) // 2)
             if self.devices.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _sums(self, model: PreTrainedModel, examples: Examples, indices: Sequence[int]) -> tuple[float, float]:
-        """(sum of losses, number) of this process's share; with their gradients in training mode."""
+    def _mean(self, model: PreTrainedModel, examples: Examples, indices: Sequence[int]) -> tuple[float, float]:
+        """(mean loss, number of terms) over all processes; in training mode with the gradients of the sum of this one's share."""
         # Of a batch, not of a piece of it: masks are the same however it is cut.
         purpose = ("examples", self.order.salt, self.order.place) if model.training else ("validation",)
         random = generator(self.config.seed, *purpose, self.devices.rank)
         total = number = 0.0
-        for start in range(0, len(indices), self.at_once):
-            batch = examples.batch(indices[start : start + self.at_once], random)
+        share = indices[self.devices.rank :: self.devices.world_size]
+        for start in range(0, len(share), self.at_once):
+            batch = examples.batch(share[start : start + self.at_once], random)
             with self.devices.autocast(self.config.precision):
                 losses, count = self.task.loss(model, {name: tensor.to(self.devices.device) for name, tensor in batch.items()})
             if model.training:
                 losses.backward()
             total, number = total + float(losses.detach()), number + float(count)
-        return total, number
-
-    def _over_all(self, sums: tuple[float, float]) -> tuple[float, float]:
-        """(mean loss, number) of all processes together."""
-        total, number = self.devices.sum(torch.tensor(sums, dtype=torch.float64, device=self.devices.device)).tolist()
+        total, number = self.devices.sum(torch.tensor([total, number], dtype=torch.float64, device=self.devices.device)).tolist()
         return total / max(1.0, number), max(1.0, number)
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own."""
         optimizers = {type(optimizer).__name__: optimizer for optimizer in self.optimizers}
-        return {"model": self.model, "order": self.order, **optimizers, **({"ema": self.ema} if self.ema is not None else {})}
+        return {"model": self.model, **optimizers, **({"ema": self.ema} if self.ema is not None else {})}
 
 
 def build_optimizers(model: PreTrainedModel, config: FineTuning) -> list[torch.optim.Optimizer]:
