@@ -47,13 +47,11 @@ def save_model(folder: Path, model: PreTrainedModel, savers: Sequence[Any], card
 
 def _loaded(name_or_path: str | Path, kind: Any, what: str, **options: Any) -> Any:
     disable_progress_bar()
-    if (is_folder := Path(name_or_path).is_dir()) and not (Path(name_or_path) / "config.json").is_file():
-        raise WordsError(f"{name_or_path}: no config.json, so this is no folder of a model; give one that `save_pretrained` wrote, or a hub name")
     try:
         return kind.from_pretrained(str(name_or_path), trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0]
-    advice = (
-        "weights must be safetensors" if is_folder else "it is no folder; with HF_HUB_OFFLINE=1 or no network give a folder, or null for new weights"
-    )
+    advice = "with HF_HUB_OFFLINE=1 or no network give a folder, or null for new weights"
+    if Path(name_or_path).is_dir():
+        advice = "a folder needs config.json and safetensors"
     raise WordsError(f"{name_or_path}: transformers finds no {what} ({reason}); {advice}")

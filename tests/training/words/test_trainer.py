@@ -194,7 +194,7 @@ def test_the_rate_rises_over_the_warm_up_and_falls_in_a_straight_line():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"dropout": 1.0}, "dropout must lie in"),
+        ({"dropout": 1.5}, "dropout must lie in"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"weight_decay": -1}, "weight_decay"),
