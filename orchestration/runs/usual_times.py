@@ -43,6 +43,8 @@ DEMO_S: Mapping[str, float] = {
     "sentence_sources": 0.6,
     "sentences": 1.2,
     "vocabulary": 0.7,
+    "title_gpt2": 20,
+    "titles_report": 7,
 }
 
 

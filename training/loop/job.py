@@ -74,12 +74,13 @@ class Workplace:
 class Companions:
     """What goes with the loop.
 
-    save: writes the trained model into the new output folder and returns the numbers worth telling.
+    save: writes the trained model into the new output folder and returns the numbers worth telling. why_done: see `TrainingLoop`.
     """
 
     save: Callable[[OutputFolder, Outcome], Mapping[str, float]]
     hooks: Sequence[Hook] = ()
     guard: Guard = field(default_factory=Guard)
+    why_done: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -214,8 +215,8 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
             tracker.tags({f"figment.rollback_{number}": why})
             stats.append(training.trainable.samples_seen, {"rollback": number, "why": why})
 
-        sinks, hooks, guard = (tracker, events, stats), companions.hooks, companions.guard
-        loop = TrainingLoop(training.trainable, plan, checkpoints, sinks, reporter, devices, hooks, guard, note_rollback)
+        sinks, hooks, guard, why_done = (tracker, events, stats), companions.hooks, companions.guard, companions.why_done
+        loop = TrainingLoop(training.trainable, plan, checkpoints, sinks, reporter, devices, hooks, guard, note_rollback, why_done)
         outcome = loop.run(resume_from)
         # The output, and what its readers are told. The last checkpoint stays: a larger budget, or an output that was lost, continues from it.
         if devices.is_main:
