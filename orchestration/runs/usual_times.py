@@ -40,7 +40,7 @@ DEMO_S: Mapping[str, float] = {
     "painted_photos": 2.8,
     "paintings_report": 7.4,
     "title_gpt2": 20,
-    "titles_report": 7,
+    "titles_report": 8,
 }
 
 
