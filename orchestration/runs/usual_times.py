@@ -44,7 +44,7 @@ DEMO_S: Mapping[str, float] = {
     "sentences": 1.2,
     "vocabulary": 0.7,
     "title_gpt2": 20,
-    "titles_report": 7,
+    "titles_report": 8,
 }
 
 

@@ -2,13 +2,14 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
+from stages.params import load_params, read_yaml
 from stages.reporting import Reporter
 from tests.training.words.toy_titles import grammar_titles, write_paper_texts
 from training.words.generation import Generation
@@ -87,6 +88,8 @@ def test_titles_with_markup_are_shown_and_never_read_as_markup(tmp_path):
     text = judge(SMALL, data, Reporter()).markdown()
     assert "<script" not in text
     assert "&lt;script&gt;alert" in text
+    none_long = judge(replace(SMALL, prompt_words=20), data, Reporter()).markdown()
+    assert none_long.count("| Synthesis") == 0
     assert {line.count("|") for line in text.splitlines() if line.startswith("|") and "Synthesis" in line} == {5}
 
 
@@ -108,3 +111,9 @@ def test_papers_of_unknown_licence_leave_nothing_to_judge_and_the_message_says_s
     params.write_text("titles_report: {}\n")
     assert main(["--data", str(data), "--params", str(params)]) == 1
     assert "set allow_unknown_licence" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml"])
+def test_the_section_of_each_preset_fits_and_names_every_parameter(project_root, file):
+    load_params(project_root / file, "titles_report", TitlesReportConfig)
+    assert set(read_yaml(project_root / file)["titles_report"]) == {field.name for field in fields(TitlesReportConfig)}
