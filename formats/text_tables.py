@@ -34,7 +34,7 @@ class TextTableError(Exception):
 
 @dataclass(frozen=True)
 class PaperText:
-    """A paper's title, plain text in one line, and its abstract where it has one. Papers of one `group` are one work and lie in one split."""
+    """Plain text in one line each. Papers of one `group` are one work and lie in one split."""
 
     id: str
     serial: int
@@ -74,15 +74,13 @@ def read_text_table(folder: Path, names: Sequence[str] | None = None) -> pa.Tabl
     shards = sorted(folder.glob(f"{folder.name}-[0-9]*.parquet"))
     if not shards:
         raise TextTableError(f"{folder}: no shard {folder.name}-00000.parquet here; make it first: figment materialize {folder.name}")
-    tables = []
-    for shard in shards:
-        try:
-            tables.append(read_table(shard, names))
-        except (OSError, pa.ArrowException) as error:
-            raise TextTableError(f"{shard}: cannot be read ({error}); make it again: figment materialize {folder.name} --force") from None
-        if missing := sorted(set(names or ()) - set(tables[-1].column_names)):
-            raise TextTableError(f"{shard}: no column {missing[0]}; found {', '.join(tables[-1].column_names)}; make {folder.name} again")
-    return pa.concat_tables(tables)
+    try:
+        table = pa.concat_tables([read_table(shard, names) for shard in shards])
+    except (OSError, pa.ArrowException) as error:
+        raise TextTableError(f"{folder}: cannot be read ({error}); make it again: figment materialize {folder.name} --force") from None
+    if missing := sorted(set(names or ()) - set(table.column_names)):
+        raise TextTableError(f"{folder}: no column {missing[0]}; found {', '.join(table.column_names)}; make {folder.name} again")
+    return table
 
 
 def load_vocabulary(folder: Path) -> "Tokenizer":
@@ -92,16 +90,12 @@ def load_vocabulary(folder: Path) -> "Tokenizer":
     """
     from tokenizers import Tokenizer
 
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise TextTableError(f"{path}: no such file; make it first: figment materialize {folder.name}")
     try:
-        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception for any file it cannot use
-        raise TextTableError(f"{path}: no tokenizer.json that can be read ({error}); make {folder.name} again") from None
-    ids = [tokenizer.token_to_id(word) for word in SPECIALS]
-    if ids != list(range(len(SPECIALS))):
-        raise TextTableError(f"{path}: expected {', '.join(SPECIALS)} as ids 0 to 3, found {ids}; make {folder.name} again")
+        raise TextTableError(f"{folder}: no tokenizer.json that can be read ({error}); make it: figment materialize {folder.name}") from None
+    if (ids := [tokenizer.token_to_id(word) for word in SPECIALS]) != [0, 1, 2, 3]:
+        raise TextTableError(f"{folder}: expected {', '.join(SPECIALS)} as ids 0 to 3, found {ids}; make {folder.name} again")
     return tokenizer
 
 

@@ -162,7 +162,7 @@ def _readable(raw: str) -> str:
     """Plain text in one line. What is taken out may uncover more of its kind, so it is looked at again; only an attacker needs twenty rounds."""
     text = plain_text(raw)
     for _ in range(20):
-        if (shown := plain_text(_UNREAD.sub(" ", text))) == text:
+        if (shown := plain_text(_UNREAD.sub("", text))) == text:
             return text
         text = shown
     return plain_text(text.replace("<", " "))

@@ -28,7 +28,7 @@ from stages.reporting import Reporter
 # One row for each reason of each source, with the first text that it was.
 REJECTED = columns(source=str, reason=str, count=int, example=str)
 _UNKNOWN = "<unk>"
-_END_OF_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\W\d_a-z])")
+_END_OF_SENTENCE = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))\s+(?=[\"'“‘(\[]?[^\W\d_a-z])")
 
 
 @dataclass(frozen=True)
