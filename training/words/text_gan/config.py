@@ -7,13 +7,12 @@ from training.loop.bounds import above, at_least, within
 from training.loop.devices import Precision
 from training.loop.loop import Plan
 
-# These change when a training pauses and what is told of it, never the weights: a training continues across changes of them.
 OPERATIONAL = ("max_seconds", "report_every", "checkpoint_every", "keep_checkpoints")
 
 
 @dataclass(frozen=True)
 class Schooling:
-    """What both sections say: for how long, and how it is watched. Counts are of sentences shown, repeats included."""
+    """What both sections say. Counts are of sentences, repeats included. What is OPERATIONAL never changes the weights; the budget does."""
 
     total_sentences: int = 1_000_000
     batch_size: int = 64
@@ -38,16 +37,12 @@ class Schooling:
         return self.batch_size
 
     def decisive(self) -> dict[str, Any]:
-        """The values that decide the weights. The budget is one of them: rates and temperatures move towards its end."""
         return {name: value for name, value in asdict(self).items() if name not in OPERATIONAL}
 
 
 @dataclass(frozen=True)
 class BlockOptions:
-    """width: of a word's vector; the critic's blocks are twice as wide, words beside positions. hidden: of the feed forward.
-
-    blocks, output_blocks: with and without noise (the seed's B and O); of the critic, before and after the class token is there.
-    """
+    """width: of a word's vector; the critic's blocks are twice as wide. blocks: with noise (the seed's B); the critic's before its class token."""
 
     width: int = 64
     heads: int = 4
@@ -63,10 +58,7 @@ class BlockOptions:
 
 @dataclass(frozen=True)
 class GeneratorOptions(BlockOptions):
-    """mapping_layers: the seed's M. noise_tokens: of the noise that every position attends to.
-
-    noise_gain: how loud the noise is before anything is learnt, in standard deviations of a word's vector.
-    """
+    """mapping_layers: the seed's M. noise_tokens: of the global noise. noise_gain: loudness at first, in standard deviations of a word's vector."""
 
     mapping_layers: int = 2
     noise_tokens: int = 4
@@ -88,19 +80,14 @@ class TextMleConfig(Schooling):
     learning_rate: float = 1e-3
     warmup_sentences: int = 5_000
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        above(self, 0, "maximum_words", "learning_rate")
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the two play. The defaults are the recipe `working`, which keeps what the likelihood has taught.
+    """How the two play; by default as `working` says, which keeps what the likelihood has taught.
 
-    warm_start: begin with the weights of `text_mle`. outputs: soft = the critic reads probabilities and the likeliest word is fed back;
-    straight_through = it reads the words that were drawn, and the gradient goes through the Gumbel-softmax (Jang et al. 2017), whose temperature
-    goes from temperature_start to temperature_end. gamma: of (norm - 1)² for wgan_gp; for r1 its half, of R1 as a mean over the vocabulary.
-    critic_steps: to each of the generator, and critic_first: sentences before its first. mle_weight: of the likelihood in the generator's loss.
+    outputs: soft = the critic reads probabilities and the likeliest word is fed back; straight_through = it reads the words that were drawn, and the
+    gradient goes through the Gumbel-softmax (Jang et al. 2017). gamma: of (norm - 1)² for wgan_gp; for r1 half of R1, a mean over the vocabulary.
+    critic_steps: to each of the generator. critic_first: sentences before its first. mle_weight: of the likelihood in the generator's loss.
     """
 
     warm_start: bool = True
@@ -123,16 +110,15 @@ class Recipe:
         above(self, 0, "generator_rate", "critic_rate", "temperature_start", "temperature_end")
 
 
-# `seed` is GAN_TextGen's, the first seed of this model: WGAN-GP, five critic steps to one, probabilities to the critic, words from noise alone.
+# `seed` is GAN_TextGen's: WGAN-GP, five critic steps to one, probabilities to the critic, words from noise alone.
 RECIPES = {"working": Recipe(), "seed": Recipe(False, "soft", "wasserstein", "wgan_gp", 10.0, 5, 0, 1e-4, 1e-4, 0.9, 0.0, 1.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class TextGanConfig(Schooling):
-    """The section `text_gan`. recipe: null = that of the preset. mode: diffusion hides both sides behind noise as well (Wang et al. 2023).
+    """The section `text_gan`. recipe: null = the preset's. mode: diffusion hides both sides behind noise as well (Wang et al. 2023).
 
-    guard_diversity: of the distinct word pairs of real sentences; with less of them in 256 sentences of fixed noise the training has collapsed and
-    goes back to a good state. 0 = no guard.
+    guard_diversity: of real sentences' distinct word pairs; with fewer in 256 sentences of fixed noise it goes back to a good state. 0 = no guard.
     """
 
     preset: Literal["working", "seed"] = "working"

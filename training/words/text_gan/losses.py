@@ -1,7 +1,6 @@
 """The turns of both trainings. Every random number is a function of (seed, purpose, sentences seen, roll-backs), so a resume replays nothing.
 
-Of a batch, the words the generator writes are drawn once and then scored with gradients in one pass, so that no gradient flows through the words that
-were fed back: the seed's "detached history".
+The words the generator writes are scored with gradients in one pass afterwards: none flows through words that were fed back, the "detached history".
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,15 +15,10 @@ from training.gans.players import Moment, PartLoss, Phase, parts_of_batch
 from training.loop.devices import Devices
 from training.loop.seeding import generator as seeded
 from training.words.text_gan.config import Schooling, TextGanConfig
-from training.words.text_gan.networks import PAD, Discriminator, Generator, Noise, draw_gumbel, draw_noise, words_before
+from training.words.text_gan.networks import PAD, Discriminator, Generator, Noise, draw_noise, words_before
 
-# Of Diffusion-GAN: beta rises in a straight line; T moves by a step at every fourth batch so that the critic is right about d_target of the reals.
-LEAST_STEPS, MOST_STEPS = 5, 500
-_BETA_FIRST, _BETA_LAST, _D_TARGET, _EVERY = 1e-4, 0.02, 0.6, 4
-# Deviation of the noise beside ones and zeros, as the seed has it.
-SIGMA = 0.5
-# What the generator wrote for one batch: words [N, S], and all that was random in it, choices or None where the likeliest words were taken.
-Written = tuple[Tensor, Noise, Tensor | None]
+# Of Diffusion-GAN: betas, T's bounds, the mean sign that moves it, how many batches that is of; sigma beside ones and zeros as the seed has it.
+_BETA_FIRST, _BETA_LAST, LEAST_STEPS, MOST_STEPS, _D_TARGET, _EVERY, SIGMA = 1e-4, 0.02, 5, 500, 0.6, 4, 0.5
 
 
 def likelihood(generator: Generator, words: Tensor, noise: Noise) -> Tensor:
@@ -39,6 +33,7 @@ class Likelihood:
     def __init__(self, generator: Generator, sentences: Tensor, config: Schooling, devices: Devices) -> None:
         self.generator, self.sentences, self.config, self.devices = generator, sentences, config, devices
         self.order = ImageOrder(len(sentences), config.seed)
+        self.parts = list(parts_of_batch(config.batch_size, config.side_by_side, devices))
 
     def phases(self) -> list[Phase]:
         return [Phase("g", "g", self.turn, reported_as="mle")]
@@ -50,30 +45,23 @@ class Likelihood:
     def random(self, now: Moment, purpose: str) -> torch.Generator:
         return seeded(self.config.seed, purpose, now.samples_seen, now.rollback)
 
-    def noise(self, now: Moment, purpose: str) -> Noise:
-        return draw_noise(self.generator.shape, self.config.batch_size, self.random(now, purpose), self.devices.device)
-
-    def parts(self) -> Iterator[slice]:
-        return parts_of_batch(self.config.batch_size, self.config.side_by_side, self.devices)
+    def noise(self, now: Moment, purpose: str, *, with_choices: bool = False) -> Noise:
+        return draw_noise(self.generator.shape, self.config.batch_size, self.random(now, purpose), self.devices.device, with_choices=with_choices)
 
     def turn(self, now: Moment) -> Iterator[PartLoss]:
         words, noise = self.reals(now), self.noise(now, "noise of the likelihood")
         self.generator.train()
-        for rows in self.parts():
+        for rows in self.parts:
             with self.devices.autocast(self.config.precision):
                 yield likelihood(self.generator, words[rows], noise.rows(rows)) / (words != PAD).sum(), {}
 
 
 class AdaptiveDiffusion:
-    """Noise before the critic's eyes, as much as it can bear. Source: Wang et al. 2023, "Diffusion-GAN", arXiv 2206.02262, section 3.
-
-    T, the most steps a sentence may be diffused, in [5, 500]: rises while the critic is too often right about reals, and falls while it is not.
-    """
+    """At most T steps of noise, more while the critic is right about reals. Source: Wang et al. 2023, "Diffusion-GAN", arXiv 2206.02262."""
 
     def __init__(self) -> None:
         self.steps, self._batches, self._signs = LEAST_STEPS, 0, 0.0
         kept = (1 - torch.linspace(_BETA_FIRST, _BETA_LAST, MOST_STEPS, dtype=torch.float64)).cumprod(0)
-        # Of the sentence, after t steps: [501], 1 for none.
         self.kept = torch.cat([torch.ones(1, dtype=torch.float64), kept]).float()
 
     def draw_times(self, number: int, random: torch.Generator) -> Tensor:
@@ -108,30 +96,29 @@ class TextGanLosses(Likelihood):
         super().__init__(generator, sentences, config, devices)
         self.recipe, self.temperature, self.critic = config.play, config.temperature, critic
         self.diffusion = AdaptiveDiffusion() if config.mode == "diffusion" else None
-        self._written: tuple[Moment, Written] | None = None
+        self._written: tuple[Moment, tuple[Tensor, Noise]] | None = None
 
     def phases(self) -> list[Phase]:
         return [Phase("d", "d", self.critic_turn, reported_as="d"), Phase("g", "g", self.turn, every=self.recipe.critic_steps, reported_as="g")]
 
-    def written(self, now: Moment) -> Written:
-        """The generator does not change between the critic's turn and its own, so both are about the same sentences."""
+    def written(self, now: Moment) -> tuple[Tensor, Noise]:
+        """Words [N, S] and what was random in them, for both turns: the generator does not change between the critic's and its own."""
         if self._written is None or self._written[0] != now:
-            noise, choices, size = self.noise(now, "noise"), None, self.config.batch_size
-            if self.recipe.outputs == "straight_through":
-                choices = draw_gumbel(self.generator.shape, size, self.random(now, "choices"), self.devices.device)
-            self._written = now, (self.generator.eval().write(noise, choices), noise, choices)
+            noise = self.noise(now, "noise", with_choices=self.recipe.outputs == "straight_through")
+            self._written = now, (self.generator.eval().write(noise), noise)
         return self._written[1]
 
-    def outputs(self, written: Written, rows: slice, temperature: float) -> Tensor:
+    def outputs(self, written: tuple[Tensor, Noise], rows: slice, temperature: float) -> Tensor:
         """What the critic reads [N, S, V], with gradients to the generator where these are on; <pad> behind the end, without any."""
-        words, noise, choices = written[0][rows], written[1].rows(rows), written[2]
+        words, noise = written[0][rows], written[1].rows(rows)
         hard = self.one_hot(words)
-        if choices is not None and not torch.is_grad_enabled():
+        if noise.choices is not None and not torch.is_grad_enabled():
             return hard
-        read = self.generator.train()(words_before(words), noise)
-        read = (read if choices is None else (read + choices[rows]) / temperature).softmax(dim=-1)
+        logits = self.generator.train()(words_before(words), noise)
+        soft = (logits if noise.choices is None else (logits + noise.choices) / temperature).softmax(dim=-1)
         # Straight through: the values of the words that were drawn, the gradient of the softmax.
-        return torch.where((words == PAD)[..., None], hard, read if choices is None else hard + read - read.detach())
+        read = soft if noise.choices is None else hard + soft - soft.detach()
+        return torch.where((words == PAD)[..., None], hard, read)
 
     def one_hot(self, words: Tensor) -> Tensor:
         return functional.one_hot(words, self.generator.shape.vocabulary_size).float()
@@ -149,7 +136,7 @@ class TextGanLosses(Likelihood):
         words, written, recipe = self.reals(now), self.written(now), self.recipe
         shares = torch.rand(len(words), generator=self.random(now, "between")).to(words.device)
         judge = losses.wasserstein_d if recipe.loss == "wasserstein" else losses.non_saturating_d
-        for rows in self.parts():
+        for rows in self.parts:
             with self.devices.autocast(self.config.precision):
                 with torch.no_grad():
                     fake = self.outputs(written, rows, 1.0)
@@ -163,14 +150,14 @@ class TextGanLosses(Likelihood):
                 mixed = losses.between(real.detach(), fake.unsqueeze(1), shares[rows])
                 loss = loss + recipe.gamma * losses.gradient_penalty(self.score(mixed.squeeze(1), now, rows, "reals"), mixed)
             # Mean sign of the logits, and the seed's signal of convergence: the difference of the means.
-            signs, difference = (value.detach() / len(words) for value in (on_real.sign().sum(), on_real.sum() - on_fake.sum()))
-            yield loss.sum() / len(words), {"r_t": signs, "difference": difference}
+            signs, difference = on_real.sign().sum() / len(words), (on_real.sum() - on_fake.sum()) / len(words)
+            yield loss.sum() / len(words), {"r_t": signs.detach(), "difference": difference.detach()}
 
     def turn(self, now: Moment) -> Iterator[PartLoss]:
         if now.samples_seen < self.recipe.critic_first:
             return
         judge = losses.wasserstein_g if self.recipe.loss == "wasserstein" else losses.non_saturating_g
-        for rows in self.parts():
+        for rows in self.parts:
             with self.devices.autocast(self.config.precision):
                 fake = self.outputs(self.written(now), rows, self.temperature(now.samples_seen))
                 yield judge(self.score(fake, now, rows, "fakes")).sum() / self.config.batch_size, {}

@@ -1,8 +1,7 @@
 """The generator of sentences, one class for both trainings, and the critic that reads them.
 
-Shapes: N sentences, S steps (the longest sentence and <end>), T of them, V words, E width, K tokens of global noise. The generator takes at each step
-a fresh token of noise, to which the word before is added, and tells how likely each word is. All its masks are causal, so one pass over a sentence
-gives what S passes give that write it word by word: maximum likelihood feeds real words, the GAN those it wrote itself.
+Shapes: N sentences, S steps (the longest sentence and <end>), T of them, V words, E width, K tokens of global noise. The generator is causal, so one
+pass over a sentence gives what S passes give that write it word by word: maximum likelihood feeds real words, the GAN those it wrote itself.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from training.loop.seeding import generator as seeded
 from training.words.text_gan.config import BlockOptions, GeneratorOptions
 
 PAD, START, END, UNK = range(len(SPECIALS))
-_SAMPLED_TOGETHER = 128
 
 
 class TextGanError(Exception):
@@ -34,10 +32,7 @@ def sinusoidal_positions(length: int, width: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of x [N, T, E] to itself or to `memory` [N, K, E]; causal: to no position behind one's own.
-
-    Written out, because torch's fused one has no second derivatives, which gradient penalties need. Source: Vaswani et al. 2017, section 3.2.
-    """
+    """Of x [N, T, E] to itself or to `memory` [N, K, E]; causal: to nothing behind. Torch's own has no second derivatives, for gradient penalties."""
 
     def __init__(self, width: int, heads: int, dropout: float, *, causal: bool) -> None:
         super().__init__()
@@ -55,11 +50,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """The seed's blocks: attention to itself; in the kind with noise (gain: not None) fresh noise and attention to the global noise; feed forward.
-
-    Layer norm and skip connection are x + norm(f(x)), in the seed's order. gain: how loud the fresh noise is in each channel at first, learnt from
-    there on (as in StyleGAN, Karras et al. 2019, section 2).
-    """
+    """x + norm(f(x)) of the seed: attention; with a gain fresh noise, that loud at first, and attention to the global noise; feed forward."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float, *, causal: bool, gain: float | None = None) -> None:
         super().__init__()
@@ -71,7 +62,6 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, noise: Tensor | None = None, everywhere: Tensor | None = None) -> Tensor:
-        """x, noise: [N, T, E]. everywhere: [N, K, E], the mapped global noise."""
         x = x + self.attention_norm(self.attention(x))
         if noise is not None:
             x = x + self.gain * noise
@@ -88,32 +78,30 @@ class GeneratorShape(GeneratorOptions):
 
 
 class Noise(NamedTuple):
-    """All that is random in N sentences before words are chosen, each from the normal distribution of mean 0 and deviation 1.
+    """Normal numbers (mean 0, deviation 1): of the sentence [N, K, E], a token a step [N, S, E], added in each block with noise [N, B, S, E].
 
-    everywhere: [N, K, E], of the whole sentence. steps: [N, S, E], a token a step. blocks: [N, B, S, E], added in each noise block.
+    choices: [N, S, V], Gumbel's: the argmax of logits plus these is a draw from their softmax (Gumbel 1954). None: the likeliest word.
     """
 
     everywhere: Tensor
     steps: Tensor
     blocks: Tensor
+    choices: Tensor | None
 
     def rows(self, rows: slice) -> "Noise":
-        return Noise(*(part[rows] for part in self))
+        return Noise(*(part if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
 
-def draw_noise(shape: GeneratorShape, number: int, random: torch.Generator, device: torch.device) -> Noise:
+def draw_noise(shape: GeneratorShape, number: int, random: torch.Generator, device: torch.device, *, with_choices: bool = False) -> Noise:
     """For `number` sentences, drawn on the CPU so that a seed means the same everywhere."""
     sizes = [(shape.noise_tokens,), (shape.steps,), (shape.blocks, shape.steps)]
-    return Noise(*(torch.randn(number, *size, shape.width, generator=random).to(device) for size in sizes))
-
-
-def draw_gumbel(shape: GeneratorShape, number: int, random: torch.Generator, device: torch.device) -> Tensor:
-    """[N, S, V] of the standard Gumbel distribution: the argmax of logits plus these is a draw from their softmax (Gumbel 1954)."""
-    return -torch.empty(number, shape.steps, shape.vocabulary_size).exponential_(generator=random).log().to(device)
+    everywhere, steps, blocks = (torch.randn(number, *size, shape.width, generator=random).to(device) for size in sizes)
+    choices = -torch.empty(number, shape.steps, shape.vocabulary_size).exponential_(generator=random).log() if with_choices else None
+    return Noise(everywhere, steps, blocks, None if choices is None else choices.to(device))
 
 
 class Generator(nn.Module):
-    """See the module. The seed's M, B and O are mapping_layers, blocks and output_blocks."""
+    """See the module."""
 
     def __init__(self, shape: GeneratorShape) -> None:
         super().__init__()
@@ -121,7 +109,6 @@ class Generator(nn.Module):
         self.mapping = nn.Sequential(*(layer for _ in range(shape.mapping_layers) for layer in (nn.Linear(width, width), nn.LeakyReLU(0.2))))
         self.words = nn.Embedding(shape.vocabulary_size, width)
         self.gain = nn.Parameter(torch.full((width,), shape.noise_gain))
-        # As long as a sentence, whatever the size of the vocabulary.
         self.register_buffer("positions", sinusoidal_positions(shape.steps, width), persistent=False)
         size = (width, shape.heads, shape.hidden, shape.dropout)
         self.blocks = nn.ModuleList(Block(*size, causal=True, gain=shape.noise_gain) for _ in range(shape.blocks))
@@ -130,30 +117,24 @@ class Generator(nn.Module):
         self.register_buffer("never", torch.tensor([id in (PAD, START, UNK) for id in range(shape.vocabulary_size)]), persistent=False)
 
     def forward(self, before: Tensor, noise: Noise, *, last_only: bool = False) -> Tensor:
-        """Logits [N, T, V] of the word at each of the first T steps, or of the last [N, 1, V]; of <pad>, <start> and <unk> -inf.
-
-        before: [N, T], <start> and the words before.
-        """
+        """Logits [N, T, V], or the last [N, 1, V], with <pad>, <start> and <unk> at -inf. before: [N, T], <start> and the words before."""
         T, everywhere = before.shape[1], self.mapping(noise.everywhere)
-        x = self.words(before) + self.gain * noise.steps[:, :T] + self.positions[:T]
+        x = self.words(before) + self.gain * noise.steps[:, :T] + self.get_buffer("positions")[:T]
         for index, block in enumerate(self.blocks):
             x = block(x, noise.blocks[:, index, :T], everywhere)
         for block in self.output_blocks:
             x = block(x)
-        return self.head(x[:, -1:] if last_only else x).float().masked_fill(self.never, float("-inf"))
+        return self.head(x[:, -1:] if last_only else x).float().masked_fill(self.get_buffer("never"), float("-inf"))
 
     @torch.no_grad()
-    def write(self, noise: Noise, choices: Tensor | None, temperature: float = 1.0) -> Tensor:
-        """Words [N, S], word by word: <end> included, then <pad>. A sentence that finds no end fills all S steps.
-
-        choices: of `draw_gumbel`; without them, or at temperature 0, the likeliest word is taken and the noise alone decides.
-        """
+    def write(self, noise: Noise, temperature: float = 1.0) -> Tensor:
+        """Words [N, S], one by one: to <end>, or all S, then <pad>. Without choices, or at temperature 0, the likeliest word is taken."""
         words = torch.full(noise.steps.shape[:2], PAD, device=noise.steps.device)
         ended = torch.zeros_like(words[:, 0], dtype=torch.bool)
         for step in range(words.shape[1]):
             logits = self(words_before(words)[:, : step + 1], noise, last_only=True)[:, 0]
-            if choices is not None and temperature > 0:
-                logits = logits / temperature + choices[:, step]
+            if noise.choices is not None and temperature > 0:
+                logits = logits / temperature + noise.choices[:, step]
             words[:, step] = logits.argmax(dim=-1).masked_fill(ended, PAD)
             ended |= words[:, step] == END
             if ended.all():
@@ -167,19 +148,16 @@ def words_before(words: Tensor) -> Tensor:
 
 
 def as_texts(words: Tensor, tokenizer: Tokenizer) -> list[str]:
-    """Rows of ids as text, up to <end>."""
     rows = (row[: row.index(END)] if END in row else row for row in words.tolist())
     return [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
 
 
 def sample(generator: Generator, tokenizer: Tokenizer, number: int, *, temperature: float = 1.0, seed: int = 0) -> list[str]:
-    """`number` sentences; the same seed gives the same ones, however many. temperature: of the softmax that words are drawn from, see `write`."""
+    """The first `number` sentences of a seed. temperature: of the softmax that words are drawn from, see `write`."""
     texts: list[str] = []
-    place, shape = (_SAMPLED_TOGETHER, generator.head.weight.device), generator.shape
     while len(texts) < number:
-        random = seeded(seed, "sample", len(texts))
-        noise = draw_noise(shape, place[0], random, place[1])
-        texts += as_texts(generator.eval().write(noise, draw_gumbel(shape, place[0], random, place[1]), temperature), tokenizer)
+        noise = draw_noise(generator.shape, 128, seeded(seed, "sample", len(texts)), generator.head.weight.device, with_choices=True)
+        texts += as_texts(generator.eval().write(noise, temperature), tokenizer)
     return texts[:number]
 
 
@@ -204,10 +182,7 @@ def load_generator(folder: Path, device: torch.device) -> tuple[Generator, Token
 
 
 class Discriminator(nn.Module):
-    """Words as vectors beside their positions, blocks, a class token among further blocks, a score.
-
-    It reads probabilities of words, or words as ones and zeros; <pad> is a word to it. noise_steps: the longest diffusion it is told of; 0 = of none.
-    """
+    """Words (ones and zeros, or probabilities) beside positions, blocks, a class token, blocks, a score. noise_steps: the longest diffusion."""
 
     def __init__(self, options: BlockOptions, *, vocabulary_size: int, steps: int, noise_steps: int = 0) -> None:
         super().__init__()
@@ -227,9 +202,9 @@ class Discriminator(nn.Module):
 
     def forward(self, sentences: Tensor, times: Tensor | None = None) -> Tensor:
         """Scores [N, 1] of sentences [N, S, V]. times: [N], how far each was diffused, from 0 to noise_steps."""
-        x = torch.cat([self.words(sentences), self.positions.expand(len(sentences), -1, -1)], dim=-1)
+        x = torch.cat([self.words(sentences), self.get_buffer("positions").expand(len(sentences), -1, -1)], dim=-1)
         if times is not None:
-            x = x + self.time(self.times[times])[:, None]
+            x = x + self.time(self.get_buffer("times")[times])[:, None]
         for block in self.blocks:
             x = block(x)
         x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)

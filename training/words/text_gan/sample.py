@@ -1,7 +1,6 @@
 """Let a trained generator write sentences, one a line; the same seed gives the same ones, however many are asked for.
 
-python -m training.words.text_gan.sample --model data/text_gan --number 10
-python -m training.words.text_gan.sample --model data/text_mle --number 10 --temperature 0.7
+python -m training.words.text_gan.sample --model data/text_gan --number 10 --temperature 0.7
 """
 
 import sys

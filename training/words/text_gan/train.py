@@ -1,11 +1,7 @@
-"""Train the generator of sentences against a discriminator, from the weights that maximum likelihood gave it or from none.
+"""Train the generator of sentences against a discriminator: data/sentences, data/vocabulary and data/text_mle to data/text_gan.
 
-    python -m training.words.text_gan.train
-    python -m training.words.text_gan.train --set mode=diffusion
-    python -m training.words.text_gan.train --set preset=seed --set guard_diversity=0      # as GAN_TextGen: expect no sentences
-
-Reads data/sentences, data/vocabulary and data/text_mle (the generator's shape, and its weights where the recipe starts warm); writes data/text_gan.
-The same command again continues where the last one was interrupted, to the same bits.
+python -m training.words.text_gan.train
+python -m training.words.text_gan.train --set preset=seed --set guard_diversity=0      # as GAN_TextGen: expect no sentences
 """
 
 import sys
@@ -19,10 +15,9 @@ from training.loop.devices import Devices
 from training.loop.job import Job, Training, run_job
 from training.loop.seeding import seed_everything
 from training.words.text_gan.config import TextGanConfig
-from training.words.text_gan.data import read_data
 from training.words.text_gan.losses import MOST_STEPS, TextGanLosses
 from training.words.text_gan.networks import Discriminator, Generator, TextGanError, load_generator
-from training.words.text_gan.school import School
+from training.words.text_gan.school import School, inputs, read_data
 
 
 def _open(data: Path, config: TextGanConfig, devices: Devices, reporter: Reporter) -> Training:
@@ -38,18 +33,13 @@ def _open(data: Path, config: TextGanConfig, devices: Devices, reporter: Reporte
     losses, betas = TextGanLosses(generator, critic, text.train, config, devices), (0.0, recipe.beta2)
     players = {"g": adam(generator, recipe.generator_rate, betas=betas), "d": adam(critic, recipe.critic_rate, betas=betas)}
     more = {"others": {"diffusion": losses.diffusion}, "after_step": losses.diffusion.follow} if losses.diffusion else {}
-    return School(losses, players, text, config, devices, guard_diversity=config.guard_diversity, **more).training()
+    return School(losses, players, text, config.guard_diversity, **more).training
 
 
-def _inputs(data: Path, _config: TextGanConfig) -> dict[str, Path]:
-    return {name: data / name for name in ("sentences", "vocabulary", "text_mle")}
-
-
-JOB = Job("text_gan", "training.words.text_gan.train", TextGanConfig, _inputs, _open, budget="total_sentences", libraries=("torch", "tokenizers"))
+JOB = Job("text_gan", "training.words.text_gan.train", TextGanConfig, inputs("sentences", "vocabulary", "text_mle"), _open, "total_sentences")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `text_gan`; see training/loop/job.py for what it does and stages/program.py for flags and exit codes."""
     return run_job(JOB, __doc__, argv, expected=(TextGanError, TextTableError))
 
 

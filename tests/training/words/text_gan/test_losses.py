@@ -44,7 +44,7 @@ def test_the_critic_reads_the_words_that_were_drawn_and_the_gradient_is_that_of_
     weights = torch.randn(8, 6, 12, generator=random(3))
     (found,) = torch.autograd.grad((read * weights).sum(), losses.generator.head.bias)
     losses.generator.zero_grad()
-    soft = ((losses.generator(words_before(written[0]), written[1]) + written[2]) / 0.7).softmax(dim=-1)
+    soft = ((losses.generator(words_before(written[0]), written[1]) + written[1].choices) / 0.7).softmax(dim=-1)
     (wanted,) = torch.autograd.grad((soft * weights * (written[0] != PAD)[..., None]).sum(), losses.generator.head.bias)
     assert torch.allclose(found, wanted, atol=1e-5) and found.any()
 
@@ -65,7 +65,7 @@ def test_the_seeds_recipe_is_the_one_of_its_program():
     assert (seed.outputs, seed.warm_start, seed.beta2, seed.critic_rate, seed.mle_weight) == ("soft", False, 0.9, 1e-4, 0.0)
     losses = players(preset="seed")
     # The likeliest words are fed back; nothing but the noise is random.
-    assert losses.written(NOW)[2] is None and [phase.every for phase in losses.phases()] == [1, 5]
+    assert losses.written(NOW)[1].choices is None and [phase.every for phase in losses.phases()] == [1, 5]
 
 
 def test_no_gradient_flows_through_words_that_were_fed_back():

@@ -15,7 +15,6 @@ from training.words.text_gan.networks import (
     Discriminator,
     Generator,
     GeneratorShape,
-    draw_gumbel,
     draw_noise,
     sinusoidal_positions,
     words_before,
@@ -59,8 +58,8 @@ def test_there_are_as_many_positions_as_steps_and_not_as_words():
         made = Generator(shape(vocabulary_size=words, steps=steps))
         assert made.positions.shape == (steps, 8)
         assert Discriminator(BlockOptions(8, 2, 16), vocabulary_size=words, steps=steps).positions.shape == (steps, 8)
-        noise = draw_noise(made.shape, 2, random(), CPU)
-        assert made.write(noise, draw_gumbel(made.shape, 2, random(), CPU)).shape == (2, steps)
+        noise = draw_noise(made.shape, 2, random(), CPU, with_choices=True)
+        assert made.write(noise).shape == (2, steps)
 
 
 def test_no_word_is_told_by_those_behind_it(generator):
@@ -87,9 +86,9 @@ def test_noise_of_later_steps_tells_nothing_of_earlier_words_but_that_of_the_sen
 
 
 def test_one_pass_over_a_sentence_gives_what_writing_it_word_by_word_gave(generator):
-    noise, choices = draw_noise(generator.shape, 32, random(), CPU), draw_gumbel(generator.shape, 32, random(2), CPU)
-    for temperature, drawn in ((1.0, choices), (0.5, choices), (1.0, None), (0.0, choices)):
-        words = generator.write(noise, drawn, temperature)
+    noise = draw_noise(generator.shape, 32, random(), CPU, with_choices=True)
+    for temperature, drawn in ((1.0, noise.choices), (0.5, noise.choices), (1.0, None), (0.0, noise.choices)):
+        words = generator.write(noise._replace(choices=drawn), temperature)
         logits = generator(words_before(words), noise)
         if drawn is not None and temperature:
             logits = logits / temperature + drawn
@@ -110,13 +109,13 @@ def test_every_block_is_run_once_and_in_its_order_whichever_training_asks(genera
     generator(words_before(sentences(2)), noise)
     assert run == ["blocks.0", "blocks.1", "output_blocks.0"]
     run.clear()
-    written = generator.write(noise, None)
+    written = generator.write(noise)
     assert run == ["blocks.0", "blocks.1", "output_blocks.0"] * int((written != PAD).any(dim=0).sum())
 
 
 def test_noise_is_normal():
     """The seed called its uniform numbers in [0, 1) Gaussian."""
-    for part in draw_noise(shape(width=16, steps=20), 200, random(), CPU):
+    for part in draw_noise(shape(width=16, steps=20), 200, random(), CPU)[:3]:
         assert abs(float(part.mean())) < 0.02 and abs(float(part.std()) - 1) < 0.02
         assert abs(float((part < -1.6449).float().mean()) - 0.05) < 0.01
 
@@ -137,9 +136,9 @@ def test_draws_follow_the_softmax():
     with torch.no_grad():
         made.head.weight.zero_()
         made.head.bias[:] = torch.linspace(0, 3, 12)
-    noise, choices = draw_noise(made.shape, 4000, random(), CPU), draw_gumbel(made.shape, 4000, random(1), CPU)
+    noise = draw_noise(made.shape, 4000, random(), CPU, with_choices=True)
     for temperature in (1.0, 0.5):
-        first = made.write(noise, choices, temperature)[:, 0]
+        first = made.write(noise, temperature)[:, 0]
         wanted = (made.head.bias.masked_fill(made.never, -torch.inf) / temperature).softmax(dim=0)
         assert (first.bincount(minlength=12) / 4000 - wanted).abs().max() < 0.03
 

@@ -47,11 +47,11 @@ def project(finished, tmp_path) -> Path:
 def test_the_outputs_have_what_the_stages_promise(finished):
     for stage, curves in (("text_mle", {"mle_loss"}), ("text_gan", {"d_loss", "g_loss", "r_t", "difference", "mle"})):
         files = output(finished, stage)
-        assert {"model.safetensors", "config.json", "tokenizer.json", "samples.txt", "training_summary.json"} <= set(files)
+        assert {"model.safetensors", "config.json", "tokenizer.json", "training_summary.json"} <= set(files)
         assert {f"plots/curves/{name}.csv" for name in curves | {"distinct_2", "validation_perplexity"}} <= set(files)
         summary = json.loads(files["training_summary.json"])
         assert summary["samples_seen"] == 64 and summary["finished"] and summary["rollbacks"] == 0
-        assert 1 < summary["values"]["validation_perplexity"] < 60 and len(files["samples.txt"].splitlines()) == 20
+        assert 1 < summary["values"]["validation_perplexity"] < 60
     generator, tokenizer = load_generator(finished / "data/text_gan", torch.device("cpu"))
     assert generator.shape.steps == 9 and tokenizer.get_vocab_size() == 24 and not generator.training
 
@@ -124,7 +124,8 @@ def test_a_generator_that_says_one_word_for_ever_is_rolled_back(project, monkeyp
     assert train.main(arguments(project, "guard_diversity=0.5", "validate_every=16")) == 0
     summary = json.loads(output(project, "text_gan")["training_summary.json"])
     assert sabotaged and summary["rollbacks"] == 1 and "distinct_2" in summary["reasons"][0]
-    assert len(set(output(project, "text_gan")["samples.txt"].split())) > 5
+    texts = sample(*load_generator(project / "data/text_gan", torch.device("cpu")), 50)
+    assert len({word for text in texts for word in text.split()}) > 5
 
 
 def test_samples_by_hand_are_the_first_of_any_number(finished, capsys):
@@ -185,5 +186,5 @@ def test_likelihood_then_gan_write_a_toy_grammar(tmp_path):
         values = json.loads(output(tmp_path, stage)["training_summary.json"])["values"]
         assert all(math.isfinite(value) for value in values.values())
     assert shares[0] <= 0.01 and min(shares[1:]) >= 0.5, shares
-    # Of 60 sentences: all word pairs that the grammar knows are few.
-    assert distinct_n([text.split() for text in texts[:60]], 2) >= 0.3
+    # Of 30 sentences: there are only so many pairs of twenty words.
+    assert distinct_n([text.split() for text in texts[:30]], 2) >= 0.3
