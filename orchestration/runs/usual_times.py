@@ -39,6 +39,9 @@ DEMO_S: Mapping[str, float] = {
     "cyclegan_paintings": 64,
     "painted_photos": 2.8,
     "paintings_report": 7.4,
+    "text_mle": 16,
+    "text_gan": 18,
+    "text_report": 6,
 }
 
 

@@ -1,7 +1,4 @@
-"""The turns of both trainings. Every random number is a function of (seed, purpose, sentences seen, roll-backs), so a resume replays nothing.
-
-The words the generator writes are scored with gradients in one pass afterwards: none flows through words that were fed back, the "detached history".
-"""
+"""The turns of both trainings. Every random number is a function of (seed, purpose, sentences seen, roll-backs), so a resume replays nothing."""
 
 from collections.abc import Iterator, Mapping
 
@@ -102,7 +99,7 @@ class TextGanLosses(Likelihood):
         return [Phase("d", "d", self.critic_turn, reported_as="d"), Phase("g", "g", self.turn, every=self.recipe.critic_steps, reported_as="g")]
 
     def written(self, now: Moment) -> tuple[Tensor, Noise]:
-        """Words [N, S] and what was random in them, for both turns: the generator does not change between the critic's and its own."""
+        """Words [N, S] and what was random in them, for both turns. They are scored in one pass: no gradient flows through words fed back."""
         if self._written is None or self._written[0] != now:
             noise = self.noise(now, "noise", with_choices=self.recipe.outputs == "straight_through")
             self._written = now, (self.generator.eval().write(noise), noise)
@@ -149,7 +146,6 @@ class TextGanLosses(Likelihood):
             else:
                 mixed = losses.between(real.detach(), fake.unsqueeze(1), shares[rows])
                 loss = loss + recipe.gamma * losses.gradient_penalty(self.score(mixed.squeeze(1), now, rows, "reals"), mixed)
-            # Mean sign of the logits, and the seed's signal of convergence: the difference of the means.
             signs, difference = on_real.sign().sum() / len(words), (on_real.sum() - on_fake.sum()) / len(words)
             yield loss.sum() / len(words), {"r_t": signs.detach(), "difference": difference.detach()}
 

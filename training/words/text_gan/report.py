@@ -101,9 +101,8 @@ def judge(config: TextReportConfig, data: Path, reporter: Reporter) -> Report:
         for name, value in found.items():
             numbers.add(f"{group}_{name}", value)
     shown = [name for name in _COLUMNS if name in groups["real"]]
-    table_of_all = table(["group", *shown], [[group, *(cell(found[name]) for name in shown)] for group, found in groups.items()])
+    table_of_all = _TITLE + table(["group", *shown], [[group, *(cell(found[name]) for name in shown)] for group, found in groups.items()])
     examples = "".join(f"\n**{group}**\n\n" + "".join(f"- {escape(line)}\n" for line in texts[group][: config.shown]) for group in texts)
-    words = f"{jury.compared:,} sentences a group. BLEU is against {len(jury.real['test']):,} test sentences, {_WORDS}"
     first = ["bleu4", "self_bleu4", "grammatical" if jury.has_grammar else QUALITY, REVERSE]
     headline = {"gan_t1": first, "mle_t1": first, "real": first[:2]}
     facts = {"distinct_2": numbers.values.get("gan_t1_distinct2", 0.0), "real": numbers.values["real_distinct2"], "floor": config.diversity_floor}
@@ -112,11 +111,10 @@ def judge(config: TextReportConfig, data: Path, reporter: Reporter) -> Report:
 
     def draw(path: Path) -> None:
         draw_panels({"BLEU-4 against self-BLEU-4": lambda axes: _draw_curves(numbers.values, config.temperatures, axes)}, path, nothing="")
-        # All sentences lie beside the picture of them.
         write_table(path.with_name("samples.parquet"), table_from_rows(columns(model=str, temperature=float, number=int, text=str), rows))
 
     pictures = [Picture("Quality against diversity", "curves", "curves.png", draw, "Upwards is better, leftwards more diverse.")]
-    text = f"{_TITLE}{table_of_all}\n{words}\n{examples}"
+    text = f"{table_of_all}\n{jury.compared:,} sentences a group. BLEU is against {len(jury.real['test']):,} test sentences, {_WORDS}\n{examples}"
     return Report("text_report", MODELS["gan"], numbers, text, pictures=pictures, checks=[check], headline=headline, promote=config.promote)
 
 

@@ -97,8 +97,7 @@ class School:
         values = {DISTINCT: distinct_n([text.split() for text in texts], 2)}
         if len(words := self.text.valid[:_WATCHED].to(self.devices.device)):
             noise = draw_noise(self.generator.shape, len(words), seeded(self.config.seed, "held out"), words.device)
-            loss = likelihood(self.average.averaged(self.generator), words, noise) / (words != PAD).sum()
-            values[PERPLEXITY] = float(loss.exp())
+            values[PERPLEXITY] = float((likelihood(self.average.averaged(self.generator), words, noise) / (words != PAD).sum()).exp())
         return values
 
     def save(self, output: OutputFolder, outcome: Outcome) -> dict[str, float]:
