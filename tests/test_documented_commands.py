@@ -58,6 +58,9 @@ book_report: {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 
 stylegan3_pages: {kimg: 0.032, snap: 0.032, tick: 0.016, checkpoint_kimg: 0.032, grid: [2, 1], metric_images: 8, guard_images: 8}
 title_gpt2: {vocabulary_size: 300, width: 16, layers: 1, total_samples: 2000, evaluate_every_samples: 1000, shown: 2}
 titles_report: {free_titles: 8, completed_titles: 2}
+text_mle: {total_sentences: 64, warmup_sentences: 8, generator: {width: 16, heads: 2, hidden: 16}}
+text_gan: {total_sentences: 64, critic: {width: 8, heads: 2, hidden: 16}, guard_diversity: 0}
+text_report: {temperatures: [1.0], samples: 20}
 cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
 """
 

@@ -45,6 +45,9 @@ DEMO_S: Mapping[str, float] = {
     "vocabulary": 0.7,
     "title_gpt2": 20,
     "titles_report": 8,
+    "text_mle": 16,
+    "text_gan": 18,
+    "text_report": 6,
 }
 
 
