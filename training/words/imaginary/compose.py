@@ -39,8 +39,6 @@ from training.words.model_folder import load_model, load_tokenizer
 
 STAGE = "imaginary_papers"
 _PICTURES_PER_SHARD = 1000
-# Of a title that is read, where the model's configuration names no other bound.
-_SOURCE_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ class Abstracter:
     def __call__(self, titles: Sequence[str], settings: Generation, *, seed: int, first: int) -> list[str]:
         config = self._model.config
         shown = [(getattr(config, "prefix", None) or "") + title for title in titles]
-        prompts = tokenize(self._tokenizer, shown, most_tokens=getattr(config, "source_tokens", _SOURCE_TOKENS))
+        prompts = tokenize(self._tokenizer, shown, most_tokens=getattr(config, "source_tokens", 128))
         return [texts[0] for texts in generate(self._model, self._tokenizer, prompts.inputs, settings, seed=seed, first=first)]
 
 

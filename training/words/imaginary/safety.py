@@ -54,7 +54,9 @@ def make_safe(text: str) -> str:
 
 
 def _one_round(text: str) -> str:
-    text = _TAG.sub(" ", _CONTENT.sub(" ", html.unescape(text)))
+    while (plain := html.unescape(text)) != text:
+        text = plain
+    text = _TAG.sub(" ", _CONTENT.sub(" ", text))
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), _INVISIBLE.sub("", text))
     # Blanks of all kinds are blanks; controls, bidirectional and other formats, and code points of nobody are nothing.
     text = "".join(sign for sign in unicodedata.normalize("NFC", text) if sign.isspace() or unicodedata.category(sign)[0] != "C")
@@ -72,4 +74,4 @@ def _as_latin(match: re.Match[str]) -> str:
 @cache
 def _script(letter: str) -> str:
     """LATIN, GREEK, CYRILLIC, …, from the letter's name; empty for marks, subscripts and whatever else goes with any script."""
-    return unicodedata.name(letter).split()[0] if unicodedata.category(letter) in ("Ll", "Lu", "Lt", "Lo") else ""
+    return unicodedata.name(letter, "UNNAMED").split()[0] if unicodedata.category(letter) in ("Ll", "Lu", "Lt", "Lo") else ""

@@ -29,7 +29,7 @@ TITLES = [
     for what in ("Oxidation", "Silylation")
     for whom in ("Alkenes", "Tea", "Iron")
 ]
-ABSTRACT = "Here we show that the {} goes on under mild conditions in water, with yields that nobody had expected of such a simple catalyst before this work."
+ABSTRACT = "Here we show that the {} goes on under mild conditions in water, with yields that nobody expected of such a simple catalyst before."
 SIDE = 16
 
 
