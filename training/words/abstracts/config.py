@@ -20,7 +20,6 @@ class T5Options(FineTuning):
     """The sections `abstract_t5` and `title_t5` of params.yaml. Samples are tokens of both texts; the sizes of a T5 hold only from scratch.
 
     title_tokens, abstract_tokens: most of a text; longer ones are cut. prefix: before each source, such as "summarize: ".
-    control_pairs: held-out pairs that each evaluation measures with their own sources and with others'. sample_pairs: that it writes texts for.
     """
 
     vocabulary_size: int = 8000
@@ -31,12 +30,10 @@ class T5Options(FineTuning):
     title_tokens: int = 128
     abstract_tokens: int = 512
     prefix: str = ""
-    control_pairs: int = 256
-    sample_pairs: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 1, "d_model", "layers", "heads", "d_ff", "control_pairs", "sample_pairs")
+        at_least(self, 1, "d_model", "layers", "heads", "d_ff")
         at_least(self, 2, "title_tokens", "abstract_tokens")
         if self.d_model % self.heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of heads {self.heads}")
@@ -44,7 +41,7 @@ class T5Options(FineTuning):
 
 @dataclass(frozen=True)
 class T5ReportOptions:
-    """The sections of the reports. generation: how texts are written; null = as GENERATIONS says of the model.
+    """The sections of the reports. generation: how texts are written; null = as GENERATIONS says, up to the model's target_tokens.
 
     split: whose pairs are judged. most_pairs: that are scored; written_pairs: of these, that texts are written for; shown_pairs: in the table.
     gain_floor: `reads_its_input` warns where another's source makes targets dearer by less. promote: when the model becomes the champion.

@@ -1,23 +1,27 @@
-"""Titles and abstracts of the same papers as token ids: what a T5 reads, and what it is to write.
+"""Titles and abstracts of the same papers as token ids: what a T5 reads, what it is to write, and what that costs it.
 
-Shapes: a batch has `input_ids` and `attention_mask` [B, S], and `labels` [B, T] with -100 where there is nothing to write.
+Shapes: a batch has `input_ids` and `attention_mask` [B, S], and `labels` [B, T] with -100 where there is nothing to write. Losses are in nats.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 
 from formats.text_tables import read_paper_texts
 from stages.derived_seed import derive_seed
+from training.metrics.intervals import Estimate, bootstrap_interval
 from training.words.examples import WordsError
 
 TEXTS = "paper_texts"
-IGNORED = -100
+_NO_LABEL, _SIDE_BY_SIDE = -100, 16
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,9 @@ def read_pairs(folder: Path, stage: str, split: str, *, may_be_none: bool = Fals
         else:
             set_aside["no_abstract" if title else "no_title"] += 1
     if not pairs and not may_be_none:
-        found = ", ".join(f"{count:,} with {lack.replace('_', ' ')}" for lack, count in set_aside.items()) or "no paper at all"
         raise WordsError(
-            f"{folder}: {stage} needs papers of split {split} with both a title and an abstract, found {found}; add a source that states abstracts "
-            "to journal_pages (see docs/journals.md), or raise the fractions or lower min_abstract_chars of paper_texts"
+            f"{folder}: {stage} needs papers of split {split} with both a title and an abstract, found none ({dict(set_aside)}); add a source that "
+            "states abstracts to journal_pages (see docs/journals.md), or raise the fractions or lower min_abstract_chars of paper_texts"
         )
     return Pairs([source for source, _ in pairs], [target for _, target in pairs], set_aside)
 
@@ -66,32 +69,34 @@ class PairExamples:
 
     def batch(self, indices: Sequence[int], random: torch.Generator | None = None) -> dict[str, Tensor]:
         del random
-        inputs = _padded([self.sources[index] for index in indices], self.pad)
-        labels = _padded([self.targets[index] for index in indices], IGNORED)
+        inputs, labels = (
+            pad_sequence([torch.tensor(texts[index]) for index in indices], batch_first=True, padding_value=filler)
+            for texts, filler in ((self.sources, self.pad), (self.targets, _NO_LABEL))
+        )
         return {"input_ids": inputs, "attention_mask": (inputs != self.pad).long(), "labels": labels}
+
+    def inputs(self, most: int) -> dict[str, Tensor]:
+        """What the model is given to write for the first `most`."""
+        return {name: values for name, values in self.batch(range(min(most, len(self)))).items() if name != "labels"}
 
 
 def encode_pairs(tokenizer: Any, pairs: Pairs, limits: Any, *, most: int | None = None) -> PairExamples:
     """The first `most` pairs. limits: says prefix, source_tokens and target_tokens (ends included), as the configuration of a trained model does."""
+    end = tokenizer.eos_token_id
     read = _encode(tokenizer, [limits.prefix + source for source in pairs.sources[:most]], limits.source_tokens)
     written = _encode(tokenizer, pairs.targets[:most], limits.target_tokens)
-    # What is read always ends; no model should learn to end a text where only room did.
-    sources = [ids if is_whole else [*ids[:-1], tokenizer.eos_token_id] for ids, _, is_whole in read]
-    cut = {f"cut_{name}": sum(not is_whole for _, _, is_whole in texts) for name, texts in (("sources", read), ("targets", written))}
-    return PairExamples(sources, [ids for ids, _, _ in written], [characters for _, characters, _ in written], tokenizer.pad_token_id, cut)
+    cut = {name: sum(ids[-1] != end for ids in texts) for name, texts in (("cut_sources", read), ("cut_targets", written))}
+    characters = [len(text) if ids[-1] == end else len(tokenizer.decode(ids)) for text, ids in zip(pairs.targets, written, strict=False)]
+    # What is read always ends; but no model should learn to end a text where only room did.
+    return PairExamples([[*ids[:-1], end] for ids in read], written, characters, tokenizer.pad_token_id, cut)
 
 
-def _encode(tokenizer: Any, texts: Sequence[str], limit: int) -> list[tuple[list[int], int, bool]]:
-    """Of each text at most `limit` tokens, the characters that they stand for, and whether they are all of it, the end of text included."""
+def _encode(tokenizer: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
+    """Of each text at most `limit` tokens, the end of text among them where there is room for it."""
     # No token stands for more characters than the longest has, so what lies behind cannot matter, be it 10 MB.
     reach = limit * max(map(len, tokenizer.get_vocab()))
-    read = tokenizer([text[:reach] for text in texts], add_special_tokens=False, return_offsets_mapping=True, verbose=False) if texts else {}
-    encoded = []
-    for text, ids, offsets in zip(texts, read.get("input_ids", ()), read.get("offset_mapping", ()), strict=True):
-        is_whole = len(ids) < limit and len(text) <= reach
-        characters = len(text) if is_whole else offsets[min(limit, len(ids)) - 1][1]
-        encoded.append(([*ids, tokenizer.eos_token_id] if is_whole else ids[:limit], max(1, characters), is_whole))
-    return encoded
+    found = tokenizer([text[:reach] for text in texts], add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    return [[*ids, tokenizer.eos_token_id][:limit] for ids in found]
 
 
 def others(items: Sequence[Any], seed: int) -> list[Any]:
@@ -101,6 +106,41 @@ def others(items: Sequence[Any], seed: int) -> list[Any]:
     return [items[following[place]] for place in range(len(items))]
 
 
-def _padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows], dtype=torch.int64)
+def token_losses(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """Negative log-likelihoods [B, T] of `labels`; 0 where there is none."""
+    inputs = model.prepare_decoder_input_ids_from_labels(batch["labels"])
+    scores = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], decoder_input_ids=inputs, use_cache=False).logits
+    return cross_entropy(scores.float().transpose(1, 2), batch["labels"], ignore_index=_NO_LABEL, reduction="none")
+
+
+def summed_loss(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The sum of the losses of a batch, and how many tokens it is a sum over."""
+    return token_losses(model, batch).sum(), (batch["labels"] != _NO_LABEL).sum()
+
+
+@torch.no_grad()
+def target_losses(model: Any, examples: PairExamples) -> numpy.ndarray:
+    """What each whole target [N] costs a model in evaluation mode."""
+    losses, order = numpy.zeros(len(examples)), numpy.argsort(examples.lengths(), kind="stable")
+    for places in numpy.split(order, range(_SIDE_BY_SIDE, len(order), _SIDE_BY_SIDE)):
+        batch = {name: value.to(model.device) for name, value in examples.batch(places.tolist()).items()}
+        losses[places] = token_losses(model, batch).sum(1).double().cpu().numpy()
+    return losses
+
+
+def reading_costs(model: Any, examples: PairExamples, *, seed: int) -> numpy.ndarray:
+    """[3, N]: what each target costs behind its own source, and behind another's (of a single pair: its own), and its characters."""
+    shuffled = replace(examples, sources=others(examples.sources, seed))
+    return numpy.array([target_losses(model, examples), target_losses(model, shuffled), examples.characters])
+
+
+def reading_numbers(costs: numpy.ndarray, *, rounds: int = 0, seed: int = 0) -> dict[str, Estimate]:
+    """Both costs over all characters, and by what share another's source makes targets dearer: 0 is a model that does not read."""
+    statistics: dict[str, Callable[[numpy.ndarray], numpy.ndarray]] = {
+        "nll_per_char": lambda at: costs[0, at].sum(-1) / costs[2, at].sum(-1),
+        "shuffled_nll_per_char": lambda at: costs[1, at].sum(-1) / costs[2, at].sum(-1),
+        "reading_gain": lambda at: costs[1, at].sum(-1) / costs[0, at].sum(-1) - 1,
+    }
+    every = numpy.arange(costs.shape[1])
+    intervals = {name: bootstrap_interval(len(every), of, rounds=rounds, seed=seed) for name, of in statistics.items()}
+    return {name: Estimate(float(of(every)), len(every), *intervals[name]) for name, of in statistics.items()}
