@@ -33,17 +33,16 @@ class T5Options(FineTuning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 1, "d_model", "layers", "heads", "d_ff")
+        at_least(self, 1, "layers", "heads", "d_ff")
+        at_least(self, self.heads, "d_model")
         at_least(self, 2, "title_tokens", "abstract_tokens")
-        if self.d_model % self.heads:
-            raise ValueError(f"d_model {self.d_model} is not a multiple of heads {self.heads}")
 
 
 @dataclass(frozen=True)
 class T5ReportOptions:
     """The sections of the reports. generation: how texts are written; null = as GENERATIONS says, up to the model's target_tokens.
 
-    split: whose pairs are judged. most_pairs: that are scored; written_pairs: of these, that texts are written for; shown_pairs: in the table.
+    split: whose pairs are judged. most_pairs: that are scored; written_pairs: of these, that texts are written for.
     gain_floor: `reads_its_input` warns where another's source makes targets dearer by less. promote: when the model becomes the champion.
     """
 
@@ -51,12 +50,11 @@ class T5ReportOptions:
     split: Literal["valid", "test"] = "test"
     most_pairs: int = 2000
     written_pairs: int = 200
-    shown_pairs: int = 8
     bootstrap_rounds: int = 1000
     gain_floor: float = 0.05
     seed: int = 0
     promote: PromotionRule | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "most_pairs", "written_pairs", "shown_pairs")
+        at_least(self, 1, "most_pairs", "written_pairs")
         at_least(self, 0, "bootstrap_rounds", "gain_floor")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import torch
@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from formats.text_tables import read_paper_texts
-from stages.derived_seed import derive_seed
+from training.loop.seeding import generator
 from training.metrics.intervals import Estimate, bootstrap_interval
 from training.words.examples import WordsError
 
@@ -24,9 +24,8 @@ TEXTS = "paper_texts"
 _NO_LABEL, _SIDE_BY_SIDE = -100, 16
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """sources, targets: what is read and what is to be written, on one line each, by serial of the paper. set_aside: papers by what they lack."""
+class Pairs(NamedTuple):
+    """What is read and what is to be written, on one line each, by serial of the paper; and how many papers lack what."""
 
     sources: Sequence[str]
     targets: Sequence[str]
@@ -82,27 +81,25 @@ class PairExamples:
 
 def encode_pairs(tokenizer: Any, pairs: Pairs, limits: Any, *, most: int | None = None) -> PairExamples:
     """The first `most` pairs. limits: says prefix, source_tokens and target_tokens (ends included), as the configuration of a trained model does."""
-    end = tokenizer.eos_token_id
-    read = _encode(tokenizer, [limits.prefix + source for source in pairs.sources[:most]], limits.source_tokens)
-    written = _encode(tokenizer, pairs.targets[:most], limits.target_tokens)
+    # No token stands for more characters than the longest has, so what lies behind cannot matter, be it 10 MB.
+    end, longest = tokenizer.eos_token_id, max(map(len, tokenizer.get_vocab()))
+
+    def encoded(texts: Sequence[str], limit: int) -> list[list[int]]:
+        found = tokenizer([text[: limit * longest] for text in texts], add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+        return [[*ids, end][:limit] for ids in found]
+
+    read = encoded([limits.prefix + text for text in pairs.sources[:most]], limits.source_tokens)
+    written = encoded(pairs.targets[:most], limits.target_tokens)
     cut = {name: sum(ids[-1] != end for ids in texts) for name, texts in (("cut_sources", read), ("cut_targets", written))}
     characters = [len(text) if ids[-1] == end else len(tokenizer.decode(ids)) for text, ids in zip(pairs.targets, written, strict=False)]
     # What is read always ends; but no model should learn to end a text where only room did.
     return PairExamples([[*ids[:-1], end] for ids in read], written, characters, tokenizer.pad_token_id, cut)
 
 
-def _encode(tokenizer: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
-    """Of each text at most `limit` tokens, the end of text among them where there is room for it."""
-    # No token stands for more characters than the longest has, so what lies behind cannot matter, be it 10 MB.
-    reach = limit * max(map(len, tokenizer.get_vocab()))
-    found = tokenizer([text[:reach] for text in texts], add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-    return [[*ids, tokenizer.eos_token_id][:limit] for ids in found]
-
-
 def others(items: Sequence[Any], seed: int) -> list[Any]:
     """For each item another one, each once: its neighbour in a ring in random order. The control of what a source tells."""
-    order = torch.randperm(len(items), generator=torch.Generator().manual_seed(derive_seed(seed, "shuffled"))).tolist()
-    following = dict(zip(order, [*order[1:], *order[:1]], strict=True))
+    order = torch.randperm(len(items), generator=generator(seed, "others")).tolist()
+    following = dict(zip(order, order[1:] + order[:1], strict=True))
     return [items[following[place]] for place in range(len(items))]
 
 
@@ -119,28 +116,23 @@ def summed_loss(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor
 
 
 @torch.no_grad()
-def target_losses(model: Any, examples: PairExamples) -> numpy.ndarray:
-    """What each whole target [N] costs a model in evaluation mode."""
-    losses, order = numpy.zeros(len(examples)), numpy.argsort(examples.lengths(), kind="stable")
-    for places in numpy.split(order, range(_SIDE_BY_SIDE, len(order), _SIDE_BY_SIDE)):
-        batch = {name: value.to(model.device) for name, value in examples.batch(places.tolist()).items()}
-        losses[places] = token_losses(model, batch).sum(1).double().cpu().numpy()
-    return losses
-
-
 def reading_costs(model: Any, examples: PairExamples, *, seed: int) -> numpy.ndarray:
-    """[3, N]: what each target costs behind its own source, and behind another's (of a single pair: its own), and its characters."""
-    shuffled = replace(examples, sources=others(examples.sources, seed))
-    return numpy.array([target_losses(model, examples), target_losses(model, shuffled), examples.characters])
+    """[3, N]: what each target costs a model in evaluation mode behind its own source, and behind another's; and its characters."""
+    costs = numpy.array([[0.0] * len(examples), [0.0] * len(examples), examples.characters])
+    for row, shown in enumerate((examples, replace(examples, sources=others(examples.sources, seed)))):
+        order = numpy.argsort(shown.lengths(), kind="stable")
+        for places in numpy.split(order, range(_SIDE_BY_SIDE, len(order), _SIDE_BY_SIDE)):
+            batch = {name: values.to(model.device) for name, values in shown.batch(places.tolist()).items()}
+            costs[row, places] = token_losses(model, batch).sum(1).double().cpu().numpy()
+    return costs
 
 
 def reading_numbers(costs: numpy.ndarray, *, rounds: int = 0, seed: int = 0) -> dict[str, Estimate]:
     """Both costs over all characters, and by what share another's source makes targets dearer: 0 is a model that does not read."""
-    statistics: dict[str, Callable[[numpy.ndarray], numpy.ndarray]] = {
+    wanted: dict[str, Callable[[numpy.ndarray], numpy.ndarray]] = {
         "nll_per_char": lambda at: costs[0, at].sum(-1) / costs[2, at].sum(-1),
         "shuffled_nll_per_char": lambda at: costs[1, at].sum(-1) / costs[2, at].sum(-1),
         "reading_gain": lambda at: costs[1, at].sum(-1) / costs[0, at].sum(-1) - 1,
     }
-    every = numpy.arange(costs.shape[1])
-    intervals = {name: bootstrap_interval(len(every), of, rounds=rounds, seed=seed) for name, of in statistics.items()}
-    return {name: Estimate(float(of(every)), len(every), *intervals[name]) for name, of in statistics.items()}
+    n, every = costs.shape[1], numpy.arange(costs.shape[1])
+    return {name: Estimate(float(of(every)), n, *bootstrap_interval(n, of, rounds=rounds, seed=seed)) for name, of in wanted.items()}

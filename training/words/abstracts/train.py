@@ -1,14 +1,14 @@
 """Train a T5 (Raffel et al. 2020, arXiv 1910.10683) to write the abstract of a title, or the title of an abstract.
 
-    python -m training.words.abstracts.train abstract_t5
-    python -m training.words.abstracts.train title_t5
-    python -m training.words.abstracts.train abstract_t5 --set start_from=t5-base --set learning_rate=1e-4       # any T5 of the hub, or a folder
+    python -m training.words.abstracts.train abstract_t5                # or title_t5
+    python -m training.words.abstracts.train abstract_t5 --set start_from=t5-base --set learning_rate=1e-4    # any T5 of the hub, or a folder
 
 Reads data/paper_texts; writes data/abstract_t5 or data/title_t5, a folder that transformers loads. The same command again continues.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,10 @@ from training.words.trainer import Task
 from training.words.word_tokenizers import train_bpe
 
 # T5's: padding and the end of text are two tokens, texts end, and decoding begins with padding.
-_SPECIALS, _TEMPLATE = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}, "$A </s>"
+_SPECIALS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 _LIMITS = (
-    "It writes what is likely after the texts it learned from, not what is true: nothing in an abstract of it was ever measured. It knows the fields "
-    "and languages of those texts only, and may repeat them word for word; its report counts how often."
+    "It writes what is likely after the texts it learned from, not what is true, and may repeat them word for word; its report counts how often."
 )
-_SHOWN_PAIRS = 4
 
 
 def open_t5(options: T5Options, texts: Sequence[str]) -> tuple[Any, Any]:
@@ -42,7 +40,7 @@ def open_t5(options: T5Options, texts: Sequence[str]) -> tuple[Any, Any]:
     if options.start_from is not None:
         model = load_model(options.start_from, AutoModelForSeq2SeqLM, dropout_rate=options.dropout)
         return model, load_tokenizer(options.start_from, model)
-    tokenizer = train_bpe(texts, options.vocabulary_size, _SPECIALS, template=_TEMPLATE)
+    tokenizer = train_bpe(texts, options.vocabulary_size, _SPECIALS, template="$A </s>")
     sizes = {"d_model": options.d_model, "d_kv": options.d_model // options.heads, "d_ff": options.d_ff}
     sizes |= {"num_layers": options.layers, "num_heads": options.heads, "vocab_size": len(tokenizer)}
     tokens = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "decoder_start_token_id": tokenizer.pad_token_id}
@@ -55,25 +53,23 @@ def open_task(stage: str, data: Path, options: T5Options, reporter: Reporter) ->
     learned = read_pairs(data / TEXTS, stage, "train")
     held_out = read_pairs(data / TEXTS, stage, "valid", may_be_none=True)
     model, tokenizer = open_t5(options, [*learned.sources, *learned.targets])
-    # What whoever uses the model must know: it stays in its configuration, and how it is meant to write in that of its generation.
-    usual, tokens = GENERATIONS[stage], [options.title_tokens, options.abstract_tokens]
-    source_tokens, target_tokens = tokens if stage == "abstract_t5" else reversed(tokens)
+    # What whoever uses the model must know stays in its configuration.
+    tokens = (options.title_tokens, options.abstract_tokens)
+    source_tokens, target_tokens = tokens if stage == "abstract_t5" else tokens[::-1]
     model.config.update({"prefix": options.prefix, "source_tokens": source_tokens, "target_tokens": target_tokens})
-    drawn = {"do_sample": True, "top_k": usual.top_k, "top_p": usual.top_p} if usual.strategy == "sample" else {}
-    plain = {"no_repeat_ngram_size": usual.no_repeat_ngram, "num_return_sequences": usual.returns, "max_new_tokens": target_tokens}
-    model.generation_config.update(**plain, **drawn)
+    usual = replace(GENERATIONS[stage], max_new_tokens=target_tokens)
+    model.generation_config.update(max_new_tokens=target_tokens, no_repeat_ngram_size=usual.no_repeat_ngram)
     train, valid = (encode_pairs(tokenizer, pairs, model.config) for pairs in (learned, held_out))
     control = encode_pairs(tokenizer, held_out, model.config, most=options.evaluate_at_most or None)
     reporter.log(f"{stage}: {len(train):,} pairs, {len(valid):,} held out; {dict(learned.set_aside)} set aside, {dict(train.cut)}")
 
     def samples(model: Any) -> Mapping[str, str]:
         shown, encoded = (held_out, control) if len(control) else (learned, train)
-        written = generate(model, tokenizer, encoded.inputs(_SHOWN_PAIRS), usual, seed=options.seed)
-        texts = zip(shown.sources, map(" / ".join, written), shown.targets, strict=False)
-        return {"samples.md": table(["given", "written", "real"], [list(map(escape, row)) for row in texts])}
+        written = generate(model, tokenizer, encoded.inputs(4), usual, seed=options.seed)
+        rows = zip(shown.sources, map(" / ".join, written), shown.targets, strict=False)
+        return {"samples.md": table(["given", "written", "real"], [list(map(escape, row)) for row in rows])}
 
-    def measure(model: Any, loss: float, judged: Sequence[int]) -> Mapping[str, float]:
-        del loss, judged
+    def measure(model: Any, _loss: float, _judged: Sequence[int]) -> Mapping[str, float]:
         numbers = reading_numbers(reading_costs(model, control, seed=options.seed)) if len(control) > 1 else {}
         return {f"validation_{name}": number.value for name, number in numbers.items()}
 
