@@ -12,6 +12,7 @@ class ToCEncoderConfig(FineTuning):
     """The section `toc_encoder` of params.yaml; samples are pictures shown. Defaults are SimMIM's (Xie et al. 2022), for a small model."""
 
     dataset_size: int = 128
+    allow_unknown_licence: bool = False
     # Of new weights (start_from: null); a model that is loaded has its own
     architecture: Architecture = "vit"
     image_px: int = 64
@@ -50,6 +51,7 @@ class ToCTitlerConfig(FineTuning):
     """
 
     dataset_size: int = 128
+    allow_unknown_licence: bool = False
     start_encoder: str | None = "toc_encoder"
     start_decoder: str | None = "title_gpt2"
     max_tokens: int = 64

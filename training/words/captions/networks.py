@@ -1,8 +1,12 @@
 """The networks of toc_encoder and toc_titler: built in the sizes of the configuration, or put together from what was trained before."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
     GenerationConfig,
     PreTrainedModel,
     SwinConfig,
@@ -13,6 +17,7 @@ from transformers import (
 )
 
 from training.words.examples import WordsError
+from training.words.model_folder import load_model
 
 Architecture = Literal["vit", "swin"]
 # Those that transformers trains with plain pixels as their target.
@@ -57,6 +62,40 @@ def check_masked_model(model_type: str, where: str) -> None:
         raise WordsError(f"{where}: a model of type '{model_type}'; expected one of {', '.join(_MASKED_PIXELS)}")
 
 
+def config_of(name_or_path: str | Path) -> Any:
+    """The configuration of a model; None where there is none, and who loads the model says why."""
+    try:
+        return AutoConfig.from_pretrained(str(name_or_path))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def load_encoder(name_or_path: str | Path, dropout: float, *, new: bool = False) -> PreTrainedModel:
+    """The part of a picture model that sees, such as that of a masked image model. new: new weights in its shape."""
+    dropouts = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), dropout)
+    config = config_of(name_or_path)
+    if config is None or not new:
+        return load_model(name_or_path, AutoModel, **dropouts)
+    for name, value in dropouts.items():
+        setattr(config, name, value)
+    fresh: PreTrainedModel = AutoModel.from_config(config)
+    return fresh
+
+
+def load_decoder(name_or_path: str | Path, dropout: float, *, new: bool = False) -> PreTrainedModel:
+    """A causal model that also looks at an encoder: its attention to it is new, everything else as trained. new: new weights in its shape."""
+    config = config_of(name_or_path)
+    if config is None:
+        return load_model(name_or_path, AutoModelForCausalLM)
+    changes = {"is_decoder": True, "add_cross_attention": True, **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), dropout)}
+    for name, value in changes.items():
+        setattr(config, name, value)
+    if not new:
+        return load_model(name_or_path, AutoModelForCausalLM, config=config)
+    fresh: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return fresh
+
+
 def put_together(encoder: PreTrainedModel, decoder: PreTrainedModel, tokenizer: Any, max_tokens: int) -> VisionEncoderDecoderModel:
     """One model from the two, their tensors as they are, that begins and ends titles as the tokenizer says.
 
@@ -70,5 +109,7 @@ def put_together(encoder: PreTrainedModel, decoder: PreTrainedModel, tokenizer: 
         setattr(model.config, name, value)
     model.config.vocab_size = decoder.config.vocab_size
     search = {"num_beams": 4, "no_repeat_ngram_size": 3, "length_penalty": 2.0, "early_stopping": True}
-    model.generation_config = GenerationConfig(**ends, **search, max_length=max_tokens)
+    # A start or a pad in the middle of a title means nothing.
+    unwritten = sorted({start, tokenizer.pad_token_id} - {tokenizer.eos_token_id}) or None
+    model.generation_config = GenerationConfig(**ends, **search, max_length=max_tokens, suppress_tokens=unwritten)
     return model

@@ -25,15 +25,23 @@ class Pairs:
     def words(self) -> str:
         """Such as `96 train, 10 valid, 14 test; set aside: 3 without_picture`."""
         found = ", ".join(f"{len(papers):,} {split}" for split, papers in self.by_split.items())
-        return found + "".join(f"; set aside: {count:,} {reason}" for reason, count in self.set_aside.items() if count)
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in self.set_aside.items() if count)
+        return f"{found}; set aside: {left_out or 'none'}"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """`set_aside` as the summary of a training names it."""
+        return {f"set_aside_{reason}": count for reason, count in self.set_aside.items()}
 
 
-def join(papers: Sequence[PaperText], pictures: Container[str | None], where: str) -> Pairs:
-    """Papers with their pictures. where: names the tables in the message of the WordsError raised when the training split has no pair."""
+def join(papers: Sequence[PaperText], pictures: Container[str | None], where: str, *, allow_unknown_licence: bool = False) -> Pairs:
+    """Papers with their pictures. where: names the dataset in the message of the WordsError raised when the training split has no pair."""
     by_split: dict[str, list[PaperText]] = {split: [] for split in SPLITS}
-    set_aside = {"without_picture": 0, "picture_not_in_dataset": 0}
+    set_aside = {"unknown_licence": 0, "without_picture": 0, "picture_not_in_dataset": 0}
     for paper in papers:
-        if paper.image_sha256 is None:
+        if paper.licence == "unknown" and not allow_unknown_licence:
+            set_aside["unknown_licence"] += 1
+        elif paper.image_sha256 is None:
             set_aside["without_picture"] += 1
         elif paper.image_sha256 not in pictures:
             set_aside["picture_not_in_dataset"] += 1

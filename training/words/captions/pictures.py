@@ -95,3 +95,16 @@ def new_processor(side_px: int) -> Any:
     # From version 5 on this name is the one without torchvision; it saves itself under the name that version 4 knows as well.
     kind = getattr(transformers, "ViTImageProcessorPil", None) or transformers.ViTImageProcessor
     return kind(size={"height": side_px, "width": side_px}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+
+
+def load_processor(name_or_path: str | Path) -> Any:
+    """The image processor beside a model. Raises WordsError where there is none that works with Pillow alone."""
+    from transformers import AutoImageProcessor
+
+    try:
+        return AutoImageProcessor.from_pretrained(str(name_or_path))
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WordsError(
+            f"{name_or_path}: transformers finds no image processor here ({reason}); it is preprocessor_config.json beside the weights"
+        ) from None

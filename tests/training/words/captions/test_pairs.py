@@ -16,10 +16,11 @@ from training.words.examples import WordsError
 def test_papers_without_their_picture_are_counted_and_left_out(tmp_path):
     names = write_pictures(tmp_path / "toc_dataset@32", [draw(title, 32) for title in titles()[:3]])
     rows = [paper(0, "a", names[0]), paper(1, "b", None), paper(2, "c", "f" * 64), paper(3, "d", names[2], "test")]
+    rows.append(paper(4, "e", names[1]) | {"licence": "unknown"})
     write_papers(tmp_path, rows)
     pairs = join(read_paper_texts(tmp_path / "paper_texts"), Pictures(tmp_path / "toc_dataset@32", new_processor(32)), "here")
     assert {split: [one.title for one in found] for split, found in pairs.by_split.items()} == {"train": ["a"], "valid": [], "test": ["d"]}
-    assert pairs.words == "1 train, 0 valid, 1 test; set aside: 1 without_picture; set aside: 1 picture_not_in_dataset"
+    assert pairs.words == "1 train, 0 valid, 1 test; set aside: 1 unknown_licence, 1 without_picture, 1 picture_not_in_dataset"
 
 
 def test_no_pair_at_all_says_what_was_found(tmp_path):
