@@ -22,7 +22,7 @@ _USUAL_DISCOUNTS = (0.5, 1.0, 1.5)
 
 @dataclass(frozen=True)
 class _Order:
-    """keys: numbers of n-grams, sorted [K]. shares: [K], of discounted counts. contexts: what is before, sorted [C]. rests: [C], left to shorter ones."""
+    """keys: numbers of n-grams, sorted [K]. shares: [K], of discounted counts. contexts: what is before, sorted [C]. rests: [C], of shorter ones."""
 
     keys: numpy.ndarray
     shares: numpy.ndarray
