@@ -8,10 +8,10 @@ from training.words.fine_tuning import FineTuning
 
 @dataclass(frozen=True)
 class TitleOptions(FineTuning):
-    """The section `title_gpt2` of params.yaml; samples are tokens. Sizes and vocabulary are those of new weights (start_from None).
+    """The section `title_gpt2` of params.yaml; samples are tokens. vocabulary_size, width, layers and heads are those of new weights.
 
     length_quantile: of the training titles' lengths, the longest that is learnt, at most `maximum_tokens`; longer ones are set aside.
-    packing: several titles in a row, none of which sees another. shown_words: first words of held-out titles that are completed at evaluations.
+    packing: several titles in a row, none of which sees another. shown: titles written at every evaluation, freely and from held-out beginnings.
     """
 
     allow_unknown_licence: bool = False
@@ -22,16 +22,12 @@ class TitleOptions(FineTuning):
     width: int = 128
     layers: int = 4
     heads: int = 4
-    # What is shown at every evaluation
-    samples: int = 16
-    shown_words: int = 4
-    top_p: float = 0.8
-    max_new_tokens: int = 30
+    shown: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 1, "width", "layers", "heads", "samples", "shown_words", "max_new_tokens")
-        at_least(self, 4, "maximum_tokens")
-        within(self, 0, 1, "length_quantile", "top_p")
+        at_least(self, 1, "width", "layers", "heads", "shown")
+        at_least(self, 8, "maximum_tokens")
+        within(self, 0, 1, "length_quantile")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")

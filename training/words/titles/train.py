@@ -12,6 +12,7 @@ interrupted.
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,52 +27,38 @@ from training.words.hf_job import fine_tuning_job, run_fine_tuning
 from training.words.model_folder import load_model, load_tokenizer
 from training.words.packing import causal_loss
 from training.words.titles.config import TitleOptions
-from training.words.titles.data import Titles, TitleTexts, encode_titles, read_titles
+from training.words.titles.data import Titles, encode_titles, read_titles
 from training.words.trainer import Task
 from training.words.word_tokenizers import CAUSAL, END, PAD, train_bpe, wrapped
 
-TEXTS = "paper_texts"
 _LIMITS = """
 It writes what titles of papers sound like. No paper of such a title need exist, and nothing in it is true because the model says so. It knows the
 fields and languages of the papers above and no others, and can repeat a title that it has learnt: `titles_report` says how often.
 """
-
-
-def _inputs(folder: Path, _: TitleOptions) -> dict[str, Path]:
-    return {TEXTS: folder / TEXTS}
+# As the seed's samples: their nucleus, length, and how many first words are given.
+_TOP_P, _NEW_TOKENS, _FIRST_WORDS = 0.8, 30, 4
 
 
 def _open(folder: Path, config: TitleOptions, reporter: Reporter) -> Task:
-    texts = read_titles(folder / TEXTS, config)
-    model, tokenizer = _new(texts, config) if config.start_from is None else _loaded(config.start_from, config)
-    train, valid, set_aside = encode_titles(texts, tokenizer, config, model.config.n_positions)
-    counted = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in set_aside.items())
-    reporter.log(f"title_gpt2: {len(train):,} titles to learn, {len(valid):,} held out, set aside: {counted}; at most {max(train.lengths())} tokens")
-    shown = Shown(tokenizer, valid, config)
-    return Task(
-        model,
-        train,
-        valid,
-        causal_loss,
-        samples=shown.table,
-        measure=shown.measure,
-        savers=[tokenizer],
-        # Rows fill up best with titles of all lengths.
-        buckets=not config.packing,
-        counts={"tokens": sum(train.lengths()), **{f"set_aside_{reason}": count for reason, count in set_aside.items()}},
-        limits=_LIMITS,
-        pipeline="text-generation",
-        size=f"{model.config.n_layer} x {model.config.n_embd}",
-        signature=Signature((Field("input_ids", "int64", (-1, -1)),), (Field("logits", "float32", (-1, -1, len(tokenizer))),)),
-    )
+    titles, set_aside = read_titles(folder / "paper_texts", config)
+    model, tokenizer = _new(titles["train"], config) if config.start_from is None else _loaded(config.start_from, config)
+    train, valid, too_long = encode_titles(titles, tokenizer, config, model.config.n_positions)
+    counts = {"tokens": sum(train.lengths()), "longest_tokens": max(train.lengths()), **set_aside, "too_long": too_long}
+    told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+    reporter.log(f"title_gpt2: {len(train):,} titles to learn, {len(valid):,} held out; {told}")
+    written = Written(tokenizer, valid, config)
+    # Rows fill up best with titles of all lengths, so packed ones are not put into buckets.
+    more: dict[str, Any] = {"buckets": not config.packing, "counts": counts, "limits": _LIMITS, "pipeline": "text-generation"}
+    more["signature"] = Signature((Field("input_ids", "int64", (-1, -1)),), (Field("logits", "float32", (-1, -1, len(tokenizer))),))
+    size = f"{model.config.n_layer} x {model.config.n_embd}"
+    return Task(model, train, valid, causal_loss, written.table, written.measure, [tokenizer], size=size, **more)
 
 
-def _new(texts: TitleTexts, config: TitleOptions) -> tuple[PreTrainedModel, Any]:
+def _new(titles: Sequence[str], config: TitleOptions) -> tuple[PreTrainedModel, Any]:
     """GPT-2 (Radford et al. 2019) in the sizes of the section, and a tokenizer of the training titles."""
-    tokenizer = train_bpe(texts.train, config.vocabulary_size, CAUSAL, template=f"{END} $A")
+    tokenizer = train_bpe(titles, config.vocabulary_size, CAUSAL, template=f"{END} $A")
     sizes = {"n_embd": config.width, "n_layer": config.layers, "n_head": config.heads, "n_positions": config.maximum_tokens}
-    tokens = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    return GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes, **tokens, **_dropouts(config))), tokenizer
+    return GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes, **_special_ids(tokenizer), **_dropouts(config))), tokenizer
 
 
 def _loaded(start: str, config: TitleOptions) -> tuple[PreTrainedModel, Any]:
@@ -79,58 +66,61 @@ def _loaded(start: str, config: TitleOptions) -> tuple[PreTrainedModel, Any]:
     model = load_model(start, AutoModelForCausalLM, **_dropouts(config))
     found = load_tokenizer(start, model)
     end = found.eos_token or END
-    specials = {"bos_token": found.bos_token or end, "eos_token": end, "pad_token": PAD if found.pad_token in (None, end) else found.pad_token}
+    pad = PAD if found.pad_token in (None, end) else found.pad_token
+    specials = {"bos_token": found.bos_token or end, "eos_token": end, "pad_token": pad}
     tokenizer = wrapped(found.backend_tokenizer, specials, template=f"{specials['bos_token']} $A")
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer))
-    for settings in (model.config, model.generation_config):
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            setattr(settings, name, getattr(tokenizer, name))
+    model.config.update(_special_ids(tokenizer))
+    model.generation_config.update(**_special_ids(tokenizer))
     return model, tokenizer
+
+
+def _special_ids(tokenizer: Any) -> dict[str, int]:
+    return {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
 
 
 def _dropouts(config: TitleOptions) -> dict[str, float]:
     return dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), config.dropout)
 
 
-class Shown:
-    """What is told at an evaluation beside the loss: free titles, and held-out ones completed from their first words."""
+@dataclass(frozen=True)
+class Written:
+    """What is told at an evaluation beside the loss."""
 
-    def __init__(self, tokenizer: Any, valid: Titles, config: TitleOptions) -> None:
-        self.tokenizer, self.valid, self.config = tokenizer, valid, config
-        self.settings = Generation(strategy="sample", top_p=config.top_p, max_new_tokens=config.max_new_tokens)
+    tokenizer: Any
+    valid: Titles
+    config: TitleOptions
 
     def table(self, model: PreTrainedModel) -> dict[str, str]:
-        real = self.valid.texts[: self.config.samples]
-        begun = [" ".join(text.split()[: self.config.shown_words]) for text in real]
-        free = [[escape(text)] for text, _ in self._written(model, [""] * self.config.samples)]
-        told = [
-            [escape(start), escape(text), escape(title)] for start, (text, _), title in zip(begun, self._written(model, begun), real, strict=True)
-        ]
-        completed = f"\n{table(['first words', 'completed', 'real title'], told)}" if told else ""
-        return {"titles.md": table(["free titles"], free) + completed}
+        """Free titles, and held-out ones completed from their first words."""
+        real = self.valid.texts[: self.config.shown]
+        begun = [" ".join(text.split()[:_FIRST_WORDS]) for text in real]
+        free = [[escape(text)] for text, _ in self._write(model, [""] * self.config.shown)]
+        told = [[escape(start), escape(text), escape(title)] for start, (text, _), title in zip(begun, self._write(model, begun), real, strict=True)]
+        return {"titles.md": f"{table(['free titles'], free)}\n{table(['first words', 'completed', 'real title'], told)}"}
 
     def measure(self, model: PreTrainedModel, loss: float, judged: Sequence[int]) -> dict[str, float]:
         """Bits per token, and per character with the end as one; and the share of free titles that end by themselves."""
-        nats = loss * sum(len(self.valid.documents[index]) - 1 for index in judged)
+        tokens = sum(len(self.valid.documents[index]) - 1 for index in judged)
         characters = sum(len(self.valid.texts[index]) + 1 for index in judged)
-        ended = [end for _, end in self._written(model, [""] * self.config.samples)]
-        return {
-            "validation_bits_per_token": loss / math.log(2),
-            "validation_bits_per_character": nats / math.log(2) / characters,
-            "validation_ended_rate": sum(ended) / len(ended),
-        }
+        ended = [end for _, end in self._write(model, [""] * self.config.shown)]
+        bits = loss / math.log(2)
+        told = {"bits_per_token": bits, "bits_per_character": bits * tokens / characters, "ended_rate": sum(ended) / len(ended)}
+        return {f"validation_{name}": value for name, value in told.items()}
 
-    def _written(self, model: PreTrainedModel, starts: Sequence[str]) -> list[tuple[str, bool]]:
+    def _write(self, model: PreTrainedModel, starts: Sequence[str]) -> list[tuple[str, bool]]:
+        """(text, whether it ended by itself) from each beginning."""
         if not starts:
             return []
-        room = model.config.n_positions - self.settings.max_new_tokens
-        inputs = tokenize(self.tokenizer, starts, most_tokens=room, pad="left", start=self.tokenizer.bos_token_id).inputs
-        written = write(model, self.tokenizer, inputs, self.settings, seed=self.config.seed)
-        return [(texts[0].text, texts[0].ended) for texts in written]
+        new = min(_NEW_TOKENS, model.config.n_positions // 2)
+        room, first = model.config.n_positions - new, self.tokenizer.bos_token_id
+        inputs = tokenize(self.tokenizer, starts, most_tokens=room, pad="left", start=first).inputs
+        settings = Generation(strategy="sample", top_p=_TOP_P, max_new_tokens=new)
+        return [(texts[0].text, texts[0].ended) for texts in write(model, self.tokenizer, inputs, settings, seed=self.config.seed)]
 
 
-JOB = fine_tuning_job("title_gpt2", "training.words.titles.train", TitleOptions, _inputs, _open)
+JOB = fine_tuning_job("title_gpt2", "training.words.titles.train", TitleOptions, lambda folder, _: {"paper_texts": folder / "paper_texts"}, _open)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
