@@ -57,6 +57,9 @@ book_report: {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 
 stylegan3_pages: {kimg: 0.032, snap: 0.032, tick: 0.016, checkpoint_kimg: 0.032, grid: [2, 1], metric_images: 8, guard_images: 8}
 titles_report: {free_titles: 8, completed_titles: 2}
 cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
+imaginary_papers:
+  {count: 2, most_tries: 32, title_characters: [1, 300], abstract_characters: [1, 3000], least_variety: 0, most_similarity: 1, least_picture_levels: 0,
+   least_contrast_levels: 0}
 """
 
 if find_spec("torch") is None or find_spec("scrapy") is None:

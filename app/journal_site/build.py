@@ -25,13 +25,11 @@ from stages.reporting import Reporter
 from training.loop.bounds import at_least
 from training.words.imaginary.tables import ImaginaryError, ImaginaryPaper, Lineage, picture_png, read_lineage, read_papers
 
-STAGE = "journal_site"
-PAPERS = "imaginary_papers"
+STAGE, PAPERS = "journal_site", "imaginary_papers"
 NOTICE = "None of the papers on this site exist: pictures, titles and abstracts were made up by models."
 # Sides up to this are shown with their pixels; enlarged smoothly they would be fog.
 _SMALL_SIDE_PX = 64
 _CURRENT = ("", ' aria-current="page"')
-_ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,8 @@ def build(papers_folder: Path, config: JournalSiteConfig, target: Path) -> int:
 
 def _files(journal: Journal) -> Iterator[tuple[str, str]]:
     """(path below the site's folder, text) of every file but the pictures."""
-    yield from (("site.css", STYLE), ("site.js", SCRIPT), ("icon.svg", ICON), ("robots.txt", _ROBOTS), ("random.js", RANDOM_SCRIPT))
+    yield from (("site.css", STYLE), ("site.js", SCRIPT), ("icon.svg", ICON), ("random.js", RANDOM_SCRIPT))
+    yield "robots.txt", "User-agent: *\nDisallow: /\n"
     yield "papers.js", f"const PAPERS = {_script_json([paper.id for paper in journal.papers])};\n"
     yield from _gallery(journal)
     for place, paper in enumerate(journal.papers):

@@ -83,8 +83,7 @@ SCRIPT = """\
     const say = () => { button.textContent = other() === "dark" ? "Dark" : "Light"; button.ariaLabel = button.textContent + " colours"; };
     button.addEventListener("click", () => { const next = root.dataset.theme = other(); stored((kept) => kept.setItem("theme", next)); say(); });
     system.addEventListener("change", say);
-    button.hidden = false;
-    say();
+    button.hidden = false; say();
   });
 })();
 """

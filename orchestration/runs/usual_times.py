@@ -40,6 +40,8 @@ DEMO_S: Mapping[str, float] = {
     "painted_photos": 2.8,
     "paintings_report": 7.4,
     "titles_report": 7,
+    "imaginary_papers": 9,
+    "journal_site": 0.5,
 }
 
 

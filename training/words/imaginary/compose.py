@@ -1,6 +1,6 @@
 """Make imaginary papers: python -m training.words.imaginary.compose
 
-    python -m training.words.imaginary.compose --set count=4 --set psi=0.2      # a few, of tamer pictures
+    python -m training.words.imaginary.compose --set count=4      # a few
 
 A picture that stylegan3_toc drew gets a title from toc_titler, and the title an abstract from abstract_t5. What is nearly real, empty, stuck, rude or
 personal is dropped and counted. Every text is one line that is safe to show (safety.py): who shows it has only to escape it.
@@ -174,8 +174,9 @@ def candidates(pictures: Pictures, titler: Titler, abstracter: Abstracter, judge
         for start in range(0, len(left), config.batch_size):
             places = left[start : start + config.batch_size]
             texts = titler([pictures.shards.image(place) for place in places], config.title, seed=seeds["title"], first=tries)
-            rows = [{"place": place, "title_seed": seeds["title"], "title_number": number} for number, place in enumerate(places, tries)]
-            rows = [pictures.rows[place] | row | judge.title(text) for row, place, text in zip(rows, places, texts, strict=True)]
+            rows = [pictures.rows[place] | {"place": place} | judge.title(text) for place, text in zip(places, texts, strict=True)]
+            for number, row in enumerate(rows, tries):
+                row |= {"title_seed": seeds["title"], "title_number": number}
             # Only what has a title gets an abstract.
             fit = [row for row in rows if "reason" not in row]
             texts = abstracter([row["title"] for row in fit], config.abstract, seed=seeds["abstract"], first=abstracts) if fit else []

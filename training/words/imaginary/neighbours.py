@@ -13,7 +13,6 @@ from training.metrics.images.neighbours import distance_blocks
 from training.words.imaginary.filters import Why
 
 _SIDE_PX = 16
-_PICTURES_AT_ONCE = 256
 
 
 def plain_words(text: str) -> list[str]:
@@ -54,13 +53,14 @@ class CopiedRun:
         self._length = length
         self._numbers: dict[str, int] = {}
         runs = [self._runs([self._numbers.setdefault(word, len(self._numbers) + 1) for word in plain_words(text)]) for text in texts]
-        self._known = numpy.unique(numpy.concatenate([*runs, numpy.empty(0, numpy.uint64)]))
+        self._known = numpy.unique(numpy.concatenate([*runs, numpy.array([2**64 - 1], numpy.uint64)]))  # where every search ends
 
     def __call__(self, text: str) -> Why:
         words = plain_words(text)
         # 0 stands for every word that no text has; a run with one is no copy, whatever its hash says.
         numbers = [self._numbers.get(word, 0) for word in words]
-        for place in numpy.flatnonzero(numpy.isin(self._runs(numbers), self._known)).tolist():
+        hashes = self._runs(numbers)
+        for place in numpy.flatnonzero(self._known[numpy.searchsorted(self._known, hashes)] == hashes).tolist():
             if 0 not in numbers[place : place + self._length]:
                 return "copied from a real text", " ".join(words[place : place + self._length])
         return None
@@ -75,7 +75,7 @@ class CopiedRun:
 
 def small_grey(images: ImageShards) -> numpy.ndarray:
     """float32 [N, 256]: every picture's mean of colours at 16 x 16 px, by areas, divided by 16, so that distances are root mean squares in levels."""
-    parts = (torch.from_numpy(images.images(part.tolist())) for part in torch.arange(len(images)).split(_PICTURES_AT_ONCE))
+    parts = (torch.from_numpy(images.images(part.tolist())) for part in torch.arange(len(images)).split(256))
     grey = [F.adaptive_avg_pool2d(part.float().mean(dim=1, keepdim=True), _SIDE_PX).flatten(1) for part in parts]
     return torch.cat(grey).numpy() / _SIDE_PX
 

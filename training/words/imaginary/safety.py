@@ -2,8 +2,7 @@
 
 Look-alikes follow UTS #39 (Unicode Security Mechanisms), §4 and §5.1, in small: a letter of another script that has the shape of a Latin one becomes
 that one where its word mixes scripts, or where all of the word could be Latin; a word that still mixes Latin with a script other than Greek (which
-chemists mix: λmax, μm, ΔG) makes the text unfit. Letters in styles (mathematical, full-width, circled) become plain ones as NFKC says; subscripts
-and superscripts stay.
+chemists do: λmax, ΔG) makes the text unfit. Letters in styles (mathematical, full-width, circled) become plain as NFKC says; subscripts stay.
 """
 
 import html
