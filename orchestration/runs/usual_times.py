@@ -39,6 +39,7 @@ DEMO_S: Mapping[str, float] = {
     "cyclegan_paintings": 64,
     "painted_photos": 2.8,
     "paintings_report": 7.4,
+    "title_gpt2": 20,
     "titles_report": 7,
     "imaginary_papers": 9,
     "journal_site": 0.5,

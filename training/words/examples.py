@@ -1,14 +1,12 @@
 """What is learnt from, and in which order it is shown."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from training.loop.seeding import generator
-
-_BUCKET_BATCHES = 32
 
 
 class WordsError(Exception):
@@ -18,8 +16,7 @@ class WordsError(Exception):
 class Examples(Protocol):
     """Documents, pairs or pictures by number. lengths: in tokens: what each counts as where samples are tokens, and what batches are sorted by.
 
-    batch: the examples `indices` as the loss wants them, on the CPU. random: for masks and the like, to be drawn example by example in this order, so
-    that a batch cut in two is masked as the whole one.
+    batch: as the loss wants it, on the CPU; `random` is drawn from example by example, so that a batch cut in two is masked as the whole one.
     """
 
     def __len__(self) -> int: ...
@@ -31,7 +28,7 @@ class ExampleOrder:
     """Batches of example numbers without end: each epoch in an order of its own, its last, incomplete batch left out.
 
     buckets: put examples of like lengths into a batch, so that little is padded: the order is sorted in pieces of 32 batches, and these are shuffled.
-    place: the number of batches given; the same seed and salt give the same batches.
+    place: batches given so far; with `salt`, which a roll-back changes, all that decides the next one.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, buckets: bool) -> None:
@@ -49,18 +46,12 @@ class ExampleOrder:
         self.place += 1
         return [int(index) for index in self._batches[position]]
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"place": self.place, "salt": self.salt}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.place, self.salt = state["place"], state["salt"]
-
     def _shuffled(self, epoch: int) -> Tensor:
         """[batches, batch_size]"""
         random, size = generator(self.seed, "order", self.salt, epoch), self.batch_size
         order = torch.randperm(len(self.lengths), generator=random)[: len(self.lengths) // size * size]
         if not self.buckets:
             return order.view(-1, size)
-        pieces = order.split(_BUCKET_BATCHES * size)
+        pieces = order.split(32 * size)
         batches = torch.cat([piece[torch.argsort(self.lengths[piece], stable=True)] for piece in pieces]).view(-1, size)
         return batches[torch.randperm(len(batches), generator=random)]

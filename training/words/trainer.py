@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from stages.derived_seed import derive_seed
@@ -19,17 +19,15 @@ from training.loop.seeding import generator
 from training.tracking.tracker import Signature
 from training.words.examples import ExampleOrder, Examples
 from training.words.fine_tuning import FineTuning
-from training.words.optimizers import build_optimizers
 
 
 @dataclass(frozen=True)
 class Task:
     """What one fine-tuning is, beside what all of them share.
 
-    loss: (sum of losses, number of what it is a sum over) of a batch; sums, so that a batch may be cut. samples: what to show at every evaluation, by
-    file name: text, or what writes the file (a picture). measure: more numbers at every evaluation, from the model, its held-out loss, and the
-    numbers of the examples that have it; in the main process alone. savers: what has `save_pretrained` and lies beside the weights. buckets: see
-    `ExampleOrder`. counts: of what was set aside, for the summary. limits: Markdown for the model card. pipeline: the task as model hubs name it.
+    loss: (sum of losses, number of terms) of a batch; sums, so that a batch may be cut. samples: to be shown at every evaluation, by file name: text
+    or what writes a picture. measure: more numbers at every evaluation, from the model, its held-out loss, and the numbers of the examples that have
+    it. savers: have `save_pretrained`. buckets: see `ExampleOrder`. counts: for the summary. limits: Markdown. pipeline: the task as hubs name it.
     """
 
     model: PreTrainedModel
@@ -48,7 +46,7 @@ class Task:
 
 
 class FineTuner:
-    """One model, one set of examples. With several processes each takes every n-th example of a batch, and gradients are sums over all of it."""
+    """One model, one set of examples. Of several processes each takes every n-th example of a batch, and gradients are sums over all of it."""
 
     def __init__(self, task: Task, config: FineTuning, devices: Devices, reporter: Reporter) -> None:
         self.task, self.config, self.devices, self.reporter = task, config, devices, reporter
@@ -60,26 +58,27 @@ class FineTuner:
         self.ema = Ema(self.model, half_life_samples=config.ema_half_life_samples) if config.ema_half_life_samples else None
         self.lengths = list(task.train.lengths())
         self.order = ExampleOrder(self.lengths, config.batch_size, config.seed, buckets=task.buckets)
-        # Always the same held-out examples.
-        drawn = torch.randperm(len(task.valid), generator=generator(config.seed, "judged"))
-        self.judged = sorted(drawn[: config.evaluate_at_most or None].tolist())
+        drawn = torch.randperm(len(task.valid), generator=generator(config.seed, "judged")).tolist()
+        self.judged = sorted(drawn[: config.evaluate_at_most or None])
         self.at_once, self.samples_seen = config.examples_at_once or config.batch_size, 0
         self.best_loss, self.evaluations_since_best = math.inf, 0
-        self.best: dict[str, Tensor] | None = None
+        self.best: dict[str, Tensor] = {}
 
     def step(self) -> StepOutcome:
-        indices = self.order.next()
-        rate = self._set_learning_rate()
+        indices, config = self.order.next(), self.config
+        schedule = {"warmup_samples": config.warmup_samples, "total_samples": config.total_samples}
+        rate = config.learning_rate * linear_schedule(self.samples_seen, **schedule, final_fraction=config.final_learning_rate_fraction)
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
         self.model.train()
-        loss, number = self._over_all(self._until_it_fits(indices[self.devices.rank :: self.devices.world_size]))
-        for parameter in self.parameters:
-            if parameter.grad is not None:
-                parameter.grad.div_(number)
-        clip_norm = self.config.gradient_clip_norm
-        norm, skipped = step_on_gradients(loss, self._move_weights, self.parameters, clip_norm=clip_norm, devices=self.devices)
+        loss, number = self._until_it_fits(indices)
+        for gradient in (parameter.grad for parameter in self.parameters if parameter.grad is not None):
+            gradient.div_(number)
+        move, clip_norm = lambda: [optimizer.step() for optimizer in self.optimizers], config.gradient_clip_norm
+        norm, skipped = step_on_gradients(loss, move, self.parameters, clip_norm=clip_norm, devices=self.devices)
         # A batch counts as its tokens or examples; the last one, as what was left of the budget.
-        samples = sum(self.lengths[index] for index in indices) if self.config.what == "tokens" else len(indices)
-        samples = min(samples, self.config.total_samples - self.samples_seen)
+        samples = sum(self.lengths[index] for index in indices) if config.what == "tokens" else len(indices)
+        samples = min(samples, config.total_samples - self.samples_seen)
         if self.ema is not None and not skipped:
             self.ema.update(self.model, samples=samples)
         self.samples_seen += samples
@@ -90,7 +89,7 @@ class FineTuner:
         """The mean loss of `judged_model()` on held-out examples, and what the task measures; remembers the weights where the loss was least."""
         if not self.judged:
             return {}
-        loss, _ = self._over_all(self._sums(model, self.task.valid, self.judged[self.devices.rank :: self.devices.world_size]))
+        loss, _ = self._mean(model, self.task.valid, self.judged)
         self.evaluations_since_best += 1
         if loss < self.best_loss:
             self.best_loss, self.evaluations_since_best = loss, 0
@@ -100,9 +99,8 @@ class FineTuner:
 
     def why_done(self) -> str | None:
         patience = self.config.early_stopping_evaluations
-        if not patience or self.evaluations_since_best < patience:
-            return None
-        return f"the held-out loss has not fallen below {self.best_loss:.4g} for {patience} evaluations"
+        is_done = 0 < patience <= self.evaluations_since_best
+        return f"the held-out loss has not fallen below {self.best_loss:.4g} for {patience} evaluations" if is_done else None
 
     def judged_model(self) -> PreTrainedModel:
         """The averaged weights where there is an average, in evaluation mode."""
@@ -110,19 +108,16 @@ class FineTuner:
 
     def final_model(self) -> PreTrainedModel:
         """The model to save: the best weights where they were kept."""
-        weights = self.best or (self.ema.state_dict() if self.ema is not None else None)
-        if weights is not None:
-            self.model.load_state_dict(weights)
+        self.model.load_state_dict(self.best or (self.ema or self.model).state_dict())
         return self.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        best = [self.best_loss, self.evaluations_since_best, self.best]
-        own = {"samples_seen": self.samples_seen, "at_once": self.at_once, "best": best}
-        return {**own, **{name: part.state_dict() for name, part in self._parts().items()}}
+        own = [self.samples_seen, self.at_once, self.order.place, self.order.salt, self.best_loss, self.evaluations_since_best, self.best]
+        return {"own": own, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.samples_seen, self.at_once = state["samples_seen"], state["at_once"]
-        self.best_loss, self.evaluations_since_best, self.best = state["best"]
+        (self.samples_seen, self.at_once, self.order.place, self.order.salt, *best) = state["own"]
+        self.best_loss, self.evaluations_since_best, self.best = best
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 
@@ -135,7 +130,7 @@ class FineTuner:
             for parameter in self.parameters:
                 parameter.grad = None
             try:
-                return self._sums(self.model, self.task.train, indices)
+                return self._mean(self.model, self.task.train, indices)
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[0]
             # Outside the handler, whose traceback holds on to the tensors that did not fit.
@@ -143,43 +138,43 @@ class FineTuner:
                 raise TrainingError(f"one example alone does not fit the memory ({reason}); choose a smaller model or shorter examples")
             if self.at_once == (self.config.examples_at_once or self.config.batch_size):
                 self.reporter.log(f"{self.at_once} examples at once do not fit the memory; they are halved until they do")
-            self.at_once = max(1, min(self.at_once, len(indices)) // 2)
+            self.at_once = max(1, min(self.at_once, len(indices) // self.devices.world_size) // 2)
             if self.devices.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _sums(self, model: PreTrainedModel, examples: Examples, indices: Sequence[int]) -> tuple[float, float]:
-        """(sum of losses, number) of this process's share; with their gradients in training mode."""
+    def _mean(self, model: PreTrainedModel, examples: Examples, indices: Sequence[int]) -> tuple[float, float]:
+        """(mean loss, number of terms) over all processes; in training mode with the gradients of the sum of this one's share."""
         # Of a batch, not of a piece of it: masks are the same however it is cut.
         purpose = ("examples", self.order.salt, self.order.place) if model.training else ("validation",)
         random = generator(self.config.seed, *purpose, self.devices.rank)
         total = number = 0.0
-        for start in range(0, len(indices), self.at_once):
-            batch = examples.batch(indices[start : start + self.at_once], random)
+        share = indices[self.devices.rank :: self.devices.world_size]
+        for start in range(0, len(share), self.at_once):
+            batch = examples.batch(share[start : start + self.at_once], random)
             with self.devices.autocast(self.config.precision):
                 losses, count = self.task.loss(model, {name: tensor.to(self.devices.device) for name, tensor in batch.items()})
             if model.training:
                 losses.backward()
             total, number = total + float(losses.detach()), number + float(count)
-        return total, number
-
-    def _over_all(self, sums: tuple[float, float]) -> tuple[float, float]:
-        """(mean loss, number) of all processes together."""
-        total, number = self.devices.sum(torch.tensor(sums, dtype=torch.float64, device=self.devices.device)).tolist()
+        total, number = self.devices.sum(torch.tensor([total, number], dtype=torch.float64, device=self.devices.device)).tolist()
         return total / max(1.0, number), max(1.0, number)
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own."""
         optimizers = {type(optimizer).__name__: optimizer for optimizer in self.optimizers}
-        return {"model": self.model, "order": self.order, **optimizers, **({"ema": self.ema} if self.ema is not None else {})}
+        return {"model": self.model, **optimizers, **({"ema": self.ema} if self.ema is not None else {})}
 
-    def _set_learning_rate(self) -> float:
-        config = self.config
-        schedule = {"warmup_samples": config.warmup_samples, "total_samples": config.total_samples}
-        rate = config.learning_rate * linear_schedule(self.samples_seen, **schedule, final_fraction=config.final_learning_rate_fraction)
-        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
-            group["lr"] = rate
-        return rate
 
-    def _move_weights(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.step()
+def build_optimizers(model: PreTrainedModel, config: FineTuning) -> list[torch.optim.Optimizer]:
+    """AdamW (Loshchilov and Hutter 2019) with decay on matrices only; where asked for, Muon (Jordan 2024) takes the hidden matrices.
+
+    Muon's steps are scaled to the size of AdamW's (Liu et al. 2025), so that both have the same learning rate.
+    """
+    learning, head = [parameter for parameter in model.parameters() if parameter.requires_grad], model.get_output_embeddings()
+    outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding) or (module is head and head is not None)}
+    hidden = [weight for weight in learning if config.optimizer == "muon" and weight.dim() == 2 and id(weight) not in outer]
+    taken, rate, decay = set(map(id, hidden)), config.learning_rate, config.weight_decay
+    matrices = [weight for weight in learning if weight.dim() >= 2 and id(weight) not in taken]
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": [weight for weight in learning if weight.dim() < 2], "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW(groups, lr=rate, betas=(0.9, config.adam_beta2), fused=True)
+    return [adamw, torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")] if hidden else [adamw]
