@@ -130,7 +130,7 @@ def test_missing_models_and_ids_are_named(again: Path, capsys: pytest.CaptureFix
     assert main(flags(again)) == 1
     assert "data_ids.json" in capsys.readouterr().err
     (again / "data/toc_titler/data_ids.json").write_text("{}")
-    (again / "data/toc_titler/config.json").unlink()
+    (again / "data/toc_titler/model.safetensors").unlink()
     assert main(flags(again)) == 1
     assert "toc_titler" in capsys.readouterr().err
 
