@@ -62,6 +62,9 @@ text_mle: {total_sentences: 64, warmup_sentences: 8, generator: {width: 16, head
 text_gan: {total_sentences: 64, critic: {width: 8, heads: 2, hidden: 16}, guard_diversity: 0}
 text_report: {temperatures: [1.0], samples: 20}
 cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
+imaginary_papers:
+  {count: 2, most_tries: 32, title_characters: [1, 300], abstract_characters: [1, 3000], least_variety: 0, most_similarity: 1, least_picture_levels: 0,
+   least_contrast_levels: 0}
 """
 
 if find_spec("torch") is None or find_spec("scrapy") is None:
