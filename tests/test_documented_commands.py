@@ -57,6 +57,10 @@ book_report: {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 
 stylegan3_pages: {kimg: 0.032, snap: 0.032, tick: 0.016, checkpoint_kimg: 0.032, grid: [2, 1], metric_images: 8, guard_images: 8}
 titles_report: {free_titles: 8, completed_titles: 2}
 cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
+abstract_t5: {total_samples: 4000, warmup_samples: 400, evaluate_at_most: 4}
+abstract_report: {most_pairs: 4, written_pairs: 2, bootstrap_rounds: 10}
+title_t5: {total_samples: 4000, warmup_samples: 400, evaluate_at_most: 4}
+title_t5_report: {most_pairs: 4, written_pairs: 2, bootstrap_rounds: 10}
 """
 
 if find_spec("torch") is None or find_spec("scrapy") is None:

@@ -39,6 +39,10 @@ DEMO_S: Mapping[str, float] = {
     "cyclegan_paintings": 64,
     "painted_photos": 2.8,
     "paintings_report": 7.4,
+    "abstract_t5": 30,
+    "abstract_report": 8,
+    "title_t5": 20,
+    "title_t5_report": 8,
     "titles_report": 7,
 }
 
