@@ -44,6 +44,10 @@ DEMO_S: Mapping[str, float] = {
     "title_t5": 20,
     "title_t5_report": 8,
     "titles_report": 7,
+    "paper_texts": 0.6,
+    "sentence_sources": 0.6,
+    "sentences": 1.2,
+    "vocabulary": 0.7,
 }
 
 
