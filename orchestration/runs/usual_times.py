@@ -43,6 +43,7 @@ DEMO_S: Mapping[str, float] = {
     "abstract_report": 8,
     "title_t5": 20,
     "title_t5_report": 8,
+    "title_gpt2": 20,
     "titles_report": 7,
     "paper_texts": 0.6,
     "sentence_sources": 0.6,
