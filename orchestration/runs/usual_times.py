@@ -44,11 +44,11 @@ DEMO_S: Mapping[str, float] = {
     "title_t5": 20,
     "title_t5_report": 8,
     "title_gpt2": 20,
-    "titles_report": 7,
     "paper_texts": 0.6,
     "sentence_sources": 0.6,
     "sentences": 1.2,
     "vocabulary": 0.7,
+    "titles_report": 8,
 }
 
 

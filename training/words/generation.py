@@ -82,7 +82,10 @@ def tokenize(tokenizer: Any, texts: Sequence[str], *, most_tokens: int, pad: Lit
     if [] in found:
         raise GenerationError(f"prompt {found.index([])} has no token; give a text, or a start token that texts of this model begin with")
     cut = sum(len(text) > 64 * most_tokens or len(ids) > most_tokens for text, ids in zip(texts, found, strict=True))
-    padded = tokenizer.pad({"input_ids": [ids[:most_tokens] for ids in found]}, padding_side=pad, return_tensors="pt")
+    # An encoder's text keeps the end that its tokenizer put behind it.
+    ends = [ids[-1:] if ids[-1] == tokenizer.eos_token_id and len(ids) > most_tokens else [] for ids in found]
+    kept = [[*ids[: most_tokens - len(end)], *end] for ids, end in zip(found, ends, strict=True)]
+    padded = tokenizer.pad({"input_ids": kept}, padding_side=pad, return_tensors="pt")
     return Prompts({name: padded[name] for name in ("input_ids", "attention_mask")}, cut)
 
 

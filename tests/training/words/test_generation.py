@@ -127,6 +127,7 @@ def test_long_prompts_are_cut_and_counted_and_empty_ones_need_a_start(tokenizer)
     cut = tokenize(tokenizer, ["abcdef", "ab", "z" * 10_000_000], most_tokens=4)
     assert cut.truncated == 2
     assert cut.inputs["attention_mask"].sum(1).tolist() == [4, 2, 4]
+    assert tokenize(tokenizer, ["a</s>", "abcdef</s>", "abcd"], most_tokens=3).inputs["input_ids"].tolist() == [[3, 2, 0], [3, 4, 2], [3, 4, 5]]
     with pytest.raises(GenerationError, match="prompt 1 has no token"):
         tokenize(tokenizer, ["a", ""], most_tokens=4)
 

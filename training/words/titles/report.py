@@ -77,7 +77,7 @@ class Titler:
         settings = replace(settings, max_new_tokens=min(settings.max_new_tokens, self.model.config.max_position_embeddings - 1))
         room = self.model.config.max_position_embeddings - settings.max_new_tokens
         inputs = tokenize(self.tokenizer, beginnings, most_tokens=room, pad="left", start=self.tokenizer.bos_token_id).inputs
-        return [texts[0] for texts in write(self.model, self.tokenizer, inputs, settings, seed=self.seed)] if beginnings else []
+        return [texts[0] for texts in write(self.model, self.tokenizer, inputs, settings, seed=self.seed)]
 
     @torch.inference_mode()
     def bits(self, titles: Sequence[str]) -> tuple[float, int, list[str]]:
@@ -136,7 +136,7 @@ def _completions(titler: Titler, held_out: Sequence[str], config: TitlesReportCo
     """A table of held-out titles and how the model goes on from their first words; all of it is foreign text."""
     real = [title for title in held_out if len(title.split()) > config.prompt_words][: config.completed_titles]
     begun = [" ".join(title.split()[: config.prompt_words]) for title in real]
-    written = [titler.write(begun, how) for how in (Generation(max_new_tokens=config.completed.max_new_tokens), config.completed)]
+    written = [titler.write(begun, how) if begun else [] for how in (Generation(max_new_tokens=config.completed.max_new_tokens), config.completed)]
     columns = [begun, real, *([text.text for text in texts] for texts in written)]
     rows = [[escape(text) for text in row] for row in zip(*columns, strict=True)]
     return table(["first words", "real title", "greedy", f"top-p {config.completed.top_p:g}, T {config.completed.temperature:g}"], rows)

@@ -88,6 +88,8 @@ def test_titles_with_markup_are_shown_and_never_read_as_markup(tmp_path):
     text = judge(SMALL, data, Reporter()).markdown()
     assert "<script" not in text
     assert "&lt;script&gt;alert" in text
+    none_long = judge(replace(SMALL, prompt_words=20), data, Reporter()).markdown()
+    assert none_long.count("| Synthesis") == 0
     assert {line.count("|") for line in text.splitlines() if line.startswith("|") and "Synthesis" in line} == {5}
 
 
