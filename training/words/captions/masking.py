@@ -4,13 +4,12 @@ Whole squares of `unit` pixels are hidden, so many of each picture, and the erro
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy
 import torch
 from torch import Tensor, nn
 
-from training.gans.grids import tile
 from training.words.examples import WordsError
 
 
@@ -31,11 +30,9 @@ class MaskGrid:
 
     def random_mask(self, ratio: float, random: torch.Generator) -> Tensor:
         """A mask, bool [patches], True = hidden: of the picture's units the share `ratio`, rounded up, but never all of them."""
-        side = self.side_px // self.unit_px
-        hidden = min(math.ceil(side * side * ratio), side * side - 1)
+        side, repeat = self.side_px // self.unit_px, self.unit_px // self.patch_px
         units = torch.zeros(side * side, dtype=torch.bool)
-        units[torch.randperm(side * side, generator=random)[:hidden]] = True
-        repeat = self.unit_px // self.patch_px
+        units[torch.randperm(side * side, generator=random)[: min(math.ceil(side * side * ratio), side * side - 1)]] = True
         return units.view(side, side).repeat_interleave(repeat, 0).repeat_interleave(repeat, 1).flatten()
 
     def pixels(self, masks: Tensor) -> Tensor:
@@ -44,10 +41,9 @@ class MaskGrid:
         return masks.view(-1, 1, side, side).repeat_interleave(self.patch_px, 2).repeat_interleave(self.patch_px, 3)
 
 
-def masked_l1(found: Tensor, pixels: Tensor, hidden: Tensor) -> tuple[Tensor, int]:
+def masked_l1(found: Tensor, pixels: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """(sum, number) of the absolute errors of found [B, C, H, W] (or what broadcasts to it) where `hidden`, [B, 1, H, W], is true."""
-    errors = (found.float() - pixels.float()).abs() * hidden
-    return errors.sum(), int(hidden.sum()) * pixels.shape[1]
+    return ((found.float() - pixels.float()).abs() * hidden).sum(), hidden.sum() * pixels.shape[1]
 
 
 def fill_in(model: nn.Module, pixels: Tensor, masks: Tensor) -> Tensor:
@@ -56,23 +52,16 @@ def fill_in(model: nn.Module, pixels: Tensor, masks: Tensor) -> Tensor:
     return filled
 
 
-def visible_means(pixels: Tensor, hidden: Tensor) -> Tensor:
-    """[B, C, 1, 1]: the mean of what is visible of each picture and channel, the guess of who knows nothing of pictures."""
-    shown = ~hidden
-    return (pixels * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True)
+def masked_loss(grid: MaskGrid, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """SimMIM's: absolute errors on hidden pixels, and their number."""
+    pixels, masks = batch["pixel_values"], batch["bool_masked_pos"]
+    return masked_l1(fill_in(model, pixels, masks), pixels, grid.pixels(masks))
 
 
-def visible_medians(pixels: Tensor, hidden: Tensor) -> Tensor:
-    """[B, C, 1, 1]: their median, which on pictures of white paper is by far the better guess."""
-    return pixels.masked_fill(hidden, math.nan).flatten(2).nanmedian(2).values[..., None, None]
+def guesses(pixels: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+    """Mean and median, each [B, C, 1, 1], of what is visible of each picture and channel: the guesses of who knows nothing of pictures.
 
-
-def panel(shown: numpy.ndarray, filled: numpy.ndarray, hidden: numpy.ndarray, columns: int) -> numpy.ndarray:
-    """Three pictures for each: real, with its hidden squares grey, and these filled in. All uint8 or bool [N, C or 1, P, P]; gives uint8 [H, W, 3].
-
-    columns: pictures in a row, so a third as many triples.
+    On pictures of white paper the median is by far the better one.
     """
-    masked = numpy.where(hidden, 128, shown)
-    rows = numpy.stack([shown, masked.astype(numpy.uint8), numpy.where(hidden, filled, shown)], axis=1).reshape(-1, *shown.shape[1:])
-    framed = numpy.pad(rows, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=200)
-    return tile(framed, columns)
+    visible = pixels.masked_fill(hidden, math.nan).flatten(2)
+    return {"mean": visible.nanmean(2)[..., None, None], "median": visible.nanmedian(2).values[..., None, None]}

@@ -8,30 +8,28 @@ from PIL import Image
 
 from formats.text_tables import read_paper_texts
 from tests.training.words.captions.drawn import draw, paper, titles, write_data, write_papers, write_pictures, write_title_model
-from training.words.captions.pairs import IGNORED, TitledPictures, join, pictures_of
-from training.words.captions.pictures import Pictures, new_processor, random_box, to_uint8, varied
+from training.words.captions.networks import new_processor
+from training.words.captions.pairs import IGNORED, Pictures, TitledPictures, read_pairs, to_uint8, varied
+from training.words.captions.report import TitlerReportConfig
 from training.words.examples import WordsError
 
 
 def test_papers_without_their_picture_are_counted_and_left_out(tmp_path):
     names = write_pictures(tmp_path / "toc_dataset@32", [draw(title, 32) for title in titles()[:3]])
     rows = [paper(0, "a", names[0]), paper(1, "b", None), paper(2, "c", "f" * 64), paper(3, "d", names[2], "test")]
-    rows.append(paper(4, "e", names[1]) | {"licence": "unknown"})
-    write_papers(tmp_path, rows)
-    pairs = join(read_paper_texts(tmp_path / "paper_texts"), Pictures(tmp_path / "toc_dataset@32", new_processor(32)), "here")
+    write_papers(tmp_path, [*rows, paper(4, "e", names[1]) | {"licence": "unknown"}])
+    pairs = read_pairs(tmp_path, TitlerReportConfig(dataset_size=32), new_processor(32))
     assert {split: [one.title for one in found] for split, found in pairs.by_split.items()} == {"train": ["a"], "valid": [], "test": ["d"]}
-    assert pairs.words == "1 train, 0 valid, 1 test; set aside: 1 unknown_licence, 1 without_picture, 1 picture_not_in_dataset"
+    assert pairs.set_aside == {"set_aside_unknown_licence": 1, "set_aside_no_picture": 1, "set_aside_picture_missing": 1}
+    lenient = TitlerReportConfig(dataset_size=32, allow_unknown_licence=True)
+    assert [one.title for one in read_pairs(tmp_path, lenient, new_processor(32)).by_split["train"]] == ["a", "e"]
 
 
 def test_no_pair_at_all_says_what_was_found(tmp_path):
+    write_pictures(tmp_path / "toc_dataset@32", [draw(titles()[0], 32)])
     write_papers(tmp_path, [paper(0, "a", None)])
-    with pytest.raises(WordsError, match="1 without_picture.*crawl more"):
-        join(read_paper_texts(tmp_path / "paper_texts"), set(), "data/toc_dataset@32")
-
-
-def test_a_picture_of_several_papers_is_one(tmp_path):
-    write_papers(tmp_path, [paper(0, "a", "1"), paper(1, "b", "1"), paper(2, "c", "2")])
-    assert pictures_of(read_paper_texts(tmp_path / "paper_texts")) == ["1", "2"]
+    with pytest.raises(WordsError, match="toc_dataset@32.*1 set_aside_no_picture.*crawl more"):
+        read_pairs(tmp_path, TitlerReportConfig(dataset_size=32), new_processor(32))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
@@ -61,9 +59,12 @@ def test_a_dataset_without_its_index_says_what_to_make(tmp_path):
 
 
 @given(width=st.integers(1, 200), height=st.integers(1, 200), least=st.floats(0.05, 1.0), seed=st.integers(0, 99))
-def test_a_random_box_lies_in_the_picture(width: int, height: int, least: float, seed: int):
-    left, top, right, bottom = random_box(width, height, least, torch.Generator().manual_seed(seed))
-    assert 0 <= left < right <= width and 0 <= top < bottom <= height
+def test_a_random_crop_lies_in_the_picture(width: int, height: int, least: float, seed: int):
+    image = Image.new("RGB", (width, height), "white")
+    cut = varied(image, torch.Generator().manual_seed(seed), least_crop=least, flip=False)
+    assert 0 < cut.width <= width and 0 < cut.height <= height
+    # What lies outside of a picture would be black.
+    assert cut.getextrema() == ((255, 255),) * 3
 
 
 def test_flips_and_crops_follow_from_the_generator():
