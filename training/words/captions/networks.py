@@ -4,27 +4,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import transformers
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedImageModeling,
-    PreTrainedModel,
-    VisionEncoderDecoderModel,
-)
+from transformers import PreTrainedModel, VisionEncoderDecoderModel
 
 from training.words.examples import WordsError
 from training.words.model_folder import load_model
 
 Architecture = Literal["vit", "swin"]
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 def new_masked_model(
     architecture: Architecture, *, image_px: int, patch_px: int, width: int, layers: int, heads: int, dropout: float
 ) -> PreTrainedModel:
     """A new masked image model. width: of a Vision Transformer; a Swin begins with half of it and doubles it once, with `layers` in two stages."""
-    same = {"image_size": image_px, "patch_size": patch_px, **_dropouts(dropout)}
+    same = {"image_size": image_px, "patch_size": patch_px, **dict.fromkeys(_DROPOUTS, dropout)}
     if architecture == "vit":
         shape = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": 4 * width}
         return transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**shape, **same, encoder_stride=patch_px))
@@ -40,13 +33,13 @@ def load_masked_model(name_or_path: str, dropout: float) -> PreTrainedModel:
             f"{name_or_path}: BEiT learns masked pictures as the tokens of DALL-E's tokenizer, which is not distributed with it, so it cannot be "
             "trained here; name it as start_encoder of toc_titler, and start toc_encoder from a ViT or a Swin"
         )
-    return load_model(name_or_path, AutoModelForMaskedImageModeling, **_dropouts(dropout))
+    return load_model(name_or_path, transformers.AutoModelForMaskedImageModeling, **dict.fromkeys(_DROPOUTS, dropout))
 
 
 def _config_of(name_or_path: str | Path) -> Any:
     """The configuration of a model; None where there is none, and who loads the model says why."""
     try:
-        return AutoConfig.from_pretrained(str(name_or_path))
+        return transformers.AutoConfig.from_pretrained(str(name_or_path))
     except (OSError, ValueError, KeyError):
         return None
 
@@ -61,20 +54,20 @@ def new_processor(side_px: int) -> Any:
 def load_processor(name_or_path: str | Path) -> Any:
     """The image processor beside a model. Raises WordsError."""
     try:
-        return AutoImageProcessor.from_pretrained(str(name_or_path))
+        return transformers.AutoImageProcessor.from_pretrained(str(name_or_path))
     except (OSError, ValueError, ImportError) as error:
         raise WordsError(f"{name_or_path}: no image processor that can be loaded ({str(error).strip().partition(chr(10))[0]})") from None
 
 
 def load_encoder(name_or_path: str | Path, dropout: float, *, new: bool = False) -> PreTrainedModel:
     """The part of a picture model that sees, such as that of a masked image model. new: new weights in its shape."""
-    return _loaded(name_or_path, AutoModel, new, **_dropouts(dropout))
+    return _loaded(name_or_path, transformers.AutoModel, new, **dict.fromkeys(_DROPOUTS, dropout))
 
 
 def load_decoder(name_or_path: str | Path, dropout: float, *, new: bool = False) -> PreTrainedModel:
     """A causal model that also looks at an encoder: its attention to it is new, everything else as trained. new: new weights in its shape."""
     dropouts = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), dropout)
-    return _loaded(name_or_path, AutoModelForCausalLM, new, is_decoder=True, add_cross_attention=True, **dropouts)
+    return _loaded(name_or_path, transformers.AutoModelForCausalLM, new, is_decoder=True, add_cross_attention=True, **dropouts)
 
 
 def _loaded(name_or_path: str | Path, kind: Any, new: bool, **changes: Any) -> PreTrainedModel:
@@ -84,10 +77,6 @@ def _loaded(name_or_path: str | Path, kind: Any, new: bool, **changes: Any) -> P
         setattr(config, name, value)
     model: PreTrainedModel = kind.from_config(config) if new else load_model(name_or_path, kind, config=config)
     return model
-
-
-def _dropouts(dropout: float) -> dict[str, float]:
-    return {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
 
 
 def put_together(encoder: PreTrainedModel, decoder: PreTrainedModel, tokenizer: Any, max_tokens: int) -> VisionEncoderDecoderModel:

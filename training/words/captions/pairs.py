@@ -58,8 +58,8 @@ class Pictures:
         return pixels
 
 
-def varied(image: Image.Image, random: torch.Generator, *, least_crop: float, flip: bool) -> Image.Image:
-    """A random rectangle of `least_crop` to 1 of the picture's area, no wider or higher than it; with `flip`, mirrored half of the time."""
+def varied(image: Image.Image, random: torch.Generator, *, least_crop: float) -> Image.Image:
+    """A random rectangle of `least_crop` to 1 of the picture's area, no wider or higher than it; never mirrored, for there is writing in it."""
     if least_crop < 1:
         share, shape, across, down = torch.rand(4, generator=random).tolist()
         area = (least_crop + (1 - least_crop) * share) * image.width * image.height
@@ -67,8 +67,6 @@ def varied(image: Image.Image, random: torch.Generator, *, least_crop: float, fl
         width, height = min(image.width, max(1, round((area * aspect) ** 0.5))), min(image.height, max(1, round((area / aspect) ** 0.5)))
         left, top = round(across * (image.width - width)), round(down * (image.height - height))
         image = image.crop((left, top, left + width, top + height))
-    if flip and float(torch.rand(1, generator=random)) < 0.5:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return image
 
 
@@ -92,17 +90,12 @@ class Pairs:
         return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
-def read_pairs(data: Path, config: Any, processor: Any) -> Pairs:
-    """The pictures of toc_dataset@SIZE and the papers that they belong to; config: says `dataset_size` and `allow_unknown_licence`.
-
-    Raises ImageSetError, TextTableError, and WordsError when the training split has no pair.
-    """
-    dataset = data / f"toc_dataset@{config.dataset_size}"
+def read_pairs(data: Path, size: int, processor: Any) -> Pairs:
+    """The pictures of toc_dataset@SIZE and their papers. Raises ImageSetError, TextTableError, and WordsError when the training has no pair."""
+    dataset = data / f"toc_dataset@{size}"
     pairs = Pairs(Pictures(dataset, processor), {split: [] for split in SPLITS}, Counter())
     for paper in read_paper_texts(data / "paper_texts"):
-        if paper.licence == "unknown" and not config.allow_unknown_licence:
-            pairs.set_aside["set_aside_unknown_licence"] += 1
-        elif paper.image_sha256 is None or paper.image_sha256 not in pairs.pictures:
+        if paper.image_sha256 is None or paper.image_sha256 not in pairs.pictures:
             pairs.set_aside["set_aside_no_picture" if paper.image_sha256 is None else "set_aside_picture_missing"] += 1
         else:
             pairs.by_split[paper.split].append(paper)
@@ -117,8 +110,8 @@ class TitledPictures:
     max_tokens: of a title with its end; longer ones are set aside and counted in `too_long`.
     """
 
-    def __init__(self, papers: Sequence[PaperText], pictures: Pictures, tokenizer: Any, max_tokens: int, *, least_crop: float = 1.0) -> None:
-        self.pictures, self._least_crop = pictures, least_crop
+    def __init__(self, papers: Sequence[PaperText], pictures: Pictures, tokenizer: Any, max_tokens: int) -> None:
+        self.pictures = pictures
         rows = [(paper, [*tokenizer(paper.title, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]) for paper in papers]
         kept = [(paper, ids) for paper, ids in rows if len(ids) <= max_tokens]
         self.papers, self._ids = [paper for paper, _ in kept], [ids for _, ids in kept]
@@ -132,10 +125,10 @@ class TitledPictures:
         return [len(ids) for ids in self._ids]
 
     def batch(self, indices: Sequence[int], random: torch.Generator) -> dict[str, Tensor]:
-        """The pairs at these places. random: of the crops, where there are any."""
+        """The pairs at these places. random: nothing is drawn."""
+        del random
         labels = torch.nn.utils.rnn.pad_sequence([torch.tensor(self._ids[index]) for index in indices], batch_first=True, padding_value=IGNORED)
         images = [self.pictures.image(self.papers[index].image_sha256 or "") for index in indices]
-        images = [varied(image, random, least_crop=self._least_crop, flip=False) for image in images]
         return {"pixel_values": self.pictures.tensor(images), "labels": labels}
 
 

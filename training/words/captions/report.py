@@ -57,7 +57,6 @@ class TitlerReportConfig:
     """
 
     dataset_size: int = 128
-    allow_unknown_licence: bool = False
     training_pairs: int = 256
     held_out_pairs: int = 1000
     shown_pairs: int = 12
@@ -98,7 +97,7 @@ def exchange(number: int, seed: int) -> list[int]:
 def judge(config: TitlerReportConfig, data: Path, reporter: Reporter) -> Report:
     """The report on the titler below `data`. Held-out pairs are those of the split test; of valid where it has none."""
     model = load_model(data / MODEL, VisionEncoderDecoderModel)
-    tokenizer, pairs = load_tokenizer(data / MODEL, model.decoder), read_pairs(data, config, load_processor(data / MODEL))
+    tokenizer, pairs = load_tokenizer(data / MODEL, model.decoder), read_pairs(data, config.dataset_size, load_processor(data / MODEL))
     held_out = pairs.by_split["test"] or pairs.by_split["valid"]
     found, numbers, rows = {}, Numbers(), []
     for split, (papers, most) in {"train": (pairs.by_split["train"], config.training_pairs), "held_out": (held_out, config.held_out_pairs)}.items():

@@ -24,7 +24,7 @@ from formats.image_shards import ImageSetError
 from formats.text_tables import TextTableError
 from stages.markdown import escape, table
 from stages.reporting import Reporter
-from training.loop.bounds import above, at_least, within
+from training.loop.bounds import at_least
 from training.words.captions.networks import load_decoder, load_encoder, load_processor, put_together
 from training.words.captions.pairs import IGNORED, TitledPictures, read_pairs, write_titles
 from training.words.examples import WordsError
@@ -48,19 +48,15 @@ class ToCTitlerConfig(FineTuning):
     """
 
     dataset_size: int = 128
-    allow_unknown_licence: bool = False
     start_encoder: str | None = "toc_encoder"
     start_decoder: str | None = "title_gpt2"
     max_tokens: int = 64
-    least_crop: float = 1.0
     shown_pairs: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(self, 1, "dataset_size", "shown_pairs")
         at_least(self, 3, "max_tokens")
-        above(self, 0, "least_crop")
-        within(self, 0, 1, "least_crop")
         if self.start_from is not None:
             raise ValueError(f"start_from is '{self.start_from}', but this model is put together from two; set start_encoder and start_decoder")
 
@@ -102,9 +98,8 @@ def _open(folder: Path, config: ToCTitlerConfig, reporter: Reporter) -> Task:
     model = put_together(load_encoder(seen, config.dropout, new=config.start_encoder is None), decoder, tokenizer, max_tokens)
 
     # Pairs whose title is too long are no pairs; of the others, those without a picture are set aside before.
-    pairs = read_pairs(folder, config, load_processor(seen))
-    train = TitledPictures(pairs.by_split["train"], pairs.pictures, tokenizer, max_tokens - 1, least_crop=config.least_crop)
-    valid = TitledPictures(pairs.by_split["valid"], pairs.pictures, tokenizer, max_tokens - 1)
+    pairs = read_pairs(folder, config.dataset_size, load_processor(seen))
+    train, valid = (TitledPictures(pairs.by_split[split], pairs.pictures, tokenizer, max_tokens - 1) for split in ("train", "valid"))
     too_long = train.too_long + valid.too_long
     reporter.log(f"toc_titler: {len(train):,} pairs to learn from, {len(valid):,} held out, {too_long:,} too long; papers: {pairs}")
     return Task(

@@ -9,15 +9,16 @@ processor, and reconstructions.png. The same command again continues where the l
 """
 
 import functools
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from formats.image_shards import ImageSetError
@@ -26,9 +27,9 @@ from stages.reporting import Reporter
 from training.gans.grids import save_picture, tile
 from training.loop.bounds import above, at_least, within
 from training.loop.seeding import generator
-from training.words.captions.masking import MaskGrid, fill_in, guesses, masked_l1, masked_loss
 from training.words.captions.networks import Architecture, load_masked_model, load_processor, new_masked_model, new_processor
 from training.words.captions.pairs import Pictures, read_pairs, to_uint8, varied
+from training.words.examples import WordsError
 from training.words.fine_tuning import FineTuning
 from training.words.hf_job import fine_tuning_job, run_fine_tuning
 from training.words.trainer import Task
@@ -40,11 +41,64 @@ anything. Its use is as the beginning of another model, such as `toc_titler`.
 
 
 @dataclass(frozen=True)
+class MaskGrid:
+    """side_px: of the picture. unit_px: of a square that is hidden or shown whole. patch_px: of the patches that the network is told about."""
+
+    side_px: int
+    unit_px: int
+    patch_px: int
+
+    def __post_init__(self) -> None:
+        if self.unit_px % self.patch_px or self.side_px % self.unit_px or self.side_px == self.unit_px:
+            raise WordsError(
+                f"squares of {self.unit_px} px cannot be hidden in pictures of {self.side_px} px with patches of {self.patch_px} px; "
+                "choose mask_px as a multiple of the patch that divides the picture into several"
+            )
+
+    def random_mask(self, ratio: float, random: torch.Generator) -> Tensor:
+        """A mask, bool [patches], True = hidden: of the picture's units the share `ratio`, rounded up, but never all of them."""
+        side, repeat = self.side_px // self.unit_px, self.unit_px // self.patch_px
+        units = torch.zeros(side * side, dtype=torch.bool)
+        units[torch.randperm(side * side, generator=random)[: min(math.ceil(side * side * ratio), side * side - 1)]] = True
+        return units.view(side, side).repeat_interleave(repeat, 0).repeat_interleave(repeat, 1).flatten()
+
+    def pixels(self, masks: Tensor) -> Tensor:
+        """Masks bool [B, patches] as bool [B, 1, side_px, side_px]."""
+        side = self.side_px // self.patch_px
+        return masks.view(-1, 1, side, side).repeat_interleave(self.patch_px, 2).repeat_interleave(self.patch_px, 3)
+
+
+def masked_l1(found: Tensor, pixels: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum, number) of the absolute errors of found [B, C, H, W] (or what broadcasts to it) where `hidden`, [B, 1, H, W], is true."""
+    return ((found.float() - pixels.float()).abs() * hidden).sum(), hidden.sum() * pixels.shape[1]
+
+
+def fill_in(model: nn.Module, pixels: Tensor, masks: Tensor) -> Tensor:
+    """[B, C, H, W]: every pixel as the model imagines it from the patches that are not hidden."""
+    filled: Tensor = model(pixel_values=pixels, bool_masked_pos=masks).reconstruction
+    return filled
+
+
+def masked_loss(grid: MaskGrid, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """SimMIM's: absolute errors on hidden pixels, and their number."""
+    pixels, masks = batch["pixel_values"], batch["bool_masked_pos"]
+    return masked_l1(fill_in(model, pixels, masks), pixels, grid.pixels(masks))
+
+
+def guesses(pixels: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+    """Mean and median, each [B, C, 1, 1], of what is visible of each picture and channel: the guesses of who knows nothing of pictures.
+
+    On pictures of white paper the median is by far the better one.
+    """
+    visible = pixels.masked_fill(hidden, math.nan).flatten(2)
+    return {"mean": visible.nanmean(2)[..., None, None], "median": visible.nanmedian(2).values[..., None, None]}
+
+
+@dataclass(frozen=True)
 class ToCEncoderConfig(FineTuning):
     """The section `toc_encoder` of params.yaml; samples are pictures. architecture … heads: of new weights; what is loaded has its own."""
 
     dataset_size: int = 128
-    allow_unknown_licence: bool = False
     architecture: Architecture = "vit"
     image_px: int = 64
     patch_px: int = 8
@@ -54,7 +108,6 @@ class ToCEncoderConfig(FineTuning):
     mask_px: int = 16
     mask_ratio: float = 0.6
     least_crop: float = 0.67
-    flip: bool = False
     shown_pictures: int = 12
 
     def __post_init__(self) -> None:
@@ -63,10 +116,7 @@ class ToCEncoderConfig(FineTuning):
         above(self, 0, "mask_ratio", "least_crop")
         within(self, 0, 1, "mask_ratio", "least_crop")
         if self.start_from is None and (self.image_px % self.patch_px or self.width % (2 * self.heads)):
-            raise ValueError(
-                f"image_px must be a multiple of patch_px, and width of twice the heads; found {self.image_px} and {self.patch_px}, "
-                f"{self.width} and {self.heads}"
-            )
+            raise ValueError("image_px must be a multiple of patch_px, and width of twice the heads")
 
     @property
     def what(self) -> str:
@@ -76,13 +126,13 @@ class ToCEncoderConfig(FineTuning):
 class MaskedPictures:
     """The pictures of papers, each once: `pixel_values` float32 [B, 3, P, P] and `bool_masked_pos` bool [B, patches], True = hidden.
 
-    varies: cut and mirrored as the configuration says; held-out pictures are shown as they are.
+    varies: cut as the configuration says; held-out pictures are shown as they are.
     """
 
     def __init__(self, papers: Sequence[PaperText], pictures: Pictures, grid: MaskGrid, config: ToCEncoderConfig, *, varies: bool) -> None:
         self.names = list(dict.fromkeys(paper.image_sha256 or "" for paper in papers))
         self.pictures, self.grid, self._ratio = pictures, grid, config.mask_ratio
-        self._least_crop, self._flip = (config.least_crop, config.flip) if varies else (1.0, False)
+        self._least_crop = config.least_crop if varies else 1.0
 
     def __len__(self) -> int:
         return len(self.names)
@@ -91,10 +141,10 @@ class MaskedPictures:
         return [1] * len(self.names)
 
     def batch(self, indices: Sequence[int], random: torch.Generator) -> dict[str, Tensor]:
-        """The pictures at these places. random: of crops, flips and masks, picture by picture."""
+        """The pictures at these places. random: of crops and masks, picture by picture."""
         images, masks = [], []
         for index in indices:
-            images.append(varied(self.pictures.image(self.names[index]), random, least_crop=self._least_crop, flip=self._flip))
+            images.append(varied(self.pictures.image(self.names[index]), random, least_crop=self._least_crop))
             masks.append(self.grid.random_mask(self._ratio, random))
         return {"pixel_values": self.pictures.tensor(images), "bool_masked_pos": torch.stack(masks)}
 
@@ -140,7 +190,7 @@ def _open(folder: Path, config: ToCEncoderConfig, reporter: Reporter) -> Task:
         model, processor = new_masked_model(config.architecture, **sizes), new_processor(config.image_px)
     else:
         model, processor = load_masked_model(config.start_from, config.dropout), load_processor(config.start_from)
-    pairs = read_pairs(folder, config, processor)
+    pairs = read_pairs(folder, config.dataset_size, processor)
     grid = MaskGrid(int(model.config.image_size), config.mask_px, int(model.config.patch_size))
     train, valid = (MaskedPictures(pairs.by_split[split], pairs.pictures, grid, config, varies=split == "train") for split in ("train", "valid"))
     reporter.log(f"toc_encoder: {len(train):,} pictures to learn from, {len(valid):,} held out; papers: {pairs}")

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BeitConfig
 
-from training.words.captions.masking import MaskGrid, fill_in, guesses, masked_l1
 from training.words.captions.networks import load_masked_model, new_masked_model
+from training.words.captions.train_encoder import MaskGrid, fill_in, guesses, masked_l1
 from training.words.examples import WordsError
 
 
