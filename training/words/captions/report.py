@@ -1,6 +1,5 @@
 """Judge the titles that a titler writes for pictures, and whether it looks at them.
 
-    python -m training.words.captions.report
     python -m training.words.captions.report --set training_pairs=32 --set held_out_pairs=32         # seconds on a CPU
 
 Reads data/toc_titler, data/toc_dataset@SIZE and data/paper_texts. Writes data/titler_report: headline.json, metrics.json, report.md, titles.png.
@@ -51,10 +50,7 @@ another's picture, every title is judged as if it had been written for the pictu
 
 @dataclass(frozen=True)
 class TitlerReportConfig:
-    """The section `titler_report`. training_pairs, held_out_pairs: judged at most, drawn by the seed. shown_pairs: in the picture.
-
-    lost_floor: of the check `looks_at_the_picture`: the share of CIDEr-D that must be lost when pictures are exchanged among the training pairs.
-    """
+    """The section `titler_report`. training_pairs, held_out_pairs: judged at most, drawn by the seed. lost_floor: of CIDEr-D, on training pairs."""
 
     dataset_size: int = 128
     training_pairs: int = 256
@@ -77,21 +73,14 @@ def scores(papers: Sequence[PaperText], titles: Sequence[str]) -> dict[str, Numb
     return dict(zip(SCORES, (bleu, rouge_l, cider_d(titles, references), meteor_exact_stem(titles, real), exact), strict=True))
 
 
-def judged(papers: Sequence[PaperText], titles: Sequence[str], seed: int) -> dict[str, Number]:
-    """The scores; of two and more pairs also `_exchanged`, and `_lost`: the share that is lost with the pictures of others."""
-    own = scores(papers, titles)
+def judged(papers: Sequence[PaperText], titles: Sequence[str]) -> dict[str, Number]:
+    """The scores; of two and more pairs also `_exchanged`, by half of the pairs further on, and `_lost`: the share that this costs."""
+    own, half = scores(papers, titles), len(papers) // 2
     if len(papers) < 2:
         return own
-    other = scores(papers, [titles[place] for place in exchange(len(titles), seed)])
+    other = scores(papers, [*titles[half:], *titles[:half]])
     lost = {f"{name}_lost": 1 - value_of(other[name]) / value_of(own[name]) for name in SCORES if value_of(own[name]) > 0}
     return {**own, **{f"{name}_exchanged": number for name, number in other.items()}, **lost}
-
-
-def exchange(number: int, seed: int) -> list[int]:
-    """The places 0 to number - 1 in an order in which none is where it was; number: at least 2."""
-    order = torch.randperm(number, generator=generator(seed, "exchange")).tolist()
-    partner = dict(zip(order, order[1:] + order[:1], strict=True))
-    return [partner[place] for place in range(number)]
 
 
 def judge(config: TitlerReportConfig, data: Path, reporter: Reporter) -> Report:
@@ -107,7 +96,7 @@ def judge(config: TitlerReportConfig, data: Path, reporter: Reporter) -> Report:
         if not drawn:
             continue
         titles = write_titles(model, tokenizer, pairs.pictures, [paper.image_sha256 or "" for paper in drawn])
-        found[split], rows = judged(drawn, titles, config.seed), list(zip(drawn, titles, strict=True))[: config.shown_pairs]
+        found[split], rows = judged(drawn, titles), list(zip(drawn, titles, strict=True))[: config.shown_pairs]
         numbers.qualify(f"{split}_pairs", len(drawn))
         for name, number in found[split].items():
             numbers.add(f"{split}_{name}", number)

@@ -1,6 +1,5 @@
 """Train the model that writes a title for a table-of-contents picture: an encoder that has seen pictures, a decoder that has read titles.
 
-    python -m training.words.captions.train
     python -m training.words.captions.train --set start_encoder=null --set start_decoder=null            # new weights in the same shapes
     python -m training.words.captions.train --set start_encoder=microsoft/beit-base-patch16-224-pt22k    # downloads, or finds, the hub's weights
 
@@ -120,9 +119,8 @@ def _open(folder: Path, config: ToCTitlerConfig, reporter: Reporter) -> Task:
 def looking(valid: TitledPictures, model: PreTrainedModel, loss: float, judged: Sequence[int]) -> dict[str, float]:
     """`validation_loss_with_other_pictures`, each title judged with its neighbour's picture, and how much worse that is: 0 for who does not look."""
     batch = valid.batch(judged, torch.Generator())
-    losses, number = title_loss(
-        model, {name: tensor.to(model.device) for name, tensor in (batch | {"pixel_values": batch["pixel_values"].roll(1, 0)}).items()}
-    )
+    batch["pixel_values"] = batch["pixel_values"].roll(1, 0)
+    losses, number = title_loss(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
     return {"validation_loss_with_other_pictures": float(losses / number), "validation_gain_of_looking": float(losses / number) - loss}
 
 

@@ -1,6 +1,5 @@
 """Train a picture encoder by letting it fill in hidden squares of table-of-contents pictures (SimMIM, Xie et al. 2022).
 
-    python -m training.words.captions.train_encoder
     python -m training.words.captions.train_encoder --set architecture=swin --set patch_px=4
     python -m training.words.captions.train_encoder --set start_from=google/vit-base-patch16-224-in21k --set mask_px=32
 
