@@ -67,7 +67,7 @@ class ToCTitlerConfig(FineTuning):
 def title_loss(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Cross-entropies of each title's tokens and end, given the picture and the tokens before, and their number; padding has none."""
     labels = batch["labels"]
-    shown = model.prepare_decoder_input_ids_from_labels(labels)  # type: ignore[operator]
+    shown = model.prepare_decoder_input_ids_from_labels(labels)
     logits = model(pixel_values=batch["pixel_values"], decoder_input_ids=shown).logits
     return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"), (labels != IGNORED).sum()
 
