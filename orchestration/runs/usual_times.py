@@ -39,9 +39,9 @@ DEMO_S: Mapping[str, float] = {
     "cyclegan_paintings": 64,
     "painted_photos": 2.8,
     "paintings_report": 7.4,
-    "toc_encoder": 14,
+    "toc_encoder": 12,
     "toc_titler": 22,
-    "titler_report": 9,
+    "titler_report": 10,
 }
 
 
