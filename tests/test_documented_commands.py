@@ -61,6 +61,9 @@ titles_report: {free_titles: 8, completed_titles: 2}
 text_mle: {total_sentences: 64, warmup_sentences: 8, generator: {width: 16, heads: 2, hidden: 16}}
 text_gan: {total_sentences: 64, critic: {width: 8, heads: 2, hidden: 16}, guard_diversity: 0}
 text_report: {temperatures: [1.0], samples: 20}
+toc_encoder: {total_samples: 32, evaluate_every_samples: 32, checkpoint_every_samples: 32, report_every_samples: 16, evaluate_at_most: 8}
+toc_titler: {total_samples: 32, evaluate_every_samples: 32, checkpoint_every_samples: 32, report_every_samples: 16, shown_pairs: 2}
+titler_report: {training_pairs: 4, held_out_pairs: 4, shown_pairs: 2}
 cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
 imaginary_papers:
   {count: 2, most_tries: 32, title_characters: [1, 300], abstract_characters: [1, 3000], least_variety: 0, most_similarity: 1, least_picture_levels: 0,

@@ -55,6 +55,9 @@ DEMO_S: Mapping[str, float] = {
     "titles_report": 7,
     "imaginary_papers": 9,
     "journal_site": 0.5,
+    "toc_encoder": 12,
+    "toc_titler": 22,
+    "titler_report": 10,
 }
 
 

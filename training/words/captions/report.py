@@ -1,6 +1,5 @@
 """Judge the titles that a titler writes for pictures, and whether it looks at them.
 
-    python -m training.words.captions.report
     python -m training.words.captions.report --set training_pairs=32 --set held_out_pairs=32         # seconds on a CPU
 
 Reads data/toc_titler, data/toc_dataset@SIZE and data/paper_texts. Writes data/titler_report: headline.json, metrics.json, report.md, titles.png.
@@ -8,15 +7,17 @@ Reads data/toc_titler, data/toc_dataset@SIZE and data/paper_texts. Writes data/t
 
 import functools
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import VisionEncoderDecoderModel
 
 from formats.image_shards import ImageSetError
-from formats.text_tables import PaperText, TextTableError, read_paper_texts
+from formats.text_tables import PaperText, TextTableError
 from stages.markdown import escape, table
 from stages.program import program
 from stages.reporting import Reporter
@@ -28,12 +29,11 @@ from training.metrics.text.cider import cider_d
 from training.metrics.text.meteor import meteor_exact_stem
 from training.metrics.text.rouge import rouge
 from training.reports.numbers import Numbers, cell
+from training.reports.pictures import draw_panels
 from training.reports.report import Check, Picture, Report, report_body
 from training.tracking.tracker import PromotionRule, TrackingError
-from training.words.captions.pairs import join
-from training.words.captions.pictures import Pictures, load_processor
-from training.words.captions.sheet import draw_sheet
-from training.words.captions.writing import write_titles
+from training.words.captions.networks import load_processor
+from training.words.captions.pairs import Pictures, read_pairs, write_titles
 from training.words.examples import WordsError
 from training.words.generation import GenerationError
 from training.words.model_folder import load_model, load_tokenizer
@@ -41,18 +41,18 @@ from training.words.model_folder import load_model, load_tokenizer
 STAGE, MODEL = "titler_report", "toc_titler"
 SCORES = ("bleu", "rouge_l", "cider_d", "meteor_exact_stem", "exact_match")
 # What every title has in common counts for nothing in it, so it is what a titler that looks must lose.
-_DECISIVE = "cider_d"
+_LOST = "cider_d_lost"
+_WORDS = """
+BLEU, ROUGE-L and METEOR lie between 0 and 1, CIDEr-D between 0 and 10 and depends on the set. METEOR knows exact words and stems, no synonyms. With
+another's picture, every title is judged as if it had been written for the picture of another paper: who does not look at pictures loses nothing.
+"""
 
 
 @dataclass(frozen=True)
 class TitlerReportConfig:
-    """The section `titler_report`. training_pairs, held_out_pairs: judged at most, drawn by the seed. shown_pairs: in the picture.
-
-    lost_floor: of the check `looks_at_the_picture`: the share of CIDEr-D that must be lost when pictures are exchanged among the training pairs.
-    """
+    """The section `titler_report`. training_pairs, held_out_pairs: judged at most, drawn by the seed. lost_floor: of CIDEr-D, on training pairs."""
 
     dataset_size: int = 128
-    allow_unknown_licence: bool = False
     training_pairs: int = 256
     held_out_pairs: int = 1000
     shown_pairs: int = 12
@@ -65,115 +65,72 @@ class TitlerReportConfig:
         within(self, 0, 1, "lost_floor")
 
 
-@dataclass(frozen=True)
-class Written:
-    """Pairs of one split and the title that was written for the picture of each."""
-
-    papers: Sequence[PaperText]
-    titles: Sequence[str]
-
-    def scores(self, *, exchanged: bool = False, seed: int = 0) -> dict[str, Number]:
-        """By name of SCORES. exchanged: every title is judged as if it had been written for another of the pictures; none for less than two."""
-        if exchanged and len(self.papers) < 2:
-            return {}
-        titles = [self.titles[place] for place in exchange(len(self.titles), seed)] if exchanged else self.titles
-        real = [paper.title for paper in self.papers]
-        references = [[title] for title in real]
-        return {
-            "bleu": corpus_bleu(titles, references).value,
-            "rouge_l": rouge(titles, real)["rougeL"],
-            "cider_d": cider_d(titles, references),
-            "meteor_exact_stem": meteor_exact_stem(titles, real),
-            "exact_match": Rate(sum(ours == theirs for ours, theirs in zip(titles, real, strict=True)), len(real)),
-        }
+def scores(papers: Sequence[PaperText], titles: Sequence[str]) -> dict[str, Number]:
+    """Each of SCORES, of titles written for the pictures of these papers."""
+    real, references = [paper.title for paper in papers], [[paper.title] for paper in papers]
+    exact = Rate(sum(ours == theirs for ours, theirs in zip(titles, real, strict=True)), len(real))
+    bleu, rouge_l = corpus_bleu(titles, references).value, rouge(titles, real)["rougeL"]
+    return dict(zip(SCORES, (bleu, rouge_l, cider_d(titles, references), meteor_exact_stem(titles, real), exact), strict=True))
 
 
-def exchange(number: int, seed: int) -> list[int]:
-    """The places 0 to number - 1 in an order in which none is where it was; number: at least 2."""
-    order = torch.randperm(number, generator=generator(seed, "exchange")).tolist()
-    partner = dict(zip(order, order[1:] + order[:1], strict=True))
-    return [partner[place] for place in range(number)]
-
-
-def lost(own: Mapping[str, Number], other: Mapping[str, Number]) -> dict[str, float]:
-    """By score, the share that is lost with pictures of others; nothing where there was nothing to lose."""
-    return {name: 1 - value_of(other[name]) / value_of(own[name]) for name in other if value_of(own[name]) > 0}
+def judged(papers: Sequence[PaperText], titles: Sequence[str]) -> dict[str, Number]:
+    """The scores; of two and more pairs also `_exchanged`, by half of the pairs further on, and `_lost`: the share that this costs."""
+    own, half = scores(papers, titles), len(papers) // 2
+    if len(papers) < 2:
+        return own
+    other = scores(papers, [*titles[half:], *titles[:half]])
+    lost = {f"{name}_lost": 1 - value_of(other[name]) / value_of(own[name]) for name in SCORES if value_of(own[name]) > 0}
+    return {**own, **{f"{name}_exchanged": number for name, number in other.items()}, **lost}
 
 
 def judge(config: TitlerReportConfig, data: Path, reporter: Reporter) -> Report:
     """The report on the titler below `data`. Held-out pairs are those of the split test; of valid where it has none."""
     model = load_model(data / MODEL, VisionEncoderDecoderModel)
-    tokenizer = load_tokenizer(data / MODEL, model.decoder)
-    dataset = data / f"toc_dataset@{config.dataset_size}"
-    pictures = Pictures(dataset, load_processor(data / MODEL))
-    pairs = join(read_paper_texts(data / "paper_texts"), pictures, str(dataset), allow_unknown_licence=config.allow_unknown_licence).by_split
-    chosen = {
-        "train": _drawn(pairs["train"], config.training_pairs, config.seed),
-        "held_out": _drawn(pairs["test"] or pairs["valid"], config.held_out_pairs, config.seed),
-    }
-    reporter.log(f"{STAGE}: " + ", ".join(f"{len(papers):,} {name} pairs" for name, papers in chosen.items()))
-    written = {
-        name: Written(papers, write_titles(model, tokenizer, pictures, [paper.image_sha256 or "" for paper in papers]))
-        for name, papers in chosen.items()
-        if papers
-    }
-    found = {name: _judged(one, config.seed) for name, one in written.items()}
-    shown = written.get("held_out", written["train"])
-    facts = {f"{name}_{_DECISIVE}_lost": columns["lost"].get(_DECISIVE, 0.0) for name, columns in found.items()}
-    looks = float(facts[f"train_{_DECISIVE}_lost"]) >= config.lost_floor
+    tokenizer, pairs = load_tokenizer(data / MODEL, model.decoder), read_pairs(data, config.dataset_size, load_processor(data / MODEL))
+    held_out = pairs.by_split["test"] or pairs.by_split["valid"]
+    found, numbers, rows = {}, Numbers(), []
+    for split, (papers, most) in {"train": (pairs.by_split["train"], config.training_pairs), "held_out": (held_out, config.held_out_pairs)}.items():
+        order = torch.randperm(len(papers), generator=generator(config.seed, "judged"))[:most]
+        # In no order, so that half of them further on is a picture like any other.
+        drawn = [papers[place] for place in order.tolist()]
+        reporter.log(f"{STAGE}: {len(drawn):,} {split} pairs")
+        if not drawn:
+            continue
+        titles = write_titles(model, tokenizer, pairs.pictures, [paper.image_sha256 or "" for paper in drawn])
+        found[split], rows = judged(drawn, titles), list(zip(drawn, titles, strict=True))[: config.shown_pairs]
+        numbers.qualify(f"{split}_pairs", len(drawn))
+        for name, number in found[split].items():
+            numbers.add(f"{split}_{name}", number)
+    facts = {f"{split}_{_LOST}": value_of(named.get(_LOST, 0.0)) for split, named in found.items()}
     return Report(
         STAGE,
         MODEL,
-        _numbers(found, written),
-        _markdown(found, written, config),
-        pictures=[Picture("Titles for pictures", "titles", "titles.png", functools.partial(_draw, shown, pictures, config.shown_pairs))],
-        checks=[Check("looks_at_the_picture", looks, {**facts, "floor": config.lost_floor})],
-        headline={"held_out": [*SCORES, f"{_DECISIVE}_lost"], "train": ["bleu", "exact_match", f"{_DECISIVE}_lost"]},
+        numbers,
+        _markdown(found, rows),
+        pictures=[Picture("Titles for pictures", "titles", "titles.png", functools.partial(_draw, rows, pairs.pictures))],
+        checks=[Check("looks_at_the_picture", facts[f"train_{_LOST}"] >= config.lost_floor, {**facts, "floor": config.lost_floor})],
+        headline={"held_out": [*SCORES, _LOST], "train": ["bleu", "exact_match", _LOST]},
         promote=config.promote,
     )
 
 
-def _drawn(papers: Sequence[PaperText], most: int, seed: int) -> list[PaperText]:
-    order = torch.randperm(len(papers), generator=generator(seed, "judged"))[:most]
-    return [papers[place] for place in sorted(order.tolist())]
+def _markdown(found: Mapping[str, Mapping[str, Number]], pairs: Sequence[tuple[PaperText, str]]) -> str:
+    kinds = (("", "its own picture"), ("_exchanged", "another's picture"), ("_lost", "share lost"))
+    rows = [[f"{split}, {words}", *(cell(named.get(name + ending)) for name in SCORES)] for split, named in found.items() for ending, words in kinds]
+    titles = [[escape(paper.title), escape(title)] for paper, title in pairs]
+    return f"# Titles for pictures\n\n{table(['', *SCORES], rows)}{_WORDS}\n## Titles\n\n{table(['real title', 'written'], titles)}"
 
 
-def _judged(written: Written, seed: int) -> dict[str, dict[str, Number]]:
-    own, other = written.scores(), written.scores(exchanged=True, seed=seed)
-    return {"own": own, "exchanged": other, "lost": dict(lost(own, other))}
+def _draw(pairs: Sequence[tuple[PaperText, str]], pictures: Pictures, path: Path) -> None:
+    """Each picture below its real title and above the written one."""
 
+    def panel(paper: PaperText, title: str, axes: Any) -> None:
+        axes.imshow(pictures.image(paper.image_sha256 or ""))
+        axes.set(xticks=[], yticks=[])
+        axes.set_xlabel(textwrap.fill(title, 44), fontsize=7, color="C3", parse_math=False)
 
-def _numbers(found: Mapping[str, Mapping[str, Mapping[str, Number]]], written: Mapping[str, Written]) -> Numbers:
-    """`held_out_bleu`, `held_out_bleu_exchanged`, `held_out_bleu_lost` and so on."""
-    numbers = Numbers()
-    for split, columns in found.items():
-        for column, scores in columns.items():
-            for name, number in scores.items():
-                numbers.add(f"{split}_{name}", number, ending="" if column == "own" else f"_{column}")
-        numbers.qualify(f"{split}_pairs", len(written[split].papers))
-    return numbers
-
-
-def _markdown(found: Mapping[str, Mapping[str, Mapping[str, Number]]], written: Mapping[str, Written], config: TitlerReportConfig) -> str:
-    rows = [
-        [escape(f"{split}, {words}"), *(cell(columns[column].get(name)) for name in SCORES)]
-        for split, columns in found.items()
-        for column, words in (("own", "its own picture"), ("exchanged", "another's picture"), ("lost", "share lost"))
-    ]
-    shown = written.get("held_out", written["train"])
-    titles = [[escape(paper.title), escape(title)] for paper, title in zip(shown.papers, shown.titles, strict=True)][: config.shown_pairs]
-    counts = " and ".join(f"{len(one.papers):,} {escape(name)}" for name, one in written.items())
-    return (
-        f"# Titles for pictures\n\n{table(['', *(escape(name) for name in SCORES)], rows)}\n"
-        f"Of {counts} pairs. BLEU, ROUGE-L and METEOR lie between 0 and 1, CIDEr-D between 0 and 10 and depends on the set. METEOR knows exact words\n"
-        "and stems, no synonyms. In the second rows every title is judged as if it had been written for the picture of another paper: who does not\n"
-        f"look at pictures loses nothing there.\n\n## Titles\n\n{table(['real title', 'written'], titles)}"
-    )
-
-
-def _draw(written: Written, pictures: Pictures, most: int, path: Path) -> None:
-    papers = written.papers[:most]
-    draw_sheet([(pictures.image(paper.image_sha256 or ""), paper.title, title) for paper, title in zip(papers, written.titles, strict=False)], path)
+    named = {textwrap.fill(f"{place}. {pair[0].title}", 40): functools.partial(panel, *pair) for place, pair in enumerate(pairs, 1)}
+    draw_panels(named, path, nothing="no pair to show")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,5 @@
 """Train the model that writes a title for a table-of-contents picture: an encoder that has seen pictures, a decoder that has read titles.
 
-    python -m training.words.captions.train
     python -m training.words.captions.train --set start_encoder=null --set start_decoder=null            # new weights in the same shapes
     python -m training.words.captions.train --set start_encoder=microsoft/beit-base-patch16-224-pt22k    # downloads, or finds, the hub's weights
 
@@ -8,8 +7,10 @@ Reads data/toc_dataset@SIZE, data/paper_texts, data/title_gpt2 (decoder and toke
 `VisionEncoderDecoderModel` of transformers loads. The same command again continues where the last one was interrupted.
 """
 
+import functools
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,119 +20,117 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from formats.image_shards import ImageSetError
-from formats.text_tables import TextTableError, read_paper_texts
+from formats.text_tables import TextTableError
 from stages.markdown import escape, table
 from stages.reporting import Reporter
-from training.tracking.tracker import Field, Signature
-from training.words.captions.config import ToCTitlerConfig
-from training.words.captions.networks import load_decoder, load_encoder, put_together
-from training.words.captions.pairs import IGNORED, TitledPictures, join
-from training.words.captions.pictures import Pictures, load_processor
-from training.words.captions.writing import write_titles
+from training.loop.bounds import at_least
+from training.words.captions.networks import load_decoder, load_encoder, load_processor, put_together
+from training.words.captions.pairs import IGNORED, TitledPictures, read_pairs, write_titles
 from training.words.examples import WordsError
+from training.words.fine_tuning import FineTuning
 from training.words.hf_job import fine_tuning_job, run_fine_tuning
 from training.words.model_folder import load_tokenizer
 from training.words.trainer import Task
 
-ENCODER, DECODER = "toc_encoder", "title_gpt2"
-_LOOKED_AT_ONCE = 64
 _LIMITS = """
 It writes a title for any picture, also for one that it cannot read, and never says so: `titler_report` tells how much of a title comes from the
-picture. A title that it writes is no description for people who cannot see the picture. It has learnt the journals and languages above and no others;
-pictures of more than its processor's size lose their small print.
+picture. A title that it writes is no description for people who cannot see the picture. It has learnt the journals and languages above and no others.
 """
+
+
+@dataclass(frozen=True)
+class ToCTitlerConfig(FineTuning):
+    """The section `toc_titler` of params.yaml; samples are pairs of a picture and a title.
+
+    start_encoder, start_decoder: a stage of this project (`toc_encoder`, `title_gpt2`), a hub name or a folder; None = new weights in the shape of
+    the stage's. max_tokens: of a title with its beginning and its end.
+    """
+
+    dataset_size: int = 128
+    start_encoder: str | None = "toc_encoder"
+    start_decoder: str | None = "title_gpt2"
+    max_tokens: int = 64
+    shown_pairs: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, 1, "dataset_size", "shown_pairs")
+        at_least(self, 3, "max_tokens")
+        if self.start_from is not None:
+            raise ValueError(f"start_from is '{self.start_from}', but this model is put together from two; set start_encoder and start_decoder")
+
+    @property
+    def what(self) -> str:
+        return "pairs"
 
 
 def title_loss(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Cross-entropies of each title's tokens and end, given the picture and the tokens before, and their number; padding has none."""
     labels = batch["labels"]
-    shown = model.prepare_decoder_input_ids_from_labels(labels)  # type: ignore[operator]
+    shown = model.prepare_decoder_input_ids_from_labels(labels)
     logits = model(pixel_values=batch["pixel_values"], decoder_input_ids=shown).logits
-    losses = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-    return losses, (labels != IGNORED).sum()
+    return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"), (labels != IGNORED).sum()
 
 
 def _inputs(folder: Path, config: ToCTitlerConfig) -> dict[str, Path]:
     """Those that decide the weights; a hub name has no content that could be known before."""
-    starts = {"start_encoder": encoder_place(folder, config), "start_decoder": decoder_place(folder, config)}
+    starts = {
+        "start_encoder": _place(folder, config.start_encoder, "toc_encoder"),
+        "start_decoder": _place(folder, config.start_decoder, "title_gpt2"),
+    }
     named = {(path.name if path.parent == folder else role): path for role, path in starts.items() if path.is_dir()}
-    return {f"toc_dataset@{config.dataset_size}": folder / f"toc_dataset@{config.dataset_size}", "paper_texts": folder / "paper_texts", **named}
-
-
-def encoder_place(folder: Path, config: ToCTitlerConfig) -> Path:
-    """Where the encoder comes from, or its shape: the stage's output, a folder, or a hub name (a path that is not there)."""
-    return _place(folder, config.start_encoder, ENCODER)
-
-
-def decoder_place(folder: Path, config: ToCTitlerConfig) -> Path:
-    """Where the decoder and its tokenizer come from, likewise."""
-    return _place(folder, config.start_decoder, DECODER)
+    return {**{name: folder / name for name in (f"toc_dataset@{config.dataset_size}", "paper_texts")}, **named}
 
 
 def _place(folder: Path, start: str | None, stage: str) -> Path:
+    """The stage's output, a folder, or a hub name (a path that is not there)."""
     return folder / stage if start in (None, stage) else Path(str(start))
 
 
 def _open(folder: Path, config: ToCTitlerConfig, reporter: Reporter) -> Task:
-    dataset = folder / f"toc_dataset@{config.dataset_size}"
-    decoder = load_decoder(decoder_place(folder, config), config.dropout, new=config.start_decoder is None)
-    tokenizer = load_tokenizer(decoder_place(folder, config), decoder)
+    seen, read = _place(folder, config.start_encoder, "toc_encoder"), _place(folder, config.start_decoder, "title_gpt2")
+    decoder = load_decoder(read, config.dropout, new=config.start_decoder is None)
+    tokenizer = load_tokenizer(read, decoder)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise WordsError(f"{decoder_place(folder, config)}: the tokenizer has no pad token of its own; tune the decoder with title_gpt2 first")
-    encoder = load_encoder(encoder_place(folder, config), config.dropout, new=config.start_encoder is None)
-    processor = load_processor(encoder_place(folder, config))
+        raise WordsError(f"{read}: the tokenizer has no pad token of its own; tune the decoder with title_gpt2 first")
     max_tokens = min(config.max_tokens, int(decoder.config.n_positions))
-    model = put_together(encoder, decoder, tokenizer, max_tokens)
+    model = put_together(load_encoder(seen, config.dropout, new=config.start_encoder is None), decoder, tokenizer, max_tokens)
 
-    # Pairs whose title is too long are no pairs; of the others, those without a picture were set aside before.
-    pictures = Pictures(dataset, processor)
-    pairs = join(read_paper_texts(folder / "paper_texts"), pictures, str(dataset), allow_unknown_licence=config.allow_unknown_licence)
-    train = TitledPictures(pairs.by_split["train"], pictures, tokenizer, max_tokens - 1, least_crop=config.least_crop)
-    valid = TitledPictures(pairs.by_split["valid"], pictures, tokenizer, max_tokens - 1)
+    # Pairs whose title is too long are no pairs; of the others, those without a picture are set aside before.
+    pairs = read_pairs(folder, config.dataset_size, load_processor(seen))
+    train, valid = (TitledPictures(pairs.by_split[split], pairs.pictures, tokenizer, max_tokens - 1) for split in ("train", "valid"))
     too_long = train.too_long + valid.too_long
-    reporter.log(f"toc_titler: {len(train):,} pairs to learn from, {len(valid):,} held out, {too_long:,} with too long a title; papers: {pairs.words}")
-    shown = Shown(valid if len(valid) else train, tokenizer, config)
-    side = int(encoder.config.image_size)
-    tokens = Field("decoder_input_ids", "int64", (-1, -1))
+    reporter.log(f"toc_titler: {len(train):,} pairs to learn from, {len(valid):,} held out, {too_long:,} too long; papers: {pairs}")
     return Task(
         model,
         train,
         valid,
         title_loss,
-        samples=shown.table,
-        measure=lambda network, loss, judged: looking(network, loss, valid, judged),
-        savers=[tokenizer, processor],
-        counts={**pairs.counts, "set_aside_title_too_long": too_long},
+        samples=functools.partial(_samples, valid if len(valid) else train, tokenizer, config.shown_pairs),
+        measure=functools.partial(looking, valid),
+        savers=[tokenizer, pairs.pictures.processor],
+        counts={**pairs.set_aside, "set_aside_title_too_long": too_long},
         limits=_LIMITS,
         pipeline="image-to-text",
-        size=f"{encoder.config.model_type} + {decoder.config.model_type}, {side} px",
-        signature=Signature((Field("pixel_values", "float32", (-1, 3, side, side)), tokens), (Field("logits", "float32", (-1, -1, len(tokenizer))),)),
+        size=f"{model.config.encoder.model_type} + {decoder.config.model_type}",
     )
 
 
-def looking(model: PreTrainedModel, loss: float, valid: TitledPictures, judged: Sequence[int]) -> dict[str, float]:
-    """`validation_loss_with_other_pictures`, each title judged with the next one's picture, and how much worse that is: 0 for who does not look."""
-    total = number = 0.0
-    for start in range(0, len(judged), _LOOKED_AT_ONCE):
-        batch = valid.batch(judged[start : start + _LOOKED_AT_ONCE], torch.Generator())
-        other = {**batch, "pixel_values": batch["pixel_values"].roll(1, 0)}
-        losses, count = title_loss(model, {name: tensor.to(model.device) for name, tensor in other.items()})
-        total, number = total + float(losses), number + float(count)
-    return {"validation_loss_with_other_pictures": total / number, "validation_gain_of_looking": total / number - loss}
+def looking(valid: TitledPictures, model: PreTrainedModel, loss: float, judged: Sequence[int]) -> dict[str, float]:
+    """`validation_loss_with_other_pictures`, each title judged with its neighbour's picture, and how much worse that is: 0 for who does not look."""
+    batch = valid.batch(judged, torch.Generator())
+    batch["pixel_values"] = batch["pixel_values"].roll(1, 0)
+    losses, number = title_loss(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
+    return {"validation_loss_with_other_pictures": float(losses / number), "validation_gain_of_looking": float(losses / number) - loss}
 
 
-class Shown:
-    """Titles that are written for some pictures, beside their real ones, at every evaluation."""
-
-    def __init__(self, pairs: TitledPictures, tokenizer: Any, config: ToCTitlerConfig) -> None:
-        self.pairs, self.tokenizer = pairs, tokenizer
-        self.places = range(min(config.shown_pairs, len(pairs)))
-
-    def table(self, model: PreTrainedModel) -> dict[str, str]:
-        names = [self.pairs.papers[place].image_sha256 or "" for place in self.places]
-        written = write_titles(model, self.tokenizer, self.pairs.pictures, names)
-        rows = [[escape(self.pairs.papers[place].title), escape(title)] for place, title in zip(self.places, written, strict=True)]
-        return {"titles.md": table(["real title", "written"], rows)}
+def _samples(pairs: TitledPictures, tokenizer: Any, most: int, model: PreTrainedModel) -> dict[str, str]:
+    """Titles that are written for some pictures, beside their real ones."""
+    papers = pairs.papers[:most]
+    written = write_titles(model, tokenizer, pairs.pictures, [paper.image_sha256 or "" for paper in papers])
+    return {
+        "titles.md": table(["real title", "written"], [[escape(paper.title), escape(title)] for paper, title in zip(papers, written, strict=True)])
+    }
 
 
 JOB = fine_tuning_job("toc_titler", "training.words.captions.train", ToCTitlerConfig, _inputs, _open)

@@ -1,68 +1,149 @@
 """Train a picture encoder by letting it fill in hidden squares of table-of-contents pictures (SimMIM, Xie et al. 2022).
 
-    python -m training.words.captions.train_encoder
-    python -m training.words.captions.train_encoder --set architecture=swin --set patch_px=4          # two stages, windows of half the picture
+    python -m training.words.captions.train_encoder --set architecture=swin --set patch_px=4
     python -m training.words.captions.train_encoder --set start_from=google/vit-base-patch16-224-in21k --set mask_px=32
 
 Reads data/toc_dataset@SIZE and, for the splits, data/paper_texts; writes data/toc_encoder: a masked image model that transformers loads, its image
 processor, and reconstructions.png. The same command again continues where the last one was interrupted.
 """
 
+import functools
+import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
-from torch import Tensor
-from transformers import AutoModelForMaskedImageModeling, PreTrainedModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from formats.image_shards import ImageSetError
-from formats.text_tables import TextTableError, read_paper_texts
+from formats.text_tables import PaperText, TextTableError
 from stages.reporting import Reporter
-from training.gans.grids import save_picture
+from training.gans.grids import save_picture, tile
+from training.loop.bounds import above, at_least, within
 from training.loop.seeding import generator
-from training.tracking.tracker import Field, Signature
-from training.words.captions.config import ToCEncoderConfig
-from training.words.captions.masking import MaskGrid, fill_in, masked_l1, panel, visible_means, visible_medians
-from training.words.captions.networks import check_masked_model, config_of, new_masked_model, patch_px
-from training.words.captions.pairs import join, pictures_of
-from training.words.captions.pictures import Pictures, load_processor, new_processor, to_uint8, varied
+from training.words.captions.networks import Architecture, load_masked_model, load_processor, new_masked_model, new_processor
+from training.words.captions.pairs import Pictures, read_pairs, to_uint8, varied
+from training.words.examples import WordsError
+from training.words.fine_tuning import FineTuning
 from training.words.hf_job import fine_tuning_job, run_fine_tuning
-from training.words.model_folder import load_model
 from training.words.trainer import Task
 
-_PANEL_TRIPLES = 2
-_GUESSES = {"mean": visible_means, "median": visible_medians}
-_GUESSED_AT_ONCE = 64
 _LIMITS = """
 It has seen pictures of the kinds above and no others. What it fills in is the likeliest blur, not what is hidden: no reconstruction is evidence of
 anything. Its use is as the beginning of another model, such as `toc_titler`.
 """
 
 
-class MaskedPictures:
-    """Pictures as batches: `pixel_values` float32 [B, 3, P, P] and `bool_masked_pos` bool [B, patches], True = hidden.
+@dataclass(frozen=True)
+class MaskGrid:
+    """side_px: of the picture. unit_px: of a square that is hidden or shown whole. patch_px: of the patches that the network is told about."""
 
-    varies: cut and mirrored as the configuration says; held-out pictures are shown as they are.
+    side_px: int
+    unit_px: int
+    patch_px: int
+
+    def __post_init__(self) -> None:
+        if self.unit_px % self.patch_px or self.side_px % self.unit_px or self.side_px == self.unit_px:
+            raise WordsError(
+                f"squares of {self.unit_px} px cannot be hidden in pictures of {self.side_px} px with patches of {self.patch_px} px; "
+                "choose mask_px as a multiple of the patch that divides the picture into several"
+            )
+
+    def random_mask(self, ratio: float, random: torch.Generator) -> Tensor:
+        """A mask, bool [patches], True = hidden: of the picture's units the share `ratio`, rounded up, but never all of them."""
+        side, repeat = self.side_px // self.unit_px, self.unit_px // self.patch_px
+        units = torch.zeros(side * side, dtype=torch.bool)
+        units[torch.randperm(side * side, generator=random)[: min(math.ceil(side * side * ratio), side * side - 1)]] = True
+        return units.view(side, side).repeat_interleave(repeat, 0).repeat_interleave(repeat, 1).flatten()
+
+    def pixels(self, masks: Tensor) -> Tensor:
+        """Masks bool [B, patches] as bool [B, 1, side_px, side_px]."""
+        side = self.side_px // self.patch_px
+        return masks.view(-1, 1, side, side).repeat_interleave(self.patch_px, 2).repeat_interleave(self.patch_px, 3)
+
+
+def masked_l1(found: Tensor, pixels: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """(sum, number) of the absolute errors of found [B, C, H, W] (or what broadcasts to it) where `hidden`, [B, 1, H, W], is true."""
+    return ((found.float() - pixels.float()).abs() * hidden).sum(), hidden.sum() * pixels.shape[1]
+
+
+def fill_in(model: nn.Module, pixels: Tensor, masks: Tensor) -> Tensor:
+    """[B, C, H, W]: every pixel as the model imagines it from the patches that are not hidden."""
+    filled: Tensor = model(pixel_values=pixels, bool_masked_pos=masks).reconstruction
+    return filled
+
+
+def masked_loss(grid: MaskGrid, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """SimMIM's: absolute errors on hidden pixels, and their number."""
+    pixels, masks = batch["pixel_values"], batch["bool_masked_pos"]
+    return masked_l1(fill_in(model, pixels, masks), pixels, grid.pixels(masks))
+
+
+def guesses(pixels: Tensor, hidden: Tensor) -> dict[str, Tensor]:
+    """Mean and median, each [B, C, 1, 1], of what is visible of each picture and channel: the guesses of who knows nothing of pictures.
+
+    On pictures of white paper the median is by far the better one.
+    """
+    visible = pixels.masked_fill(hidden, math.nan).flatten(2)
+    return {"mean": visible.nanmean(2)[..., None, None], "median": visible.nanmedian(2).values[..., None, None]}
+
+
+@dataclass(frozen=True)
+class ToCEncoderConfig(FineTuning):
+    """The section `toc_encoder` of params.yaml; samples are pictures. architecture … heads: of new weights; what is loaded has its own."""
+
+    dataset_size: int = 128
+    architecture: Architecture = "vit"
+    image_px: int = 64
+    patch_px: int = 8
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    mask_px: int = 16
+    mask_ratio: float = 0.6
+    least_crop: float = 0.67
+    shown_pictures: int = 12
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, 1, "dataset_size", "image_px", "patch_px", "width", "layers", "heads", "mask_px", "shown_pictures")
+        above(self, 0, "mask_ratio", "least_crop")
+        within(self, 0, 1, "mask_ratio", "least_crop")
+        if self.start_from is None and (self.image_px % self.patch_px or self.width % (2 * self.heads)):
+            raise ValueError("image_px must be a multiple of patch_px, and width of twice the heads")
+
+    @property
+    def what(self) -> str:
+        return "pictures"
+
+
+class MaskedPictures:
+    """The pictures of papers, each once: `pixel_values` float32 [B, 3, P, P] and `bool_masked_pos` bool [B, patches], True = hidden.
+
+    varies: cut as the configuration says; held-out pictures are shown as they are.
     """
 
-    def __init__(self, names: Sequence[str], pictures: Pictures, grid: MaskGrid, config: ToCEncoderConfig, *, varies: bool) -> None:
-        self.names, self.pictures, self.grid, self._ratio = list(names), pictures, grid, config.mask_ratio
-        self._least_crop, self._flip = (config.least_crop, config.flip) if varies else (1.0, False)
+    def __init__(self, papers: Sequence[PaperText], pictures: Pictures, grid: MaskGrid, config: ToCEncoderConfig, *, varies: bool) -> None:
+        self.names = list(dict.fromkeys(paper.image_sha256 or "" for paper in papers))
+        self.pictures, self.grid, self._ratio = pictures, grid, config.mask_ratio
+        self._least_crop = config.least_crop if varies else 1.0
 
     def __len__(self) -> int:
         return len(self.names)
 
     def lengths(self) -> list[int]:
-        """Every picture is one."""
         return [1] * len(self.names)
 
     def batch(self, indices: Sequence[int], random: torch.Generator) -> dict[str, Tensor]:
-        """The pictures at these places. random: of crops, flips and masks, picture by picture."""
+        """The pictures at these places. random: of crops and masks, picture by picture."""
         images, masks = [], []
         for index in indices:
-            images.append(varied(self.pictures.image(self.names[index]), random, least_crop=self._least_crop, flip=self._flip))
+            images.append(varied(self.pictures.image(self.names[index]), random, least_crop=self._least_crop))
             masks.append(self.grid.random_mask(self._ratio, random))
         return {"pixel_values": self.pictures.tensor(images), "bool_masked_pos": torch.stack(masks)}
 
@@ -70,55 +151,32 @@ class MaskedPictures:
 class Reconstructions:
     """How well hidden squares are filled in: numbers beside two guesses, and a picture; always of the same pictures and squares."""
 
-    def __init__(self, model: PreTrainedModel, valid: MaskedPictures, train: MaskedPictures, config: ToCEncoderConfig) -> None:
+    def __init__(self, model: PreTrainedModel, valid: MaskedPictures, shown: MaskedPictures, config: ToCEncoderConfig) -> None:
         self.model, self.valid, self.seed = model, valid, config.seed
-        # Without held-out pictures, people are shown those of the training.
-        shown = valid if len(valid) else train
         self._shown = shown.batch(range(min(config.shown_pictures, len(shown))), generator(config.seed, "shown"))
-        self._guesses: dict[str, float] = {}
 
-    def measure(self, model: PreTrainedModel, loss: float, judged: Sequence[int]) -> dict[str, float]:
-        """loss: the held-out masked L1 of the model; the result has those of the guesses on the same squares, and the ratios to them."""
-        del model
-        if not self._guesses:
-            self._guesses = self._guess(judged)
-        guesses = {f"validation_l1_of_visible_{name}": value for name, value in self._guesses.items()}
-        ratios = {f"validation_l1_over_visible_{name}": loss / value for name, value in self._guesses.items() if value}
-        return guesses | ratios
-
-    def _guess(self, judged: Sequence[int]) -> dict[str, float]:
-        """Masked L1 of what anyone could guess, with the squares hidden that are hidden from the model."""
-        random, totals, numbers = generator(self.seed, "validation", 0), dict.fromkeys(_GUESSES, 0.0), 0
-        for start in range(0, len(judged), _GUESSED_AT_ONCE):
-            batch = self.valid.batch(judged[start : start + _GUESSED_AT_ONCE], random)
-            pixels, hidden = batch["pixel_values"], self.valid.grid.pixels(batch["bool_masked_pos"])
-            for name, guess in _GUESSES.items():
-                total, number = masked_l1(guess(pixels, hidden), pixels, hidden)
-                totals[name] += float(total)
-            numbers += number
-        return {name: total / numbers for name, total in totals.items()}
+    def measure(self, _: PreTrainedModel, loss: float, judged: Sequence[int]) -> dict[str, float]:
+        """loss: the held-out masked L1 of the model; the result has what two guesses have on the same squares, and the ratios to them."""
+        batch, values = self.valid.batch(judged, generator(self.seed, "validation", 0)), {}
+        pixels, hidden = batch["pixel_values"], self.valid.grid.pixels(batch["bool_masked_pos"])
+        for name, guess in guesses(pixels, hidden).items():
+            total, number = masked_l1(guess, pixels, hidden)
+            values[f"validation_l1_of_visible_{name}"] = guessed = float(total / number)
+            values[f"validation_l1_over_visible_{name}"] = loss / max(guessed, 1e-9)
+        return values
 
     def draw(self, model: PreTrainedModel, path: Path) -> None:
-        """Real, with its hidden squares, and these filled in, side by side."""
+        """Two in a row: the real picture, its hidden squares grey, and these filled in."""
         pixels, masks = self._shown["pixel_values"], self._shown["bool_masked_pos"]
         with torch.no_grad():
-            filled = fill_in(model, pixels.to(model.device), masks.to(model.device))
-        processor, hidden = self.valid.pictures.processor, self.valid.grid.pixels(masks).numpy()
-        save_picture(path, panel(to_uint8(pixels, processor), to_uint8(filled, processor), hidden, 3 * _PANEL_TRIPLES))
-
-    def samples(self, model: PreTrainedModel) -> dict[str, Any]:
-        return {"reconstructions.png": lambda path: self.draw(model, path)}
+            filled = to_uint8(fill_in(model, pixels.to(model.device), masks.to(model.device)), self.valid.pictures.processor)
+        real, hidden = to_uint8(pixels, self.valid.pictures.processor), self.valid.grid.pixels(masks).numpy()
+        rows = numpy.stack([real, numpy.where(hidden, numpy.uint8(128), real), numpy.where(hidden, filled, real)], axis=1)
+        save_picture(path, tile(numpy.pad(rows.reshape(-1, *real.shape[1:]), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=200), 6))
 
     def save_pretrained(self, folder: Any) -> None:
         """What lies beside the weights: the picture, of the weights that are saved."""
         self.draw(self.model, Path(folder) / "reconstructions.png")
-
-
-def masked_loss(grid: MaskGrid, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """SimMIM's: absolute errors on hidden pixels, and their number."""
-    pixels, masks = batch["pixel_values"], batch["bool_masked_pos"]
-    total, number = masked_l1(fill_in(model, pixels, masks), pixels, grid.pixels(masks))
-    return total, torch.tensor(number)
 
 
 def _inputs(folder: Path, config: ToCEncoderConfig) -> dict[str, Path]:
@@ -126,47 +184,31 @@ def _inputs(folder: Path, config: ToCEncoderConfig) -> dict[str, Path]:
 
 
 def _open(folder: Path, config: ToCEncoderConfig, reporter: Reporter) -> Task:
-    dataset = folder / f"toc_dataset@{config.dataset_size}"
-    model, processor = _new(config) if config.start_from is None else _loaded(config.start_from, config)
-    pictures = Pictures(dataset, processor)
-    pairs = join(read_paper_texts(folder / "paper_texts"), pictures, str(dataset), allow_unknown_licence=config.allow_unknown_licence)
-    grid = MaskGrid(int(model.config.image_size), config.mask_px, patch_px(model))
-    train, valid = (
-        MaskedPictures(pictures_of(pairs.by_split[split]), pictures, grid, config, varies=split == "train") for split in ("train", "valid")
-    )
-    reporter.log(f"toc_encoder: {len(train):,} pictures to learn from, {len(valid):,} held out; papers: {pairs.words}")
-    shown = Reconstructions(model, valid, train, config)
-    shape = (-1, 3, grid.side_px, grid.side_px)
-    patches = Field("bool_masked_pos", "bool", (-1, (grid.side_px // grid.patch_px) ** 2))
+    if config.start_from is None:
+        sizes = {name: getattr(config, name) for name in ("image_px", "patch_px", "width", "layers", "heads", "dropout")}
+        model, processor = new_masked_model(config.architecture, **sizes), new_processor(config.image_px)
+    else:
+        model, processor = load_masked_model(config.start_from, config.dropout), load_processor(config.start_from)
+    pairs = read_pairs(folder, config.dataset_size, processor)
+    grid = MaskGrid(int(model.config.image_size), config.mask_px, int(model.config.patch_size))
+    train, valid = (MaskedPictures(pairs.by_split[split], pairs.pictures, grid, config, varies=split == "train") for split in ("train", "valid"))
+    reporter.log(f"toc_encoder: {len(train):,} pictures to learn from, {len(valid):,} held out; papers: {pairs}")
+    # Without held-out pictures, people are shown those of the training.
+    shown = Reconstructions(model, valid, valid if len(valid) else train, config)
     return Task(
         model,
         train,
         valid,
-        lambda network, batch: masked_loss(grid, network, batch),
-        samples=shown.samples,
+        functools.partial(masked_loss, grid),
+        samples=lambda network: {"reconstructions.png": lambda path: shown.draw(network, path)},
         measure=shown.measure,
         savers=[processor, shown],
         buckets=False,
-        counts=pairs.counts,
+        counts=pairs.set_aside,
         limits=_LIMITS,
         pipeline="image-feature-extraction",
         size=f"{model.config.model_type} {grid.side_px} px",
-        signature=Signature((Field("pixel_values", "float32", shape), patches), (Field("reconstruction", "float32", shape),)),
     )
-
-
-def _new(config: ToCEncoderConfig) -> tuple[PreTrainedModel, Any]:
-    sizes = {"image_px": config.image_px, "patch_px": config.patch_px, "width": config.width, "layers": config.layers, "heads": config.heads}
-    return new_masked_model(config.architecture, **sizes, dropout=config.dropout), new_processor(config.image_px)
-
-
-def _loaded(start: str, config: ToCEncoderConfig) -> tuple[PreTrainedModel, Any]:
-    dropouts = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), config.dropout)
-    # Its kind is asked first: transformers would say of a BEiT only that it does not know how.
-    found = config_of(start)
-    if found is not None:
-        check_masked_model(found.model_type, start)
-    return load_model(start, AutoModelForMaskedImageModeling, **dropouts), load_processor(start)
 
 
 JOB = fine_tuning_job("toc_encoder", "training.words.captions.train_encoder", ToCEncoderConfig, _inputs, _open)

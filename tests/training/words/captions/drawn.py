@@ -64,14 +64,13 @@ def write_pictures(folder: Path, images: Sequence[Image.Image]) -> list[str]:
     return names
 
 
-def write_data(data: Path, *, size: int = 32, held_out: int = 0) -> list[str]:
-    """paper_texts and toc_dataset@size of all the drawings, the last `held_out` of valid and test in turn, and a small title_gpt2. Gives the titles."""
+def write_data(data: Path, *, size: int = 32, held_out: int = 0) -> None:
+    """paper_texts and toc_dataset@size of all the drawings, the last `held_out` of valid and test in turn, and a small title_gpt2."""
     written = titles()
     names = write_pictures(data / f"toc_dataset@{size}", [draw(title, size) for title in written])
     splits = ["train"] * (len(written) - held_out) + ["valid", "test"] * (held_out // 2)
     write_papers(data, [paper(n, title, name, split) for n, (title, name, split) in enumerate(zip(written, names, splits, strict=True))])
     write_title_model(data / "title_gpt2", written)
-    return written
 
 
 def write_title_model(folder: Path, texts: Sequence[str], *, width: int = 64, layers: int = 2) -> PreTrainedTokenizerFast:

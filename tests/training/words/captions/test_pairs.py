@@ -8,30 +8,25 @@ from PIL import Image
 
 from formats.text_tables import read_paper_texts
 from tests.training.words.captions.drawn import draw, paper, titles, write_data, write_papers, write_pictures, write_title_model
-from training.words.captions.pairs import IGNORED, TitledPictures, join, pictures_of
-from training.words.captions.pictures import Pictures, new_processor, random_box, to_uint8, varied
+from training.words.captions.networks import new_processor
+from training.words.captions.pairs import IGNORED, Pictures, TitledPictures, read_pairs, to_uint8, varied
 from training.words.examples import WordsError
 
 
 def test_papers_without_their_picture_are_counted_and_left_out(tmp_path):
     names = write_pictures(tmp_path / "toc_dataset@32", [draw(title, 32) for title in titles()[:3]])
     rows = [paper(0, "a", names[0]), paper(1, "b", None), paper(2, "c", "f" * 64), paper(3, "d", names[2], "test")]
-    rows.append(paper(4, "e", names[1]) | {"licence": "unknown"})
     write_papers(tmp_path, rows)
-    pairs = join(read_paper_texts(tmp_path / "paper_texts"), Pictures(tmp_path / "toc_dataset@32", new_processor(32)), "here")
+    pairs = read_pairs(tmp_path, 32, new_processor(32))
     assert {split: [one.title for one in found] for split, found in pairs.by_split.items()} == {"train": ["a"], "valid": [], "test": ["d"]}
-    assert pairs.words == "1 train, 0 valid, 1 test; set aside: 1 unknown_licence, 1 without_picture, 1 picture_not_in_dataset"
+    assert pairs.set_aside == {"set_aside_no_picture": 1, "set_aside_picture_missing": 1}
 
 
 def test_no_pair_at_all_says_what_was_found(tmp_path):
+    write_pictures(tmp_path / "toc_dataset@32", [draw(titles()[0], 32)])
     write_papers(tmp_path, [paper(0, "a", None)])
-    with pytest.raises(WordsError, match="1 without_picture.*crawl more"):
-        join(read_paper_texts(tmp_path / "paper_texts"), set(), "data/toc_dataset@32")
-
-
-def test_a_picture_of_several_papers_is_one(tmp_path):
-    write_papers(tmp_path, [paper(0, "a", "1"), paper(1, "b", "1"), paper(2, "c", "2")])
-    assert pictures_of(read_paper_texts(tmp_path / "paper_texts")) == ["1", "2"]
+    with pytest.raises(WordsError, match="toc_dataset@32.*1 set_aside_no_picture.*crawl more"):
+        read_pairs(tmp_path, 32, new_processor(32))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
@@ -61,17 +56,19 @@ def test_a_dataset_without_its_index_says_what_to_make(tmp_path):
 
 
 @given(width=st.integers(1, 200), height=st.integers(1, 200), least=st.floats(0.05, 1.0), seed=st.integers(0, 99))
-def test_a_random_box_lies_in_the_picture(width: int, height: int, least: float, seed: int):
-    left, top, right, bottom = random_box(width, height, least, torch.Generator().manual_seed(seed))
-    assert 0 <= left < right <= width and 0 <= top < bottom <= height
+def test_a_random_crop_lies_in_the_picture(width: int, height: int, least: float, seed: int):
+    image = Image.new("RGB", (width, height), "white")
+    cut = varied(image, torch.Generator().manual_seed(seed), least_crop=least)
+    assert 0 < cut.width <= width and 0 < cut.height <= height
+    # What lies outside of a picture would be black.
+    assert cut.getextrema() == ((255, 255),) * 3
 
 
-def test_flips_and_crops_follow_from_the_generator():
+def test_crops_follow_from_the_generator():
     image = draw("A red disc in the north-west", 32)
-    found = [varied(image, torch.Generator().manual_seed(seed), least_crop=1.0, flip=True) for seed in range(20)]
-    assert image in found and image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) in found
-    assert varied(image, torch.Generator(), least_crop=1.0, flip=False) == image
-    assert varied(image, torch.Generator().manual_seed(3), least_crop=0.3, flip=False).size != image.size
+    first, again = (varied(image, torch.Generator().manual_seed(3), least_crop=0.3) for _ in range(2))
+    assert first == again and first.size != image.size
+    assert varied(image, torch.Generator(), least_crop=1.0) == image
 
 
 def test_labels_end_the_title_and_ignore_the_padding(tmp_path):
@@ -87,4 +84,6 @@ def test_labels_end_the_title_and_ignore_the_padding(tmp_path):
         assert ids[-1] == tokenizer.eos_token_id and tokenizer.pad_token_id not in ids
         assert tokenizer.decode(ids[:-1]) == papers[place].title
         assert len(ids) == examples.lengths()[place]
-    assert len(TitledPictures(papers, examples.pictures, tokenizer, 3)) == 0 and TitledPictures(papers, examples.pictures, tokenizer, 3).too_long == 64
+    assert (
+        len(TitledPictures(papers, examples.pictures, tokenizer, 3)) == 0 and TitledPictures(papers, examples.pictures, tokenizer, 3).too_long == 64
+    )
