@@ -1,0 +1,62 @@
+"""The tab of molecules: PolyGPT writes some, with a property asked for or without, and RDKit says what came of it."""
+
+import csv
+import html
+import tempfile
+from pathlib import Path
+
+import gradio
+from PIL import Image
+
+from app.live.inputs import RefusedError, answering, whole
+from app.live.served import Shelf
+from formats.descriptors import DESCRIPTORS
+from training.metrics.molecules import read_generated
+from training.polymers.drawings import draw_molecules
+from training.polymers.gpt.model_folder import load_polygpt
+from training.polymers.gpt.sample import SamplingSettings, sample_molecules
+from training.polymers.obedience import obedience
+from training.polymers.sampling import requests_by_hand
+
+MODEL, MOST_MOLECULES, NOTHING = "polygpt", 24, "nothing"
+
+
+def molecules_tab(shelf: Shelf) -> None:
+    """Inside a `gradio.Tab`."""
+    with gradio.Row():
+        wanted = gradio.Dropdown([NOTHING, *DESCRIPTORS], value=NOTHING, label="Property asked for", info="in the units of the data behind the model")
+        low = gradio.Number(None, label="Value, or from")
+        high = gradio.Number(None, label="to (empty: one value)")
+    with gradio.Row():
+        number = gradio.Slider(1, MOST_MOLECULES, 12, step=1, label="Molecules")
+        temperature = gradio.Slider(0, 2, 1, step=0.05, label="Temperature", info="0 takes the likeliest")
+        seed = gradio.Number(0, precision=0, label="Seed")
+    button = gradio.Button("Write molecules", variant="primary")
+    drawn = gradio.Image(label="The valid ones", format="png", interactive=False, alt_text="Drawings of the valid molecules; the table names all")
+    table = gradio.HTML()
+
+    def write(wanted: str, low: float | None, high: float | None, number: float, temperature: float, seed: float) -> tuple[Image.Image, str]:
+        count = whole(number, "the number of molecules", least=1, most=MOST_MOLECULES)
+        if temperature is None or not 0 <= temperature <= 2:
+            raise RefusedError(f"the temperature must lie between 0 and 2, found {temperature}")
+        model, tokenizer = shelf.open(MODEL, lambda folder: load_polygpt(folder, device=shelf.device))
+        settings = SamplingSettings(temperature, batch_size=count, seed=whole(seed, "the seed"))
+        asked = [] if wanted == NOTHING else [f"{wanted}={':'.join(str(end) for end in (low, high) if end is not None)}"]
+        requests = requests_by_hand(asked, count, settings.seed)
+        molecules = list(sample_molecules(model, tokenizer, requests, settings))
+        valid = read_generated([molecule.smiles for molecule in molecules]).molecules.values()
+        with tempfile.TemporaryDirectory() as folder:
+            draw_molecules(list(valid), Path(folder, "molecules.png"))
+            with Image.open(Path(folder, "molecules.png")) as picture:
+                return picture.convert("RGB"), _table(*obedience(requests, molecules))
+
+    button.click(answering(write), [wanted, low, high, number, temperature, seed], [drawn, table], api_name="molecules", concurrency_id="models")
+
+
+def _table(text: str, lines: list[str]) -> str:
+    """HTML of the CSV `text`, every cell escaped."""
+    header, *rows = csv.reader(text.splitlines())
+    head = "".join(f'<th scope="col">{html.escape(cell.replace("_", " "))}</th>' for cell in header)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    said = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    return f'{said}<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,0 +1,57 @@
+"""The tab of papers: one of those that `imaginary_papers` made, at random; or a fresh one, which nobody compared with real ones."""
+
+import io
+import random
+from typing import Any
+
+import gradio
+import numpy
+from PIL import Image
+
+from app.live import texts, walks
+from app.live.inputs import answering, printed, whole
+from app.live.served import NotServedError, Shelf
+from training.words.imaginary.tables import picture_png, read_lineage, read_papers
+
+PAPERS, PICTURES = "imaginary_papers", "stylegan3_toc"
+
+
+def papers_tab(shelf: Shelf) -> None:
+    """Inside a `gradio.Tab`."""
+    with gradio.Row(equal_height=False):
+        with gradio.Column():
+            any_one = gradio.Button("Any paper", variant="primary")
+            seed = gradio.Number(0, precision=0, label="Seed of a fresh one", minimum=0)
+            fresh = gradio.Button("Make a fresh one")
+            picture = gradio.Image(label="Its picture", format="png", interactive=False, alt_text="The picture that a machine drew for this paper")
+        result = gradio.HTML()
+
+    def show_any() -> tuple[Image.Image, str]:
+        folder = shelf.project.root / "data" / PAPERS
+        papers = read_papers(folder)
+        if not papers:
+            raise NotServedError(
+                f"{folder} holds no paper, and its rejected.parquet says why; `figment materialize {PAPERS} --force` makes them again"
+            )
+        paper = random.choice(papers)
+        facts = {
+            "number": f"{paper.number}, {paper.id}",
+            "seeds": f"picture {paper.picture_seed}, title {paper.title_seed}, abstract {paper.abstract_seed}",
+            "nearest real title": f"{paper.nearest_title} ({paper.nearest_similarity or 0:.0%} alike)"
+            if paper.nearest_title
+            else "none to compare with",
+            "made from": ", ".join(f"{name} {entry['id'][:12]}" for name, entry in read_lineage(folder).items()),
+        }
+        return Image.open(io.BytesIO(picture_png(folder, paper))), printed([(paper.title, paper.abstract)], facts)
+
+    def make_fresh(number: Any) -> tuple[numpy.ndarray, str]:
+        seed = whole(number, "the seed")
+        pixels = walks.draw(shelf, PICTURES, seed=seed)
+        title = texts.write_titles(shelf, Image.fromarray(pixels), how=texts.DRAWN, seed=seed)[0]
+        abstract = texts.write_texts(shelf, texts.ABSTRACTS, title, how=texts.DRAWN, seed=seed)[0]
+        made_from = ", ".join(shelf.find(name).words for name in (PICTURES, texts.TITLER, texts.ABSTRACTS))
+        facts = {"seed": str(seed), "made from": made_from, "compared with real papers": "no: it may be a copy, unlike those of the journal"}
+        return walks.enlarged(pixels), printed([(title, abstract)], facts)
+
+    any_one.click(answering(show_any), None, [picture, result], api_name="paper", concurrency_id="models")
+    fresh.click(answering(make_fresh), seed, [picture, result], api_name="fresh_paper", concurrency_id="models")
