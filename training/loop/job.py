@@ -74,12 +74,13 @@ class Workplace:
 class Companions:
     """What goes with the loop.
 
-    save: writes the trained model into the new output folder and returns the numbers worth telling.
+    save: writes the trained model into the new output folder and returns the numbers worth telling. why_done: see `TrainingLoop`.
     """
 
     save: Callable[[OutputFolder, Outcome], Mapping[str, float]]
     hooks: Sequence[Hook] = ()
     guard: Guard = field(default_factory=Guard)
+    why_done: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,8 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
             stats.append(training.trainable.samples_seen, {"rollback": number, "why": why})
 
         sinks, hooks, guard = (tracker, events, stats), companions.hooks, companions.guard
-        loop = TrainingLoop(training.trainable, plan, checkpoints, sinks, reporter, devices, hooks, guard, note_rollback)
+        why_done = companions.why_done
+        loop = TrainingLoop(training.trainable, plan, checkpoints, sinks, reporter, devices, hooks, guard, note_rollback, why_done)
         outcome = loop.run(resume_from)
         # The output, and what its readers are told. The last checkpoint stays: a larger budget, or an output that was lost, continues from it.
         if devices.is_main:
@@ -248,6 +250,8 @@ def _tell(stage: str, plan: Plan, outcome: Outcome, numbers: Mapping[str, float]
             f"{stage}: max_seconds reached after {seen} of {plan.total_samples:,} {plan.what}; the output holds the model so far, "
             "and the same command again continues (max_seconds may be changed)"
         )
+    if outcome.stopped:
+        place.tracker.tags({"figment.stopped": outcome.stopped})
     if outcome.rollbacks:
         place.tracker.tags({"figment.rollbacks": str(outcome.rollbacks)})
     place.reporter.metadata(samples_seen=outcome.samples_seen, finished=outcome.finished, rollbacks=outcome.rollbacks, **numbers)

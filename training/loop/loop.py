@@ -122,7 +122,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended. values: the last reported means. finished: whether the whole budget was spent. reasons: of the roll-backs."""
+    """How a training ended. values: the last reported means. finished: whether the whole budget was spent, or nothing was to be gained by spending it.
+
+    reasons: of the roll-backs. stopped: why the training ended before its budget was spent, in words; empty where it did not.
+    """
 
     samples_seen: int
     finished: bool
@@ -130,6 +133,7 @@ class Outcome:
     rollbacks: int
     values: dict[str, float]
     reasons: tuple[str, ...] = ()
+    stopped: str = ""
 
 
 @dataclass
@@ -170,6 +174,12 @@ class _Progress:
         return {**self.__dict__, "sums": {name: float(total) for name, total in self.sums.items()}}
 
 
+class Steps(Protocol):
+    """What moves weights by their gradients: an optimizer, or several as one."""
+
+    def step(self) -> Any: ...
+
+
 def backward_and_step(
     loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
 ) -> tuple[float, bool]:
@@ -179,9 +189,16 @@ def backward_and_step(
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    return step_on_gradients(float(loss.detach()), optimizer, parameters, clip_norm=clip_norm, devices=devices)
+
+
+def step_on_gradients(
+    loss: float, optimizer: Steps, parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
+) -> tuple[float, bool]:
+    """`backward_and_step` from the gradients on: those that `parameters` have are this process's share."""
     devices.sum_gradients(parameters)
     norm = float(torch.nn.utils.clip_grad_norm_([parameter for parameter in parameters if parameter.grad is not None], clip_norm))
-    is_finite = math.isfinite(norm) and not devices.any(not math.isfinite(float(loss.detach())))
+    is_finite = math.isfinite(norm) and not devices.any(not math.isfinite(loss))
     if is_finite:
         optimizer.step()
     return norm, not is_finite
@@ -200,6 +217,8 @@ class TrainingLoop:
     """Trains until the budget is spent.
 
     on_rollback: told of every roll-back (1, 2, …) and of the failure after the last one, in the main process.
+    why_done: why there is nothing to be gained by going on, in words, or None; asked before every step, in every process, and must follow from the
+    trainable's state alone, so that a resumed training stops where it would have.
     """
 
     trainable: Trainable
@@ -211,6 +230,7 @@ class TrainingLoop:
     hooks: Sequence[Hook] = ()
     guard: Guard = field(default_factory=Guard)
     on_rollback: Callable[[int, str], None] = lambda number, why: None
+    why_done: Callable[[], str | None] = lambda: None
 
     def __post_init__(self) -> None:
         self.good = GoodStates(self.checkpoints.own_folder / "good", self.plan.good_states)
@@ -283,7 +303,7 @@ class TrainingLoop:
         self.saved_at_samples = self.trainable.samples_seen
 
     def until_done(self, is_terminated: Callable[[], bool]) -> Outcome:
-        while self.trainable.samples_seen < self.plan.total_samples:
+        while self.trainable.samples_seen < self.plan.total_samples and self.why_done() is None:
             before = self.trainable.samples_seen
             self.progress.add(self._timed_step())
 
@@ -306,9 +326,13 @@ class TrainingLoop:
             if self.devices.any(self._is_out_of_time()):
                 break
         self.save()
-        finished = self.trainable.samples_seen >= self.plan.total_samples
-        progress = self.progress
-        return Outcome(self.trainable.samples_seen, finished, progress.skipped_steps, progress.rollbacks, progress.values, tuple(progress.reasons))
+        is_spent = self.trainable.samples_seen >= self.plan.total_samples
+        stopped = ("" if is_spent else self.why_done()) or ""
+        if stopped:
+            self.reporter.log(f"stopped after {self.trainable.samples_seen:,} of {self.plan.total_samples:,} {self.plan.what}: {stopped}")
+        progress, finished = self.progress, is_spent or bool(stopped)
+        troubles = (progress.skipped_steps, progress.rollbacks)
+        return Outcome(self.trainable.samples_seen, finished, *troubles, progress.values, tuple(progress.reasons), stopped)
 
     def _timed_step(self) -> StepOutcome:
         started = time.monotonic()

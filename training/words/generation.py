@@ -1,0 +1,217 @@
+"""Write text with any causal, T5 or VisionEncoderDecoder model of transformers: greedy, by beams, or sampled; each text from a seed of its own.
+
+Sampling is `generate`'s greedy search over scores in which one token is left, the one that the text's own uniform number falls on. So a text is the
+same whatever was written beside it and however large a batch is; but for texts whose number falls within a rounding error of a border, where the
+arithmetic of a batch of another size may decide otherwise.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from stages.derived_seed import derive_seed
+from training.loop.bounds import above, at_least, within
+
+# Configurations call the number of positions a model has by these names; T5, whose positions are relative, has neither.
+_POSITIONS = ("n_positions", "max_position_embeddings")
+
+
+class GenerationError(Exception):
+    """A model cannot write what it was asked for; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How texts are written.
+
+    strategy: the likeliest token each time ("greedy"), the likeliest of `beams` texts ("beam"), or tokens drawn ("sample") at `temperature` from the
+    `top_k` likeliest (0 = all) that together have probability `top_p`. no_repeat_ngram: no n tokens twice in a text (0 = may). length_penalty: of
+    beams, above 0 favours long texts. max_new_tokens: a text's length at most, without its prompt. returns: texts of each item.
+    batch_size: texts written at a time; decides no text.
+    """
+
+    strategy: Literal["greedy", "beam", "sample"] = "greedy"
+    beams: int = 4
+    top_k: int = 0
+    top_p: float = 1.0
+    temperature: float = 1.0
+    no_repeat_ngram: int = 0
+    length_penalty: float = 1.0
+    max_new_tokens: int = 64
+    returns: int = 1
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "beams", "max_new_tokens", "returns", "batch_size")
+        at_least(self, 0, "top_k", "no_repeat_ngram")
+        above(self, 0, "top_p", "temperature")
+        within(self, 0, 1, "top_p")
+        most = {"greedy": 1, "beam": self.beams}.get(self.strategy, self.returns)
+        if self.returns > most:
+            raise ValueError(f"returns must be at most {most} for the strategy {self.strategy!r}, found {self.returns}; sample, or search more beams")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text without special tokens, its prompt in front. tokens: how many were written, the end included. ended: by itself, before the longest."""
+
+    text: str
+    tokens: int
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Texts as tokens. inputs: input_ids and attention_mask, each [N, T]. truncated: how many texts were cut to fit."""
+
+    inputs: dict[str, Tensor]
+    truncated: int
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], *, most_tokens: int, pad: Literal["left", "right"] = "right", start: int | None = None) -> Prompts:
+    """Inputs for `generate`: padded at the left for a causal model, at the right for an encoder; no text has more than `most_tokens` tokens.
+
+    start: a token in front of each text, for a causal model whose texts begin with one; a prompt may then be empty. Raises GenerationError.
+    """
+    front = [] if start is None else [start]
+    # Characters are bounded before they are tokens, so that a text of megabytes costs no more than a long one; no token has as many as 64.
+    found = [[*front, *tokenizer(text[: 64 * most_tokens], add_special_tokens=start is None)["input_ids"]] for text in texts]
+    if [] in found:
+        raise GenerationError(f"prompt {found.index([])} has no token; give a text, or a start token that texts of this model begin with")
+    cut = sum(len(text) > 64 * most_tokens or len(ids) > most_tokens for text, ids in zip(texts, found, strict=True))
+    padded = tokenizer.pad({"input_ids": [ids[:most_tokens] for ids in found]}, padding_side=pad, return_tensors="pt")
+    return Prompts({name: padded[name] for name in ("input_ids", "attention_mask")}, cut)
+
+
+def generate(
+    model: PreTrainedModel, tokenizer: Any, inputs: Mapping[str, Tensor], settings: Generation, *, seed: int, first: int = 0
+) -> list[list[str]]:
+    """Texts without special tokens, [N][returns]; see `write`."""
+    return [[written.text for written in texts] for texts in write(model, tokenizer, inputs, settings, seed=seed, first=first)]
+
+
+def write(
+    model: PreTrainedModel, tokenizer: Any, inputs: Mapping[str, Tensor], settings: Generation, *, seed: int, first: int = 0
+) -> list[list[Written]]:
+    """What `model` writes for each of N items, [N][returns].
+
+    inputs: what the model takes, by name, each [N, …]: input_ids and attention_mask (see `tokenize`) or pixel_values.
+    first: the number of the first item, for callers who hand over some at a time: text r of item i depends on (seed, i, r).
+    Raises GenerationError where the model has too few positions for prompt and max_new_tokens, or the tokenizer no pad or end token.
+    """
+    if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
+        raise GenerationError("the tokenizer names no eos_token or no pad_token; save it with both, which must differ for a model to learn to end")
+    _check_length(model, inputs, settings.max_new_tokens)
+    # Beams come back as several texts of an item; drawn texts are rows of their own from the start.
+    copies = settings.returns if settings.strategy == "sample" else 1
+    rows = torch.arange(len(next(iter(inputs.values()))) * copies)
+    was_training = model.training
+    model.eval()
+    try:
+        texts = [
+            text
+            for batch in rows.split(settings.batch_size)
+            for text in _write_batch(
+                model,
+                tokenizer,
+                {name: values[batch // copies].to(model.device) for name, values in inputs.items()},
+                settings,
+                [derive_seed(seed, "text", first + int(row) // copies, int(row) % copies) for row in batch],
+            )
+        ]
+    finally:
+        model.train(was_training)
+    return [texts[begin : begin + settings.returns] for begin in range(0, len(texts), settings.returns)]
+
+
+@torch.inference_mode()
+def _write_batch(
+    model: PreTrainedModel, tokenizer: Any, inputs: Mapping[str, Tensor], settings: Generation, seeds: Sequence[int]
+) -> Iterator[Written]:
+    # An encoder's decoder begins with a start token, which is no part of the text.
+    begin = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+    processors = LogitsProcessorList(_samplers(settings, seeds, begin))
+    found: Any = model.generate(**inputs, generation_config=_generation_config(model, tokenizer, settings), logits_processor=processors)
+    for row in found.tolist():
+        new = row[begin:]
+        length = new.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in new else None
+        text = tokenizer.decode(row[: begin + len(new[:length])], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        yield Written(text, length or len(new), length is not None)
+
+
+def _check_length(model: PreTrainedModel, inputs: Mapping[str, Tensor], new_tokens: int) -> None:
+    """Raises GenerationError where the part of the model that writes has too few positions for prompt and text."""
+    config = getattr(model.config, "decoder", None) or model.config
+    prompt = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+    positions = next((found for name in _POSITIONS if isinstance(found := getattr(config, name, None), int)), None)
+    if positions is not None and prompt + new_tokens > positions:
+        raise GenerationError(
+            f"{type(model).__name__} has {positions} positions, and a prompt of {prompt} tokens with {new_tokens} more needs {prompt + new_tokens}; "
+            f"lower max_new_tokens to {max(1, positions - prompt)} or less, or cut the prompt"
+        )
+
+
+def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generation) -> GenerationConfig:
+    """The settings in the words of transformers; what draws the tokens is ours, so it is told to search greedily."""
+    beams, returns = (settings.beams, settings.returns) if settings.strategy == "beam" else (1, 1)
+    homes = (model.generation_config, model.config, getattr(model.config, "decoder", None))
+    starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]
+    return GenerationConfig(
+        do_sample=False,
+        num_beams=beams,
+        num_return_sequences=returns,
+        early_stopping=beams > 1,
+        length_penalty=settings.length_penalty,
+        no_repeat_ngram_size=settings.no_repeat_ngram,
+        max_new_tokens=settings.max_new_tokens,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        # A pad or a start in the middle of a text means nothing; a model that has seen none there still gives them some probability.
+        suppress_tokens=sorted({tokenizer.pad_token_id, tokenizer.bos_token_id} - {tokenizer.eos_token_id, None}) or None,
+        decoder_start_token_id=next((start for start in starts if start is not None), None) if model.config.is_encoder_decoder else None,
+    )
+
+
+def _samplers(settings: Generation, seeds: Sequence[int], begin: int) -> Iterator[LogitsProcessor]:
+    if settings.strategy != "sample":
+        return
+    if settings.temperature != 1:
+        yield TemperatureLogitsWarper(float(settings.temperature))
+    if settings.top_k:
+        yield TopKLogitsWarper(settings.top_k)
+    if settings.top_p < 1:
+        yield TopPLogitsWarper(settings.top_p)
+    uniforms = numpy.array([numpy.random.default_rng(seed).random(settings.max_new_tokens, dtype=numpy.float32) for seed in seeds])
+    yield ChosenByNumber(torch.from_numpy(uniforms), begin)
+
+
+class ChosenByNumber(LogitsProcessor):
+    """Leaves one token in a row's scores: the one on which the row's uniform number falls when probabilities are laid end to end.
+
+    uniforms: [rows, steps] in [0, 1). begin: tokens of a row before the first step.
+    """
+
+    def __init__(self, uniforms: Tensor, begin: int) -> None:
+        self.uniforms, self.begin = uniforms, begin
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """scores: [rows, V] log-probabilities up to a constant, -inf for tokens that are out."""
+        ends = scores.float().softmax(dim=-1).cumsum(dim=-1)
+        number = self.uniforms[:, input_ids.shape[1] - self.begin, None].to(ends) * ends[:, -1:]
+        # The first token that ends beyond the number has a probability above 0; rounding may put the number on the last end, where none does.
+        token = (ends <= number).sum(dim=-1, keepdim=True)
+        token = torch.where(token < scores.shape[-1], token, scores.argmax(dim=-1, keepdim=True))
+        return torch.full_like(scores, -torch.inf).scatter_(-1, token, 0.0)
