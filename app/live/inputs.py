@@ -17,10 +17,10 @@ from training.polymers.gpt.networks import PolyGPTError
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
 from training.progressive.generator import ProgressiveError
 from training.stylegan3.generator import StyleGAN3Error
+from training.words.examples import WordsError
 from training.words.generation import GenerationError
 from training.words.imaginary.safety import UnfitTextError, make_safe
 from training.words.imaginary.tables import ImaginaryError
-from training.words.model_folder import ModelFolderError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,12 +33,18 @@ class RefusedError(ValueError):
     """Something that cannot be worked with; the message says what was found and what is expected."""
 
 
-_WORDS_OF_MODELS = (GenerationError, ImaginaryError, ModelFolderError, PolyGPTError, ProgressiveError, SmilesTokenizerError, StyleGAN3Error)
+_WORDS_OF_MODELS = (GenerationError, ImaginaryError, PolyGPTError, ProgressiveError, SmilesTokenizerError, StyleGAN3Error, WordsError)
 _TOLD = (RefusedError, NotServedError, ParamsError, SettingsError, UnfitTextError, OSError, *_WORDS_OF_MODELS)
 
 
 class Upload(gradio.Image):
     """A picture as its bytes, None without one. Gradio's own way decodes a file of any size, and fetches one that is given by an address."""
+
+    is_template = True  # Gradio's word for: in the browser, this is the class it derives from.
+
+    @classmethod
+    def get_component_class_id(cls) -> str:
+        return str(gradio.Image.get_component_class_id())
 
     def preprocess(self, payload: Any) -> bytes | None:
         return None if payload is None or payload.path is None else Path(payload.path).read_bytes()
@@ -47,6 +53,11 @@ class Upload(gradio.Image):
         if str(url_or_file_path).casefold().startswith(("http:", "https:")):
             raise gradio.Error("a picture is sent as a file, not as an address", print_exception=False)
         return await super().async_move_resource_to_block_cache(url_or_file_path)
+
+
+def drawing(label: str, alt_text: str) -> gradio.Image:
+    """A picture as an answer. Gradio's button to share it would send it to another machine."""
+    return gradio.Image(label=label, format="png", interactive=False, alt_text=alt_text, buttons=["download", "fullscreen"])
 
 
 def text_of(text: str | None, what: str, *, most: int) -> str:

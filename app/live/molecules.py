@@ -2,13 +2,14 @@
 
 import csv
 import html
+import re
 import tempfile
 from pathlib import Path
 
 import gradio
 from PIL import Image
 
-from app.live.inputs import RefusedError, answering, whole
+from app.live.inputs import RefusedError, answering, drawing, whole
 from app.live.served import Shelf
 from formats.descriptors import DESCRIPTORS
 from training.metrics.molecules import read_generated
@@ -19,29 +20,31 @@ from training.polymers.obedience import obedience
 from training.polymers.sampling import requests_by_hand
 
 MODEL, MOST_MOLECULES, NOTHING = "polygpt", 24, "nothing"
+_VALUES = re.compile(r"-?\d{1,9}(\.\d{1,9})?(:-?\d{1,9}(\.\d{1,9})?)?", re.ASCII)
 
 
 def molecules_tab(shelf: Shelf) -> None:
     """Inside a `gradio.Tab`."""
     with gradio.Row():
         wanted = gradio.Dropdown([NOTHING, *DESCRIPTORS], value=NOTHING, label="Property asked for", info="in the units of the data behind the model")
-        low = gradio.Number(None, label="Value, or from")
-        high = gradio.Number(None, label="to (empty: one value)")
+        value = gradio.Textbox(label="Its value, or two to spread them between", placeholder="180 or 150:350", max_length=40)
     with gradio.Row():
         number = gradio.Slider(1, MOST_MOLECULES, 12, step=1, label="Molecules")
         temperature = gradio.Slider(0, 2, 1, step=0.05, label="Temperature", info="0 takes the likeliest")
         seed = gradio.Number(0, precision=0, label="Seed")
     button = gradio.Button("Write molecules", variant="primary")
-    drawn = gradio.Image(label="The valid ones", format="png", interactive=False, alt_text="Drawings of the valid molecules; the table names all")
+    drawn = drawing("The valid ones", "Drawings of the valid molecules; the table names all")
     table = gradio.HTML()
 
-    def write(wanted: str, low: float | None, high: float | None, number: float, temperature: float, seed: float) -> tuple[Image.Image, str]:
+    def write(wanted: str, value: str, number: float, temperature: float, seed: float) -> tuple[Image.Image, str]:
         count = whole(number, "the number of molecules", least=1, most=MOST_MOLECULES)
         if temperature is None or not 0 <= temperature <= 2:
             raise RefusedError(f"the temperature must lie between 0 and 2, found {temperature}")
         model, tokenizer = shelf.open(MODEL, lambda folder: load_polygpt(folder, device=shelf.device))
         settings = SamplingSettings(temperature, batch_size=count, seed=whole(seed, "the seed"))
-        asked = [] if wanted == NOTHING else [f"{wanted}={':'.join(str(end) for end in (low, high) if end is not None)}"]
+        if wanted != NOTHING and not _VALUES.fullmatch(value or ""):
+            raise RefusedError(f"{wanted} must be asked for as a number such as 180, or two such as 150:350; found {(value or 'nothing')[:40]!r}")
+        asked = [] if wanted == NOTHING else [f"{wanted}={value}"]
         requests = requests_by_hand(asked, count, settings.seed)
         molecules = list(sample_molecules(model, tokenizer, requests, settings))
         valid = read_generated([molecule.smiles for molecule in molecules]).molecules.values()
@@ -50,7 +53,7 @@ def molecules_tab(shelf: Shelf) -> None:
             with Image.open(Path(folder, "molecules.png")) as picture:
                 return picture.convert("RGB"), _table(*obedience(requests, molecules))
 
-    button.click(answering(write), [wanted, low, high, number, temperature, seed], [drawn, table], api_name="molecules", concurrency_id="models")
+    button.click(answering(write), [wanted, value, number, temperature, seed], [drawn, table], api_name="molecules", concurrency_id="models")
 
 
 def _table(text: str, lines: list[str]) -> str:

@@ -40,8 +40,12 @@ def build_page(shelf: Shelf) -> gradio.Blocks:
 
 
 def theme() -> gradio.themes.Base:
-    """With fonts that every system has: nothing is fetched."""
-    return gradio.themes.Base(neutral_hue="stone", radius_size="sm", font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
+    """In the journal's colours, with fonts that every system has: nothing is fetched."""
+    base = gradio.themes.Base(neutral_hue="stone", radius_size="sm", font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
+    places = [f"button_primary_background_fill{state}" for state in ("", "_hover")]
+    places += ["slider_color", "checkbox_background_color_selected", "checkbox_border_color_selected"]
+    wine = dict.fromkeys([*places, *(f"{place}_dark" for place in places)], "#7a2e3a")
+    return base.set(body_background_fill="#fbfaf7", body_background_fill_dark="#16171a", **wine)
 
 
 def _standing(shelf: Shelf, models: Sequence[str]) -> str:

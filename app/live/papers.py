@@ -9,7 +9,7 @@ import numpy
 from PIL import Image
 
 from app.live import texts, walks
-from app.live.inputs import answering, printed, whole
+from app.live.inputs import answering, drawing, printed, whole
 from app.live.served import NotServedError, Shelf
 from training.words.imaginary.tables import picture_png, read_lineage, read_papers
 
@@ -23,7 +23,7 @@ def papers_tab(shelf: Shelf) -> None:
             any_one = gradio.Button("Any paper", variant="primary")
             seed = gradio.Number(0, precision=0, label="Seed of a fresh one", minimum=0)
             fresh = gradio.Button("Make a fresh one")
-            picture = gradio.Image(label="Its picture", format="png", interactive=False, alt_text="The picture that a machine drew for this paper")
+            picture = drawing("Its picture", "The picture that a machine drew for this paper")
         result = gradio.HTML()
 
     def show_any() -> tuple[Image.Image, str]:

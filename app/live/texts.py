@@ -7,11 +7,12 @@ from typing import Any
 
 import gradio
 from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForSeq2SeqLM, VisionEncoderDecoderModel
 
 from app.live.inputs import Upload, answering, picture_of, printed, text_of, whole
 from app.live.served import Shelf
 from training.words.generation import Generation, generate, tokenize
-from training.words.model_folder import load_image_processor, load_model, load_tokenizer
+from training.words.model_folder import load_model, load_tokenizer
 
 TITLER, ABSTRACTS, TITLES = "toc_titler", "abstract_t5", "title_t5"
 MOST_TITLE_CHARACTERS, MOST_ABSTRACT_CHARACTERS = 500, 5_000
@@ -29,7 +30,8 @@ def write_titles(shelf: Shelf, picture: Image.Image, *, how: str, seed: int) -> 
     """Titles for an RGB picture. Raises what `answering` tells."""
 
     def load(folder: Path) -> tuple[Any, ...]:
-        return load_model(folder, "image_to_text").to(shelf.device), load_tokenizer(folder), load_image_processor(folder)
+        model = load_model(folder, VisionEncoderDecoderModel).to(shelf.device)
+        return model, load_tokenizer(folder, model.decoder), AutoImageProcessor.from_pretrained(folder, local_files_only=True)
 
     model, tokenizer, processor = shelf.open(TITLER, load)
     # A decoder has so many positions and no more, the first of them for the start.
@@ -39,7 +41,12 @@ def write_titles(shelf: Shelf, picture: Image.Image, *, how: str, seed: int) -> 
 
 def write_texts(shelf: Shelf, name: str, text: str, *, how: str, seed: int) -> list[str]:
     """What the T5 `name` makes of `text`. Raises what `answering` tells."""
-    model, tokenizer = shelf.open(name, lambda folder: (load_model(folder, "seq2seq").to(shelf.device), load_tokenizer(folder)))
+
+    def load(folder: Path) -> tuple[Any, ...]:
+        model = load_model(folder, AutoModelForSeq2SeqLM).to(shelf.device)
+        return model, load_tokenizer(folder, model)
+
+    model, tokenizer = shelf.open(name, load)
     config = model.config
     inputs = tokenize(tokenizer, [(getattr(config, "prefix", None) or "") + text], most_tokens=getattr(config, "source_tokens", _TOKENS)).inputs
     return _written(model, tokenizer, inputs, how, seed, getattr(config, "target_tokens", _TOKENS))
@@ -56,7 +63,13 @@ def captions_tab(shelf: Shelf) -> None:
         return printed([(title, None) for title in write_titles(shelf, picture_of(data), how=how, seed=seed)])
 
     sources = ["upload", "clipboard"]
-    _tab("caption", lambda: Upload(label="A picture, as of a table of contents", sources=sources, alt_text="The chosen picture"), write, LIKELIEST)
+    _tab(
+        "caption",
+        "Write a title",
+        lambda: Upload(label="A picture, as of a table of contents", sources=sources, buttons=[], alt_text="The chosen picture"),
+        write,
+        LIKELIEST,
+    )
 
 
 def abstracts_tab(shelf: Shelf) -> None:
@@ -64,7 +77,12 @@ def abstracts_tab(shelf: Shelf) -> None:
         title = text_of(text, "title", most=MOST_TITLE_CHARACTERS)
         return printed([(title, abstract) for abstract in write_texts(shelf, ABSTRACTS, title, how=how, seed=seed)])
 
-    _tab("abstract", lambda: gradio.Textbox(label="A title", placeholder="Light-driven synthesis in water", max_length=MOST_TITLE_CHARACTERS), write)
+    _tab(
+        "abstract",
+        "Write abstracts",
+        lambda: gradio.Textbox(label="A title", placeholder="Light-driven synthesis in water", max_length=MOST_TITLE_CHARACTERS),
+        write,
+    )
 
 
 def titles_tab(shelf: Shelf) -> None:
@@ -72,17 +90,17 @@ def titles_tab(shelf: Shelf) -> None:
         abstract = text_of(text, "abstract", most=MOST_ABSTRACT_CHARACTERS)
         return printed([(title, None) for title in write_texts(shelf, TITLES, abstract, how=how, seed=seed)])
 
-    _tab("title", lambda: gradio.Textbox(label="An abstract", lines=8, max_length=MOST_ABSTRACT_CHARACTERS), write)
+    _tab("title", "Write titles", lambda: gradio.Textbox(label="An abstract", lines=8, max_length=MOST_ABSTRACT_CHARACTERS), write)
 
 
-def _tab(name: str, make_input: Callable[[], Any], write: Callable[[Any, str, int], str], usual: str = DRAWN) -> None:
-    """What is sent on the left, what comes of it on the right. name: of the program's interface, and what is written."""
+def _tab(name: str, verb: str, make_input: Callable[[], Any], write: Callable[[Any, str, int], str], usual: str = DRAWN) -> None:
+    """What is sent on the left, what comes of it on the right. name: of the program's interface."""
     with gradio.Row(equal_height=False):
         with gradio.Column():
             sent = make_input()
             how = gradio.Radio(list(_WAYS), value=usual, label="Words")
             seed = gradio.Number(0, precision=0, label="Seed", info="the same seed draws the same words")
-            button = gradio.Button(f"Write the {name}", variant="primary")
+            button = gradio.Button(verb, variant="primary")
         result = gradio.HTML()
     answer = answering(lambda sent, how, seed: write(sent, how, whole(seed, "the seed")))
     button.click(answer, [sent, how, seed], result, api_name=name, concurrency_id="models")

@@ -6,7 +6,7 @@ from typing import Any
 import gradio
 import numpy
 
-from app.live.inputs import answering
+from app.live.inputs import answering, drawing
 from app.live.served import Shelf
 from training.gans.viewer.controls import SettingsError, read_settings
 from training.gans.viewer.model import ViewedModel
@@ -47,7 +47,7 @@ def walks_tab(shelf: Shelf) -> None:
                 0, 2, 1, step=0.05, label="Truncation ψ", info="0 is the average picture; of a Progressive GAN, the scale of the latent"
             )
             one, walk = gradio.Button("Draw"), gradio.Button("Walk", variant="primary")
-        shown = gradio.Image(label="Drawn by the machine", format="png", interactive=False, alt_text="What the generator drew for these seeds")
+        shown = drawing("Drawn by the machine", "What the generator drew for these seeds")
 
     def draw_one(model: str, seed: Any, toward: Any, psi: Any, blend: Any) -> numpy.ndarray:
         return enlarged(draw(shelf, model, seed=seed, toward=toward, psi=psi, blend=blend))

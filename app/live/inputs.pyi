@@ -1,0 +1,107 @@
+"""What a page may send, bounded and refused in words; and what it is answered: made-up papers as HTML, or why there is nothing to show."""
+
+import functools
+import html
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import isgenerator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio
+
+from app.live.served import NotServedError
+from formats.pictures import DecodeLimits, Undecodable, decode
+from stages.params import ParamsError
+from training.gans.viewer.controls import SettingsError
+from training.polymers.gpt.networks import PolyGPTError
+from training.polymers.smiles_tokenizer import SmilesTokenizerError
+from training.progressive.generator import ProgressiveError
+from training.stylegan3.generator import StyleGAN3Error
+from training.words.examples import WordsError
+from training.words.generation import GenerationError
+from training.words.imaginary.safety import UnfitTextError, make_safe
+from training.words.imaginary.tables import ImaginaryError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_PICTURE_BYTES = 8 * 2**20
+_PICTURES = DecodeLimits(max_bytes=MOST_PICTURE_BYTES, max_pixels=16_000_000, max_frames=50, min_side_px=16)
+
+class RefusedError(ValueError):
+    """Something that cannot be worked with; the message says what was found and what is expected."""
+
+_WORDS_OF_MODELS = (GenerationError, ImaginaryError, PolyGPTError, ProgressiveError, SmilesTokenizerError, StyleGAN3Error, WordsError)
+_TOLD = (RefusedError, NotServedError, ParamsError, SettingsError, UnfitTextError, OSError, *_WORDS_OF_MODELS)
+
+from gradio.events import Dependency
+
+class Upload(gradio.Image):
+    """A picture as its bytes, None without one. Gradio's own way decodes a file of any size, and fetches one that is given by an address."""
+
+    is_template = True  # Gradio's word for: in the browser, this is the class it derives from.
+
+    @classmethod
+    def get_component_class_id(cls) -> str:
+        return str(gradio.Image.get_component_class_id())
+
+    def preprocess(self, payload: Any) -> bytes | None:
+        return None if payload is None or payload.path is None else Path(payload.path).read_bytes()
+
+    async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
+        if str(url_or_file_path).casefold().startswith(("http:", "https:")):
+            raise gradio.Error("a picture is sent as a file, not as an address", print_exception=False)
+        return await super().async_move_resource_to_block_cache(url_or_file_path)
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+def text_of(text: str | None, what: str, *, most: int) -> str:
+    """`text` made safe. Raises RefusedError for none and for more than `most` characters, UnfitTextError for mixed scripts."""
+    if len(text or "") > most:
+        raise RefusedError(f"the {what} has {len(text or ''):,} characters, at most {most:,} are allowed")
+    if words := make_safe(text or ""):
+        return words
+    raise RefusedError(f"the {what} is empty")
+
+def picture_of(data: bytes | None) -> "Image":
+    """RGB. Raises RefusedError."""
+    if data is None:
+        raise RefusedError("there is no picture; choose or drop one first")
+    try:
+        return decode(data, limits=_PICTURES).image
+    except Undecodable as error:
+        raise RefusedError(f"this picture cannot be used: {error.words}") from None
+
+def whole(value: float | None, what: str, *, least: int = 0, most: int = 2**32 - 1) -> int:
+    """Raises RefusedError."""
+    if value is None or not least <= value <= most or value != int(value):
+        raise RefusedError(f"{what} must be a whole number from {least:,} to {most:,}, found {value}")
+    return int(value)
+
+def answering(function: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+    """What a button does, with what is expected to go wrong told as words on the page. A generator answers several times."""
+
+    @functools.wraps(function)
+    def answer(*arguments: Any) -> Iterator[Any]:
+        try:
+            found = function(*arguments)
+            yield from found if isgenerator(found) else (found,)
+        except _TOLD as error:
+            raise gradio.Error(html.escape(str(error), quote=False), duration=None, print_exception=False) from None
+
+    return answer
+
+def printed(papers: Sequence[tuple[str, str | None]], facts: Mapping[str, str] | None = None) -> str:
+    """HTML of (title, abstract or None) as a model wrote them, made safe and escaped. facts: by name, below them."""
+    articles = "".join(f"<h2>{_shown(title)}</h2>{'' if abstract is None else f'<p>{_shown(abstract)}</p>'}" for title, abstract in papers)
+    rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in (facts or {}).items())
+    return f'<article class="paper">{articles}<dl>{rows}</dl><p class="notice">Made up by a machine: this does not exist.</p></article>'
+
+def _shown(text: str) -> str:
+    try:
+        return html.escape(make_safe(text)) or "<em>no words</em>"
+    except UnfitTextError as error:
+        return f"<em>words that are not shown: {html.escape(str(error))}</em>"
