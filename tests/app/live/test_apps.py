@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,13 +20,13 @@ pytest.importorskip("gradio", reason="gradio is not installed (the `app` extra)"
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from app.live.serve import launch
 from formats.png import encode_png
 from tests.app.live.projects import register, write_polygpt, write_project, write_t5, write_titler
 from tests.training.progressive.drawing_model import write_drawing_model
 from tests.training.stylegan3.model_folder import write_model
+from training.gans.grids import load_picture
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +45,17 @@ def project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
 
 
 @pytest.fixture(scope="module")
-def address(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    import gradio
-
-    before = dict(os.environ)
-    yield launch(project, port=None, newest=False, device="cpu", uploads=tmp_path_factory.mktemp("uploads"))
-    gradio.close_all(verbose=False)
-    os.environ.clear()
-    os.environ.update(before)
+def address(project: Path) -> Iterator[str]:
+    """Of `figment app` at work, with surroundings that would open it to the world if they were listened to."""
+    surroundings = {**os.environ, "GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SHARE": "True", "GRADIO_ANALYTICS_ENABLED": "True"}
+    command = [sys.executable, "-m", "orchestration.cli.main", "--root", str(project), "app"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=surroundings) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().strip()
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +88,12 @@ def test_a_walk_draws_each_step(client: Client):
 def test_molecules_are_drawn_and_listed_with_what_was_asked_for(client: Client):
     drawn, table = client.predict("mol_wt", "40:60", 5, 1.0, 0, api_name="/molecules")
     assert "requested mol wt" in table and table.count("<tr>") == 6
-    assert Image.open(drawn).format == "PNG"
+    assert load_picture(Path(drawn)).shape[0] > 16
 
 
 def test_a_fresh_paper_is_made_by_three_models_which_are_named(client: Client):
     drawn, text = client.predict(7, api_name="/fresh_paper")
-    assert Image.open(drawn).size == (256, 256)
+    assert load_picture(Path(drawn)).shape[:2] == (256, 256)
     assert all(f"{name}, version 1, champion" in text for name in ("stylegan3_toc", "toc_titler", "abstract_t5"))
 
 
@@ -217,5 +223,6 @@ def test_a_person_writes_an_abstract_walks_and_sees_what_is_missing(page: Any):
         if tab == "Walks":
             page.get_by_role("button", name="Walk").click()
             page.get_by_alt_text("What the generator drew").wait_for()
-        found = Axe().run(page)
+        # Gradio's own: a toast is a button with a button inside, a picture that is not there yet a div with a label.
+        found = Axe().run(page, context={"exclude": [[".toast-wrap"], [".empty"]]})
         assert found.violations_count == 0, (tab, found.generate_report())
