@@ -122,9 +122,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended. values: the last reported means. finished: whether the whole budget was spent, or nothing was to be gained by spending it.
+    """How a training ended. values: the last reported means. finished: whether the whole budget was spent, or there was a reason not to.
 
-    reasons: of the roll-backs. stopped: why the training ended before its budget was spent, in words; empty where it did not.
+    reasons: of the roll-backs. stopped: that reason, in words; empty where the budget was spent or the time was over.
     """
 
     samples_seen: int
@@ -174,12 +174,6 @@ class _Progress:
         return {**self.__dict__, "sums": {name: float(total) for name, total in self.sums.items()}}
 
 
-class Steps(Protocol):
-    """What moves weights by their gradients: an optimizer, or several as one."""
-
-    def step(self) -> Any: ...
-
-
 def backward_and_step(
     loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
 ) -> tuple[float, bool]:
@@ -189,18 +183,18 @@ def backward_and_step(
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    return step_on_gradients(float(loss.detach()), optimizer, parameters, clip_norm=clip_norm, devices=devices)
+    return step_on_gradients(float(loss.detach()), optimizer.step, parameters, clip_norm=clip_norm, devices=devices)
 
 
 def step_on_gradients(
-    loss: float, optimizer: Steps, parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
+    loss: float, step: Callable[[], object], parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
 ) -> tuple[float, bool]:
     """`backward_and_step` from the gradients on: those that `parameters` have are this process's share."""
     devices.sum_gradients(parameters)
     norm = float(torch.nn.utils.clip_grad_norm_([parameter for parameter in parameters if parameter.grad is not None], clip_norm))
     is_finite = math.isfinite(norm) and not devices.any(not math.isfinite(loss))
     if is_finite:
-        optimizer.step()
+        step()
     return norm, not is_finite
 
 
@@ -217,8 +211,7 @@ class TrainingLoop:
     """Trains until the budget is spent.
 
     on_rollback: told of every roll-back (1, 2, …) and of the failure after the last one, in the main process.
-    why_done: why there is nothing to be gained by going on, in words, or None; asked before every step, in every process, and must follow from the
-    trainable's state alone, so that a resumed training stops where it would have.
+    why_done: why there is nothing to be gained by going on, or None; asked before every step in every process, and a matter of the state alone.
     """
 
     trainable: Trainable
@@ -330,9 +323,8 @@ class TrainingLoop:
         stopped = ("" if is_spent else self.why_done()) or ""
         if stopped:
             self.reporter.log(f"stopped after {self.trainable.samples_seen:,} of {self.plan.total_samples:,} {self.plan.what}: {stopped}")
-        progress, finished = self.progress, is_spent or bool(stopped)
-        troubles = (progress.skipped_steps, progress.rollbacks)
-        return Outcome(self.trainable.samples_seen, finished, *troubles, progress.values, tuple(progress.reasons), stopped)
+        samples, is_done, told = self.trainable.samples_seen, is_spent or bool(stopped), self.progress
+        return Outcome(samples, is_done, told.skipped_steps, told.rollbacks, told.values, tuple(told.reasons), stopped)
 
     def _timed_step(self) -> StepOutcome:
         started = time.monotonic()

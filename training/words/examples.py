@@ -16,40 +16,34 @@ class WordsError(Exception):
 
 
 class Examples(Protocol):
-    """Documents, pairs or pictures by number."""
+    """Documents, pairs or pictures by number. lengths: in tokens: what each counts as where samples are tokens, and what batches are sorted by.
+
+    batch: the examples `indices` as the loss wants them, on the CPU. random: for masks and the like, to be drawn example by example in this order, so
+    that a batch cut in two is masked as the whole one.
+    """
 
     def __len__(self) -> int: ...
-
-    def lengths(self) -> Sequence[int]:
-        """Of each example, in tokens: what it counts as where samples are tokens, and what it is sorted by into batches."""
-        ...
-
-    def batch(self, indices: Sequence[int], random: torch.Generator) -> dict[str, Tensor]:
-        """The examples `indices` as the loss wants them, on the CPU. random: for masks and the like, to be drawn example by example in this order,
-        so that a batch cut in two is masked as the whole one.
-        """
-        ...
+    def lengths(self) -> Sequence[int]: ...
+    def batch(self, indices: Sequence[int], random: torch.Generator) -> dict[str, Tensor]: ...
 
 
 class ExampleOrder:
     """Batches of example numbers without end: each epoch in an order of its own, its last, incomplete batch left out.
 
-    buckets: put examples of like lengths into a batch, so that little is padded: the order is sorted in pieces of 32 batches, and the batches are
-    shuffled again. The place is the number of batches given; the same seed and salt give the same batches.
+    buckets: put examples of like lengths into a batch, so that little is padded: the order is sorted in pieces of 32 batches, and these are shuffled.
+    place: the number of batches given; the same seed and salt give the same batches.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, buckets: bool) -> None:
         if len(lengths) < batch_size:
             raise WordsError(f"{len(lengths):,} examples to learn from are fewer than one batch of {batch_size}; lower batch_size, or find more")
-        self.lengths = torch.tensor(lengths)
-        self.batch_size, self.seed, self.buckets = batch_size, seed, buckets
+        self.lengths, self.batch_size, self.seed, self.buckets = torch.tensor(lengths), batch_size, seed, buckets
         self.place, self.salt = 0, 0
         self._epoch: tuple[int, int] | None = None
         self._batches = torch.empty(0)
 
     def next(self) -> list[int]:
-        batches = len(self.lengths) // self.batch_size
-        epoch, position = divmod(self.place, batches)
+        epoch, position = divmod(self.place, len(self.lengths) // self.batch_size)
         if self._epoch != (epoch, self.salt):
             self._epoch, self._batches = (epoch, self.salt), self._shuffled(epoch)
         self.place += 1
@@ -63,12 +57,10 @@ class ExampleOrder:
 
     def _shuffled(self, epoch: int) -> Tensor:
         """[batches, batch_size]"""
-        random = generator(self.seed, "order", self.salt, epoch)
-        whole = len(self.lengths) // self.batch_size * self.batch_size
-        order = torch.randperm(len(self.lengths), generator=random)[:whole]
+        random, size = generator(self.seed, "order", self.salt, epoch), self.batch_size
+        order = torch.randperm(len(self.lengths), generator=random)[: len(self.lengths) // size * size]
         if not self.buckets:
-            return order.view(-1, self.batch_size)
-        pieces = order.split(_BUCKET_BATCHES * self.batch_size)
-        sorted_order = torch.cat([piece[torch.argsort(self.lengths[piece], stable=True)] for piece in pieces])
-        batches = sorted_order.view(-1, self.batch_size)
+            return order.view(-1, size)
+        pieces = order.split(_BUCKET_BATCHES * size)
+        batches = torch.cat([piece[torch.argsort(self.lengths[piece], stable=True)] for piece in pieces]).view(-1, size)
         return batches[torch.randperm(len(batches), generator=random)]

@@ -1,8 +1,7 @@
 """Write text with any causal, T5 or VisionEncoderDecoder model of transformers: greedy, by beams, or sampled; each text from a seed of its own.
 
 Sampling is `generate`'s greedy search over scores in which one token is left, the one that the text's own uniform number falls on. So a text is the
-same whatever was written beside it and however large a batch is; but for texts whose number falls within a rounding error of a border, where the
-arithmetic of a batch of another size may decide otherwise.
+same whatever was written beside it and however large a batch is, but where its number is within a rounding error of a border between tokens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,21 +11,16 @@ from typing import Any, Literal
 import numpy
 import torch
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedModel,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from stages.derived_seed import derive_seed
 from training.loop.bounds import above, at_least, within
 
 # Configurations call the number of positions a model has by these names; T5, whose positions are relative, has neither.
 _POSITIONS = ("n_positions", "max_position_embeddings")
+# What a model takes, by name, each [N, …].
+Inputs = Mapping[str, Tensor]
 
 
 class GenerationError(Exception):
@@ -96,19 +90,15 @@ def tokenize(tokenizer: Any, texts: Sequence[str], *, most_tokens: int, pad: Lit
     return Prompts({name: padded[name] for name in ("input_ids", "attention_mask")}, cut)
 
 
-def generate(
-    model: PreTrainedModel, tokenizer: Any, inputs: Mapping[str, Tensor], settings: Generation, *, seed: int, first: int = 0
-) -> list[list[str]]:
+def generate(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: Generation, *, seed: int, first: int = 0) -> list[list[str]]:
     """Texts without special tokens, [N][returns]; see `write`."""
-    return [[written.text for written in texts] for texts in write(model, tokenizer, inputs, settings, seed=seed, first=first)]
+    return [[text.text for text in texts] for texts in write(model, tokenizer, inputs, settings, seed=seed, first=first)]
 
 
-def write(
-    model: PreTrainedModel, tokenizer: Any, inputs: Mapping[str, Tensor], settings: Generation, *, seed: int, first: int = 0
-) -> list[list[Written]]:
+def write(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: Generation, *, seed: int, first: int = 0) -> list[list[Written]]:
     """What `model` writes for each of N items, [N][returns].
 
-    inputs: what the model takes, by name, each [N, …]: input_ids and attention_mask (see `tokenize`) or pixel_values.
+    inputs: input_ids and attention_mask (see `tokenize`), or pixel_values.
     first: the number of the first item, for callers who hand over some at a time: text r of item i depends on (seed, i, r).
     Raises GenerationError where the model has too few positions for prompt and max_new_tokens, or the tokenizer no pad or end token.
     """
@@ -118,29 +108,18 @@ def write(
     # Beams come back as several texts of an item; drawn texts are rows of their own from the start.
     copies = settings.returns if settings.strategy == "sample" else 1
     rows = torch.arange(len(next(iter(inputs.values()))) * copies)
-    was_training = model.training
+    was_training, texts = model.training, list[Written]()
     model.eval()
-    try:
-        texts = [
-            text
-            for batch in rows.split(settings.batch_size)
-            for text in _write_batch(
-                model,
-                tokenizer,
-                {name: values[batch // copies].to(model.device) for name, values in inputs.items()},
-                settings,
-                [derive_seed(seed, "text", first + int(row) // copies, int(row) % copies) for row in batch],
-            )
-        ]
-    finally:
-        model.train(was_training)
+    for batch in rows.split(settings.batch_size):
+        seeds = [derive_seed(seed, "text", first + row // copies, row % copies) for row in batch.tolist()]
+        chosen = {name: values[batch // copies].to(model.device) for name, values in inputs.items()}
+        texts += _write_batch(model, tokenizer, chosen, settings, seeds)
+    model.train(was_training)
     return [texts[begin : begin + settings.returns] for begin in range(0, len(texts), settings.returns)]
 
 
 @torch.inference_mode()
-def _write_batch(
-    model: PreTrainedModel, tokenizer: Any, inputs: Mapping[str, Tensor], settings: Generation, seeds: Sequence[int]
-) -> Iterator[Written]:
+def _write_batch(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: Generation, seeds: Sequence[int]) -> Iterator[Written]:
     # An encoder's decoder begins with a start token, which is no part of the text.
     begin = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
     processors = LogitsProcessorList(_samplers(settings, seeds, begin))
@@ -152,50 +131,42 @@ def _write_batch(
         yield Written(text, length or len(new), length is not None)
 
 
-def _check_length(model: PreTrainedModel, inputs: Mapping[str, Tensor], new_tokens: int) -> None:
+def _check_length(model: PreTrainedModel, inputs: Inputs, new_tokens: int) -> None:
     """Raises GenerationError where the part of the model that writes has too few positions for prompt and text."""
     config = getattr(model.config, "decoder", None) or model.config
     prompt = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
     positions = next((found for name in _POSITIONS if isinstance(found := getattr(config, name, None), int)), None)
     if positions is not None and prompt + new_tokens > positions:
         raise GenerationError(
-            f"{type(model).__name__} has {positions} positions, and a prompt of {prompt} tokens with {new_tokens} more needs {prompt + new_tokens}; "
+            f"{type(model).__name__} has {positions} positions, too few for a prompt of {prompt} tokens and {new_tokens} more; "
             f"lower max_new_tokens to {max(1, positions - prompt)} or less, or cut the prompt"
         )
 
 
 def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generation) -> GenerationConfig:
     """The settings in the words of transformers; what draws the tokens is ours, so it is told to search greedily."""
-    beams, returns = (settings.beams, settings.returns) if settings.strategy == "beam" else (1, 1)
-    homes = (model.generation_config, model.config, getattr(model.config, "decoder", None))
-    starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]
-    return GenerationConfig(
-        do_sample=False,
-        num_beams=beams,
-        num_return_sequences=returns,
-        early_stopping=beams > 1,
-        length_penalty=settings.length_penalty,
-        no_repeat_ngram_size=settings.no_repeat_ngram,
-        max_new_tokens=settings.max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        # A pad or a start in the middle of a text means nothing; a model that has seen none there still gives them some probability.
-        suppress_tokens=sorted({tokenizer.pad_token_id, tokenizer.bos_token_id} - {tokenizer.eos_token_id, None}) or None,
-        decoder_start_token_id=next((start for start in starts if start is not None), None) if model.config.is_encoder_decoder else None,
-    )
+    tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    if model.config.is_encoder_decoder:
+        homes = (model.generation_config, model.config, getattr(model.config, "decoder", None))
+        starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]
+        tokens["decoder_start_token_id"] = next((start for start in starts if start is not None), None)
+    # A pad or a start in the middle of a text means nothing; a model that has seen none there still gives them some probability.
+    senseless = sorted({tokenizer.pad_token_id, tokenizer.bos_token_id} - {tokenizer.eos_token_id, None}) or None
+    beams: dict[str, Any] = {"num_beams": 1, "num_return_sequences": 1}
+    if settings.strategy == "beam":
+        beams = {"num_beams": settings.beams, "num_return_sequences": settings.returns, "length_penalty": settings.length_penalty}
+    lengths = {"max_new_tokens": settings.max_new_tokens, "no_repeat_ngram_size": settings.no_repeat_ngram, "early_stopping": len(beams) > 2}
+    return GenerationConfig(do_sample=False, suppress_tokens=senseless, **lengths, **beams, **tokens)
 
 
 def _samplers(settings: Generation, seeds: Sequence[int], begin: int) -> Iterator[LogitsProcessor]:
-    if settings.strategy != "sample":
-        return
-    if settings.temperature != 1:
+    if settings.strategy == "sample":
         yield TemperatureLogitsWarper(float(settings.temperature))
-    if settings.top_k:
-        yield TopKLogitsWarper(settings.top_k)
-    if settings.top_p < 1:
+        if settings.top_k:
+            yield TopKLogitsWarper(settings.top_k)
         yield TopPLogitsWarper(settings.top_p)
-    uniforms = numpy.array([numpy.random.default_rng(seed).random(settings.max_new_tokens, dtype=numpy.float32) for seed in seeds])
-    yield ChosenByNumber(torch.from_numpy(uniforms), begin)
+        uniforms = numpy.array([numpy.random.default_rng(seed).random(settings.max_new_tokens, dtype=numpy.float32) for seed in seeds])
+        yield ChosenByNumber(torch.from_numpy(uniforms), begin)
 
 
 class ChosenByNumber(LogitsProcessor):

@@ -1,10 +1,10 @@
 """AdamW for everything, or Muon for the hidden matrices and AdamW for the rest; both as one thing that steps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from training.words.fine_tuning import FineTuning
@@ -33,35 +33,23 @@ class Optimizers:
 
 
 def build_optimizers(model: PreTrainedModel, config: FineTuning) -> Optimizers:
-    """AdamW (Loshchilov and Hutter 2019) with decay on matrices only, as GPT-2's followers do; where asked for, Muon (Jordan 2024) takes the hidden
-    ones. Muon's steps are scaled to the size of AdamW's (Liu et al. 2025), so that both have the same learning rate.
+    """AdamW (Loshchilov and Hutter 2019) with decay on matrices only; where asked for, Muon (Jordan 2024) takes the hidden matrices.
+
+    Muon's steps are scaled to the size of AdamW's (Liu et al. 2025), so that both have the same learning rate.
     """
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    hidden = _hidden_matrices(model) if config.optimizer == "muon" else []
-    taken = {id(parameter) for parameter in hidden}
-    rest = [parameter for parameter in learning if id(parameter) not in taken]
+    outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)} | {id(_head(model))}
+    is_hidden = {id(parameter) for parameter in learning if config.optimizer == "muon" and parameter.dim() == 2} - outer
+    rest = [parameter for parameter in learning if id(parameter) not in is_hidden]
     groups = [
         {"params": [parameter for parameter in rest if parameter.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [parameter for parameter in rest if parameter.dim() < 2], "weight_decay": 0.0},
     ]
-    # A group of nothing is a warning in some versions of torch.
-    groups = [group for group in groups if group["params"]]
     parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=True)]
-    if hidden:
+    if hidden := [parameter for parameter in learning if id(parameter) in is_hidden]:
         parts.append(torch.optim.Muon(hidden, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"))
     return Optimizers(parts)
 
 
-def _hidden_matrices(model: PreTrainedModel) -> list[nn.Parameter]:
-    """The two-dimensional weights between embeddings and head."""
-    outer = {id(tensor) for tensor in _embeddings(model)}
-    return [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.dim() == 2 and id(parameter) not in outer]
-
-
-def _embeddings(model: PreTrainedModel) -> Iterator[Tensor]:
-    for module in model.modules():
-        if isinstance(module, nn.Embedding):
-            yield module.weight
-    head = model.get_output_embeddings()
-    if head is not None:
-        yield head.weight
+def _head(model: PreTrainedModel) -> Any:
+    return getattr(model.get_output_embeddings(), "weight", None)

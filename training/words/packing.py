@@ -6,31 +6,24 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from training.words.examples import WordsError
-
 NO_LABEL = -100
 
 
 def pack(documents: Sequence[Sequence[int]], row_tokens: int, pad: int) -> dict[str, Tensor]:
-    """Documents (token ids) in as few rows as first-fit in the given order makes of them.
+    """Documents (token ids) in as few rows as first-fit in the given order makes of them; with `row_tokens` 0 each in a row of its own.
 
     Returns [B, T] of each: input_ids; position_ids, from 0 in each document; labels, where a document's first token, which follows from nothing, and
-    pads have -100; documents, numbered from 1 in each row, 0 at pads. T is the fullest row's length, at most `row_tokens`.
+    pads have -100; documents, numbered from 1 in each row, 0 at pads. T is the fullest row's length.
     """
     rows: list[list[Sequence[int]]] = []
-    used: list[int] = []
     for document in documents:
-        if not 0 < len(document) <= row_tokens:
-            raise WordsError(f"a document of {len(document)} tokens does not go into a row of {row_tokens}")
-        row = next((row for row, tokens in enumerate(used) if tokens + len(document) <= row_tokens), len(rows))
-        if row == len(rows):
-            rows.append([])
-            used.append(0)
-        rows[row].append(document)
-        used[row] += len(document)
-    shape = (len(rows), max(used))
-    packed = {name: torch.zeros(shape, dtype=torch.long) for name in ("position_ids", "documents")}
-    packed["input_ids"], packed["labels"] = torch.full(shape, pad), torch.full(shape, NO_LABEL)
+        row = next((row for row in rows if sum(map(len, row)) + len(document) <= row_tokens), None)
+        if row is None:
+            rows.append(row := [])
+        row.append(document)
+    shape = (len(rows), max(sum(map(len, row)) for row in rows))
+    packed = {"input_ids": torch.full(shape, pad), "labels": torch.full(shape, NO_LABEL)}
+    packed |= {name: torch.zeros(shape, dtype=torch.long) for name in ("position_ids", "documents")}
     for row, members in enumerate(rows):
         start = 0
         for number, document in enumerate(members, start=1):

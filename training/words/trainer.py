@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,33 +21,24 @@ from training.words.examples import ExampleOrder, Examples
 from training.words.fine_tuning import FineTuning
 from training.words.optimizers import build_optimizers
 
-Loss = Callable[[PreTrainedModel, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
-Shown = Mapping[str, str | Callable[[Path], None]]
-
-
-class Saver(Protocol):
-    """A tokenizer or an image processor."""
-
-    def save_pretrained(self, folder: Any) -> Any: ...
-
 
 @dataclass(frozen=True)
 class Task:
     """What one fine-tuning is, beside what all of them share.
 
     loss: (sum of losses, number of what it is a sum over) of a batch; sums, so that a batch may be cut. samples: what to show at every evaluation, by
-    file name: text, or what writes the file (a picture). measure: more numbers at every evaluation, from the model and its held-out loss; in the main
-    process alone. savers: lie beside the weights. buckets: see `ExampleOrder`. counts: of examples and what was set aside, for the summary.
-    limits: Markdown for the model card. pipeline: the kind of task as model hubs name it. size: the model in a word or two, for people.
+    file name: text, or what writes the file (a picture). measure: more numbers at every evaluation, from the model, its held-out loss, and the
+    numbers of the examples that have it; in the main process alone. savers: what has `save_pretrained` and lies beside the weights. buckets: see
+    `ExampleOrder`. counts: of what was set aside, for the summary. limits: Markdown for the model card. pipeline: the task as model hubs name it.
     """
 
     model: PreTrainedModel
     train: Examples
     valid: Examples
-    loss: Loss
-    samples: Callable[[PreTrainedModel], Shown] = lambda model: {}
-    measure: Callable[[PreTrainedModel, float], Mapping[str, float]] = lambda model, loss: {}
-    savers: Sequence[Saver] = ()
+    loss: Callable[[PreTrainedModel, Mapping[str, Tensor]], tuple[Tensor, Tensor]]
+    samples: Callable[[PreTrainedModel], Mapping[str, str | Callable[[Path], None]]] = lambda model: {}
+    measure: Callable[[PreTrainedModel, float, Sequence[int]], Mapping[str, float]] = lambda model, loss, judged: {}
+    savers: Sequence[Any] = ()
     buckets: bool = True
     counts: Mapping[str, int] = field(default_factory=dict)
     limits: str = ""
@@ -61,7 +52,7 @@ class FineTuner:
 
     def __init__(self, task: Task, config: FineTuning, devices: Devices, reporter: Reporter) -> None:
         self.task, self.config, self.devices, self.reporter = task, config, devices, reporter
-        self.model = task.model.to(devices.device)  # type: ignore[arg-type]
+        self.model = task.model.to(devices.device)
         # Equal weights in every process, but not equal dropout.
         torch.manual_seed(derive_seed(config.seed, "dropout", devices.rank))
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -69,10 +60,10 @@ class FineTuner:
         self.ema = Ema(self.model, half_life_samples=config.ema_half_life_samples) if config.ema_half_life_samples else None
         self.lengths = list(task.train.lengths())
         self.order = ExampleOrder(self.lengths, config.batch_size, config.seed, buckets=task.buckets)
-        self.judged = _drawn(len(task.valid), config.evaluate_at_most, config.seed)
-        self.at_once = config.examples_at_once or config.batch_size
-        self.samples_seen = 0
-        # The best held-out loss, the weights that had it, and evaluations since.
+        # Always the same held-out examples.
+        drawn = torch.randperm(len(task.valid), generator=generator(config.seed, "judged"))
+        self.judged = sorted(drawn[: config.evaluate_at_most or None].tolist())
+        self.at_once, self.samples_seen = config.examples_at_once or config.batch_size, 0
         self.best_loss, self.evaluations_since_best = math.inf, 0
         self.best: dict[str, Tensor] | None = None
 
@@ -80,35 +71,31 @@ class FineTuner:
         indices = self.order.next()
         rate = self._set_learning_rate()
         self.model.train()
-        total, number = self._until_it_fits(indices[self.devices.rank :: self.devices.world_size])
-        counts = self.devices.sum(torch.tensor([total, number], dtype=torch.float64, device=self.devices.device))
-        loss, number = float(counts[0] / counts[1].clamp(min=1)), max(1.0, float(counts[1]))
+        loss, number = self._over_all(self._until_it_fits(indices[self.devices.rank :: self.devices.world_size]))
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.grad.div_(number)
-        norm, skipped = step_on_gradients(loss, self.optimizers, self.parameters, clip_norm=self.config.gradient_clip_norm, devices=self.devices)
-        samples = self._samples(indices)
+        norm, skipped = step_on_gradients(loss, self.optimizers.step, self.parameters, clip_norm=self.config.gradient_clip_norm, devices=self.devices)
+        # A batch counts as its tokens or examples; the last one, as what was left of the budget.
+        samples = sum(self.lengths[index] for index in indices) if self.config.what == "tokens" else len(indices)
+        samples = min(samples, self.config.total_samples - self.samples_seen)
         if self.ema is not None and not skipped:
             self.ema.update(self.model, samples=samples)
         self.samples_seen += samples
         return StepOutcome({"loss": loss, "gradient_norm": norm, "learning_rate": rate}, samples, skipped)
 
-    def evaluate(self) -> dict[str, float]:
-        """The mean loss on held-out examples, and what the task measures; remembers the weights where this was best."""
-        model = self.judged_model()
-        values: dict[str, float] = {}
-        if self.judged:
-            values["validation_loss"] = loss = self._held_out_loss(model)
-            if loss < self.best_loss:
-                self.best_loss, self.evaluations_since_best = loss, 0
-                if self.config.early_stopping_evaluations:
-                    self.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-            else:
-                self.evaluations_since_best += 1
-            if self.devices.is_main:
-                with torch.no_grad():
-                    values |= self.task.measure(model, loss)
-        return values
+    @torch.no_grad()
+    def evaluate(self, model: PreTrainedModel) -> dict[str, float]:
+        """The mean loss of `judged_model()` on held-out examples, and what the task measures; remembers the weights where the loss was least."""
+        if not self.judged:
+            return {}
+        loss, _ = self._over_all(self._sums(model, self.task.valid, self.judged[self.devices.rank :: self.devices.world_size]))
+        self.evaluations_since_best += 1
+        if loss < self.best_loss:
+            self.best_loss, self.evaluations_since_best = loss, 0
+            if self.config.early_stopping_evaluations:
+                self.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        return {"validation_loss": loss, **(self.task.measure(model, loss, self.judged) if self.devices.is_main else {})}
 
     def why_done(self) -> str | None:
         patience = self.config.early_stopping_evaluations
@@ -122,10 +109,9 @@ class FineTuner:
 
     def final_model(self) -> PreTrainedModel:
         """The model to save: the best weights where they were kept."""
-        if self.best is not None:
-            self.model.load_state_dict(self.best)
-        elif self.ema is not None:
-            self.model.load_state_dict(self.ema.state_dict())
+        weights = self.best or (self.ema.state_dict() if self.ema is not None else None)
+        if weights is not None:
+            self.model.load_state_dict(weights)
         return self.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
@@ -136,7 +122,7 @@ class FineTuner:
             "ema": self.ema.state_dict() if self.ema is not None else None,
             "order": self.order.state_dict(),
             "at_once": self.at_once,
-            "best": {"loss": self.best_loss, "since": self.evaluations_since_best, "weights": self.best},
+            "best": [self.best_loss, self.evaluations_since_best, self.best],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -146,8 +132,7 @@ class FineTuner:
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.order.load_state_dict(state["order"])
-        best = state["best"]
-        self.best_loss, self.evaluations_since_best, self.best = best["loss"], best["since"], best["weights"]
+        self.best_loss, self.evaluations_since_best, self.best = state["best"]
 
     def reseed(self, rollback: int) -> None:
         self.order.salt = rollback
@@ -155,69 +140,44 @@ class FineTuner:
     def _until_it_fits(self, indices: Sequence[int]) -> tuple[float, float]:
         """Gradients of the sum of losses into the parameters. What does not fit the memory is tried again in halves, all of the batch anew."""
         while True:
+            for parameter in self.parameters:
+                parameter.grad = None
             try:
-                return self._gradients(indices)
+                return self._sums(self.model, self.task.train, indices)
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[0]
             # Outside the handler, whose traceback holds on to the tensors that did not fit.
-            self._halve(len(indices), reason)
+            if self.at_once == 1:
+                raise TrainingError(f"one example alone does not fit the memory ({reason}); choose a smaller model or shorter examples")
+            if self.at_once == (self.config.examples_at_once or self.config.batch_size):
+                self.reporter.log(f"{self.at_once} examples at once do not fit the memory; they are halved until they do")
+            self.at_once = max(1, min(self.at_once, len(indices)) // 2)
+            if self.devices.device.type == "cuda":
+                torch.cuda.empty_cache()
 
-    def _gradients(self, indices: Sequence[int]) -> tuple[float, float]:
-        for parameter in self.parameters:
-            parameter.grad = None
-        # Of a step, not of a piece of it: masks are the same however the batch is cut.
-        random = generator(self.config.seed, "examples", self.order.salt, self.order.place, self.devices.rank)
+    def _sums(self, model: PreTrainedModel, examples: Examples, indices: Sequence[int]) -> tuple[float, float]:
+        """(sum of losses, number) of this process's share; with their gradients in training mode."""
+        # Of a batch, not of a piece of it: masks are the same however it is cut.
+        purpose = ("examples", self.order.salt, self.order.place) if model.training else ("validation",)
+        random = generator(self.config.seed, *purpose, self.devices.rank)
         total = number = 0.0
-        for piece in _pieces(indices, self.at_once):
+        for start in range(0, len(indices), self.at_once):
+            batch = examples.batch(indices[start : start + self.at_once], random)
             with self.devices.autocast(self.config.precision):
-                losses, count = self.task.loss(self.model, self._batch(self.task.train, piece, random))
-            losses.backward()  # type: ignore[no-untyped-call]
+                losses, count = self.task.loss(model, {name: tensor.to(self.devices.device) for name, tensor in batch.items()})
+            if model.training:
+                losses.backward()
             total, number = total + float(losses.detach()), number + float(count)
         return total, number
 
-    def _halve(self, examples: int, reason: str) -> None:
-        if self.at_once == 1:
-            raise TrainingError(f"one example alone does not fit the memory ({reason}); choose a smaller model or shorter examples")
-        is_first = self.at_once == (self.config.examples_at_once or self.config.batch_size)
-        self.at_once = max(1, min(self.at_once, examples) // 2)
-        if self.devices.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if is_first:
-            self.reporter.log(f"a batch does not fit the memory; it is cut until its pieces do (now {self.at_once} examples at once)")
-
-    @torch.no_grad()
-    def _held_out_loss(self, model: PreTrainedModel) -> float:
-        random = generator(self.config.seed, "validation", self.devices.rank)
-        total = number = 0.0
-        for piece in _pieces(self.judged[self.devices.rank :: self.devices.world_size], self.at_once):
-            with self.devices.autocast(self.config.precision):
-                losses, count = self.task.loss(model, self._batch(self.task.valid, piece, random))
-            total, number = total + float(losses), number + float(count)
-        sums = self.devices.sum(torch.tensor([total, number], dtype=torch.float64, device=self.devices.device))
-        return float(sums[0] / sums[1].clamp(min=1))
-
-    def _batch(self, examples: Examples, indices: Sequence[int], random: torch.Generator) -> dict[str, Tensor]:
-        return {name: tensor.to(self.devices.device, non_blocking=True) for name, tensor in examples.batch(indices, random).items()}
-
-    def _samples(self, indices: Sequence[int]) -> int:
-        """What a batch counts as; the last one, as what was left of the budget."""
-        number = sum(self.lengths[index] for index in indices) if self.config.what == "tokens" else len(indices)
-        return min(number, self.config.total_samples - self.samples_seen)
+    def _over_all(self, sums: tuple[float, float]) -> tuple[float, float]:
+        """(mean loss, number) of all processes together."""
+        total, number = self.devices.sum(torch.tensor(sums, dtype=torch.float64, device=self.devices.device)).tolist()
+        return total / max(1.0, number), max(1.0, number)
 
     def _set_learning_rate(self) -> float:
         config = self.config
         schedule = {"warmup_samples": config.warmup_samples, "total_samples": config.total_samples}
-        factor = linear_schedule(self.samples_seen, **schedule, final_fraction=config.final_learning_rate_fraction)
-        self.optimizers.set_learning_rate(factor * config.learning_rate)
-        return factor * config.learning_rate
-
-
-def _pieces(indices: Sequence[int], size: int) -> list[Sequence[int]]:
-    return [indices[start : start + size] for start in range(0, len(indices), size)]
-
-
-def _drawn(number: int, at_most: int, seed: int) -> list[int]:
-    """Numbers of the held-out examples that are judged, always the same ones."""
-    if not at_most or number <= at_most:
-        return list(range(number))
-    return sorted(torch.randperm(number, generator=generator(seed, "judged"))[:at_most].tolist())
+        rate = config.learning_rate * linear_schedule(self.samples_seen, **schedule, final_fraction=config.final_learning_rate_fraction)
+        self.optimizers.set_learning_rate(rate)
+        return rate

@@ -1,0 +1,67 @@
+"""Titles as documents of a causal model: which are learnt, as which tokens, in which rows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from formats.text_tables import read_paper_texts
+from training.words.examples import WordsError
+from training.words.packing import pack
+from training.words.titles.config import TitleOptions
+
+
+@dataclass(frozen=True)
+class Titles:
+    """Titles and their tokens, by number. row_tokens: of a packed row; 0 = each has a row of its own."""
+
+    texts: Sequence[str]
+    documents: Sequence[Sequence[int]]
+    pad: int
+    row_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def lengths(self) -> Sequence[int]:
+        return [len(document) for document in self.documents]
+
+    def batch(self, indices: Sequence[int], _: torch.Generator) -> dict[str, Tensor]:
+        return pack([self.documents[index] for index in indices], self.row_tokens, self.pad)
+
+
+def read_titles(folder: Path, config: TitleOptions) -> tuple[dict[str, list[str]], dict[str, int]]:
+    """The titles to learn and those held out ("train", "valid"), each once; and how many papers were set aside, by reason.
+
+    Raises TextTableError, and WordsError when none is left to learn.
+    """
+    papers = [paper for paper in read_paper_texts(folder) if paper.split != "test"]
+    allowed = [paper for paper in papers if config.allow_unknown_licence or paper.licence != "unknown"]
+    titles = {split: list(dict.fromkeys(paper.title for paper in allowed if paper.split == split)) for split in ("train", "valid")}
+    repeated = len(allowed) - sum(map(len, titles.values()))
+    if not titles["train"]:
+        raise WordsError(
+            f"{folder}: no titles left to learn: of {len(papers):,} papers {len(papers) - len(allowed):,} have an unknown licence, and none of the others "
+            "is of the training split; crawl more, or set allow_unknown_licence"
+        )
+    return titles, {"unknown_licence": len(papers) - len(allowed), "repeated": repeated}
+
+
+def encode_titles(titles: Mapping[str, Sequence[str]], tokenizer: Any, config: TitleOptions, positions: int) -> tuple[Titles, Titles, int]:
+    """(train, valid, how many were too long): first token, title, last token. positions: that the model has. Raises WordsError when none is left."""
+    # The tokenizer puts the first token by itself; the last belongs to documents, not to prompts.
+    encoded = {split: [[*tokenizer(title)["input_ids"], tokenizer.eos_token_id] for title in texts] for split, texts in titles.items()}
+    lengths = sorted(map(len, encoded["train"]))
+    longest = min(lengths[max(0, math.ceil(config.length_quantile * len(lengths)) - 1)], config.maximum_tokens, positions)
+    kept = {split: [number for number, ids in enumerate(all_ids) if len(ids) <= longest] for split, all_ids in encoded.items()}
+    if not kept["train"]:
+        raise WordsError(f"no titles left to learn: all {len(lengths):,} have more than {longest} tokens; raise maximum_tokens or length_quantile")
+    train, valid = (
+        Titles([titles[split][n] for n in kept[split]], [encoded[split][n] for n in kept[split]], tokenizer.pad_token_id, longest * config.packing)
+        for split in ("train", "valid")
+    )
+    return train, valid, sum(map(len, titles.values())) - len(train) - len(valid)
