@@ -1,0 +1,106 @@
+"""What data/imaginary_papers holds: papers.parquet, pictures-NNNNN.zip, lineage.json and rejected.parquet; their columns and reading. Loads no model."""
+
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from formats.image_shards import ImageSetError, open_packs
+from formats.tables import columns, read_table
+from stages.artifact_id import content_id
+
+# By artifact: {"id": content id, "inputs": {artifact: content id}}.
+Lineage = Mapping[str, Mapping[str, Any]]
+_MODELS = ("toc_titler", "abstract_t5")
+
+
+class ImaginaryError(Exception):
+    """The imaginary papers cannot be made or read; the message says where, what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class ImaginaryPaper:
+    """A row of papers.parquet. id: of title, abstract and picture. nearest_…: the real title (similarity in [0, 1]) and the training picture (levels
+    of 255) that come nearest; None where there is nothing to compare with. Text `…_number` of seed `…_seed` is this one (training/words/generation.py).
+    """
+
+    id: str
+    number: int
+    title: str
+    abstract: str
+    shard: str
+    member: str
+    psi: float
+    picture_seed: int
+    title_seed: int
+    title_number: int
+    abstract_seed: int
+    abstract_number: int
+    nearest_title: str | None
+    nearest_id: str | None
+    nearest_similarity: float | None
+    nearest_picture_sha256: str
+    nearest_picture_levels: float
+
+
+PAPERS = columns(**{name: (typing.get_args(kind) or (kind,))[0] for name, kind in ImaginaryPaper.__annotations__.items()})
+REJECTED = columns(
+    picture_seed=int, title_seed=int, title_number=int, abstract_seed=int, abstract_number=int, title=str, abstract=str, reason=str, found=str
+)
+
+
+def read_papers(folder: Path) -> list[ImaginaryPaper]:
+    """All papers in `folder`, by number; at least one. Raises ImaginaryError."""
+    path = folder / "papers.parquet"
+    if not path.is_file():
+        raise ImaginaryError(f"{path}: no such file; make the papers first: figment materialize imaginary_papers")
+    try:
+        papers = [ImaginaryPaper(**row) for row in read_table(path, PAPERS.names).to_pylist()]
+    except (pa.ArrowException, TypeError, OSError) as error:
+        raise ImaginaryError(f"{path}: cannot be read ({error}); figment materialize imaginary_papers --force") from None
+    if not papers:
+        remedy = "see rejected.parquet beside it for what was dropped and why; loosen the filters or train longer, and make imaginary_papers again"
+        raise ImaginaryError(f"{path}: no paper in it, and a journal needs one; {remedy}")
+    return sorted(papers, key=lambda paper: paper.number)
+
+
+def picture_png(folder: Path, paper: ImaginaryPaper) -> bytes:
+    """The paper's picture as a PNG file, its checksum verified. Raises ImaginaryError."""
+    path = folder / paper.shard
+    try:
+        return open_packs(path)[0].read(paper.member)
+    except (ImageSetError, KeyError) as error:
+        raise ImaginaryError(f"{path}: {paper.member} cannot be read ({error}); figment materialize imaginary_papers --force") from None
+
+
+def read_lineage(folder: Path) -> Lineage:
+    """What the papers were made from, and what that was made from. Raises ImaginaryError."""
+    found = _read_json(folder / "lineage.json", "imaginary_papers")
+    return {name: {"id": str(entry["id"]), "inputs": dict(entry["inputs"])} for name, entry in found.items()}
+
+
+def trace(data: Path, dataset: str) -> Lineage:
+    """The lineage of papers made now: the stage's inputs in `data`, and what the models say they were trained on. Raises ImaginaryError.
+
+    dataset: of pictures, which stylegan3_toc must have been trained on. What only a model names (title_gpt2) has no inputs here.
+    """
+    size = _read_json(data / "stylegan3_toc" / "training_options.json", "stylegan3_toc").get("dataset_size")
+    if dataset != f"toc_dataset@{size}":
+        raise ImaginaryError(f"{data}: stylegan3_toc was trained on pictures of {size} px, so imaginary_papers must have dataset_size: {size}")
+    ids = {name: content_id(data / name) for name in ("toc_fakes", "stylegan3_toc", dataset, *_MODELS, "paper_texts")}
+    inputs: dict[str, Any] = {"toc_fakes": {"stylegan3_toc": ids["stylegan3_toc"]}, "stylegan3_toc": {dataset: ids[dataset]}}
+    inputs |= {name: _read_json(data / name / "data_ids.json", name) for name in _MODELS}
+    named = {name: id for model in _MODELS for name, id in inputs[model].items()}
+    return {name: {"id": id, "inputs": inputs.get(name, {})} for name, id in {**named, **ids}.items()}
+
+
+def _read_json(path: Path, stage: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ImaginaryError(f"{path}: cannot be read ({error}); figment materialize {stage} --force") from None
+    return dict(found)
