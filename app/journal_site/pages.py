@@ -99,7 +99,13 @@ def _lineage(lineage: Lineage) -> str:
 
 def _item(journal: Journal, paper: ImaginaryPaper) -> dict[str, Any]:
     row = {name: value for name, value in asdict(paper).items() if name not in ("shard", "member")}
-    return {"notice": "This paper does not exist.", "genre": "fiction", "picture": f"../pictures/{paper.id}.png", "lineage": dict(journal.lineage), **row}
+    return {
+        "notice": "This paper does not exist.",
+        "genre": "fiction",
+        "picture": f"../pictures/{paper.id}.png",
+        "lineage": dict(journal.lineage),
+        **row,
+    }
 
 
 def _work(journal: Journal, title: str) -> dict[str, Any]:

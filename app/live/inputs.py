@@ -5,9 +5,10 @@ import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import isgenerator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio
+import numpy
 
 from app.live.served import NotServedError
 from formats.pictures import DecodeLimits, Undecodable, decode
@@ -22,9 +23,6 @@ from training.words.generation import GenerationError
 from training.words.imaginary.safety import UnfitTextError, make_safe
 from training.words.imaginary.tables import ImaginaryError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 MOST_PICTURE_BYTES = 8 * 2**20
 _PICTURES = DecodeLimits(max_bytes=MOST_PICTURE_BYTES, max_pixels=16_000_000, max_frames=50, min_side_px=16)
 
@@ -37,22 +35,20 @@ _WORDS_OF_MODELS = (GenerationError, ImaginaryError, PolyGPTError, ProgressiveEr
 _TOLD = (RefusedError, NotServedError, ParamsError, SettingsError, UnfitTextError, OSError, *_WORDS_OF_MODELS)
 
 
-class Upload(gradio.Image):
-    """A picture as its bytes, None without one. Gradio's own way decodes a file of any size, and fetches one that is given by an address."""
+def upload(label: str) -> gradio.Image:
+    """A picture that is sent, as its bytes; None without one. Gradio's own way decodes a file of any size, and fetches one that is given by an address."""
+    picture = gradio.Image(label=label, sources=["upload", "clipboard"], buttons=[], alt_text="The chosen picture")
+    keep = picture.async_move_resource_to_block_cache
 
-    is_template = True  # Gradio's word for: in the browser, this is the class it derives from.
-
-    @classmethod
-    def get_component_class_id(cls) -> str:
-        return str(gradio.Image.get_component_class_id())
-
-    def preprocess(self, payload: Any) -> bytes | None:
-        return None if payload is None or payload.path is None else Path(payload.path).read_bytes()
-
-    async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
-        if str(url_or_file_path).casefold().startswith(("http:", "https:")):
+    async def keep_file(place: Any) -> str | None:
+        if str(place).casefold().startswith(("http:", "https:")):
             raise gradio.Error("a picture is sent as a file, not as an address", print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        return str(await keep(place))
+
+    # On this one object: for a class of our own, gradio would write a file of types beside this one.
+    picture.async_move_resource_to_block_cache = keep_file
+    picture.preprocess = lambda payload: None if payload is None or payload.path is None else Path(payload.path).read_bytes()
+    return picture
 
 
 def drawing(label: str, alt_text: str) -> gradio.Image:
@@ -69,12 +65,12 @@ def text_of(text: str | None, what: str, *, most: int) -> str:
     raise RefusedError(f"the {what} is empty")
 
 
-def picture_of(data: bytes | None) -> "Image":
-    """RGB. Raises RefusedError."""
+def picture_of(data: bytes | None) -> numpy.ndarray:
+    """uint8 [3, H, W]. Raises RefusedError."""
     if data is None:
         raise RefusedError("there is no picture; choose or drop one first")
     try:
-        return decode(data, limits=_PICTURES).image
+        return decode(data, limits=_PICTURES).pixels.transpose(2, 0, 1)
     except Undecodable as error:
         raise RefusedError(f"this picture cannot be used: {error.words}") from None
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.live import texts, walks
 from app.live.inputs import answering, drawing, printed, whole
-from app.live.served import NotServedError, Shelf
+from app.live.served import Shelf
 from training.words.imaginary.tables import picture_png, read_lineage, read_papers
 
 PAPERS, PICTURES = "imaginary_papers", "stylegan3_toc"
@@ -28,18 +28,15 @@ def papers_tab(shelf: Shelf) -> None:
 
     def show_any() -> tuple[Image.Image, str]:
         folder = shelf.project.root / "data" / PAPERS
-        papers = read_papers(folder)
-        if not papers:
-            raise NotServedError(
-                f"{folder} holds no paper, and its rejected.parquet says why; `figment materialize {PAPERS} --force` makes them again"
-            )
-        paper = random.choice(papers)
+        paper = random.choice(read_papers(folder))
         facts = {
             "number": f"{paper.number}, {paper.id}",
-            "seeds": f"picture {paper.picture_seed}, title {paper.title_seed}, abstract {paper.abstract_seed}",
+            "seeds": f"picture {paper.picture_seed}, title {paper.title_seed}:{paper.title_number}, "
+            f"abstract {paper.abstract_seed}:{paper.abstract_number}",
             "nearest real title": f"{paper.nearest_title} ({paper.nearest_similarity or 0:.0%} alike)"
             if paper.nearest_title
             else "none to compare with",
+            "nearest real picture": f"{paper.nearest_picture_sha256[:12]}, {paper.nearest_picture_levels:.1f} of 255 levels away",
             "made from": ", ".join(f"{name} {entry['id'][:12]}" for name, entry in read_lineage(folder).items()),
         }
         return Image.open(io.BytesIO(picture_png(folder, paper))), printed([(paper.title, paper.abstract)], facts)
@@ -47,8 +44,8 @@ def papers_tab(shelf: Shelf) -> None:
     def make_fresh(number: Any) -> tuple[numpy.ndarray, str]:
         seed = whole(number, "the seed")
         pixels = walks.draw(shelf, PICTURES, seed=seed)
-        title = texts.write_titles(shelf, Image.fromarray(pixels), how=texts.DRAWN, seed=seed)[0]
-        abstract = texts.write_texts(shelf, texts.ABSTRACTS, title, how=texts.DRAWN, seed=seed)[0]
+        title = texts.write(shelf, texts.TITLER, pixels.transpose(2, 0, 1), how=texts.DRAWN, seed=seed)[0]
+        abstract = texts.write(shelf, texts.ABSTRACTS, title, how=texts.DRAWN, seed=seed)[0]
         made_from = ", ".join(shelf.find(name).words for name in (PICTURES, texts.TITLER, texts.ABSTRACTS))
         facts = {"seed": str(seed), "made from": made_from, "compared with real papers": "no: it may be a copy, unlike those of the journal"}
         return walks.enlarged(pixels), printed([(title, abstract)], facts)

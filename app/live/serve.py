@@ -25,7 +25,7 @@ MOST_WAITING = 16
 
 
 def launch(root: Path, *, port: int | None, newest: bool, device: Any, uploads: Path) -> str:
-    """Start the server in threads of this process; its address. uploads: folder for what is sent and drawn. Raises OSError where the port is taken."""
+    """Start the server in threads of this process; its address. uploads: for what is sent and drawn. Raises OSError where the port is taken."""
     # No settings of the surroundings (another host, a share link, a proxy's path), and nobody is told of its use: gradio reads them when imported.
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]

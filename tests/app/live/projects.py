@@ -11,10 +11,10 @@ from transformers import (
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
+    VisionEncoderDecoderModel,
     ViTConfig,
     ViTImageProcessorPil,
     ViTModel,
-    VisionEncoderDecoderModel,
 )
 
 from stages.artifact_id import content_id
