@@ -36,7 +36,7 @@ _TOLD = (RefusedError, NotServedError, ParamsError, SettingsError, UnfitTextErro
 
 
 def upload(label: str) -> gradio.Image:
-    """A picture that is sent, as its bytes; None without one. Gradio's own way decodes a file of any size, and fetches one that is given by an address."""
+    """A picture that is sent, as its bytes, or None. Gradio's own way decodes a file of any size, and fetches one that is given by an address."""
     picture = gradio.Image(label=label, sources=["upload", "clipboard"], buttons=[], alt_text="The chosen picture")
     keep = picture.async_move_resource_to_block_cache
 

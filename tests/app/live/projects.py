@@ -75,7 +75,7 @@ def write_titler(folder: Path) -> Path:
     words = tokenizer()
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     encoder = ViTModel(ViTConfig(image_size=16, patch_size=8, **shape), add_pooling_layer=False)
-    layers = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32, "add_cross_attention": True, "is_decoder": True}
+    layers = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 65, "add_cross_attention": True, "is_decoder": True}
     decoder = GPT2LMHeadModel(GPT2Config(vocab_size=len(words), bos_token_id=1, eos_token_id=1, pad_token_id=0, **layers))
     model = VisionEncoderDecoderModel(encoder=encoder, decoder=decoder)
     for config in (model.config, model.generation_config):
