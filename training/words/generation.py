@@ -145,7 +145,8 @@ def _check_length(model: PreTrainedModel, inputs: Inputs, new_tokens: int) -> No
 
 def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generation) -> GenerationConfig:
     """The settings in the words of transformers; what draws the tokens is ours, so it is told to search greedily."""
-    tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    # Behind its end a text is filled up with ends: pads there would make models warn that they are not masked.
+    tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id}
     if model.config.is_encoder_decoder:
         homes = (model.generation_config, model.config, getattr(model.config, "decoder", None))
         starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]

@@ -51,8 +51,13 @@ def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: In
         def begin(place: Workplace) -> Companions:
             def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
                 artifacts = [InputArtifact(name, path, place.input_ids[name]) for name, path in all_inputs(folder, config).items()]
-                card = model_card(stage, module, stage_description(place.state.resolve().parent, stage), artifacts, _numbers(tuner, outcome))
-                return _write(output, tuner, outcome, place.input_ids, card)
+                parameters = sum(parameter.numel() for parameter in tuner.model.parameters())
+                told = {name: value for name, value in outcome.values.items() if name.startswith(("validation_", "loss"))}
+                numbers = {"parameters": parameters, **told, **({"best_validation_loss": tuner.best_loss} if tuner.best is not None else {})}
+                card = model_card(stage, module, stage_description(place.state.resolve().parent, stage), artifacts, numbers)
+                _write(output, tuner, outcome, numbers, card)
+                output.write_json("data_ids.json", dict(place.input_ids))
+                return numbers
 
             return Companions(save, [Hook(config.evaluate_every_samples, lambda: _evaluate(tuner, place))], why_done=tuner.why_done)
 
@@ -79,31 +84,15 @@ def _evaluate(tuner: FineTuner, place: Workplace) -> dict[str, float]:
     return values
 
 
-def _numbers(tuner: FineTuner, outcome: Outcome) -> dict[str, float]:
-    """What is worth telling."""
-    parameters = sum(parameter.numel() for parameter in tuner.model.parameters())
-    best = {"best_validation_loss": tuner.best_loss} if tuner.best is not None else {}
-    return {"parameters": parameters, **{name: value for name, value in outcome.values.items() if name.startswith(("validation_", "loss"))}, **best}
-
-
-def _write(output: OutputFolder, tuner: FineTuner, outcome: Outcome, ids: Mapping[str, str], card: str) -> dict[str, float]:
+def _write(output: OutputFolder, tuner: FineTuner, outcome: Outcome, numbers: Mapping[str, float], card: str) -> None:
     """The model, its card, and how the training went."""
-    task, numbers = tuner.task, _numbers(tuner, outcome)
-    summary = {
-        "samples_seen": outcome.samples_seen,
-        "what": tuner.config.what,
-        "finished": outcome.finished,
-        "stopped": outcome.stopped,
-        "start_from": tuner.config.start_from,
-        "skipped_steps": outcome.skipped_steps,
-        "rollbacks": outcome.rollbacks,
-        "examples": {"train": len(task.train), "valid": len(task.valid), **task.counts},
-        "last_values": {name: round(value, 6) for name, value in sorted({**outcome.values, **numbers}.items())},
-    }
+    task = tuner.task
     # The lines at the top are those that model hubs read.
     front = f"---\nlibrary_name: transformers\n{f'pipeline_tag: {task.pipeline}' if task.pipeline else ''}\n---\n\n"
     limits = f"\n## Limits\n\n{task.limits.strip()}\n" if task.limits else ""
     save_model(output.folder, tuner.final_model(), task.savers, f"{front}{card.rstrip()}\n{limits}")
-    output.write_json("data_ids.json", dict(ids))
+    summary = {name: getattr(outcome, name) for name in ("samples_seen", "finished", "stopped", "skipped_steps", "rollbacks")}
+    summary |= {"what": tuner.config.what, "start_from": tuner.config.start_from}
+    summary["examples"] = {"train": len(task.train), "valid": len(task.valid), **task.counts}
+    summary["last_values"] = {name: round(value, 6) for name, value in sorted({**outcome.values, **numbers}.items())}
     output.write_json("training_summary.json", summary)
-    return numbers

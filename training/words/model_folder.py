@@ -53,16 +53,18 @@ def save_model(folder: Path, model: PreTrainedModel, savers: Sequence[Any], card
 
 def _loaded(name_or_path: str | Path, kind: Any, what: str, **options: Any) -> Any:
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    path, is_folder = Path(name_or_path), Path(name_or_path).is_dir()
-    if is_folder and not (path / "config.json").is_file():
-        raise WordsError(f"{path}: no config.json, so this is no folder of a model; give one that `save_pretrained` wrote, or a hub name")
+    if (is_folder := Path(name_or_path).is_dir()) and not (Path(name_or_path) / "config.json").is_file():
+        raise WordsError(f"{name_or_path}: no config.json, so this is no folder of a model; give one that `save_pretrained` wrote, or a hub name")
     try:
         return kind.from_pretrained(str(name_or_path), trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0]
-    if is_folder:
-        raise WordsError(f"{path}: transformers finds no {what} of this kind here ({reason}); weights must be safetensors")
-    raise WordsError(
-        f"{name_or_path}: no folder of this name, and the hub gave no {what} ({reason}); without a network, or with HF_HUB_OFFLINE=1, only what was "
-        "downloaded before can be had by name: give the path of a folder instead, or set start_from to null for new weights"
+    advice = (
+        "weights must be safetensors, and the configuration that of such a model"
+        if is_folder
+        else (
+            "it is no folder here, and without a network, or with HF_HUB_OFFLINE=1, only what was downloaded before can be had by its hub name: give the "
+            "path of a folder instead, or set start_from to null for new weights"
+        )
     )
+    raise WordsError(f"{name_or_path}: transformers finds no {what} ({reason}); {advice}")

@@ -75,7 +75,8 @@ class FineTuner:
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.grad.div_(number)
-        norm, skipped = step_on_gradients(loss, self.optimizers.step, self.parameters, clip_norm=self.config.gradient_clip_norm, devices=self.devices)
+        clip_norm = self.config.gradient_clip_norm
+        norm, skipped = step_on_gradients(loss, self._move_weights, self.parameters, clip_norm=clip_norm, devices=self.devices)
         # A batch counts as its tokens or examples; the last one, as what was left of the budget.
         samples = sum(self.lengths[index] for index in indices) if self.config.what == "tokens" else len(indices)
         samples = min(samples, self.config.total_samples - self.samples_seen)
@@ -115,24 +116,15 @@ class FineTuner:
         return self.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "samples_seen": self.samples_seen,
-            "model": self.model.state_dict(),
-            "optimizers": self.optimizers.state_dict(),
-            "ema": self.ema.state_dict() if self.ema is not None else None,
-            "order": self.order.state_dict(),
-            "at_once": self.at_once,
-            "best": [self.best_loss, self.evaluations_since_best, self.best],
-        }
+        best = [self.best_loss, self.evaluations_since_best, self.best]
+        own = {"samples_seen": self.samples_seen, "at_once": self.at_once, "best": best}
+        return {**own, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.samples_seen, self.at_once = state["samples_seen"], state["at_once"]
-        self.model.load_state_dict(state["model"])
-        self.optimizers.load_state_dict(state["optimizers"])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
-        self.order.load_state_dict(state["order"])
         self.best_loss, self.evaluations_since_best, self.best = state["best"]
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
 
     def reseed(self, rollback: int) -> None:
         self.order.salt = rollback
@@ -175,9 +167,19 @@ class FineTuner:
         total, number = self.devices.sum(torch.tensor(sums, dtype=torch.float64, device=self.devices.device)).tolist()
         return total / max(1.0, number), max(1.0, number)
 
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own."""
+        optimizers = {type(optimizer).__name__: optimizer for optimizer in self.optimizers}
+        return {"model": self.model, "order": self.order, **optimizers, **({"ema": self.ema} if self.ema is not None else {})}
+
     def _set_learning_rate(self) -> float:
         config = self.config
         schedule = {"warmup_samples": config.warmup_samples, "total_samples": config.total_samples}
         rate = config.learning_rate * linear_schedule(self.samples_seen, **schedule, final_fraction=config.final_learning_rate_fraction)
-        self.optimizers.set_learning_rate(rate)
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
         return rate
+
+    def _move_weights(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()

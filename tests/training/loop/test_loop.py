@@ -257,3 +257,21 @@ def test_outside_the_main_thread_the_loop_works_without_signals(tmp_path, uninte
 @pytest.mark.parametrize(("samples", "factor"), [(0, 0.01), (99, 1.0), (100, 1.0), (600, 0.55), (1100, 0.1), (5000, 0.1)])
 def test_the_learning_rate_rises_then_falls_in_a_straight_line(samples, factor):
     assert linear_schedule(samples, warmup_samples=100, total_samples=1100, final_fraction=0.1) == pytest.approx(factor)
+
+
+def test_a_training_that_gains_nothing_stops_finished_and_says_why_and_is_not_taken_up_again(tmp_path):
+    def train(training: ToyTraining, told: Told):
+        return run(training, tmp_path, ListSink(), reporter=told, why_done=lambda: "enough" if training.samples_seen >= 200 else None)
+
+    told = Told()
+    outcome = train(ToyTraining(), told)
+    assert outcome.finished and outcome.samples_seen == 200 and outcome.stopped == "enough"
+    assert "stopped after 200 of 480 samples: enough" in told.lines
+    again = ToyTraining()
+    assert train(again, told).samples_seen == 200 and again.steps_here == 0
+
+
+def test_a_reason_to_stop_that_comes_with_the_last_step_is_none(tmp_path):
+    training = ToyTraining()
+    outcome = run(training, tmp_path, ListSink(), why_done=lambda: "enough" if training.samples_seen >= 480 else None)
+    assert outcome.finished and outcome.stopped == ""

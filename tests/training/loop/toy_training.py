@@ -83,7 +83,7 @@ class FileSink:
 
 def run(training: ToyTraining, folder: Path, sink: Any, *, reporter: Reporter | None = None, noise_hook: bool = True, **more: Any) -> Outcome:
     """Train for 480 samples with a report every 40 and a checkpoint every 96; `more` goes to the plan, or to the loop."""
-    loop = {name: more.pop(name) for name in ("guard", "on_rollback") if name in more}
+    loop = {name: more.pop(name) for name in ("guard", "on_rollback", "why_done") if name in more}
     settings = {"total_samples": 480, "report_every_samples": 40, "checkpoint_every_samples": 96, **more}
     checkpoints = Checkpoints(folder / "checkpoints", "key", 2, reporter or Reporter())
     # A hook that draws random numbers: training must not notice.

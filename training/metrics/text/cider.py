@@ -5,12 +5,12 @@ Source: Vedantam et al. 2015, "CIDEr: Consensus-based Image Description Evaluati
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from training.metrics.text.words import words
 
 _ORDER, _SIGMA = 4, 6.0
-_Vector = dict[tuple[str, ...], float]
+_Grams = Mapping[tuple[str, ...], float]
 
 
 def cider_d(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
@@ -21,26 +21,21 @@ def cider_d(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> f
     """
     grams = [[_grams(reference) for reference in own] for own in references]
     frequency = Counter(gram for own in grams for gram in set().union(*own))
-    weight = {gram: math.log(len(references)) - math.log(count) for gram, count in frequency.items()}
-    rarest = math.log(len(references)) if references else 0.0
     pairs = zip(map(_grams, hypotheses), grams, strict=True)
-    scores = [sum(_similarity(hypothesis, reference, weight, rarest) for reference in own) / max(1, len(own)) for hypothesis, own in pairs]
-    return sum(scores) / len(scores) if scores else math.nan
+    scores = [sum(_similarity(ours, theirs, frequency, len(references)) for theirs in own) / max(1, len(own)) for ours, own in pairs]
+    return math.fsum(scores) / len(scores) if scores else math.nan
 
 
-def _similarity(hypothesis: Counter[tuple[str, ...]], reference: Counter[tuple[str, ...]], weight: _Vector, rarest: float) -> float:
-    """Ten times the mean over n of clipped cosines, less for another length."""
-    scores = []
+def _similarity(ours: _Grams, theirs: _Grams, frequency: Mapping[tuple[str, ...], int], documents: int) -> float:
+    """Ten times the mean over n of clipped cosines, less for another length, which is counted in pairs of words as pycocoevalcap does."""
+    cosines, lengths = [], []
     for n in range(1, _ORDER + 1):
-        ours, theirs = (
-            {gram: count * weight.get(gram, rarest) for gram, count in side.items() if len(gram) == n} for side in (hypothesis, reference)
-        )
-        shared = sum(min(value, theirs[gram]) * theirs[gram] for gram, value in ours.items() if gram in theirs)
-        norms = math.hypot(*ours.values()) * math.hypot(*theirs.values())
-        scores.append(shared / norms if norms else 0.0)
-    # Lengths are counted in pairs of words, as pycocoevalcap does.
-    apart = sum(count * (1 if side is hypothesis else -1) for side in (hypothesis, reference) for gram, count in side.items() if len(gram) == 2)
-    return 10 * sum(scores) / _ORDER * math.exp(-(apart**2) / (2 * _SIGMA**2))
+        sides = [{gram: count for gram, count in side.items() if len(gram) == n} for side in (ours, theirs)]
+        lengths.append([sum(side.values()) for side in sides])
+        left, right = ({gram: count * math.log(documents / max(1, frequency[gram])) for gram, count in side.items()} for side in sides)
+        norms = math.hypot(*left.values()) * math.hypot(*right.values())
+        cosines.append(sum(min(value, right[gram]) * right[gram] for gram, value in left.items() if gram in right) / norms if norms else 0.0)
+    return 10 * sum(cosines) / _ORDER * math.exp(-((lengths[1][0] - lengths[1][1]) ** 2) / (2 * _SIGMA**2))
 
 
 def _grams(text: str) -> Counter[tuple[str, ...]]:

@@ -15,19 +15,15 @@ _ALPHA, _BETA, _GAMMA = 0.9, 3.0, 0.5
 
 def meteor_exact_stem(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """The mean over pairs, in [0, 1]; NaN without any."""
-    scores = [_meteor(*pair) for pair in zip(hypotheses, references, strict=True)]
+    scores = []
+    for pair in zip(hypotheses, references, strict=True):
+        # Equal words have equal stems: matching stems finds exact matches as well, and both weigh the same.
+        ours, theirs = ([stem(word) for word in words(text)] for text in pair)
+        matches, chunks = _align(ours, theirs)
+        # The weighted harmonic mean of matches / ours and matches / theirs, less for many runs.
+        mean = matches / (_ALPHA * len(theirs) + (1 - _ALPHA) * len(ours)) if matches else 0.0
+        scores.append(mean * (1 - _GAMMA * (chunks / max(1, matches)) ** _BETA))
     return math.fsum(scores) / len(scores) if scores else math.nan
-
-
-def _meteor(hypothesis: str, reference: str) -> float:
-    # Equal words have equal stems: matching stems finds exact matches as well, and both weigh the same.
-    ours, theirs = ([stem(word) for word in words(text)] for text in (hypothesis, reference))
-    matches, chunks = _align(ours, theirs)
-    if not matches:
-        return 0.0
-    precision, recall = matches / len(ours), matches / len(theirs)
-    mean = precision * recall / (_ALPHA * precision + (1 - _ALPHA) * recall)
-    return mean * (1 - _GAMMA * (chunks / matches) ** _BETA)
 
 
 def _align(ours: Sequence[str], theirs: Sequence[str]) -> tuple[int, int]:
@@ -41,8 +37,7 @@ def _align(ours: Sequence[str], theirs: Sequence[str]) -> tuple[int, int]:
         runs = numpy.zeros((len(ours) + 1, len(theirs) + 1), dtype=int)
         for row in range(len(ours)):
             runs[row + 1, 1:] = (runs[row, :-1] + 1) * free[row]
-        length = int(runs.max())
-        row, column = (int(index) for index in numpy.unravel_index(runs.argmax(), runs.shape))
+        length, (row, column) = int(runs.max()), divmod(int(runs.argmax()), len(theirs) + 1)
         free[row - length : row], free[:, column - length : column] = False, False
         matches, chunks = matches + length, chunks + 1
     return matches, chunks

@@ -14,6 +14,8 @@ from training.words.examples import WordsError
 from training.words.packing import pack
 from training.words.titles.config import TitleOptions
 
+_CHARACTERS_PER_TOKEN = 32
+
 
 @dataclass(frozen=True)
 class Titles:
@@ -41,14 +43,16 @@ def read_titles(folder: Path, config: TitleOptions) -> tuple[dict[str, list[str]
     """
     papers = [paper for paper in read_paper_texts(folder) if paper.split != "test"]
     allowed = [paper for paper in papers if config.allow_unknown_licence or paper.licence != "unknown"]
-    titles = {split: list(dict.fromkeys(paper.title for paper in allowed if paper.split == split)) for split in ("train", "valid")}
-    repeated = len(allowed) - sum(map(len, titles.values()))
+    # No real title has so many characters to a token; a tokenizer would work on one of megabytes for hours.
+    usable = [paper for paper in allowed if 0 < len(paper.title) <= _CHARACTERS_PER_TOKEN * config.maximum_tokens]
+    titles = {split: list(dict.fromkeys(paper.title for paper in usable if paper.split == split)) for split in ("train", "valid")}
+    counts = {"unknown_licence": len(papers) - len(allowed), "empty_or_endless": len(allowed) - len(usable)}
     if not titles["train"]:
         raise WordsError(
-            f"{folder}: no titles left to learn: of {len(papers):,} papers {len(papers) - len(allowed):,} have an unknown licence, and none of the others "
-            "is of the training split; crawl more, or set allow_unknown_licence"
+            f"{folder}: no titles left to learn of {len(papers):,} papers: {counts['unknown_licence']:,} have an unknown licence, "
+            f"{counts['empty_or_endless']:,} an empty or endless title, the others are held out; crawl more, or set allow_unknown_licence"
         )
-    return titles, {"unknown_licence": len(papers) - len(allowed), "repeated": repeated}
+    return titles, {**counts, "repeated": len(usable) - sum(map(len, titles.values()))}
 
 
 def encode_titles(titles: Mapping[str, Sequence[str]], tokenizer: Any, config: TitleOptions, positions: int) -> tuple[Titles, Titles, int]:

@@ -1,0 +1,204 @@
+"""The core of all fine-tunings: batches cut to fit, early stopping with the best weights, optimizers, and a state that says everything."""
+
+import copy
+from collections.abc import Sequence
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration, ViTConfig, ViTForMaskedImageModeling
+
+from stages.reporting import Reporter
+from tests.training.conftest import RecordingReporter
+from training.loop.devices import Devices
+from training.loop.loop import TrainingError
+from training.words.fine_tuning import FineTuning
+from training.words.optimizers import build_optimizers
+from training.words.packing import causal_loss
+from training.words.titles.data import Titles
+from training.words.trainer import FineTuner, Task
+
+CPU = Devices(torch.device("cpu"))
+
+
+def model() -> GPT2LMHeadModel:
+    torch.manual_seed(1)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=30, n_embd=16, n_layer=1, n_head=2, n_positions=16, bos_token_id=0, eos_token_id=0))
+
+
+def titles(number: int, seed: int = 0) -> Titles:
+    random = torch.Generator().manual_seed(seed)
+    lengths = [3 + index % 8 for index in range(number)]
+    documents = [torch.randint(2, 30, (length,), generator=random).tolist() for length in lengths]
+    return Titles([""] * number, documents, 1, 12)
+
+
+def tuner(loss=causal_loss, *, valid: int = 8, reporter: Reporter | None = None, measure=lambda *_: {}, **options) -> FineTuner:
+    config = FineTuning(**{"batch_size": 12, "dropout": 0.0, "learning_rate": 1e-2, "total_samples": 5000, **options})
+    network = model()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = config.dropout
+    task = Task(network, titles(24), titles(valid, 5), loss, measure=measure, buckets=False)
+    return FineTuner(task, config, CPU, reporter or Reporter())
+
+
+class NotEnoughMemory:
+    """A loss that fits documents up to a number of rows, as the GPU's memory would; it fails after having worked on the batch."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.sizes = most, list[int]()
+
+    def __call__(self, network, batch):
+        documents = int((batch["position_ids"] == 0).logical_and(batch["documents"] > 0).sum())
+        self.sizes.append(documents)
+        total, number = causal_loss(network, batch)
+        if documents > self.most:
+            raise torch.OutOfMemoryError("tried to allocate more than there is")
+        return total, number
+
+
+def weights_after(steps: int, trained: FineTuner) -> dict[str, torch.Tensor]:
+    for _ in range(steps):
+        assert not trained.step().skipped
+    return trained.model.state_dict()
+
+
+def assert_close(weights, expected, rtol: float = 1e-4) -> None:
+    for name, tensor in expected.items():
+        assert (weights[name] - tensor).norm() <= rtol * max(1.0, float(tensor.norm())), name
+
+
+def test_what_does_not_fit_is_halved_told_once_and_learns_the_same():
+    reporter, loss = RecordingReporter(), NotEnoughMemory(most=4)
+    cut = tuner(loss, reporter=reporter)
+    whole = tuner()
+    assert_close(weights_after(5, cut), weights_after(5, whole))
+    # Twelve, then six did not fit; from then on three at once.
+    assert loss.sizes[:3] == [12, 6, 3] and set(loss.sizes[3:]) == {3}
+    assert cut.at_once == 3 and cut.state_dict()["at_once"] == 3
+    assert [line for line in reporter.lines if "do not fit the memory" in line] == reporter.lines and len(reporter.lines) == 1
+
+
+def test_an_example_that_never_fits_is_an_error():
+    with pytest.raises(TrainingError, match="one example alone does not fit the memory.*smaller model"):
+        tuner(NotEnoughMemory(most=0)).step()
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 12])
+def test_however_a_batch_is_cut_loss_and_gradient_are_those_of_the_whole(at_once):
+    outcomes = [tuner(examples_at_once=size).step() for size in (0, at_once)]
+    for name in ("loss", "gradient_norm"):
+        assert outcomes[1].values[name] == pytest.approx(outcomes[0].values[name], rel=1e-4)
+
+
+def test_samples_are_tokens_and_the_last_batch_counts_as_what_was_left():
+    trained = tuner(total_samples=100)
+    lengths = trained.lengths
+    peek = copy.deepcopy(trained.order)
+    assert trained.step().samples == sum(lengths[index] for index in peek.next())
+    assert trained.step().samples == 100 - sum(lengths[index] for index in copy.deepcopy(trained).order._batches[0])
+    assert trained.samples_seen == 100
+
+
+def test_early_stopping_keeps_the_best_weights_and_says_why():
+    trained = tuner(early_stopping_evaluations=2, learning_rate=3e-2)
+    best, losses = None, []
+    while trained.why_done() is None:
+        trained.step()
+        losses.append(trained.evaluate(trained.judged_model())["validation_loss"])
+        if losses[-1] == min(losses):
+            best = copy.deepcopy(trained.model.state_dict())
+    # Random documents cannot be foretold, so learning others by heart makes it worse.
+    assert losses.index(min(losses)) == len(losses) - 3 and min(losses) == trained.best_loss
+    assert "has not fallen below" in str(trained.why_done()) and "2 evaluations" in str(trained.why_done())
+    resumed = tuner(early_stopping_evaluations=2, learning_rate=3e-2)
+    resumed.load_state_dict(copy.deepcopy(trained.state_dict()))
+    assert resumed.why_done() == trained.why_done()
+    for one in (trained, resumed):
+        assert all(torch.equal(tensor, best[name]) for name, tensor in one.final_model().state_dict().items())
+
+
+def test_the_average_is_what_is_judged_and_kept():
+    trained = tuner(ema_half_life_samples=500)
+    weights_after(3, trained)
+    judged, last = trained.judged_model().state_dict(), {name: tensor.clone() for name, tensor in trained.model.state_dict().items()}
+    assert not torch.equal(judged["transformer.wte.weight"], last["transformer.wte.weight"])
+    assert all(torch.equal(tensor, judged[name]) for name, tensor in trained.final_model().state_dict().items())
+
+
+def test_the_task_measures_the_examples_that_were_judged():
+    seen: list[Sequence[int]] = []
+    trained = tuner(valid=20, evaluate_at_most=6, measure=lambda network, loss, judged: seen.append(judged) or {"twice": 2 * loss})
+    values = trained.evaluate(trained.judged_model())
+    assert len(set(seen[0])) == 6 and values["twice"] == 2 * values["validation_loss"]
+    batch = trained.task.valid.batch(seen[0], torch.Generator())
+    total, number = causal_loss(trained.model, batch)
+    assert values["validation_loss"] == pytest.approx(float(total.detach() / number), rel=1e-5)
+
+
+def test_without_held_out_examples_nothing_is_measured_and_nothing_stops():
+    trained = tuner(valid=0, early_stopping_evaluations=1)
+    assert trained.evaluate(trained.judged_model()) == {} and trained.why_done() is None
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_restored_training_goes_on_with_the_same_bits(optimizer):
+    options = {"optimizer": optimizer, "ema_half_life_samples": 300, "dropout": 0.1, "weight_decay": 0.1}
+    first, second = tuner(**options), tuner(**options)
+    weights_after(4, first)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    results = []
+    for trained in (first, second):
+        torch.manual_seed(9)
+        results.append((weights_after(4, trained), trained.ema.state_dict()))
+    for one, other in zip(*results, strict=True):
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def names_by_optimizer(network, **options) -> dict[str, set[str]]:
+    optimizers = build_optimizers(network, FineTuning(**options))
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    return {type(one).__name__: {names[id(parameter)] for group in one.param_groups for parameter in group["params"]} for one in optimizers}
+
+
+def test_muon_takes_the_hidden_matrices_and_adamw_the_rest():
+    t5 = T5ForConditionalGeneration(T5Config(vocab_size=20, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2, tie_word_embeddings=False))
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 8, "patch_size": 4}
+    vit = ViTForMaskedImageModeling(ViTConfig(**sizes, encoder_stride=4))
+    for network in (model(), t5, vit):
+        taken = names_by_optimizer(network, optimizer="muon")
+        matrices = {name for name, parameter in network.named_parameters() if parameter.dim() == 2}
+        outer = {name for name in matrices if any(part in name for part in ("embed", "wte", "wpe", "attention_bias", "lm_head", "shared"))}
+        assert taken["Muon"] == matrices - outer and taken["Muon"]
+        assert taken["AdamW"] == {name for name, _ in network.named_parameters()} - taken["Muon"]
+    assert names_by_optimizer(model()).keys() == {"AdamW"}
+
+
+def test_decay_shrinks_matrices_only():
+    (adamw,) = build_optimizers(model(), FineTuning(weight_decay=0.3))
+    assert {parameter.dim(): group["weight_decay"] for group in adamw.param_groups for parameter in group["params"]} == {2: 0.3, 1: 0.0}
+
+
+def test_the_rate_rises_over_the_warm_up_and_falls_in_a_straight_line():
+    trained = tuner(total_samples=1000, warmup_samples=200, learning_rate=1e-3)
+    rates = {}
+    while trained.samples_seen < 1000:
+        seen = trained.samples_seen
+        rates[seen] = trained.step().values["learning_rate"]
+    assert rates[0] == pytest.approx(1e-3 / 200)
+    after = [(seen, rate) for seen, rate in rates.items() if seen >= 200]
+    assert all(rate == pytest.approx(1e-3 * (1 - (seen - 200) / 800)) for seen, rate in after) and len(after) > 5
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dropout": 1.0}, "dropout must lie in"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"weight_decay": -1}, "weight_decay"),
+    ],
+)
+def test_impossible_options_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        FineTuning(**values)
