@@ -31,9 +31,9 @@ from assets.molecules.parsing import ParseCounts, ParsedBatch, WorkerDiedError, 
 from assets.molecules.reading import SourceFile, read_rows, source_properties
 from assets.molecules.rows import SourceError
 from assets.molecules.source_index import read_sources
-from assets.molecules.splits import SplitRule
 from assets.molecules.standardize import Rules
 from formats.descriptors import UnknownDescriptorError, descriptors_named
+from formats.splits import SplitRule
 from formats.tables import (
     MOLECULE_COLUMNS,
     POLYMER_COLUMNS,

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from assets.molecules.parsing import ParsedBatch
 from assets.molecules.rows import BadRow, Row
-from assets.molecules.splits import SplitRule
 from assets.molecules.standardize import Standardized
+from formats.splits import SplitRule
 from formats.tables import columns
 
 _TEXT_CHARS_KEPT = 200

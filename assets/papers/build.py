@@ -30,8 +30,8 @@ from assets.papers.pictures import StoredPictures, is_reserved
 from assets.papers.raw_pages import RawPages, RawPagesError
 from assets.papers.reading import UnknownPage, bounded, read_pages, rejected_row
 from assets.papers.tables import IMAGES, PAPERS, REJECTED_PAPERS, WITHDRAWN
-from assets.papers.text import clean
 from assets.papers.withdrawals import REASONS, Withdrawn, requests_for_papers, withdrawn_by
+from formats.plain_text import clean
 from formats.tables import table_from_rows, write_table
 from stages.markdown import counted, escape
 from stages.output_folder import OutputFolder

@@ -11,7 +11,7 @@ from assets.papers.page_objects import read_page
 from assets.papers.parsed_memo import ParsedMemo, version_of
 from assets.papers.pictures import is_reserved
 from assets.papers.raw_pages import RawPages, StoredPage
-from assets.papers.text import clean
+from formats.plain_text import clean
 
 _WORDS_KEPT = 500
 

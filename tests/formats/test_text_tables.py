@@ -46,7 +46,7 @@ def test_what_is_missing_or_damaged_is_said_with_what_to_do(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{}", '{"model": 1}'])
 def test_a_vocabulary_that_is_none_is_refused(tmp_path, content):
-    with pytest.raises(TextTableError, match="no such file"):
+    with pytest.raises(TextTableError, match="No such file"):
         load_vocabulary(tmp_path)
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(TextTableError, match=r"no tokenizer.json that can be read"):

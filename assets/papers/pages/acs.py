@@ -36,7 +36,7 @@ from assets.papers.items import Link, Page, Paper, Parsed, Problem
 from assets.papers.pages.article import is_withdrawn_title, paper_fingerprint, paper_links, read_article
 from assets.papers.pages.facts import date_in, doi_in, doi_in_path, fingerprint, join
 from assets.papers.pages.markup import html_tree, text_of, tolerant
-from assets.papers.text import clean, plain_text
+from formats.plain_text import clean, plain_text
 
 
 def _has_class(*names: str) -> str:

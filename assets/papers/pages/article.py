@@ -20,7 +20,7 @@ from assets.papers.items import Link, Page, Paper, Parsed, Problem
 from assets.papers.pages.facts import date_in, doi_in, fingerprint, join, language_in
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.markup import html_tree, json_of, text_of, tolerant
-from assets.papers.text import plain_text
+from formats.plain_text import plain_text
 
 _ABSTRACTS = etree.XPath(
     "//*[@id='abstract' or @id='Abs1-content' or @id='Abs1' or @id='abs'] | //*[self::section or self::div]["

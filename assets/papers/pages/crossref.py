@@ -21,7 +21,7 @@ from assets.papers.items import Link, Page, Paper, Parsed, Problem, Withdrawal
 from assets.papers.pages.article import is_withdrawn_title
 from assets.papers.pages.facts import date_of, doi_in, join, language_in
 from assets.papers.pages.markup import BAD_INPUT, descendants, json_of, text_of, tolerant, xml_tree
-from assets.papers.text import clean, decode, plain_text
+from formats.plain_text import clean, decode, plain_text
 
 # What an `update-to` or `updated-by` of this type does to the work it names; partial retractions and corrections leave it in place.
 _WITHDRAWING = {"retraction", "withdrawal", "removal"}

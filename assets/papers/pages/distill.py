@@ -11,7 +11,7 @@ from assets.papers.pages.facts import date_in, doi_in, join
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.front_matter import text_fact, yaml_facts
 from assets.papers.pages.markup import html_tree, json_of, text_of, tolerant
-from assets.papers.text import plain_text
+from formats.plain_text import plain_text
 
 _JOURNAL = "Distill"
 

@@ -16,7 +16,7 @@ from lxml import etree
 from assets.papers.items import Link, Page, PageKind, Parsed
 from assets.papers.pages.facts import fingerprint, join
 from assets.papers.pages.markup import descendants, html_tree, json_of, name_of, text_of, tolerant, xml_tree
-from assets.papers.text import clean, decode
+from formats.plain_text import clean, decode
 
 # The files that hold papers; pictures are asked for when a paper shows them.
 KINDS: Mapping[str, PageKind] = {

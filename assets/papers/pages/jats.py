@@ -16,7 +16,7 @@ from assets.papers.pages.article import is_withdrawn_title, paper_links
 from assets.papers.pages.facts import date_in, date_of, doi_in, join, language_in
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.markup import children, descendants, first, name_of, text_of, tolerant, xml_tree
-from assets.papers.text import decode
+from formats.plain_text import decode
 
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"

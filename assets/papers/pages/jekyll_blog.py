@@ -15,7 +15,7 @@ from assets.papers.pages.facts import date_in, doi_in, join, language_in
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.front_matter import front_matter, text_fact
 from assets.papers.pages.markup import tolerant
-from assets.papers.text import decode, plain_text
+from formats.plain_text import decode, plain_text
 
 _IN_MARKDOWN = re.compile(
     r"!\[[^\]\n]{0,300}\]\(\s{0,9}<?([^()\s<>]{1,500}(?:\([^()\s]{0,500}\)[^()\s<>]{0,500}){0,5})|<img\s[^>]{0,300}?src\s{0,9}=\s{0,9}[\"']?([^\"'\s>]{1,500})",

@@ -21,7 +21,7 @@ from assets.papers.pages.article import paper_links
 from assets.papers.pages.facts import doi_in_path, fingerprint, join
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.markup import tolerant
-from assets.papers.text import decode, plain_text
+from formats.plain_text import decode, plain_text
 
 _BYTES_LITERAL = re.compile(r"""^[bB](?:'(?:[^'\\\r\n]|\\.)*'|"(?:[^"\\\r\n]|\\.)*")$""", re.DOTALL)
 _IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,200}\.(?:gif|png|jpe?g|webp|tiff?)", re.IGNORECASE)

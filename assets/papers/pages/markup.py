@@ -10,7 +10,7 @@ from typing import Any
 from lxml import etree
 
 from assets.papers.items import Page, PageObject, Parsed, Problem
-from assets.papers.text import BLOCKS, clean, decode, script
+from formats.plain_text import BLOCKS, clean, decode, script
 
 # What hostile or broken bytes make the parsers and the code below raise.
 BAD_INPUT = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, etree.LxmlError)

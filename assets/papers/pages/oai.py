@@ -13,7 +13,7 @@ from assets.images.licences import spdx
 from assets.papers.items import Link, Page, Paper, Parsed, Problem, Withdrawal
 from assets.papers.pages.facts import date_in, doi_in, join, language_in
 from assets.papers.pages.markup import children, descendants, first, name_of, tolerant, xml_tree
-from assets.papers.text import clean, decode, plain_text
+from formats.plain_text import clean, decode, plain_text
 
 # Errors that mean "nothing to tell", as opposed to "asked wrongly".
 _HARMLESS = {"noRecordsMatch"}

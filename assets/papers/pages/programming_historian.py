@@ -18,7 +18,7 @@ from assets.papers.pages.facts import date_in, doi_in, join
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.front_matter import front_matter, text_fact
 from assets.papers.pages.markup import html_tree, tolerant
-from assets.papers.text import decode, plain_text
+from formats.plain_text import decode, plain_text
 
 _JOURNAL = "Programming Historian"
 _PICTURES = re.compile(r"/(?:gallery|images|assets)/")

@@ -33,8 +33,7 @@ class T5Options(FineTuning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 1, "layers", "heads", "d_ff")
-        at_least(self, self.heads, "d_model")
+        at_least(self, 1, "d_model", "layers", "heads", "d_ff")
         at_least(self, 2, "title_tokens", "abstract_tokens")
 
 

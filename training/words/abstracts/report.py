@@ -97,11 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body(arguments: Any, reporter: Reporter) -> None:
         report_body(arguments.stage, T5ReportOptions, partial(judge, arguments.stage))(arguments, reporter)
 
-    expected, flags = (
-        (WordsError, TextTableError, GenerationError, TrackingError),
-        lambda parser: parser.add_argument("stage", choices=tuple(_MODELS)),
-    )
-    return program(__doc__, body, argv, expected=expected, configure=flags)
+    known, flags = (WordsError, TextTableError, GenerationError, TrackingError), lambda parser: parser.add_argument("stage", choices=tuple(_MODELS))
+    return program(__doc__, body, argv, expected=known, configure=flags)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def open_t5(options: T5Options, texts: Sequence[str]) -> tuple[Any, Any]:
         model = load_model(options.start_from, AutoModelForSeq2SeqLM, dropout_rate=options.dropout)
         return model, load_tokenizer(options.start_from, model)
     tokenizer = train_bpe(texts, options.vocabulary_size, _SPECIALS, template="$A </s>")
-    sizes = {"d_model": options.d_model, "d_kv": options.d_model // options.heads, "d_ff": options.d_ff}
+    sizes = {"d_model": options.d_model, "d_kv": max(1, options.d_model // options.heads), "d_ff": options.d_ff}
     sizes |= {"num_layers": options.layers, "num_heads": options.heads, "vocab_size": len(tokenizer)}
     tokens = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "decoder_start_token_id": tokenizer.pad_token_id}
     # Gated units as in version 1.1, and shared embeddings as in 1.0, which suit few texts.
@@ -84,9 +84,8 @@ def job_of(stage: str) -> Job[T5Options]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `abstract_t5` or `title_t5`; see training/loop/job.py for what it does and stages/program.py for flags and exit codes."""
-    expected = (WordsError, TextTableError, GenerationError)
     add_flags, adapt = lambda parser: parser.add_argument("stage", choices=tuple(GENERATIONS)), lambda _, arguments: job_of(arguments.stage)
-    return run_job(job_of("abstract_t5"), __doc__, argv, expected=expected, add_flags=add_flags, adapt=adapt)
+    return run_job(job_of("abstract_t5"), __doc__, argv, expected=(WordsError, TextTableError, GenerationError), add_flags=add_flags, adapt=adapt)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assets.papers.items import Page
 from assets.papers.pages import acs
-from assets.papers.text import clean, plain_text
+from formats.plain_text import clean, plain_text
 
 WORDS = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Cn", "Co")), max_size=40)
 TITLES = WORDS.filter(lambda text: plain_text(text) not in ("", "None"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assets.papers.items import Page, Parsed
 from assets.papers.pages import PAGES, acs
-from assets.papers.text import clean
+from formats.plain_text import clean
 from tests.assets.papers.pages.cases import CASES, FIXTURES, as_json, parsed, saved_page
 
 BODIES = [saved_page(case).body for case in CASES]

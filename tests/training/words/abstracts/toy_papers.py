@@ -7,10 +7,8 @@ from random import Random
 from formats.tables import table_from_rows, write_table
 from formats.text_tables import PAPER_TEXTS
 
-_SUBSTANCES = ("alkenes", "azides", "carbenes", "indoles", "ketenes", "lactones", "nitrones", "porphyrins", "silanes", "ylides")
-_WAYS = ("by moonlight", "in rainwater", "under pressure", "without a flask", "on gold", "by hand")
-# By title: subject, way, and what the abstract says besides.
-ENDINGS = ("The yield is high.", "The mass balance closes.", "No by-product was found.", "Applications are discussed.")
+_SUBSTANCES = ("alkenes", "azides", "carbenes", "indoles", "ketenes", "lactones")
+_WAYS = ("by moonlight", "in rainwater", "under pressure", "on gold")
 
 Paper = tuple[str, str | None]
 
@@ -19,7 +17,7 @@ def toy_pair(number: int) -> Paper:
     """A title, and an abstract that its title decides."""
     random = Random(number)
     substance, way = random.choice(_SUBSTANCES), random.choice(_WAYS)
-    return f"Paper {number}: {substance} {way}", f"We make {substance} {way} in {number} steps. {ENDINGS[number % len(ENDINGS)]}"
+    return f"{substance.title()} {way}", f"We make {substance} {way}. No {substance} were found before."
 
 
 def write_papers(folder: Path, papers: Sequence[tuple[str, Paper]]) -> Path:

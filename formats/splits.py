@@ -1,4 +1,4 @@
-"""Decide train, valid or test from a molecule's own hash, so that a new molecule never moves an old one to another split."""
+"""Decide train, valid or test from the hash of an item's own key, so that a new item never moves an old one to another split."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 class SplitRule:
     """The fractions for valid and test (train gets the rest), and a seed that gives another draw."""
 
-    valid_fraction: float
-    test_fraction: float
-    seed: int
+    valid_fraction: float = 0.05
+    test_fraction: float = 0.05
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.valid_fraction < 0 or self.test_fraction < 0 or self.valid_fraction + self.test_fraction >= 1:
             raise ValueError(f"valid_fraction {self.valid_fraction} and test_fraction {self.test_fraction} must be >= 0 and leave some for training")
 
     def split_of(self, key: str) -> str:
-        """The split of whatever has this key: a molecule's id, or a scaffold."""
+        """The split of whatever has this key: a molecule's id, a scaffold, a group of papers."""
         draw = int.from_bytes(hashlib.sha256(f"{self.seed}:{key}".encode()).digest()[:8]) / 2**64
         if draw < self.test_fraction:
             return "test"

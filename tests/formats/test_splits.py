@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.molecules.splits import SplitRule
+from formats.splits import SplitRule
 
 
 def test_the_fractions_are_kept_on_the_whole():

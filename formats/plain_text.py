@@ -1,4 +1,4 @@
-"""Bytes and marked-up strings become plain Unicode text, the same way for every page object.
+"""Bytes and marked-up strings become plain Unicode text, the same way for every page object and every text that is learned from.
 
 `decode` finds the charset, `clean` normalises plain text, `plain_text` also removes entities and markup. LaTeX stays as it is written.
 """
@@ -8,8 +8,6 @@ import html
 import re
 import unicodedata
 from html.entities import html5
-
-from w3lib.encoding import resolve_encoding
 
 SUBSCRIPTS = str.maketrans("0123456789+-−–=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₋₌₍₎")
 SUPERSCRIPTS = str.maketrans("0123456789+-−–=()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁻⁼⁽⁾")
@@ -101,6 +99,11 @@ def plain_text(text: str) -> str:
     return text
 
 
+def letters_of(text: str) -> str:
+    """Words of letters and digits alone, in lower case: what two writings of one title, or of one sentence, have in common."""
+    return " ".join("".join(letter if letter.isalnum() else " " for letter in text.casefold()).split())
+
+
 def repair_mojibake(text: str) -> str:
     """UTF-8 that was once read as windows-1252 is put right, but only where every character of the text takes part in the proof."""
     while ("Â" in text or "Ã" in text or "â" in text) and _MOJIBAKE.search(text):
@@ -143,6 +146,8 @@ def _declared_charset(body: bytes, content_type: str) -> str | None:
 
 
 def _text_encoding(label: str) -> str | None:
+    from w3lib.encoding import resolve_encoding
+
     name = resolve_encoding(label)
     if name in _NOT_FOR_PAGES or name is None:
         return None

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.papers.text import clean, decode, plain_text, repair_mojibake, script
+pytest.importorskip("w3lib", reason="w3lib is not installed (extra: scrape)")
+
+from formats.plain_text import clean, decode, plain_text, repair_mojibake, script
 
 # Texts rich in what goes wrong: entities, tags, mojibake, invisible characters, combining marks.
 PIECES = [
