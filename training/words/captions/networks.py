@@ -111,5 +111,5 @@ def put_together(encoder: PreTrainedModel, decoder: PreTrainedModel, tokenizer: 
     search = {"num_beams": 4, "no_repeat_ngram_size": 3, "length_penalty": 2.0, "early_stopping": True}
     # A start or a pad in the middle of a title means nothing.
     unwritten = sorted({start, tokenizer.pad_token_id} - {tokenizer.eos_token_id}) or None
-    model.generation_config = GenerationConfig(**ends, **search, max_length=max_tokens, suppress_tokens=unwritten)
+    model.generation_config = GenerationConfig(**ends, **search, max_new_tokens=max_tokens - 1, suppress_tokens=unwritten)
     return model

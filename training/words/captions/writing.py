@@ -19,7 +19,7 @@ def search_of(model: PreTrainedModel) -> Generation:
         beams=saved.num_beams,
         no_repeat_ngram=saved.no_repeat_ngram_size,
         length_penalty=saved.length_penalty,
-        max_new_tokens=saved.max_length - 1,
+        max_new_tokens=saved.max_new_tokens,
         batch_size=_AT_ONCE,
     )
 
