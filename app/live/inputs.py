@@ -1,6 +1,5 @@
 """What a page may send, bounded and refused in words; and what it is answered: made-up papers as HTML, or why there is nothing to show."""
 
-import functools
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import isgenerator
@@ -12,7 +11,6 @@ import numpy
 
 from app.live.served import NotServedError
 from formats.pictures import DecodeLimits, Undecodable, decode
-from stages.params import ParamsError
 from training.gans.viewer.controls import SettingsError
 from training.polymers.gpt.networks import PolyGPTError
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
@@ -31,13 +29,14 @@ class RefusedError(ValueError):
     """Something that cannot be worked with; the message says what was found and what is expected."""
 
 
-_WORDS_OF_MODELS = (GenerationError, ImaginaryError, PolyGPTError, ProgressiveError, SmilesTokenizerError, StyleGAN3Error, WordsError)
-_TOLD = (RefusedError, NotServedError, ParamsError, SettingsError, UnfitTextError, OSError, *_WORDS_OF_MODELS)
+# What goes wrong with models and with what they are given, and says so in words.
+_TOLD = (RefusedError, NotServedError, SettingsError, UnfitTextError, OSError, GenerationError, ImaginaryError, PolyGPTError, ProgressiveError)
+_TOLD += (SmilesTokenizerError, StyleGAN3Error, WordsError)
 
 
 def upload(label: str) -> gradio.Image:
     """A picture that is sent, as its bytes, or None. Gradio's own way decodes a file of any size, and fetches one that is given by an address."""
-    picture = gradio.Image(label=label, sources=["upload", "clipboard"], buttons=[], alt_text="The chosen picture")
+    picture = gradio.Image(label=label, sources=["upload", "clipboard"], buttons=[], alt_text="The chosen picture", render=False)
     keep = picture.async_move_resource_to_block_cache
 
     async def keep_file(place: Any) -> str | None:
@@ -56,27 +55,24 @@ def drawing(label: str, alt_text: str) -> gradio.Image:
     return gradio.Image(label=label, format="png", interactive=False, alt_text=alt_text, buttons=["download", "fullscreen"])
 
 
-def text_of(text: str | None, what: str, *, most: int) -> str:
+def text_of(text: str | None, *, what: str, most: int) -> str:
     """`text` made safe. Raises RefusedError for none and for more than `most` characters, UnfitTextError for mixed scripts."""
     if len(text or "") > most:
         raise RefusedError(f"the {what} has {len(text or ''):,} characters, at most {most:,} are allowed")
-    if words := make_safe(text or ""):
-        return words
-    raise RefusedError(f"the {what} is empty")
+    if not (words := make_safe(text or "")):
+        raise RefusedError(f"the {what} is empty")
+    return words
 
 
 def picture_of(data: bytes | None) -> numpy.ndarray:
     """uint8 [3, H, W]. Raises RefusedError."""
-    if data is None:
-        raise RefusedError("there is no picture; choose or drop one first")
     try:
-        return decode(data, limits=_PICTURES).pixels.transpose(2, 0, 1)
+        return decode(data or b"", limits=_PICTURES).pixels.transpose(2, 0, 1)
     except Undecodable as error:
         raise RefusedError(f"this picture cannot be used: {error.words}") from None
 
 
 def whole(value: float | None, what: str, *, least: int = 0, most: int = 2**32 - 1) -> int:
-    """Raises RefusedError."""
     if value is None or not least <= value <= most or value != int(value):
         raise RefusedError(f"{what} must be a whole number from {least:,} to {most:,}, found {value}")
     return int(value)
@@ -85,7 +81,6 @@ def whole(value: float | None, what: str, *, least: int = 0, most: int = 2**32 -
 def answering(function: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
     """What a button does, with what is expected to go wrong told as words on the page. A generator answers several times."""
 
-    @functools.wraps(function)
     def answer(*arguments: Any) -> Iterator[Any]:
         try:
             found = function(*arguments)

@@ -1,7 +1,6 @@
 """The tab of molecules: PolyGPT writes some, with a property asked for or without, and RDKit says what came of it."""
 
 import csv
-import html
 import re
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from app.live.inputs import RefusedError, answering, drawing, whole
 from app.live.served import Shelf
 from formats.descriptors import DESCRIPTORS
+from stages import markdown
 from training.metrics.molecules import read_generated
 from training.polymers.drawings import draw_molecules
 from training.polymers.gpt.model_folder import load_polygpt
@@ -24,7 +24,6 @@ _VALUES = re.compile(r"-?\d{1,9}(\.\d{1,9})?(:-?\d{1,9}(\.\d{1,9})?)?", re.ASCII
 
 
 def molecules_tab(shelf: Shelf) -> None:
-    """Inside a `gradio.Tab`."""
     with gradio.Row():
         wanted = gradio.Dropdown([NOTHING, *DESCRIPTORS], value=NOTHING, label="Property asked for", info="in the units of the data behind the model")
         value = gradio.Textbox(label="Its value, or two to spread them between", placeholder="180 or 150:350", max_length=40)
@@ -34,32 +33,22 @@ def molecules_tab(shelf: Shelf) -> None:
         seed = gradio.Number(0, precision=0, label="Seed")
     button = gradio.Button("Write molecules", variant="primary")
     drawn = drawing("The valid ones", "Drawings of the valid molecules; the table names all")
-    table = gradio.HTML()
+    table = gradio.Markdown()
 
-    def write(wanted: str, value: str, number: float, temperature: float, seed: float) -> tuple[Image.Image, str]:
+    def write(wanted: str, value: str | None, number: float, temperature: float, seed: float) -> tuple[Image.Image, str]:
         count = whole(number, "the number of molecules", least=1, most=MOST_MOLECULES)
-        if temperature is None or not 0 <= temperature <= 2:
-            raise RefusedError(f"the temperature must lie between 0 and 2, found {temperature}")
         model, tokenizer = shelf.open(MODEL, lambda folder: load_polygpt(folder, device=shelf.device))
         settings = SamplingSettings(temperature, batch_size=count, seed=whole(seed, "the seed"))
         if wanted != NOTHING and not _VALUES.fullmatch(value or ""):
             raise RefusedError(f"{wanted} must be asked for as a number such as 180, or two such as 150:350; found {(value or 'nothing')[:40]!r}")
-        asked = [] if wanted == NOTHING else [f"{wanted}={value}"]
-        requests = requests_by_hand(asked, count, settings.seed)
+        requests = requests_by_hand([] if wanted == NOTHING else [f"{wanted}={value}"], count, settings.seed)
         molecules = list(sample_molecules(model, tokenizer, requests, settings))
-        valid = read_generated([molecule.smiles for molecule in molecules]).molecules.values()
+        valid = list(read_generated([molecule.smiles for molecule in molecules]).molecules.values())
+        text, lines = obedience(requests, molecules)
+        header, *rows = [[markdown.escape(cell) for cell in row] for row in csv.reader(text.splitlines())]
         with tempfile.TemporaryDirectory() as folder:
-            draw_molecules(list(valid), Path(folder, "molecules.png"))
+            draw_molecules(valid, Path(folder, "molecules.png"))
             with Image.open(Path(folder, "molecules.png")) as picture:
-                return picture.convert("RGB"), _table(*obedience(requests, molecules))
+                return picture.convert("RGB"), "\n\n".join([*lines, markdown.table(header, rows)])
 
     button.click(answering(write), [wanted, value, number, temperature, seed], [drawn, table], api_name="molecules", concurrency_id="models")
-
-
-def _table(text: str, lines: list[str]) -> str:
-    """HTML of the CSV `text`, every cell escaped."""
-    header, *rows = csv.reader(text.splitlines())
-    head = "".join(f'<th scope="col">{html.escape(cell.replace("_", " "))}</th>' for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    said = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-    return f'{said}<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

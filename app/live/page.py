@@ -13,9 +13,10 @@ from app.live.texts import ABSTRACTS, TITLER, TITLES, abstracts_tab, captions_ta
 from app.live.walks import OPEN, walks_tab
 
 NOTICE = "Nothing here is real. Machines make up every paper, title, abstract, picture and molecule on this page; none exists, and none may be cited."
-_MASTHEAD = f'<header class="masthead"><p class="notice" role="note">{NOTICE}</p><h1>Figment, live</h1></header>'
 HEAD = '<meta name="robots" content="noindex, nofollow"><meta name="referrer" content="no-referrer">'
 CSS = Path(__file__).with_name("page.css")
+# With fonts that every system has: nothing is fetched.
+THEME = gradio.themes.Base(neutral_hue="stone", radius_size="sm", font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
 # Tab -> what fills it, and the models that it asks.
 TABS: dict[str, tuple[Callable[[Shelf], None], Sequence[str]]] = {
     "Picture → title": (captions_tab, [TITLER]),
@@ -30,22 +31,13 @@ TABS: dict[str, tuple[Callable[[Shelf], None], Sequence[str]]] = {
 def build_page(shelf: Shelf) -> gradio.Blocks:
     """All tabs. A tab whose model is missing says so each time the page is opened, and the others work."""
     with gradio.Blocks(title="Figment, live: nothing here is real", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gradio.HTML(_MASTHEAD)
+        gradio.HTML(f'<header class="masthead"><p class="notice" role="note">{NOTICE}</p><h1>Figment, live</h1></header>')
         for name, (fill, models) in TABS.items():
             with gradio.Tab(name):
                 state = gradio.HTML()
                 page.load(lambda models=models: _standing(shelf, models), None, state, api_visibility="private")
                 fill(shelf)
     return page
-
-
-def theme() -> gradio.themes.Base:
-    """In the journal's colours, with fonts that every system has: nothing is fetched."""
-    base = gradio.themes.Base(neutral_hue="stone", radius_size="sm", font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
-    places = [f"button_primary_background_fill{state}" for state in ("", "_hover")]
-    places += ["slider_color", "checkbox_background_color_selected", "checkbox_border_color_selected"]
-    wine = dict.fromkeys([*places, *(f"{place}_dark" for place in places)], "#7a2e3a")
-    return base.set(body_background_fill="#fbfaf7", body_background_fill_dark="#16171a", **wine)
 
 
 def _standing(shelf: Shelf, models: Sequence[str]) -> str:

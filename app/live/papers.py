@@ -17,7 +17,6 @@ PAPERS, PICTURES = "imaginary_papers", "stylegan3_toc"
 
 
 def papers_tab(shelf: Shelf) -> None:
-    """Inside a `gradio.Tab`."""
     with gradio.Row(equal_height=False):
         with gradio.Column():
             any_one = gradio.Button("Any paper", variant="primary")
@@ -31,11 +30,8 @@ def papers_tab(shelf: Shelf) -> None:
         paper = random.choice(read_papers(folder))
         facts = {
             "number": f"{paper.number}, {paper.id}",
-            "seeds": f"picture {paper.picture_seed}, title {paper.title_seed}:{paper.title_number}, "
-            f"abstract {paper.abstract_seed}:{paper.abstract_number}",
-            "nearest real title": f"{paper.nearest_title} ({paper.nearest_similarity or 0:.0%} alike)"
-            if paper.nearest_title
-            else "none to compare with",
+            "seeds": f"{paper.picture_seed} (picture), {paper.title_seed} (title), {paper.abstract_seed} (abstract)",
+            "nearest real title": f"{paper.nearest_title} ({paper.nearest_similarity or 0:.0%} alike)",
             "nearest real picture": f"{paper.nearest_picture_sha256[:12]}, {paper.nearest_picture_levels:.1f} of 255 levels away",
             "made from": ", ".join(f"{name} {entry['id'][:12]}" for name, entry in read_lineage(folder).items()),
         }
@@ -46,8 +42,8 @@ def papers_tab(shelf: Shelf) -> None:
         pixels = walks.draw(shelf, PICTURES, seed=seed)
         title = texts.write(shelf, texts.TITLER, pixels.transpose(2, 0, 1), how=texts.DRAWN, seed=seed)[0]
         abstract = texts.write(shelf, texts.ABSTRACTS, title, how=texts.DRAWN, seed=seed)[0]
-        made_from = ", ".join(shelf.find(name).words for name in (PICTURES, texts.TITLER, texts.ABSTRACTS))
-        facts = {"seed": str(seed), "made from": made_from, "compared with real papers": "no: it may be a copy, unlike those of the journal"}
+        facts = {"seed": str(seed), "compared with real papers": "no: it may be a copy, unlike those of the journal"}
+        facts["made from"] = "; ".join(shelf.find(name).words for name in (PICTURES, texts.TITLER, texts.ABSTRACTS))
         return walks.enlarged(pixels), printed([(title, abstract)], facts)
 
     any_one.click(answering(show_any), None, [picture, result], api_name="paper", concurrency_id="models")

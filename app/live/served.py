@@ -2,13 +2,11 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import TypeVar
-
-import torch
+from typing import Any
 
 from orchestration.bridge.cache import cached_members
 from orchestration.bridge.graph import GraphError
@@ -17,8 +15,6 @@ from orchestration.bridge.project import Project
 from orchestration.records.mlflow_runs import MlflowUnreachableError, ModelVersion, model_versions
 from training.tracking.registry import PROMOTION_TAG
 
-Loaded = TypeVar("Loaded")
-
 
 class NotServedError(Exception):
     """A model that cannot be shown now. The message says why, and which command changes that."""
@@ -26,7 +22,7 @@ class NotServedError(Exception):
 
 @dataclass(frozen=True)
 class Served:
-    """A version and the folder that holds its bytes. id: of those bytes, as DVC has it."""
+    """A version, and the folder that holds its bytes. id: of those bytes, as DVC has it."""
 
     model: str
     version: str
@@ -36,8 +32,7 @@ class Served:
 
     @property
     def words(self) -> str:
-        standing = "champion" if self.is_champion else "not a champion"
-        return f"{self.model}, version {self.version}, {standing}, content {self.id[:12]}"
+        return f"{self.model}, version {self.version}, {'champion' if self.is_champion else 'not a champion'}, content {self.id[:12]}"
 
 
 class Shelf:
@@ -46,9 +41,9 @@ class Shelf:
     newest: where a model has no champion, its newest version that was not withdrawn stands in.
     """
 
-    def __init__(self, project: Project, *, newest: bool = False, device: torch.device | str = "cpu") -> None:
+    def __init__(self, project: Project, *, newest: bool = False, device: Any = "cpu") -> None:
         self.project, self.newest, self.device = project, newest, device
-        self._loaded: dict[str, tuple[str, object]] = {}
+        self._loaded: dict[str, tuple[str, Any]] = {}
         self._lock = RLock()
 
     def find(self, model: str) -> Served:
@@ -61,35 +56,29 @@ class Shelf:
         with self._lock:
             return Served(model, version.version, version.output_id, self._folder(version, path), version.is_champion)
 
-    def open(self, model: str, load: Callable[[Path], Loaded]) -> Loaded:
+    def open(self, model: str, load: Callable[[Path], Any]) -> Any:
         """The model, by `load` from its folder. Raises NotServedError, and what `load` raises."""
         with self._lock:
             served = self.find(model)
-            id, loaded = self._loaded.get(model, ("", None))
-            if id != served.id:
-                loaded = load(served.folder)
-                self._loaded[model] = served.id, loaded
-            return loaded  # type: ignore[return-value]
+            if self._loaded.get(model, ("", None))[0] != served.id:
+                self._loaded[model] = served.id, load(served.folder)
+            return self._loaded[model][1]
 
-    def _choose(self, model: str, path: str, versions: list[ModelVersion]) -> ModelVersion:
-        usable = sorted((version for version in versions if not version.is_retracted and version.output_id), key=lambda found: -int(found.version))
-        champion = next((version for version in usable if version.is_champion), None)
-        if champion is not None:
-            return champion
-        if usable and self.newest:
-            return usable[0]
-        if usable:
-            reports = [name for name, stage in self.project.graph.stages.items() if path in stage.deps and name.endswith("report")]
-            why = usable[0].tags.get(PROMOTION_TAG) or "nothing has judged it yet"
-            judge = f"`figment materialize {reports[0]}` judges it again; " if reports else ""
-            raise NotServedError(
-                f"{model} has no champion: version {usable[0].version}, its newest, {why}. {judge}`figment app --newest` shows it all the same"
-            )
-        if versions:
-            version = max(versions, key=lambda found: int(found.version))
-            why = version.tags.get("figment.retracted_reason") or "it was trained on data that was withdrawn"
+    def _choose(self, model: str, path: str, versions: Sequence[ModelVersion]) -> ModelVersion:
+        newest_first = sorted(versions, key=lambda version: -int(version.version))
+        usable = [version for version in newest_first if version.output_id and not version.is_retracted]
+        if chosen := [version for version in usable if version.is_champion] or usable[: self.newest]:
+            return chosen[0]
+        if not versions:
+            raise NotServedError(f"no version of {model} is registered; `figment materialize {model}` trains and registers one")
+        if not usable:
+            why = newest_first[0].tags.get("figment.retracted_reason", "it was trained on data that was withdrawn")
             raise NotServedError(f"{model} was withdrawn ({why}); `figment materialize {model}` trains it on what is left")
-        raise NotServedError(f"no version of {model} is registered; `figment materialize {model}` trains and registers one")
+        why = usable[0].tags.get(PROMOTION_TAG, "nothing has judged it yet")
+        judges = [name for name, stage in self.project.graph.stages.items() if path in stage.deps and name.endswith("report")]
+        again = f"`figment materialize {judges[0]}` judges it again; " if judges else ""
+        newest = f"version {usable[0].version}, its newest, {why}. {again}`figment app --newest` shows it all the same"
+        raise NotServedError(f"{model} has no champion: {newest}")
 
     def _folder(self, version: ModelVersion, path: str) -> Path:
         """Where the bytes of `version` are: the output itself, or a copy from DVC's cache beside it."""
@@ -108,18 +97,11 @@ class Shelf:
 def _check_out(cache: Path, id: str, target: Path) -> bool:
     """Copy the folder `id` from DVC's cache; False, and nothing written, where an object is missing or damaged."""
     members = cached_members(cache, id) if id.endswith(".dir") else None
-    if members is None:
-        return False
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        for name, stored in members.items():
+        for name, stored in (members or {}).items():
             copy = Path(folder, "whole", name)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                shutil.copyfile(stored, copy)
-            except FileNotFoundError:
+            if not stored.is_file() or file_md5(shutil.copyfile(stored, copy)) != stored.parent.name + stored.name:
                 return False
-            if file_md5(copy) != stored.parent.name + stored.name:
-                return False
-        Path(folder, "whole").rename(target)
-    return True
+        return bool(members) and Path(folder, "whole").rename(target).is_dir()

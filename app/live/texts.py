@@ -16,7 +16,6 @@ from training.words.generation import Generation
 from training.words.imaginary.writers import Abstracter, Titler
 
 TITLER, ABSTRACTS, TITLES = "toc_titler", "abstract_t5", "title_t5"
-MOST_TITLE_CHARACTERS, MOST_ABSTRACT_CHARACTERS = 500, 5_000
 LIKELIEST, DRAWN = "the likeliest", "drawn by chance"
 # As the programs these models come from wrote: beams for titles of pictures, chance for texts, of which there are as many as this.
 _WAYS = {
@@ -33,44 +32,36 @@ def write(shelf: Shelf, model: str, given: Any, *, how: str, seed: int) -> list[
 
 
 def _load(folder: Path, *, kind: Callable[..., Any], device: Any) -> tuple[Any, int]:
-    """The writer, and how many tokens it may write: as many as it was trained to."""
-    saved = GenerationConfig.from_pretrained(folder)
+    saved = GenerationConfig.from_pretrained(folder)  # A writer may write as much as it was trained to.
     return kind(folder, torch.device(device)), saved.max_new_tokens or (saved.max_length or 65) - 1
 
 
 def captions_tab(shelf: Shelf) -> None:
-    """Inside a `gradio.Tab`, as all of these."""
-
-    def answer(data: bytes | None, how: str, seed: int) -> str:
-        return printed([(title, None) for title in write(shelf, TITLER, picture_of(data), how=how, seed=seed)])
-
-    _tab("caption", "Write a title", lambda: upload("A picture, as of a table of contents"), answer, LIKELIEST)
+    _tab(shelf, TITLER, "caption", upload("A picture, as of a table of contents"), picture_of, LIKELIEST)
 
 
 def abstracts_tab(shelf: Shelf) -> None:
-    def answer(text: str, how: str, seed: int) -> str:
-        title = text_of(text, "title", most=MOST_TITLE_CHARACTERS)
-        return printed([(title, abstract) for abstract in write(shelf, ABSTRACTS, title, how=how, seed=seed)])
-
-    _tab("abstract", "Write abstracts", lambda: gradio.Textbox(label="A title", max_length=MOST_TITLE_CHARACTERS), answer)
+    _tab(shelf, ABSTRACTS, "abstract", gradio.Textbox(label="A title", max_length=500, render=False), partial(text_of, what="title", most=500))
 
 
 def titles_tab(shelf: Shelf) -> None:
-    def answer(text: str, how: str, seed: int) -> str:
-        abstract = text_of(text, "abstract", most=MOST_ABSTRACT_CHARACTERS)
-        return printed([(title, None) for title in write(shelf, TITLES, abstract, how=how, seed=seed)])
-
-    _tab("title", "Write titles", lambda: gradio.Textbox(label="An abstract", lines=8, max_length=MOST_ABSTRACT_CHARACTERS), answer)
+    sent = gradio.Textbox(label="An abstract", lines=8, max_length=5000, render=False)
+    _tab(shelf, TITLES, "title", sent, partial(text_of, what="abstract", most=5000))
 
 
-def _tab(name: str, verb: str, make_input: Callable[[], Any], write: Callable[[Any, str, int], str], usual: str = DRAWN) -> None:
-    """What is sent on the left, what comes of it on the right. name: of the program's interface."""
+def _tab(shelf: Shelf, model: str, name: str, sent: Any, read: Callable[[Any], Any], usual: str = DRAWN) -> None:
+    """What is sent on the left, what comes of it on the right. name: of what is written. read: what is sent as the model takes it."""
     with gradio.Row(equal_height=False):
         with gradio.Column():
-            sent = make_input()
+            sent.render()
             how = gradio.Radio(list(_WAYS), value=usual, label="Words")
             seed = gradio.Number(0, precision=0, label="Seed", info="the same seed draws the same words")
-            button = gradio.Button(verb, variant="primary")
+            button = gradio.Button("Write", variant="primary")
         result = gradio.HTML()
-    answer = answering(lambda sent, how, seed: write(sent, how, whole(seed, "the seed")))
-    button.click(answer, [sent, how, seed], result, api_name=name, concurrency_id="models")
+
+    def answer(sent: Any, how: str, seed: Any) -> str:
+        given = read(sent)
+        written = write(shelf, model, given, how=how, seed=whole(seed, "the seed"))
+        return printed([(given, text) if name == "abstract" else (text, None) for text in written])
+
+    button.click(answering(answer), [sent, how, seed], result, api_name=name, concurrency_id="models")

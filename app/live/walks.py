@@ -8,20 +8,17 @@ import numpy
 
 from app.live.inputs import answering, drawing
 from app.live.served import Shelf
-from training.gans.viewer.controls import SettingsError, read_settings
+from training.gans.viewer.controls import read_settings
 from training.gans.viewer.model import ViewedModel
 from training.progressive.view import open_view as open_progressive
 from training.stylegan3.view import open_view as open_stylegan3
 
 OPEN: Mapping[str, Callable[..., ViewedModel]] = {"stylegan3_toc": open_stylegan3, "stylegan3_pages": open_stylegan3, "pggan_pages": open_progressive}
-STEPS = 24
-_LEAST_SHOWN_PX = 256
+STEPS, _LEAST_SHOWN_PX = 24, 256
 
 
 def draw(shelf: Shelf, model: str, **given: Any) -> numpy.ndarray:
     """uint8 [H, W, 3] at the model's own size. given: seed and, if asked for, toward, blend and psi. Raises what `answering` tells."""
-    if model not in OPEN:
-        raise SettingsError(f"no generator is called {model!r}; there are {', '.join(OPEN)}")
     view = shelf.open(model, lambda folder: OPEN[model](folder, device=shelf.device))
     # A page sends every number as one with a fraction, and a seed has none.
     fields = {name: str(int(value) if isinstance(value, float) and value.is_integer() else value) for name, value in given.items()}
@@ -36,16 +33,13 @@ def enlarged(picture: numpy.ndarray) -> numpy.ndarray:
 
 
 def walks_tab(shelf: Shelf) -> None:
-    """Inside a `gradio.Tab`."""
     with gradio.Row(equal_height=False):
         with gradio.Column():
             model = gradio.Radio(list(OPEN), value="stylegan3_toc", label="Generator")
             seed = gradio.Number(0, precision=0, label="From seed")
             toward = gradio.Number(1, precision=0, label="to seed")
             blend = gradio.Slider(0, 1, 0, step=0.01, label="Place between them")
-            psi = gradio.Slider(
-                0, 2, 1, step=0.05, label="Truncation ψ", info="0 is the average picture; of a Progressive GAN, the scale of the latent"
-            )
+            psi = gradio.Slider(0, 2, 1, step=0.05, label="Truncation ψ", info="of a Progressive GAN, the scale of the latent")
             one, walk = gradio.Button("Draw"), gradio.Button("Walk", variant="primary")
         shown = drawing("Drawn by the machine", "What the generator drew for these seeds")
 

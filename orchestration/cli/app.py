@@ -4,8 +4,7 @@ Serves a page on 127.0.0.1 until Ctrl-C. Each tab shows the version that the reg
 
 Examples:
   figment app --open
-  figment app --port 7900
-  figment app --newest
+  figment app --newest --port 7900
 
 exit codes: 0 stopped · 2 a port is taken, wrong usage or configuration, or gradio is not installed
 """
@@ -19,12 +18,9 @@ from pathlib import Path
 from orchestration.errors import CommandError
 from stages.ports import port_number
 
-# A program by its name: this package knows nothing of what is served.
-_PROGRAM = "app.live.serve"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=port_number, default=None, metavar="N", help="port on 127.0.0.1 (default: the first free one from 7860)")
+    parser.add_argument("--port", type=port_number, metavar="N", help="port on 127.0.0.1 (default: the first free one from 7860)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser once it answers")
     parser.add_argument("--newest", action="store_true", help="where a model has no champion, show its newest version and say so")
 
@@ -32,9 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(root: Path, arguments: argparse.Namespace) -> int:
     if find_spec("gradio") is None:
         raise CommandError("the apps need gradio, which is not installed: pip install -e '.[app]'")
-    command = [sys.executable, "-m", _PROGRAM, "--root", str(root)]
-    command += [] if arguments.port is None else ["--port", str(arguments.port)]
-    command += [flag for flag, is_given in (("--open", arguments.open), ("--newest", arguments.newest)) if is_given]
-    # This process becomes the server: Ctrl-C and its exit code need no go-between.
+    # A program by its name, since this package knows nothing of what is served; and this process becomes it, so that Ctrl-C needs no go-between.
+    command = [sys.executable, "-m", "app.live.serve", "--root", str(root), *(["--port", str(arguments.port)] if arguments.port else [])]
     os.chdir(root)
-    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+    os.execv(sys.executable, command + [flag for flag in ("--open", "--newest") if getattr(arguments, flag[2:])])  # noqa: S606 - no shell is wanted

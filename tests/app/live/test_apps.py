@@ -87,7 +87,7 @@ def test_a_walk_draws_each_step(client: Client):
 
 def test_molecules_are_drawn_and_listed_with_what_was_asked_for(client: Client):
     drawn, table = client.predict("mol_wt", "40:60", 5, 1.0, 0, api_name="/molecules")
-    assert "requested mol wt" in table and table.count("<tr>") == 6
+    assert table.count("| false |") + table.count("| true |") == 5 and "| 40 |" in table and "| 60 |" in table
     assert load_picture(Path(drawn)).shape[0] > 16
 
 
@@ -113,7 +113,7 @@ def test_a_fresh_paper_is_made_by_three_models_which_are_named(client: Client):
         ("draw", ["stylegan3_pages", 0, 1, 1, 0], "no version of stylegan3_pages is registered"),
         ("fresh_paper", [2**32], "the seed must be a whole number from 0 to 4,294,967,295"),
         ("paper", [], "make the papers first: figment materialize imaginary_papers"),
-        ("caption", [None, "the likeliest", 0], "there is no picture"),
+        ("caption", [None, "the likeliest", 0], "this picture cannot be used: found nothing"),
     ],
 )
 def test_what_cannot_be_answered_is_said_in_words(client: Client, api: str, sent: list[Any], words: str):
@@ -213,12 +213,12 @@ def test_a_person_writes_an_abstract_walks_and_sees_what_is_missing(page: Any):
         page.locator(".standing:visible li").first.wait_for()
         if tab == "Title → abstract":
             page.get_by_label("A title").fill("Light <img src=x onerror=alert(1)> on water")
-            page.get_by_role("button", name="Write abstracts").click()
+            page.get_by_role("button", name="Write", exact=True).click()
             assert page.locator(".paper h2").first.inner_text() == "Light on water"
         if tab == "Abstract → title":
             assert "figment materialize title_t5" in page.locator(".missing:visible").inner_text()
             page.get_by_label("An abstract").fill("We report a catalyst.")
-            page.get_by_role("button", name="Write titles").click()
+            page.get_by_role("button", name="Write", exact=True).click()
             page.get_by_text("trains and registers one").nth(1).wait_for()
         if tab == "Walks":
             page.get_by_role("button", name="Walk").click()
