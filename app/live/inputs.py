@@ -29,7 +29,6 @@ class RefusedError(ValueError):
     """Something that cannot be worked with; the message says what was found and what is expected."""
 
 
-# What goes wrong with models and with what they are given, and says so in words.
 _TOLD = (RefusedError, NotServedError, SettingsError, UnfitTextError, OSError, GenerationError, ImaginaryError, PolyGPTError, ProgressiveError)
 _TOLD += (SmilesTokenizerError, StyleGAN3Error, WordsError)
 

@@ -5,7 +5,6 @@ import random
 from typing import Any
 
 import gradio
-import numpy
 from PIL import Image
 
 from app.live import texts, walks
@@ -13,10 +12,11 @@ from app.live.inputs import answering, drawing, printed, whole
 from app.live.served import Shelf
 from training.words.imaginary.tables import picture_png, read_lineage, read_papers
 
-PAPERS, PICTURES = "imaginary_papers", "stylegan3_toc"
+PICTURES = "stylegan3_toc"
 
 
 def papers_tab(shelf: Shelf) -> None:
+    folder = shelf.project.root / "data/imaginary_papers"
     with gradio.Row(equal_height=False):
         with gradio.Column():
             any_one = gradio.Button("Any paper", variant="primary")
@@ -26,7 +26,6 @@ def papers_tab(shelf: Shelf) -> None:
         result = gradio.HTML()
 
     def show_any() -> tuple[Image.Image, str]:
-        folder = shelf.project.root / "data" / PAPERS
         paper = random.choice(read_papers(folder))
         facts = {
             "number": f"{paper.number}, {paper.id}",
@@ -37,7 +36,7 @@ def papers_tab(shelf: Shelf) -> None:
         }
         return Image.open(io.BytesIO(picture_png(folder, paper))), printed([(paper.title, paper.abstract)], facts)
 
-    def make_fresh(number: Any) -> tuple[numpy.ndarray, str]:
+    def make_fresh(number: Any) -> tuple[Any, str]:
         seed = whole(number, "the seed")
         pixels = walks.draw(shelf, PICTURES, seed=seed)
         title = texts.write(shelf, texts.TITLER, pixels.transpose(2, 0, 1), how=texts.DRAWN, seed=seed)[0]

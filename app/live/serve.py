@@ -1,7 +1,4 @@
-"""Serve the champions of the registry as apps in the browser, on 127.0.0.1 until Ctrl-C: what `figment app` runs.
-
-python -m app.live.serve --port 7900 --newest --open
-"""
+"""Serve the champions of the registry as apps in the browser, on 127.0.0.1 until Ctrl-C: what `figment app` runs."""
 
 import os
 import signal

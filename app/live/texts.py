@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio
-import torch
 from transformers import GenerationConfig
 
 from app.live.inputs import answering, picture_of, printed, text_of, upload, whole
@@ -33,7 +32,7 @@ def write(shelf: Shelf, model: str, given: Any, *, how: str, seed: int) -> list[
 
 def _load(folder: Path, *, kind: Callable[..., Any], device: Any) -> tuple[Any, int]:
     saved = GenerationConfig.from_pretrained(folder)  # A writer may write as much as it was trained to.
-    return kind(folder, torch.device(device)), saved.max_new_tokens or (saved.max_length or 65) - 1
+    return kind(folder, device), saved.max_new_tokens or (saved.max_length or 65) - 1
 
 
 def captions_tab(shelf: Shelf) -> None:

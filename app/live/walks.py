@@ -1,6 +1,6 @@
 """The tab of walks: a picture GAN draws a seed, a place between two seeds, or the way from one to the other, picture by picture."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio
@@ -9,18 +9,17 @@ import numpy
 from app.live.inputs import answering, drawing
 from app.live.served import Shelf
 from training.gans.viewer.controls import read_settings
-from training.gans.viewer.model import ViewedModel
 from training.progressive.view import open_view as open_progressive
 from training.stylegan3.view import open_view as open_stylegan3
 
-OPEN: Mapping[str, Callable[..., ViewedModel]] = {"stylegan3_toc": open_stylegan3, "stylegan3_pages": open_stylegan3, "pggan_pages": open_progressive}
+OPEN: dict[str, Callable[..., Any]] = {"stylegan3_toc": open_stylegan3, "stylegan3_pages": open_stylegan3, "pggan_pages": open_progressive}
 STEPS, _LEAST_SHOWN_PX = 24, 256
 
 
 def draw(shelf: Shelf, model: str, **given: Any) -> numpy.ndarray:
     """uint8 [H, W, 3] at the model's own size. given: seed and, if asked for, toward, blend and psi. Raises what `answering` tells."""
     view = shelf.open(model, lambda folder: OPEN[model](folder, device=shelf.device))
-    # A page sends every number as one with a fraction, and a seed has none.
+    # A page sends every number with a fraction, and a seed has none.
     fields = {name: str(int(value) if isinstance(value, float) and value.is_integer() else value) for name, value in given.items()}
     picture = view.draw(read_settings(view.controls, fields))
     return picture.repeat(3, axis=2) if picture.shape[2] == 1 else picture
