@@ -55,6 +55,7 @@ book_fakes: {seeds: "0-15", gallery: [2, 1]}
 book_walks: {methods: [spherical], seeds: "0-1", grid: [1, 1], keypoints: 2, frames: 2}
 book_report: {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 2, kid_subsets: 4, most_reals: 32, spectrum_images: 16}
 stylegan3_pages: {kimg: 0.032, snap: 0.032, tick: 0.016, checkpoint_kimg: 0.032, grid: [2, 1], metric_images: 8, guard_images: 8}
+titles_report: {free_titles: 8, completed_titles: 2}
 cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
 """
 

@@ -3,27 +3,35 @@
     figment materialize journal_site && open data/journal_site/index.html
     python -m http.server --directory data/journal_site --bind 127.0.0.1
 
-The folder works from a file and from any web server, below any address; it asks nobody else for anything.
+It works from a file and from any web server, and asks nobody else for anything. Every text that was not written here is escaped here.
 """
 
+import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
+from typing import Any
 
-from app.journal_site.pages import Journal, site_files
+from app.journal_site.style import ICON, RANDOM_SCRIPT, SCRIPT, STYLE
+from app.journal_site.templates import ABOUT, CARD, GALLERY, LINEAGE, PAPER, RANDOM, SHELL
 from formats.png import PngError, decode_png
 from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.loop.bounds import at_least
-from training.words.imaginary.tables import ImaginaryError, picture_png, read_lineage, read_papers
+from training.words.imaginary.tables import ImaginaryError, ImaginaryPaper, Lineage, picture_png, read_lineage, read_papers
 
 STAGE = "journal_site"
 PAPERS = "imaginary_papers"
-_MOST_CHARACTERS = 120
+NOTICE = "None of the papers on this site exist: pictures, titles and abstracts were made up by models."
+# Sides up to this are shown with their pixels; enlarged smoothly they would be fog.
+_SMALL_SIDE_PX = 64
+_CURRENT = ("", ' aria-current="page"')
+_ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
 @dataclass(frozen=True)
@@ -37,30 +45,132 @@ class JournalSiteConfig:
     def __post_init__(self) -> None:
         at_least(self, 1, "papers_per_page")
         for key in ("name", "motto"):
-            if not 0 < len(getattr(self, key).strip()) <= _MOST_CHARACTERS:
-                raise ValueError(f"{key} must have 1 to {_MOST_CHARACTERS} characters, found {getattr(self, key)[:_MOST_CHARACTERS]!r}")
+            if not 0 < len(getattr(self, key).strip()) <= 120:
+                raise ValueError(f"{key} must have 1 to 120 characters, found {getattr(self, key)[:120]!r}")
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What the pages show. papers: at least one, by number. side_px: of a picture."""
+
+    config: JournalSiteConfig
+    papers: Sequence[ImaginaryPaper]
+    lineage: Lineage
+    side_px: int
 
 
 def build(papers_folder: Path, config: JournalSiteConfig, target: Path) -> int:
-    """Write the site into the folder `target`; gives the number of papers. The same papers give the same bytes. Raises ImaginaryError and PngError."""
+    """Write the site into the folder `target`; gives the number of papers. The same papers give the same bytes. Raises ImaginaryError, PngError."""
     papers = read_papers(papers_folder)
     pictures = {paper.id: picture_png(papers_folder, paper) for paper in papers}
     side_px = decode_png(pictures[papers[0].id]).shape[1]
-    journal = Journal(config.name, config.motto, papers, read_lineage(papers_folder), side_px)
+    journal = Journal(config, papers, read_lineage(papers_folder), side_px)
     with OutputFolder(target) as output:
-        for name, text in site_files(journal, config.papers_per_page):
+        for name, text in _files(journal):
             output.file(name).write_text(text, encoding="utf-8", newline="\n")
         for id, png in pictures.items():
             output.file(f"pictures/{id}.png").write_bytes(png)
     return len(papers)
 
 
+def _files(journal: Journal) -> Iterator[tuple[str, str]]:
+    """(path below the site's folder, text) of every file but the pictures."""
+    yield from (("site.css", STYLE), ("site.js", SCRIPT), ("icon.svg", ICON), ("robots.txt", _ROBOTS), ("random.js", RANDOM_SCRIPT))
+    yield "papers.js", f"const PAPERS = {_script_json([paper.id for paper in journal.papers])};\n"
+    yield from _gallery(journal)
+    for place, paper in enumerate(journal.papers):
+        yield f"papers/{paper.id}.html", _paper_page(journal, place)
+        more = {"notice": NOTICE, "genre": "fiction", "picture": f"../pictures/{paper.id}.png", "lineage": journal.lineage}
+        yield f"papers/{paper.id}.json", json.dumps(asdict(paper) | more, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    about = ABOUT.substitute(count=f"{len(journal.papers):,}", lineage=_lineage(journal.lineage))
+    yield "about.html", _page(journal, "About", about, here="about.html")
+    first = journal.papers[0]
+    yield "random.html", _page(journal, "A paper by chance", RANDOM.substitute(id=first.id, title=escape(first.title)), here="random.html")
+
+
+def _gallery(journal: Journal) -> Iterator[tuple[str, str]]:
+    size = journal.config.papers_per_page
+    parts = [journal.papers[start : start + size] for start in range(0, len(journal.papers), size)]
+    names = ["index.html", *(f"page-{number}.html" for number in range(2, len(parts) + 1))]
+    for number, (name, part) in enumerate(zip(names, parts, strict=True)):
+        cards = "\n".join(CARD.substitute(_shown(journal, paper), cover="" if number + place else " cover") for place, paper in enumerate(part))
+        links = [f'<a href="{other}"{_CURRENT[other == name]}>{place}</a>' for place, other in enumerate(names, 1)]
+        pager = f'<nav class="pager" aria-label="Pages of the contents">{"".join(links)}</nav>' if len(parts) > 1 else ""
+        heading = f"{len(journal.papers):,} papers that nobody wrote" + (f", page {number + 1} of {len(parts)}" if number else "")
+        content = GALLERY.substitute(heading=heading, start=part[0].number, cards=cards, pager=pager)
+        yield name, _page(journal, f"Contents, page {number + 1}" if number else "Contents", content, here=name if number else "index.html")
+
+
+def _paper_page(journal: Journal, place: int) -> str:
+    paper = journal.papers[place]
+    around = [("‹ Before", place - 1), ("Next ›", place + 1)]
+    links = [f'<a href="{journal.papers[at].id}.html">{words}</a>' for words, at in around if 0 <= at < len(journal.papers)]
+    pager = f'<nav class="pager" aria-label="Neighbouring papers">{"".join(links)}</nav>' if links else ""
+    seeds = {name: getattr(paper, name) for name in ("picture_seed", "title_seed", "title_number", "abstract_seed", "abstract_number")}
+    more = {"psi": f"{paper.psi:g}", "neighbour": _neighbour(paper), "lineage": _lineage(journal.lineage), "pager": pager}
+    content = PAPER.substitute(_shown(journal, paper) | seeds | more)
+    work = _work(journal, paper.title) | {"abstract": paper.abstract, "identifier": paper.id, "image": f"../pictures/{paper.id}.png"}
+    return _page(journal, paper.title, content, up="../", work=work)
+
+
+def _shown(journal: Journal, paper: ImaginaryPaper) -> dict[str, Any]:
+    small = ' class="small"' if journal.side_px <= _SMALL_SIDE_PX else ""
+    texts = {"title": escape(paper.title), "abstract": escape(paper.abstract), "alt": f"Made-up table-of-contents picture of No. {paper.number}"}
+    return texts | {"id": paper.id, "number": f"{paper.number:,}", "side": journal.side_px, "small": small}
+
+
+def _neighbour(paper: ImaginaryPaper) -> str:
+    title, id, sha256 = escape(paper.nearest_title), escape(paper.nearest_id), escape(paper.nearest_picture_sha256[:16])
+    alike = f"It is another work (<code>{id}</code>, {paper.nearest_similarity:.0%} alike)"
+    away = f"is {paper.nearest_picture_levels:.1f} of 255 grey levels away at 16 × 16 px"
+    title = f"<p>Of all real titles at hand, this one comes nearest: <q><bdi>{title}</bdi></q>. {alike}.</p>"
+    return f"{title}<p>The nearest training picture (<code>{sha256}</code>) {away}.</p>"
+
+
+def _lineage(lineage: Lineage) -> str:
+    rows = []
+    for name, entry in sorted(lineage.items()):
+        inputs = "<br>".join(f"{escape(other)} <code>{escape(id)}</code>" for other, id in sorted(entry["inputs"].items())) or "–"
+        rows.append(f'<tr><th scope="row">{escape(name)}</th><td><code>{escape(entry["id"])}</code></td><td>{inputs}</td></tr>')
+    return LINEAGE.substitute(rows="".join(rows))
+
+
+def _work(journal: Journal, title: str) -> dict[str, Any]:
+    """What machines are told (schema.org): a work of fiction, so that no index takes it for scholarship."""
+    kind = {"@type": "CreativeWork", "genre": "fiction"}
+    return {
+        "@context": "https://schema.org",
+        **kind,
+        "name": title,
+        "disambiguatingDescription": NOTICE,
+        "isPartOf": {**kind, "name": journal.config.name},
+    }
+
+
+def _page(journal: Journal, title: str, content: str, *, up: str = "", here: str = "", work: dict[str, Any] | None = None) -> str:
+    places = [("index.html", "Contents"), ("random.html", "Random paper"), ("about.html", "About")]
+    links = "".join(f'<a href="{up}{address}"{_CURRENT[address == here]}>{words}</a>' for address, words in places)
+    texts = {
+        "title": escape(f"{title} – {journal.config.name} (fiction)"),
+        "name": escape(journal.config.name),
+        "motto": escape(journal.config.motto),
+        "notice": NOTICE,
+    }
+    return SHELL.substitute(texts, up=up, links=links, content=content, metadata=_script_json(work or _work(journal, title)))
+
+
+def _script_json(value: Any) -> str:
+    """JSON that may stand in a script element: nothing in it ends the element or begins a comment."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     config = load_params(arguments.params, STAGE, JournalSiteConfig, overrides=arguments.overrides)
-    count = build(arguments.data / PAPERS, config, arguments.data / STAGE)
+    count, start = build(arguments.data / PAPERS, config, arguments.data / STAGE), arguments.data / STAGE / "index.html"
     reporter.metadata(papers=count)
-    reporter.path("site", arguments.data / STAGE / "index.html")
-    reporter.log(f"{STAGE}: {count:,} papers; open {arguments.data / STAGE / 'index.html'}")
+    reporter.path("site", start)
+    reporter.log(f"{STAGE}: {count:,} papers; open {start}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

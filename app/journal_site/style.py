@@ -9,14 +9,13 @@ ICON = (
 STYLE = """\
 :root {
   color-scheme: light dark;
-  --paper: light-dark(#fbfaf7, #16171a); --sheet: light-dark(#fff, #1f2125); --ink: light-dark(#22201d, #ece8df); --quiet: light-dark(#625d55, #aaa59b);
-  --rule: light-dark(#dcd7cc, #3a3c42); --accent: light-dark(#7a2e3a, #eba3ad); --wash: light-dark(#f4e9e4, #33242a);
+  --paper: light-dark(#fbfaf7, #16171a); --sheet: light-dark(#fff, #1f2125); --ink: light-dark(#22201d, #ece8df);
+  --quiet: light-dark(#625d55, #aaa59b); --rule: light-dark(#dcd7cc, #3a3c42);
+  --accent: light-dark(#7a2e3a, #eba3ad); --wash: light-dark(#f4e9e4, #33242a);
   --serif: "Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua", "URW Palladio L", P052, Georgia, "Times New Roman", serif;
-  --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-}
+  --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 :root[data-theme=light] { color-scheme: light; } :root[data-theme=dark] { color-scheme: dark; } *, ::before, ::after { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 1.0625rem/1.6 var(--serif); overflow-wrap: anywhere; }
+body { margin: 0; text-size-adjust: 100%; background: var(--paper); color: var(--ink); font: 1.0625rem/1.6 var(--serif); overflow-wrap: anywhere; }
 a { color: inherit; text-decoration-color: var(--rule); text-underline-offset: .2em; }
 a:hover, button:hover, .card:hover h2 a { color: var(--accent); text-decoration-color: currentColor; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; border-radius: 2px; }
@@ -33,15 +32,15 @@ a:hover, button:hover, .card:hover h2 a { color: var(--accent); text-decoration-
 h1 { font-size: clamp(1.6rem, 4vw, 2.6rem); font-weight: 500; line-height: 1.2; letter-spacing: -.01em; text-wrap: balance; margin: 0 0 1.25rem; }
 h2 { font-size: 1.25rem; font-weight: 600; line-height: 1.3; margin: 0 0 .6rem; }
 .lead { margin: 0 0 2.5rem; color: var(--quiet); font-size: 1.5rem; font-style: italic; text-align: center; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 2.75rem 2.25rem; margin: 0; padding: 0; list-style: none; }
-.card { position: relative; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 2.75rem 2.25rem; margin: 0; padding: 0; }
+.card { position: relative; list-style: none; }
 .plate { position: relative; aspect-ratio: 4 / 3; margin-bottom: 1.1rem; background: #fff; border: 1px solid var(--rule); border-radius: 3px; }
 .plate img { position: absolute; inset: 5%; width: 90%; height: 90%; object-fit: contain; } .plate .small { image-rendering: pixelated; }
 .number { margin: 0 0 .25rem; color: var(--quiet); font: .8125rem/1.5 var(--sans); letter-spacing: .02em; }
 .card h2 { font-weight: 500; text-wrap: pretty; } .card h2 a::after { content: ""; position: absolute; inset: 0; }
 .card:hover .plate, .card:focus-within .plate, .actions a:hover { border-color: var(--accent); }
 .card .abstract { margin: 0; color: var(--quiet); font-size: .9688rem; line-height: 1.55;
-  display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4; line-clamp: 4; overflow: hidden; }
+  display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4; overflow: hidden; }
 .pager, .actions { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.75rem 0 0; font: .9375rem/1.2 var(--sans); }
 .pager { justify-content: center; margin-top: 3.5rem; }
 .pager a, .actions a { padding: .65rem 1rem; border: 1px solid var(--rule); border-radius: 3px; background: var(--sheet); }
@@ -49,8 +48,7 @@ h2 { font-size: 1.25rem; font-weight: 600; line-height: 1.3; margin: 0 0 .6rem; 
 .article { display: grid; gap: 2.5rem 3.5rem; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); align-items: start; }
 .article .plate { margin: 0; aspect-ratio: 1; } figure { margin: 0; }
 figcaption { margin-top: .75rem; color: var(--quiet); font: .875rem/1.5 var(--sans); }
-.stamp { display: inline-block; margin: 0 0 1.5rem; padding: .2rem .7rem; border: 1.5px solid; border-radius: 3px; color: var(--accent);
-  font: 600 .8125rem/1.6 var(--sans); }
+.stamp { display: inline-block; margin: 0 0 1.5rem; padding: .2rem .7rem; border: 1.5px solid; color: var(--accent); font: 600 .8125rem var(--sans); }
 .text { max-width: 40rem; margin: 0; font-size: 1.125rem; line-height: 1.7; }
 .facts { margin-top: 3.5rem; padding-top: .25rem; border-top: 1px solid var(--rule); } .facts h2, .prose h2 { margin-top: 2.25rem; }
 .facts p, .prose { max-width: 44rem; } .prose { margin: 0 auto; }
@@ -59,20 +57,16 @@ th, td { padding: .5rem 1.25rem .5rem 0; border-bottom: 1px solid var(--rule); v
 code { color: var(--quiet); font: .8125rem/1.5 ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 footer { border-top: 1px solid var(--rule); padding: 1.5rem 0 2.5rem; color: var(--quiet); font: .875rem/1.6 var(--sans); text-align: center; }
 @media (min-width: 60rem) {
-  .cover { grid-column: 1 / -1; display: grid; grid-template: auto auto 1fr / 1fr 1fr; column-gap: 3rem; padding-bottom: 2.75rem;
-    border-bottom: 1px solid var(--rule); }
+  .cover { grid-column: 1 / -1; display: grid; grid-template: auto auto 1fr / 1fr 1fr; column-gap: 3rem; padding-bottom: 1rem; }
   .cover .plate { grid-row: 1 / -1; margin: 0; } .cover h2 { font-size: 1.95rem; line-height: 1.22; text-wrap: balance; }
-  .cover .number { padding-top: .75rem; } .cover .abstract { font-size: 1.0625rem; line-height: 1.65; -webkit-line-clamp: 8; line-clamp: 8; }
-}
+  .cover .number { padding-top: .75rem; } .cover .abstract { font-size: 1.0625rem; line-height: 1.65; -webkit-line-clamp: 8; } }
 @media (max-width: 46rem) {
   .article { grid-template-columns: minmax(0, 1fr); } thead { display: none; }
-  tr { display: block; padding: .6rem 0; border-bottom: 1px solid var(--rule); } td, th { display: block; padding: 0; border: 0; }
-}
+  tr { display: block; padding: .6rem 0; border-bottom: 1px solid var(--rule); } td, th { display: block; padding: 0; border: 0; } }
 @media (prefers-reduced-motion: no-preference) { a, button, .plate { transition: color .15s, border-color .15s; } }
 @media print {
   :root { color-scheme: light !important; --paper: #fff; } .bar, .actions, .pager, .skip { display: none; } .notice { border: 1pt solid; }
-  .card, .plate, tr { break-inside: avoid; }
-}
+  .card, .plate, tr { break-inside: avoid; } }
 """
 
 # Loaded in the head, before anything is drawn: a page must not flash in colours that were not chosen. Storage may be refused, as to some files.
@@ -87,7 +81,7 @@ SCRIPT = """\
   document.addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme");
     const say = () => { button.textContent = other() === "dark" ? "Dark" : "Light"; button.ariaLabel = button.textContent + " colours"; };
-    button.addEventListener("click", () => { const next = root.dataset.theme = other(); stored((storage) => storage.setItem("theme", next)); say(); });
+    button.addEventListener("click", () => { const next = root.dataset.theme = other(); stored((kept) => kept.setItem("theme", next)); say(); });
     system.addEventListener("change", say);
     button.hidden = false;
     say();

@@ -69,10 +69,11 @@ def _next_steps(root: Path) -> list[tuple[str, str]]:
         (f"{here}figment doctor", "every id recomputed from bytes"),
     ]
     steps[1:1] = [(f"open {path.relative_to(root)}", "a report, with pictures beside it") for path in reports if path.is_file()]
-    films = {
+    sights = {
         "toc_training_video/training.mp4": "the same latents at every snapshot",
         "book_walks/spherical.mp4": "from imaginary page to imaginary page",
+        "journal_site/index.html": "the journal of papers that do not exist",
     }
-    steps[1:1] = [(f"open data/{name}", words) for name, words in films.items() if (root / "data" / name).is_file()]
+    steps[1:1] = [(f"open data/{name}", words) for name, words in sights.items() if (root / "data" / name).is_file()]
     steps.append((f"{here}figment demo --nightly", "the journal changes; only what is made from it moves"))
     return steps

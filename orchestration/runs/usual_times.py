@@ -39,6 +39,7 @@ DEMO_S: Mapping[str, float] = {
     "cyclegan_paintings": 64,
     "painted_photos": 2.8,
     "paintings_report": 7.4,
+    "titles_report": 7,
 }
 
 

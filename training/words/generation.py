@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
@@ -33,8 +32,7 @@ class Generation:
 
     strategy: the likeliest token each time ("greedy"), the likeliest of `beams` texts ("beam"), or tokens drawn ("sample") at `temperature` from the
     `top_k` likeliest (0 = all) that together have probability `top_p`. no_repeat_ngram: no n tokens twice in a text (0 = may). length_penalty: of
-    beams, above 0 favours long texts. max_new_tokens: a text's length at most, without its prompt. returns: texts of each item.
-    batch_size: texts written at a time; decides no text.
+    beams, above 0 favours long texts. max_new_tokens: without the prompt. returns: texts of an item. batch_size: texts at a time; decides no text.
     """
 
     strategy: Literal["greedy", "beam", "sample"] = "greedy"
@@ -122,7 +120,16 @@ def write(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: Gene
 def _write_batch(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: Generation, seeds: Sequence[int]) -> Iterator[Written]:
     # An encoder's decoder begins with a start token, which is no part of the text.
     begin = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
-    processors = LogitsProcessorList(_samplers(settings, seeds, begin))
+    processors = LogitsProcessorList()
+    if settings.strategy == "sample":
+        top_k = [TopKLogitsWarper(settings.top_k)] if settings.top_k else []
+        uniforms = torch.stack([torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        processors += [
+            TemperatureLogitsWarper(float(settings.temperature)),
+            *top_k,
+            TopPLogitsWarper(settings.top_p),
+            ChosenByNumber(uniforms, begin),
+        ]
     found: Any = model.generate(**inputs, generation_config=_generation_config(model, tokenizer, settings), logits_processor=processors)
     for row in found.tolist():
         new = row[begin:]
@@ -147,10 +154,9 @@ def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generat
     """The settings in the words of transformers; what draws the tokens is ours, so it is told to search greedily."""
     # Behind its end a text is filled up with ends: pads there would make models warn that they are not masked.
     tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id}
-    if model.config.is_encoder_decoder:
-        homes = (model.generation_config, model.config, getattr(model.config, "decoder", None))
-        starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]
-        tokens["decoder_start_token_id"] = next((start for start in starts if start is not None), None)
+    homes = (model.generation_config, model.config, getattr(model.config, "decoder", None)) if model.config.is_encoder_decoder else ()
+    starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]
+    tokens["decoder_start_token_id"] = next((start for start in starts if start is not None), None)
     # A pad or a start in the middle of a text means nothing; a model that has seen none there still gives them some probability.
     senseless = sorted({tokenizer.pad_token_id, tokenizer.bos_token_id} - {tokenizer.eos_token_id, None}) or None
     beams: dict[str, Any] = {"num_beams": 1, "num_return_sequences": 1}
@@ -160,21 +166,8 @@ def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generat
     return GenerationConfig(do_sample=False, suppress_tokens=senseless, **lengths, **beams, **tokens)
 
 
-def _samplers(settings: Generation, seeds: Sequence[int], begin: int) -> Iterator[LogitsProcessor]:
-    if settings.strategy == "sample":
-        yield TemperatureLogitsWarper(float(settings.temperature))
-        if settings.top_k:
-            yield TopKLogitsWarper(settings.top_k)
-        yield TopPLogitsWarper(settings.top_p)
-        uniforms = numpy.array([numpy.random.default_rng(seed).random(settings.max_new_tokens, dtype=numpy.float32) for seed in seeds])
-        yield ChosenByNumber(torch.from_numpy(uniforms), begin)
-
-
 class ChosenByNumber(LogitsProcessor):
-    """Leaves one token in a row's scores: the one on which the row's uniform number falls when probabilities are laid end to end.
-
-    uniforms: [rows, steps] in [0, 1). begin: tokens of a row before the first step.
-    """
+    """Leaves one token in a row's scores: the one on which its number falls when probabilities lie end to end. uniforms: [rows, steps] in [0, 1)."""
 
     def __init__(self, uniforms: Tensor, begin: int) -> None:
         self.uniforms, self.begin = uniforms, begin

@@ -59,12 +59,10 @@ def _loaded(name_or_path: str | Path, kind: Any, what: str, **options: Any) -> A
         return kind.from_pretrained(str(name_or_path), trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0]
-    advice = (
-        "weights must be safetensors, and the configuration that of such a model"
-        if is_folder
-        else (
-            "it is no folder here, and without a network, or with HF_HUB_OFFLINE=1, only what was downloaded before can be had by its hub name: give the "
-            "path of a folder instead, or set start_from to null for new weights"
+    advice = "weights must be safetensors, and the configuration that of such a model"
+    if not is_folder:
+        advice = (
+            "it is no folder here, and without a network, or with HF_HUB_OFFLINE=1, only what was downloaded before can be had by its hub name: give "
+            "the path of a folder instead, or set start_from to null for new weights"
         )
-    )
     raise WordsError(f"{name_or_path}: transformers finds no {what} ({reason}); {advice}")

@@ -21,9 +21,9 @@ TITLES = (
     "Iron–Sulfur Clusters That Look Away When Observed",
 )
 ABSTRACT = (
-    "We report a catalyst that was never made, for a reaction that does not proceed. Under mild conditions the imagined substrate gives the product in "
-    "an expected yield of 112 %, with complete selectivity for the isomer that nobody wanted. Control experiments without experiments confirm the role of "
-    "cold tea as the terminal reductant, and calculations at a level of theory yet to be found agree within the error of the reader."
+    "We report a catalyst that was never made, for a reaction that does not proceed. Under mild conditions the imagined substrate gives the product "
+    "in an expected yield of 112 %, with complete selectivity for the isomer that nobody wanted. Control experiments without experiments confirm the "
+    "role of cold tea as the terminal reductant, and calculations at a level of theory yet to be found agree within the error of the reader."
 )
 LINEAGE = {
     "stylegan3_toc": {"id": "0d4f6e8a7c9b1d2e3f4a5b6c7d8e9f00.dir", "inputs": {"toc_dataset@128": "11d4f6e8a7c9b1d2e3f4a5b6c7d8e9f0.dir"}},

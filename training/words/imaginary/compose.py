@@ -2,8 +2,8 @@
 
     python -m training.words.imaginary.compose --set count=4 --set psi=0.2      # a few, of tamer pictures
 
-A picture that stylegan3_toc drew gets a title from toc_titler, and the title an abstract from abstract_t5. What is nearly real, empty, stuck, personal
-or rude is dropped and counted. Every text is one line that is safe to show (safety.py): who shows it has only to escape it.
+A picture that stylegan3_toc drew gets a title from toc_titler, and the title an abstract from abstract_t5. What is nearly real, empty, stuck, rude or
+personal is dropped and counted. Every text is one line that is safe to show (safety.py): who shows it has only to escape it.
 """
 
 import hashlib
@@ -14,6 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy
+import torch
+from transformers import AutoImageProcessor, AutoModelForSeq2SeqLM, VisionEncoderDecoderModel
 
 from formats.image_shards import ImageSetError, ImageShards, member_name, write_shard
 from formats.tables import read_table, table_from_rows, write_table
@@ -26,24 +30,22 @@ from stages.reporting import Reporter
 from training.loop.bounds import at_least, within
 from training.loop.devices import open_devices
 from training.words.examples import WordsError
-from training.words.generation import Generation, GenerationError
-from training.words.imaginary.filters import blocked_word, degenerate, personal_data, read_blocked_words
+from training.words.generation import Generation, GenerationError, generate, tokenize
+from training.words.imaginary.filters import Why, blocked_word, degenerate, personal_data, read_blocked_words
 from training.words.imaginary.neighbours import CopiedRun, NearestTitle, nearest_pictures, small_grey
 from training.words.imaginary.safety import UnfitTextError, make_safe
 from training.words.imaginary.tables import PAPERS, REJECTED, ImaginaryError, trace
-from training.words.imaginary.writers import Abstracter, Titler
+from training.words.model_folder import load_model, load_tokenizer
 
 STAGE = "imaginary_papers"
 _PICTURES_PER_SHARD = 1000
-# Why a text or picture is dropped, in words that are counted, and what was found.
-Why = tuple[str, str] | None
 
 
 @dataclass(frozen=True)
 class ImaginaryPapersConfig:
     """The section `imaginary_papers`.
 
-    dataset_size: px, that of stylegan3_toc. count: papers wanted. most_tries: titles written for them at most. psi: one of the truncations of toc_fakes.
+    dataset_size: px, that of stylegan3_toc. count: papers wanted. most_tries: titles written for them at most. psi: one of toc_fakes' truncations.
     title, abstract: how they are written. …_characters: [least, most]. least_variety: of a text's words, the fraction that must differ.
     most_similarity: to a real title, from which one is nearly that (neighbours.py). copied_words: a run of so many from a real text is a copy.
     least_picture_levels: to a training picture. least_contrast_levels: standard deviation. Both of 255, at 16 x 16 px, grey.
@@ -83,7 +85,9 @@ class Pictures:
         index = read_table(fakes / "index.parquet").to_pylist()
         found = [row for row in index if row["psi"] == config.psi]
         if not found:
-            raise ImaginaryError(f"{fakes}: no pictures with psi {config.psi:g}; set imaginary_papers.psi to one of {sorted({row['psi'] for row in index})}")
+            raise ImaginaryError(
+                f"{fakes}: no picture has psi {config.psi:g}; set psi to one that some have: {sorted({row['psi'] for row in index})}"
+            )
         self.shards = ImageShards(fakes / found[0]["shard"].partition("/")[0])
         reals = read_table(dataset / "index.parquet", ["sha256"]).column("sha256").to_pylist()
         small = small_grey(self.shards)
@@ -110,19 +114,19 @@ class Judge:
     def title(self, text: str) -> dict[str, Any]:
         """Columns: the title, the real one that is nearest, and why it is rejected, if it is."""
         title, why = self._safe(text, self._config.title_characters)
-        row: dict[str, Any] = {"title": title}
-        if (found := self._nearest(title)) is not None:
-            paper, similarity = self._papers[found[0]], found[1]
-            # A real title is foreign text as well.
-            row |= {"nearest_title": self._safe(paper.title, (0, len(paper.title)))[0], "nearest_id": paper.id, "nearest_similarity": similarity}
-            why = why or (("nearly a real one", row["nearest_title"]) if similarity >= self._config.most_similarity else None)
-        why = why or (("given before", "") if title.casefold() in self._given else None)
-        self._given.add(title.casefold())
+        place, similarity = self._nearest(title)
+        # A real title is foreign text as well.
+        real = self._safe(self._papers[place].title, (0, len(self._papers[place].title)))[0]
+        why = why or (("nearly a real one", real) if similarity >= self._config.most_similarity else None)
+        row = {"title": title, "nearest_title": real, "nearest_id": self._papers[place].id, "nearest_similarity": similarity}
         return row | _rejection(why, "title: ")
 
-    def abstract(self, text: str) -> dict[str, Any]:
-        """Columns: the abstract, and why it is rejected."""
+    def abstract(self, text: str, title: str) -> dict[str, Any]:
+        """Columns: the abstract, and why it is rejected. No two papers have the same title."""
         abstract, why = self._safe(text, self._config.abstract_characters)
+        if why is None and title.casefold() in self._given:
+            why = "of a title given before", title
+        self._given |= set() if why else {title.casefold()}
         return {"abstract": abstract} | _rejection(why, "abstract: ")
 
     def _safe(self, text: str, bounds: Sequence[int]) -> tuple[str, Why]:
@@ -130,27 +134,45 @@ class Judge:
             text = make_safe(text)
         except UnfitTextError as error:
             return ascii(text[: bounds[1]]), ("mixed scripts", str(error))
-        why = degenerate(text, least=bounds[0], most=bounds[1], least_variety=self._config.least_variety) or personal_data(text)
-        if why is None and (found := blocked_word(text, self._words)):
-            why = "blocked word", found
-        if why is None and (found := self._copied(text)):
-            why = "copied from a real text", found
-        return text[: bounds[1]], why
+        why = degenerate(text, least=bounds[0], most=bounds[1], least_variety=self._config.least_variety)
+        return text[: bounds[1]], why or personal_data(text) or blocked_word(text, self._words) or self._copied(text)
+
+
+class Titler:
+    """Titles for pictures, uint8 [C, H, W] with C = 1 or 3 and any size. The text for picture i is number first + i of `seed`."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self._model, self._tokenizer = load_model(folder, VisionEncoderDecoderModel).to(device), load_tokenizer(folder)
+        self._processor = AutoImageProcessor.from_pretrained(str(folder), backend="pil")
+
+    def __call__(self, pictures: Sequence[numpy.ndarray], settings: Generation, *, seed: int, first: int) -> list[str]:
+        colours = [numpy.repeat(picture, 3 // len(picture), axis=0).transpose(1, 2, 0) for picture in pictures]
+        inputs = {"pixel_values": self._processor(images=colours, return_tensors="pt")["pixel_values"]}
+        return [texts[0] for texts in generate(self._model, self._tokenizer, inputs, settings, seed=seed, first=first)]
+
+
+class Abstracter:
+    """Abstracts for titles, likewise."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self._model = load_model(folder, AutoModelForSeq2SeqLM).to(device)
+        self._tokenizer = load_tokenizer(folder, self._model)
+
+    def __call__(self, titles: Sequence[str], settings: Generation, *, seed: int, first: int) -> list[str]:
+        config = self._model.config
+        shown = [(getattr(config, "prefix", None) or "") + title for title in titles]
+        prompts = tokenize(self._tokenizer, shown, most_tokens=getattr(config, "source_tokens", 128))
+        return [texts[0] for texts in generate(self._model, self._tokenizer, prompts.inputs, settings, seed=seed, first=first)]
 
 
 def candidates(pictures: Pictures, titler: Titler, abstracter: Abstracter, judge: Judge, config: ImaginaryPapersConfig) -> Iterator[dict[str, Any]]:
-    """Rows of papers and of rejected ones (with a `reason`), one a try, until all tries are used. A picture is in one paper at most.
-
-    batch_size decides nothing of what is written.
-    """
+    """Rows of papers and of rejected ones (with a `reason`), one a try. A picture is in one paper at most. batch_size decides no text."""
     seeds = {name: derive_seed(config.seed, name) % 2**31 for name in ("title", "abstract")}
     tries, abstracts, left = 0, 0, pictures.good
-    while left and tries < config.most_tries:
+    while left := left[: config.most_tries - tries]:
         unused: list[int] = []
         for start in range(0, len(left), config.batch_size):
-            places = left[start : start + config.batch_size][: config.most_tries - tries]
-            if not places:
-                break
+            places = left[start : start + config.batch_size]
             texts = titler([pictures.shards.image(place) for place in places], config.title, seed=seeds["title"], first=tries)
             rows = [{"place": place, "title_seed": seeds["title"], "title_number": number} for number, place in enumerate(places, tries)]
             rows = [pictures.rows[place] | row | judge.title(text) for row, place, text in zip(rows, places, texts, strict=True)]
@@ -158,7 +180,7 @@ def candidates(pictures: Pictures, titler: Titler, abstracter: Abstracter, judge
             fit = [row for row in rows if "reason" not in row]
             texts = abstracter([row["title"] for row in fit], config.abstract, seed=seeds["abstract"], first=abstracts) if fit else []
             for number, (row, text) in enumerate(zip(fit, texts, strict=True), abstracts):
-                row |= {"abstract_seed": seeds["abstract"], "abstract_number": number, **judge.abstract(text)}
+                row |= {"abstract_seed": seeds["abstract"], "abstract_number": number, **judge.abstract(text, row["title"])}
             tries, abstracts = tries + len(rows), abstracts + len(fit)
             unused += [row["place"] for row in rows if "reason" in row]
             yield from rows
@@ -171,13 +193,13 @@ def _rejection(why: Why, what: str = "") -> dict[str, str]:
 
 
 def _write(output: OutputFolder, papers: Sequence[dict[str, Any]], pictures: Pictures) -> None:
-    for number, paper in enumerate(papers, 1):
-        png = pictures.shards.png(paper["place"])[1]
-        digest = hashlib.sha256(b"\0".join([paper["title"].encode(), paper["abstract"].encode(), png])).hexdigest()
-        shard = f"pictures-{(number - 1) // _PICTURES_PER_SHARD:05d}.zip"
-        paper |= {"id": digest[:16], "number": number, "png": png, "shard": shard, "member": member_name(number)}
-    for shard in sorted({paper["shard"] for paper in papers}):
-        write_shard(output.file(shard), ((paper["number"], paper["png"]) for paper in papers if paper["shard"] == shard))
+    for start in range(0, len(papers), _PICTURES_PER_SHARD):
+        shard, part = f"pictures-{start // _PICTURES_PER_SHARD:05d}.zip", papers[start : start + _PICTURES_PER_SHARD]
+        pngs = [pictures.shards.png(paper["place"])[1] for paper in part]
+        for number, (paper, png) in enumerate(zip(part, pngs, strict=True), start + 1):
+            digest = hashlib.sha256(b"\0".join([paper["title"].encode(), paper["abstract"].encode(), png])).hexdigest()
+            paper |= {"id": digest[:16], "number": number, "shard": shard, "member": member_name(number)}
+        write_shard(output.file(shard), enumerate(pngs, start + 1))
     write_table(output.file("papers.parquet"), table_from_rows(PAPERS, papers))
 
 
@@ -185,7 +207,9 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     config, data = load_params(arguments.params, STAGE, ImaginaryPapersConfig, overrides=arguments.overrides), arguments.data
     dataset = f"toc_dataset@{config.dataset_size}"
     lineage = trace(data, dataset)
-    pictures, judge = Pictures(data / "toc_fakes", data / dataset, config), Judge(read_paper_texts(data / "paper_texts"), config)
+    if not (texts := read_paper_texts(data / "paper_texts")):
+        raise ImaginaryError(f"{data / 'paper_texts'}: no paper in it, so nothing real to compare with; add a source to journal_pages")
+    pictures, judge = Pictures(data / "toc_fakes", data / dataset, config), Judge(texts, config)
     papers: list[dict[str, Any]] = []
     rejected = [row for row in pictures.rows if "reason" in row]
     with open_devices() as devices:
@@ -200,9 +224,9 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
         write_table(output.file("rejected.parquet"), table_from_rows(REJECTED, rejected))
         output.write_json("lineage.json", lineage)
     reporter.metadata(papers=len(papers), rejected=len(rejected), reasons=dict(reasons))
+    reporter.log(f"{STAGE}: {len(papers):,} papers, {len(rejected):,} rejected")
     if len(papers) < config.count:
         reporter.notice(f"{STAGE}: only {len(papers):,} of {config.count:,} papers after all tries; dropped most often: {dict(reasons[:3])}")
-    reporter.log(f"{STAGE}: {len(papers):,} papers, {len(rejected):,} rejected")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from formats.image_shards import ImageShards
 from training.metrics.images.neighbours import distance_blocks
+from training.words.imaginary.filters import Why
 
 _SIDE_PX = 16
 _PICTURES_AT_ONCE = 256
@@ -21,19 +22,17 @@ def plain_words(text: str) -> list[str]:
 
 
 class NearestTitle:
-    """Finds the title with the most trigrams in common: Dice's coefficient, 2 |A ∩ B| / (|A| + |B|), over plain words with a blank at each border."""
+    """Finds, of one title or more, the one that has most trigrams in common: Dice's coefficient, 2 |A ∩ B| / (|A| + |B|), of words in blanks."""
 
     def __init__(self, titles: Sequence[str]) -> None:
         sets = [_trigrams(title) for title in titles]
         self._sizes = numpy.array([len(found) for found in sets], dtype=numpy.int64)
-        keys = numpy.concatenate([*sets, numpy.empty(0, numpy.uint64)])
+        keys = numpy.concatenate(sets)
         order = numpy.argsort(keys, kind="stable")
         self._keys, self._titles = keys[order], numpy.repeat(numpy.arange(len(sets), dtype=numpy.int32), self._sizes)[order]
 
-    def __call__(self, title: str) -> tuple[int, float] | None:
-        """(which, similarity in [0, 1]); None without titles."""
-        if not len(self._sizes):
-            return None
+    def __call__(self, title: str) -> tuple[int, float]:
+        """(which, similarity in [0, 1])"""
         wanted = _trigrams(title)
         begins, ends = (numpy.searchsorted(self._keys, wanted, side=side) for side in ("left", "right"))
         hits = [self._titles[begin:end] for begin, end in zip(begins, ends, strict=True)]
@@ -49,7 +48,7 @@ def _trigrams(text: str) -> numpy.ndarray:
 
 
 class CopiedRun:
-    """Finds the first run of `length` words of a text that stands, word for word, in one of `texts`."""
+    """Says which run of `length` words of a text, the first, stands word for word in one of `texts`."""
 
     def __init__(self, texts: Iterable[str], length: int) -> None:
         self._length = length
@@ -57,13 +56,13 @@ class CopiedRun:
         runs = [self._runs([self._numbers.setdefault(word, len(self._numbers) + 1) for word in plain_words(text)]) for text in texts]
         self._known = numpy.unique(numpy.concatenate([*runs, numpy.empty(0, numpy.uint64)]))
 
-    def __call__(self, text: str) -> str | None:
+    def __call__(self, text: str) -> Why:
         words = plain_words(text)
         # 0 stands for every word that no text has; a run with one is no copy, whatever its hash says.
         numbers = [self._numbers.get(word, 0) for word in words]
         for place in numpy.flatnonzero(numpy.isin(self._runs(numbers), self._known)).tolist():
             if 0 not in numbers[place : place + self._length]:
-                return " ".join(words[place : place + self._length])
+                return "copied from a real text", " ".join(words[place : place + self._length])
         return None
 
     def _runs(self, numbers: Sequence[int]) -> numpy.ndarray:
@@ -76,13 +75,12 @@ class CopiedRun:
 
 def small_grey(images: ImageShards) -> numpy.ndarray:
     """float32 [N, 256]: every picture's mean of colours at 16 x 16 px, by areas, divided by 16, so that distances are root mean squares in levels."""
-    parts = [images.images(range(start, min(start + _PICTURES_AT_ONCE, len(images)))) for start in range(0, len(images), _PICTURES_AT_ONCE)]
-    grey = [F.adaptive_avg_pool2d(torch.from_numpy(part).float().mean(dim=1, keepdim=True), _SIDE_PX).flatten(1) for part in parts]
+    parts = (torch.from_numpy(images.images(part.tolist())) for part in torch.arange(len(images)).split(_PICTURES_AT_ONCE))
+    grey = [F.adaptive_avg_pool2d(part.float().mean(dim=1, keepdim=True), _SIDE_PX).flatten(1) for part in parts]
     return torch.cat(grey).numpy() / _SIDE_PX
 
 
 def nearest_pictures(fakes: numpy.ndarray, reals: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
     """For small_grey of fakes [N] and training pictures [M]: which is nearest [N], and how many levels away [N]."""
     blocks = [(block.argmin(axis=1), block.min(axis=1)) for _, block in distance_blocks(fakes, reals)]
-    nearest, distances = (numpy.concatenate(side) for side in zip(*blocks, strict=True))
-    return nearest, distances
+    return numpy.concatenate([nearest for nearest, _ in blocks]), numpy.concatenate([distances for _, distances in blocks])

@@ -11,8 +11,8 @@ import re
 import unicodedata
 from functools import cache
 
-# Cyrillic, Greek, Armenian and Cherokee letters whose confusables.txt prototype is one Latin letter and which are drawn alike in common typefaces. Greek
-# small letters are signs in their own right in science; only omicron is nothing else.
+# Cyrillic, Greek, Armenian and Cherokee letters that confusables.txt leads to one Latin letter and that are drawn alike in common typefaces. Of Greek
+# small letters, which are signs of their own in science, omicron alone.
 _LATIN_LIKE = str.maketrans(
     "АВЕЅІЈКМНОРСТХҮԌԛԝаеіјорсухһѕԁӏүΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϲϳՕՏՍՈօսհոցᎪᏴᏟᎬᎻᎫᏦᏞᎷᏢᎡᏚᎢᏙᎳᏃ",
     "ABESIJKMHOPCTXYGqwaeijopcyxhsdlyABEZHIKMNOPTYXocjOSUNouhngABCEHJKLMPRSTVWZ",
@@ -28,9 +28,8 @@ _MARKS = re.compile(f"({_MARK}{{2}}){_MARK}+")
 # Letters and marks that show nothing (Default_Ignorable_Code_Point), blank Braille, and signs for what could not be read.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]")
 _STYLED = re.compile("[\u2100-\u2125\u212a-\u214f\u2460-\u24ff\uff01-\uff9f\U0001d400-\U0001d7ff\U0001f100-\U0001f1ff\ufb00-\ufb06]")
-# Longer texts are cut before anything is done to them; no title or abstract is.
-_MOST_CHARACTERS = 20_000
-_MOST_ROUNDS = 50
+# Longer texts are cut first; no title or abstract is as long.
+_MOST_CHARACTERS = 5_000
 
 
 class UnfitTextError(ValueError):
@@ -44,33 +43,26 @@ def make_safe(text: str) -> str:
     """
     text = text[:_MOST_CHARACTERS]
     # What one step takes away may complete what another looks for: a tag in entities, an entity with an invisible character inside.
-    for _ in range(_MOST_ROUNDS):
+    before = None
+    while text != before:
         before, text = text, _one_round(text)
-        if text == before:
-            break
-    else:
-        raise UnfitTextError(f"still changing after {_MOST_ROUNDS} rounds")
     for word in _WORD.findall(text):
         scripts = {_script(letter) for letter in word} - {""}
         if "LATIN" in scripts and not scripts <= {"LATIN", "GREEK", "MICRO"}:
-            raise UnfitTextError(f"the word {ascii(word)} mixes {' and '.join(sorted(scripts))}")
+            raise UnfitTextError(f"the word {word!a} mixes {' and '.join(sorted(scripts))}")
     return text
 
 
 def _one_round(text: str) -> str:
-    text = _TAG.sub(" ", _CONTENT.sub(" ", html.unescape(text)))
+    while (plain := html.unescape(text)) != text:
+        text = plain
+    text = _TAG.sub(" ", _CONTENT.sub(" ", text))
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), _INVISIBLE.sub("", text))
-    text = "".join(map(_visible, unicodedata.normalize("NFC", text)))
+    # Blanks of all kinds are blanks; controls, bidirectional and other formats, and code points of nobody are nothing.
+    text = "".join(sign for sign in unicodedata.normalize("NFC", text) if sign.isspace() or unicodedata.category(sign)[0] != "C")
     text = _WORD.sub(_as_latin, _MARKS.sub(r"\1", text)) if any("A" <= letter <= "z" for letter in text) else _MARKS.sub(r"\1", text)
     # A sign of comparison before a letter is parted from it, so that no reader of HTML, however lax, sees a tag.
     return " ".join(_TAG_START.sub("< ", text).split())
-
-
-def _visible(character: str) -> str:
-    """The character; a blank for one that ends lines or parts words; nothing for controls, bidirectional and other formats, and code points of nobody."""
-    if character.isspace():
-        return " "
-    return "" if unicodedata.category(character)[0] == "C" else character
 
 
 def _as_latin(match: re.Match[str]) -> str:
@@ -82,4 +74,4 @@ def _as_latin(match: re.Match[str]) -> str:
 @cache
 def _script(letter: str) -> str:
     """LATIN, GREEK, CYRILLIC, …, from the letter's name; empty for marks, subscripts and whatever else goes with any script."""
-    return unicodedata.name(letter).split()[0] if unicodedata.category(letter) in ("Ll", "Lu", "Lt", "Lo") else ""
+    return unicodedata.name(letter, "UNNAMED").split()[0] if unicodedata.category(letter) in ("Ll", "Lu", "Lt", "Lo") else ""

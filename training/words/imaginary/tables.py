@@ -1,7 +1,7 @@
-"""What data/imaginary_papers holds: papers.parquet, pictures-NNNNN.zip, lineage.json and rejected.parquet; their columns and reading. Loads no model."""
+"""What data/imaginary_papers holds (papers.parquet, pictures-NNNNN.zip, lineage.json, rejected.parquet), and its reading. Loads no model."""
 
 import json
-import typing
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from stages.artifact_id import content_id
 # By artifact: {"id": content id, "inputs": {artifact: content id}}.
 Lineage = Mapping[str, Mapping[str, Any]]
 _MODELS = ("toc_titler", "abstract_t5")
+_ANEW = "make the papers again: figment materialize imaginary_papers --force"
 
 
 class ImaginaryError(Exception):
@@ -25,7 +26,7 @@ class ImaginaryError(Exception):
 @dataclass(frozen=True)
 class ImaginaryPaper:
     """A row of papers.parquet. id: of title, abstract and picture. nearest_…: the real title (similarity in [0, 1]) and the training picture (levels
-    of 255) that come nearest; None where there is nothing to compare with. Text `…_number` of seed `…_seed` is this one (training/words/generation.py).
+    of 255) that come nearest. …_seed, …_number: the text of this number of this seed is the one (training/words/generation.py).
     """
 
     id: str
@@ -40,17 +41,16 @@ class ImaginaryPaper:
     title_number: int
     abstract_seed: int
     abstract_number: int
-    nearest_title: str | None
-    nearest_id: str | None
-    nearest_similarity: float | None
+    nearest_title: str
+    nearest_id: str
+    nearest_similarity: float
     nearest_picture_sha256: str
     nearest_picture_levels: float
 
 
-PAPERS = columns(**{name: (typing.get_args(kind) or (kind,))[0] for name, kind in ImaginaryPaper.__annotations__.items()})
-REJECTED = columns(
-    picture_seed=int, title_seed=int, title_number=int, abstract_seed=int, abstract_number=int, title=str, abstract=str, reason=str, found=str
-)
+PAPERS = columns(**ImaginaryPaper.__annotations__)
+_WRITTEN = ("picture_seed", "title_seed", "title_number", "abstract_seed", "abstract_number", "title", "abstract")
+REJECTED = pa.schema([*map(PAPERS.field, _WRITTEN), *columns(reason=str, found=str)])
 
 
 def read_papers(folder: Path) -> list[ImaginaryPaper]:
@@ -61,20 +61,22 @@ def read_papers(folder: Path) -> list[ImaginaryPaper]:
     try:
         papers = [ImaginaryPaper(**row) for row in read_table(path, PAPERS.names).to_pylist()]
     except (pa.ArrowException, TypeError, OSError) as error:
-        raise ImaginaryError(f"{path}: cannot be read ({error}); figment materialize imaginary_papers --force") from None
+        raise ImaginaryError(f"{path}: cannot be read ({error}); {_ANEW}") from None
     if not papers:
         remedy = "see rejected.parquet beside it for what was dropped and why; loosen the filters or train longer, and make imaginary_papers again"
         raise ImaginaryError(f"{path}: no paper in it, and a journal needs one; {remedy}")
+    # Files are called so.
+    if odd := next((paper.id for paper in papers if not re.fullmatch(r"[0-9a-f]{16}", paper.id)), None):
+        raise ImaginaryError(f"{path}: found the id {odd!r}, expected 16 hexadecimal digits; {_ANEW}")
     return sorted(papers, key=lambda paper: paper.number)
 
 
 def picture_png(folder: Path, paper: ImaginaryPaper) -> bytes:
     """The paper's picture as a PNG file, its checksum verified. Raises ImaginaryError."""
-    path = folder / paper.shard
     try:
-        return open_packs(path)[0].read(paper.member)
+        return open_packs(folder / paper.shard)[0].read(paper.member)
     except (ImageSetError, KeyError) as error:
-        raise ImaginaryError(f"{path}: {paper.member} cannot be read ({error}); figment materialize imaginary_papers --force") from None
+        raise ImaginaryError(f"{folder / paper.shard}: {paper.member} cannot be read ({error}); {_ANEW}") from None
 
 
 def read_lineage(folder: Path) -> Lineage:
@@ -92,15 +94,14 @@ def trace(data: Path, dataset: str) -> Lineage:
     if dataset != f"toc_dataset@{size}":
         raise ImaginaryError(f"{data}: stylegan3_toc was trained on pictures of {size} px, so imaginary_papers must have dataset_size: {size}")
     ids = {name: content_id(data / name) for name in ("toc_fakes", "stylegan3_toc", dataset, *_MODELS, "paper_texts")}
-    inputs: dict[str, Any] = {"toc_fakes": {"stylegan3_toc": ids["stylegan3_toc"]}, "stylegan3_toc": {dataset: ids[dataset]}}
-    inputs |= {name: _read_json(data / name / "data_ids.json", name) for name in _MODELS}
-    named = {name: id for model in _MODELS for name, id in inputs[model].items()}
+    inputs = {name: _read_json(data / name / "data_ids.json", name) for name in _MODELS}
+    named = {name: id for found in inputs.values() for name, id in found.items()}
+    inputs |= {"toc_fakes": {"stylegan3_toc": ids["stylegan3_toc"]}, "stylegan3_toc": {dataset: ids[dataset]}}
     return {name: {"id": id, "inputs": inputs.get(name, {})} for name, id in {**named, **ids}.items()}
 
 
 def _read_json(path: Path, stage: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ImaginaryError(f"{path}: cannot be read ({error}); figment materialize {stage} --force") from None
-    return dict(found)

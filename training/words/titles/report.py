@@ -9,7 +9,7 @@ Reads data/title_gpt2 and data/paper_texts. Writes data/titles_report.
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,9 @@ class Titler:
     seed: int
 
     def write(self, beginnings: Sequence[str], settings: Generation) -> list[Written]:
-        room = max(1, self.model.config.max_position_embeddings - settings.max_new_tokens)
+        # A model with few positions writes less.
+        settings = replace(settings, max_new_tokens=min(settings.max_new_tokens, self.model.config.max_position_embeddings - 1))
+        room = self.model.config.max_position_embeddings - settings.max_new_tokens
         inputs = tokenize(self.tokenizer, beginnings, most_tokens=room, pad="left", start=self.tokenizer.bos_token_id).inputs
         return [texts[0] for texts in write(self.model, self.tokenizer, inputs, settings, seed=self.seed)] if beginnings else []
 
