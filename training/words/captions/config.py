@@ -46,8 +46,8 @@ class ToCEncoderConfig(FineTuning):
 class ToCTitlerConfig(FineTuning):
     """The section `toc_titler` of params.yaml; samples are pairs of a picture and a title.
 
-    start_encoder, start_decoder: a stage of this project (`toc_encoder`, `title_gpt2`), a hub name or a folder; None = new weights in the shape of the
-    stage's. max_tokens: of a title with its beginning and its end.
+    start_encoder, start_decoder: a stage of this project (`toc_encoder`, `title_gpt2`), a hub name or a folder; None = new weights in the shape of
+    the stage's. max_tokens: of a title with its beginning and its end.
     """
 
     dataset_size: int = 128

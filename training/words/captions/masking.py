@@ -30,7 +30,7 @@ class MaskGrid:
             )
 
     def random_mask(self, ratio: float, random: torch.Generator) -> Tensor:
-        """bool [patches], True = hidden: of the picture's units the share `ratio`, rounded up, but never all of them."""
+        """A mask, bool [patches], True = hidden: of the picture's units the share `ratio`, rounded up, but never all of them."""
         side = self.side_px // self.unit_px
         hidden = min(math.ceil(side * side * ratio), side * side - 1)
         units = torch.zeros(side * side, dtype=torch.bool)
@@ -39,19 +39,19 @@ class MaskGrid:
         return units.view(side, side).repeat_interleave(repeat, 0).repeat_interleave(repeat, 1).flatten()
 
     def pixels(self, masks: Tensor) -> Tensor:
-        """bool [B, patches] as bool [B, 1, side_px, side_px]."""
+        """Masks bool [B, patches] as bool [B, 1, side_px, side_px]."""
         side = self.side_px // self.patch_px
         return masks.view(-1, 1, side, side).repeat_interleave(self.patch_px, 2).repeat_interleave(self.patch_px, 3)
 
 
 def masked_l1(found: Tensor, pixels: Tensor, hidden: Tensor) -> tuple[Tensor, int]:
-    """(sum, number) of the absolute errors of found [B, C, H, W] (or what broadcasts to it) over the hidden values of `pixels`; hidden: [B, 1, H, W]."""
+    """(sum, number) of the absolute errors of found [B, C, H, W] (or what broadcasts to it) where `hidden`, [B, 1, H, W], is true."""
     errors = (found.float() - pixels.float()).abs() * hidden
     return errors.sum(), int(hidden.sum()) * pixels.shape[1]
 
 
 def fill_in(model: nn.Module, pixels: Tensor, masks: Tensor) -> Tensor:
-    """float [B, C, H, W]: every pixel as the model imagines it from the patches that are not hidden."""
+    """[B, C, H, W]: every pixel as the model imagines it from the patches that are not hidden."""
     filled: Tensor = model(pixel_values=pixels, bool_masked_pos=masks).reconstruction
     return filled
 

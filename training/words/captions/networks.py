@@ -24,14 +24,14 @@ Architecture = Literal["vit", "swin"]
 _MASKED_PIXELS = ("vit", "deit", "swin", "swinv2")
 
 
-def new_masked_model(architecture: Architecture, *, image_px: int, patch_px: int, width: int, layers: int, heads: int, dropout: float) -> PreTrainedModel:
+def new_masked_model(
+    architecture: Architecture, *, image_px: int, patch_px: int, width: int, layers: int, heads: int, dropout: float
+) -> PreTrainedModel:
     """A new masked image model. width: of a Vision Transformer; a Swin begins with half of it and doubles it once, with `layers` in two stages."""
+    dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     if architecture == "vit":
         shape = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, "intermediate_size": 4 * width}
-        config = ViTConfig(
-            **shape, image_size=image_px, patch_size=patch_px, encoder_stride=patch_px, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout
-        )
-        return ViTForMaskedImageModeling(config)
+        return ViTForMaskedImageModeling(ViTConfig(**shape, **dropouts, image_size=image_px, patch_size=patch_px, encoder_stride=patch_px))
     side = image_px // patch_px
     swin = SwinConfig(
         image_size=image_px,
@@ -41,7 +41,7 @@ def new_masked_model(architecture: Architecture, *, image_px: int, patch_px: int
         num_heads=[max(1, heads // 2), heads],
         window_size=max(1, min(7, side // 2)),
         encoder_stride=2 * patch_px,
-        hidden_dropout_prob=dropout,
+        **dropouts,
     )
     return SwinForMaskedImageModeling(swin)
 
@@ -55,8 +55,8 @@ def check_masked_model(model_type: str, where: str) -> None:
     """Raises WordsError for what transformers does not train on plain pixels."""
     if model_type == "beit":
         raise WordsError(
-            f"{where}: BEiT learns masked pictures as the tokens of DALL-E's tokenizer, which nobody distributes with it, so it cannot be trained on here; "
-            "name it as start_encoder of toc_titler, and start toc_encoder from a ViT or a Swin"
+            f"{where}: BEiT learns masked pictures as the tokens of DALL-E's tokenizer, which is not distributed with it, so it cannot be trained "
+            "here; name it as start_encoder of toc_titler, and start toc_encoder from a ViT or a Swin"
         )
     if model_type not in _MASKED_PIXELS:
         raise WordsError(f"{where}: a model of type '{model_type}'; expected one of {', '.join(_MASKED_PIXELS)}")
@@ -99,8 +99,8 @@ def load_decoder(name_or_path: str | Path, dropout: float, *, new: bool = False)
 def put_together(encoder: PreTrainedModel, decoder: PreTrainedModel, tokenizer: Any, max_tokens: int) -> VisionEncoderDecoderModel:
     """One model from the two, their tensors as they are, that begins and ends titles as the tokenizer says.
 
-    max_tokens: of a title with its beginning and end. From two models and not from their configurations, which would start with random weights; in some versions of
-    transformers (5.17) `from_encoder_decoder_pretrained` cannot do it. The settings of `generate` are those of the first archive's titler.
+    max_tokens: of a title with its beginning and end. From two models and not from their configurations, which would start with random weights; in
+    some versions of transformers (5.17) `from_encoder_decoder_pretrained` cannot do it. How it searches is how the first archive's titler did.
     """
     model = VisionEncoderDecoderModel(encoder=encoder, decoder=decoder)
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id

@@ -165,8 +165,8 @@ def _markdown(found: Mapping[str, Mapping[str, Mapping[str, Number]]], written: 
     counts = " and ".join(f"{len(one.papers):,} {escape(name)}" for name, one in written.items())
     return (
         f"# Titles for pictures\n\n{table(['', *(escape(name) for name in SCORES)], rows)}\n"
-        f"Of {counts} pairs. BLEU, ROUGE-L and METEOR lie between 0 and 1, CIDEr-D between 0 and 10 and depends on the set. METEOR knows exact words\n"
-        "and stems, no synonyms. In the second rows every title is judged as if it had been written for the picture of another paper: who does not\n"
+        f"Of {counts} pairs. BLEU, ROUGE-L and METEOR lie between 0 and 1, CIDEr-D between 0 and 10 and depends on the set. METEOR knows exact\n"
+        "words and stems, no synonyms. In the second rows every title is judged as if it had been written for the picture of another paper: who does not\n"
         f"look at pictures loses nothing there.\n\n## Titles\n\n{table(['real title', 'written'], titles)}"
     )
 

@@ -89,7 +89,9 @@ def _open(folder: Path, config: ToCTitlerConfig, reporter: Reporter) -> Task:
     train = TitledPictures(pairs.by_split["train"], pictures, tokenizer, max_tokens - 1, least_crop=config.least_crop)
     valid = TitledPictures(pairs.by_split["valid"], pictures, tokenizer, max_tokens - 1)
     too_long = train.too_long + valid.too_long
-    reporter.log(f"toc_titler: {len(train):,} pairs to learn from, {len(valid):,} held out, {too_long:,} with too long a title; papers: {pairs.words}")
+    reporter.log(
+        f"toc_titler: {len(train):,} pairs to learn from, {len(valid):,} held out, {too_long:,} with too long a title; papers: {pairs.words}"
+    )
     shown = Shown(valid if len(valid) else train, tokenizer, config)
     side = int(encoder.config.image_size)
     tokens = Field("decoder_input_ids", "int64", (-1, -1))

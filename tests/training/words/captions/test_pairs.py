@@ -87,4 +87,6 @@ def test_labels_end_the_title_and_ignore_the_padding(tmp_path):
         assert ids[-1] == tokenizer.eos_token_id and tokenizer.pad_token_id not in ids
         assert tokenizer.decode(ids[:-1]) == papers[place].title
         assert len(ids) == examples.lengths()[place]
-    assert len(TitledPictures(papers, examples.pictures, tokenizer, 3)) == 0 and TitledPictures(papers, examples.pictures, tokenizer, 3).too_long == 64
+    assert (
+        len(TitledPictures(papers, examples.pictures, tokenizer, 3)) == 0 and TitledPictures(papers, examples.pictures, tokenizer, 3).too_long == 64
+    )
