@@ -40,6 +40,8 @@ _AMPERSANDS = re.compile(r"&(?:(?:amp|#0{0,3}38|#[xX]0{0,3}26);)+")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9:-]{0,40})((?:\s+[A-Za-z_:][\w:.-]*(?:\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'<>=`]+))?)*)\s*(/?)>""")
 _SCRIPT = re.compile(r"<((?:[a-z]{1,8}:)?su[bp])(?:\s[^<>]*)?>([^<>]*)</\1\s*>", re.IGNORECASE)
+# What is inside of these was never meant to be read.
+_UNREAD = re.compile(r"<(script|style|iframe|object|template|noscript)\b[^<>]{0,200}>.{0,1000}?</\1\s*>|<!--.{0,1000}?-->", re.IGNORECASE | re.DOTALL)
 _VOID = {"br", "hr", "wbr", "img", "break"}
 _WORDS = """
 address article aside blockquote br break dd div dl dt figcaption figure footer h1 h2 h3 h4 h5 h6 header hr label li list list-item main nav ol p para
@@ -182,6 +184,7 @@ def _without_markup(text: str) -> str:
     if "<" not in text:
         return text
     # Sub- and superscripts first, while their tags are still there to tell them from plain letters.
+    text = _UNREAD.sub("", text)
     text = _SCRIPT.sub(lambda match: script(match[2], is_sub=match[1].lower().endswith("sub")), text)
     closed = {match[2].lower() for match in _TAG.finditer(text) if match[1]}
 

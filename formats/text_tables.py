@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,10 +22,8 @@ PAPER_TEXTS = columns(
     id=str, serial=int, title=str, abstract=str, language=str, licence=str, journal=str, source=str, doi=str, url=str, image_sha256=str, group=str,
     split=str, tdm_reserved=bool,
 )  # fmt: skip
-SENTENCES = columns(id=str, serial=int, text=str, words=int, split=str, source=str, licence=str)
+SENTENCES = columns(id=str, text=str, words=int, split=str, source=str, licence=str)
 VOCABULARY = columns(id=int, word=str, count=int)  # count: how often it occurs in the sentences of split train
-
-Row = TypeVar("Row")
 
 
 class TextTableError(Exception):
@@ -99,9 +97,9 @@ def load_vocabulary(folder: Path) -> "Tokenizer":
     return tokenizer
 
 
-def _read(folder: Path, kind: type[Row], split: str | None) -> list[Row]:
+def _read(folder: Path, kind: Any, split: str | None) -> list[Any]:
     if split is not None and split not in SPLITS:
         raise TextTableError(f"no split '{split}'; there are {', '.join(SPLITS)}")
     # Rows leave Arrow only when they are of the split that is wanted.
-    table = read_text_table(folder, [field.name for field in dataclasses.fields(kind)])  # type: ignore[arg-type]
+    table = read_text_table(folder, [field.name for field in dataclasses.fields(kind)])
     return [kind(**row) for row in (table if split is None else table.filter(pc.equal(table["split"], split))).to_pylist()]

@@ -28,6 +28,7 @@ ELSEWHERE = {
     r"figment import|--data imported": "files of other programs; tests/orchestration/cli/test_import.py writes some",
     r"training\.cyclegan\.junyanz": "checkpoints of another program; tests/training/cyclegan/test_junyanz.py writes some",
     r"python -m bench|figment preset (shared|paper|one_core)|sources_report": "needs data from elsewhere, or an hour",
+    r"start_from=gpt2": "needs weights from the network",
     r"vl_convert|html_template": "needs a package from the network",
     r"dvc remote|dvc (push|pull|fetch)|git ": "needs a remote; tests/orchestration/test_sharing.py has one",
 }
@@ -55,8 +56,13 @@ book_fakes: {seeds: "0-15", gallery: [2, 1]}
 book_walks: {methods: [spherical], seeds: "0-1", grid: [1, 1], keypoints: 2, frames: 2}
 book_report: {swd_images: 16, ms_ssim_pairs: 4, drawn_images: 2, nearest_pairs: 2, kid_subsets: 4, most_reals: 32, spectrum_images: 16}
 stylegan3_pages: {kimg: 0.032, snap: 0.032, tick: 0.016, checkpoint_kimg: 0.032, grid: [2, 1], metric_images: 8, guard_images: 8}
+title_gpt2: {vocabulary_size: 300, width: 16, layers: 1, total_samples: 2000, evaluate_every_samples: 1000, shown: 2}
 titles_report: {free_titles: 8, completed_titles: 2}
 cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
+abstract_t5: {total_samples: 4000, warmup_samples: 400, evaluate_at_most: 4}
+abstract_report: {most_pairs: 4, written_pairs: 2, bootstrap_rounds: 10}
+title_t5: {total_samples: 4000, warmup_samples: 400, evaluate_at_most: 4}
+title_t5_report: {most_pairs: 4, written_pairs: 2, bootstrap_rounds: 10}
 """
 
 if find_spec("torch") is None or find_spec("scrapy") is None:

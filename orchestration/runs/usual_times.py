@@ -39,7 +39,16 @@ DEMO_S: Mapping[str, float] = {
     "cyclegan_paintings": 64,
     "painted_photos": 2.8,
     "paintings_report": 7.4,
+    "abstract_t5": 30,
+    "abstract_report": 8,
+    "title_t5": 20,
+    "title_t5_report": 8,
+    "title_gpt2": 20,
     "titles_report": 7,
+    "paper_texts": 0.6,
+    "sentence_sources": 0.6,
+    "sentences": 1.2,
+    "vocabulary": 0.7,
 }
 
 

@@ -26,7 +26,7 @@ def test_papers_come_by_serial_with_nulls_where_nothing_is_known(tmp_path):
 def test_sentences_of_one_split(tmp_path):
     folder = tmp_path / "sentences"
     folder.mkdir()
-    rows = [{"id": str(n), "serial": n, "text": f"word {n}", "split": "test" if n else "train", "source": "s", "licence": "MIT"} for n in range(3)]
+    rows = [{"id": str(n), "text": f"word {n}", "split": "test" if n else "train", "source": "s", "licence": "MIT"} for n in range(3)]
     write_table(folder / "sentences-00000.parquet", table_from_rows(SENTENCES, rows))
     assert [sentence.text for sentence in read_sentences(folder, split="test")] == ["word 1", "word 2"]
 

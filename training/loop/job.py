@@ -250,8 +250,6 @@ def _tell(stage: str, plan: Plan, outcome: Outcome, numbers: Mapping[str, float]
             f"{stage}: max_seconds reached after {seen} of {plan.total_samples:,} {plan.what}; the output holds the model so far, "
             "and the same command again continues (max_seconds may be changed)"
         )
-    if outcome.stopped:
-        place.tracker.tags({"figment.stopped": outcome.stopped})
     if outcome.rollbacks:
         place.tracker.tags({"figment.rollbacks": str(outcome.rollbacks)})
     place.reporter.metadata(samples_seen=outcome.samples_seen, finished=outcome.finished, rollbacks=outcome.rollbacks, **numbers)

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from training.loop.seeding import generator
 
-_BUCKET_BATCHES = 32
-
 
 class WordsError(Exception):
     """A model of words cannot be made from what is there; the message says what to change."""
@@ -18,8 +16,7 @@ class WordsError(Exception):
 class Examples(Protocol):
     """Documents, pairs or pictures by number. lengths: in tokens: what each counts as where samples are tokens, and what batches are sorted by.
 
-    batch: the examples `indices` as the loss wants them, on the CPU. random: for masks and the like, to be drawn example by example in this order, so
-    that a batch cut in two is masked as the whole one.
+    batch: as the loss wants it, on the CPU; `random` is drawn from example by example, so that a batch cut in two is masked as the whole one.
     """
 
     def __len__(self) -> int: ...
@@ -31,7 +28,6 @@ class ExampleOrder:
     """Batches of example numbers without end: each epoch in an order of its own, its last, incomplete batch left out.
 
     buckets: put examples of like lengths into a batch, so that little is padded: the order is sorted in pieces of 32 batches, and these are shuffled.
-    place: the number of batches given; the same seed and salt give the same batches.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, buckets: bool) -> None:
@@ -61,6 +57,6 @@ class ExampleOrder:
         order = torch.randperm(len(self.lengths), generator=random)[: len(self.lengths) // size * size]
         if not self.buckets:
             return order.view(-1, size)
-        pieces = order.split(_BUCKET_BATCHES * size)
+        pieces = order.split(32 * size)
         batches = torch.cat([piece[torch.argsort(self.lengths[piece], stable=True)] for piece in pieces]).view(-1, size)
         return batches[torch.randperm(len(batches), generator=random)]

@@ -1,4 +1,4 @@
-"""What decides a fine-tuning beside what the model is: where it starts, for how long it learns, and in which way."""
+"""What decides a fine-tuning beside what the model is."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -6,24 +6,19 @@ from typing import Any, Literal
 from training.loop.bounds import above, at_least, within
 from training.loop.loop import Plan
 
-# These change when a training pauses, never what it ends with: a training continues across changes of them.
-OPERATIONAL = ("max_seconds", "checkpoint_every_samples", "keep_checkpoints")
-
 
 @dataclass(frozen=True)
 class FineTuning:
-    """What the sections of all fine-tunings have in common; each adds its own fields, and says what its samples are: tokens, pictures.
+    """What the sections of all fine-tunings have in common; each adds fields of its own, and says what its samples are: tokens, pictures.
 
     start_from: hub name, or folder of a model that transformers can load; None = new weights in the sizes of the section.
     total_samples, warmup_samples, …: tokens or pictures shown, repeats included; `batch_size` and `examples_at_once` are whole examples: documents,
     pairs, pictures. examples_at_once: of one forward and backward pass in one process; 0 = as many as fit, found by halving. It decides no gradient.
-    ema_half_life_samples: of averaged weights, which are then the ones that are judged and kept; 0 = the last weights themselves.
-    early_stopping_evaluations: evaluations in a row without a lower held-out loss after which the training ends with the best weights; 0 = never.
-    evaluate_at_most: held-out examples of an evaluation, drawn once; 0 = all.
+    ema_half_life_samples: of averaged weights, which are then judged and kept; 0 = none. early_stopping_evaluations: in a row without a lower
+    held-out loss, after which the training ends with the best weights; 0 = never. evaluate_at_most: held-out examples of an evaluation; 0 = all.
     """
 
     start_from: str | None = None
-    # For how long
     total_samples: int = 1_000_000
     warmup_samples: int = 0
     final_learning_rate_fraction: float = 0.0
@@ -31,7 +26,6 @@ class FineTuning:
     examples_at_once: int = 0
     max_seconds: float | None = None
     early_stopping_evaluations: int = 0
-    # In which way
     learning_rate: float = 5e-5
     optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = 0.0
@@ -41,7 +35,6 @@ class FineTuning:
     ema_half_life_samples: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
-    # How it is watched
     evaluate_every_samples: int = 100_000
     evaluate_at_most: int = 1024
     checkpoint_every_samples: int = 100_000
@@ -49,10 +42,10 @@ class FineTuning:
     report_every_samples: int = 10_000
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "total_samples", "batch_size", "evaluate_every_samples", "checkpoint_every_samples", "keep_checkpoints")
-        at_least(self, 1, "report_every_samples")
-        at_least(self, 0, "warmup_samples", "examples_at_once", "early_stopping_evaluations", "weight_decay", "ema_half_life_samples")
-        at_least(self, 0, "evaluate_at_most")
+        at_least(self, 1, "total_samples", "batch_size", "keep_checkpoints")
+        at_least(self, 0, "weight_decay")
+        at_least(self, 1, "evaluate_every_samples", "checkpoint_every_samples", "report_every_samples")
+        at_least(self, 0, "warmup_samples", "examples_at_once", "early_stopping_evaluations", "ema_half_life_samples", "evaluate_at_most")
         above(self, 0, "learning_rate", "gradient_clip_norm")
         within(self, 0, 1, "final_learning_rate_fraction", "adam_beta2")
         if not 0 <= self.dropout < 1:
@@ -60,7 +53,7 @@ class FineTuning:
 
     @property
     def what(self) -> str:
-        """The noun of the samples, for a section to say otherwise. Examples count as their lengths where it is "tokens", as one each otherwise."""
+        """The noun of the samples, which a section may change: examples count as their lengths where it is "tokens", as one each otherwise."""
         return "tokens"
 
     @property
@@ -73,5 +66,6 @@ class FineTuning:
         return 1
 
     def decisive(self) -> dict[str, Any]:
-        """The values that decide the weights: all but the OPERATIONAL ones."""
-        return {name: value for name, value in asdict(self).items() if name not in OPERATIONAL}
+        """The values that decide the weights; the others only change when a training pauses."""
+        operational = ("max_seconds", "checkpoint_every_samples", "keep_checkpoints")
+        return {name: value for name, value in asdict(self).items() if name not in operational}

@@ -16,8 +16,6 @@ from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, T
 from stages.derived_seed import derive_seed
 from training.loop.bounds import above, at_least, within
 
-# Configurations call the number of positions a model has by these names; T5, whose positions are relative, has neither.
-_POSITIONS = ("n_positions", "max_position_embeddings")
 # What a model takes, by name, each [N, …].
 Inputs = Mapping[str, Tensor]
 
@@ -124,12 +122,8 @@ def _write_batch(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, setting
     if settings.strategy == "sample":
         top_k = [TopKLogitsWarper(settings.top_k)] if settings.top_k else []
         uniforms = torch.stack([torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-        processors += [
-            TemperatureLogitsWarper(float(settings.temperature)),
-            *top_k,
-            TopPLogitsWarper(settings.top_p),
-            ChosenByNumber(uniforms, begin),
-        ]
+        cut = [TemperatureLogitsWarper(float(settings.temperature)), *top_k, TopPLogitsWarper(settings.top_p)]
+        processors += [*cut, ChosenByNumber(uniforms, begin)]
     found: Any = model.generate(**inputs, generation_config=_generation_config(model, tokenizer, settings), logits_processor=processors)
     for row in found.tolist():
         new = row[begin:]
@@ -140,14 +134,12 @@ def _write_batch(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, setting
 
 def _check_length(model: PreTrainedModel, inputs: Inputs, new_tokens: int) -> None:
     """Raises GenerationError where the part of the model that writes has too few positions for prompt and text."""
-    config = getattr(model.config, "decoder", None) or model.config
     prompt = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
-    positions = next((found for name in _POSITIONS if isinstance(found := getattr(config, name, None), int)), None)
+    # T5, whose positions are relative, has no bound.
+    positions = getattr(getattr(model.config, "decoder", None) or model.config, "max_position_embeddings", None)
     if positions is not None and prompt + new_tokens > positions:
-        raise GenerationError(
-            f"{type(model).__name__} has {positions} positions, too few for a prompt of {prompt} tokens and {new_tokens} more; "
-            f"lower max_new_tokens to {max(1, positions - prompt)} or less, or cut the prompt"
-        )
+        lack = f"{type(model).__name__} has {positions} positions, too few for a prompt of {prompt} tokens and {new_tokens} more"
+        raise GenerationError(f"{lack}; lower max_new_tokens to {max(1, positions - prompt)} or less, or cut the prompt")
 
 
 def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generation) -> GenerationConfig:

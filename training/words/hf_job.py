@@ -1,10 +1,6 @@
 """One job for every fine-tuning of a transformers model: what `training.loop.job` asks of a model, from a `Task`.
 
-    JOB = fine_tuning_job("title_gpt2", "training.words.titles.train", TitleOptions, inputs, open_task)
-    run_fine_tuning(JOB, __doc__, argv)
-
-The output is a folder that transformers loads by itself, with README.md (the model card), data_ids.json (the content id of each input, by which the
-data behind a model are found), training_summary.json and plots/curves/.
+The output is a folder for transformers, with README.md (the model card), data_ids.json (content ids by input), training_summary.json, plots/curves/.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,30 +26,27 @@ OpenTask = Callable[[Path, OptionsT, Reporter], Task]
 
 
 def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: Inputs[OptionsT], open_task: OpenTask[OptionsT]) -> Job[OptionsT]:
-    """See `Job`. open_task: reads the inputs below the data folder, builds model and examples; the global generators are seeded before.
-
-    A folder to start from is an input like the others: its content decides the weights, and is named on the model card.
-    """
+    """See `Job`. open_task: reads the inputs below the data folder, builds model and examples; the global generators are seeded before."""
 
     def all_inputs(folder: Path, config: OptionsT) -> Mapping[str, Path]:
-        named = inputs(folder, config)
-        start = Path(config.start_from or "")
-        is_new = bool(config.start_from) and start.is_dir() and start.resolve() not in {path.resolve() for path in named.values()}
+        # A folder to start from is an input like the others: its content decides the weights.
+        named, start = inputs(folder, config), Path(config.start_from or "no folder")
+        is_new = start.is_dir() and start.resolve() not in {path.resolve() for path in named.values()}
         return {**named, **({"start_from": start} if is_new else {})}
 
     def open_training(folder: Path, config: OptionsT, devices: Devices, reporter: Reporter) -> Training:
         seed_everything(config.seed)
         task = open_task(folder, config, reporter)
         tuner = FineTuner(task, config, devices, reporter)
-        if config.early_stopping_evaluations and not tuner.judged:
-            reporter.log("WARNING: there are no held-out examples, so the training does not stop early")
+        if not tuner.judged:
+            reporter.log(f"{stage}: WARNING: no held-out examples, so nothing is measured on them and the training does not stop early")
 
         def begin(place: Workplace) -> Companions:
             def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
                 artifacts = [InputArtifact(name, path, place.input_ids[name]) for name, path in all_inputs(folder, config).items()]
                 parameters = sum(parameter.numel() for parameter in tuner.model.parameters())
-                told = {name: value for name, value in outcome.values.items() if name.startswith(("validation_", "loss"))}
-                numbers = {"parameters": parameters, **told, **({"best_validation_loss": tuner.best_loss} if tuner.best is not None else {})}
+                numbers = {name: value for name, value in outcome.values.items() if name.startswith(("validation_", "loss"))}
+                numbers |= {"parameters": parameters, **({"best_validation_loss": tuner.best_loss} if tuner.best is not None else {})}
                 card = model_card(stage, module, stage_description(place.state.resolve().parent, stage), artifacts, numbers)
                 _write(output, tuner, outcome, numbers, card)
                 output.write_json("data_ids.json", dict(place.input_ids))
@@ -73,9 +66,8 @@ def run_fine_tuning(job: Job[OptionsT], description: str | None, argv: Sequence[
 
 def _evaluate(tuner: FineTuner, place: Workplace) -> dict[str, float]:
     """Numbers, and what the model makes now: into the training's folder and to the tracker."""
-    model = tuner.judged_model()
+    model, folder = tuner.judged_model(), f"samples/{tuner.samples_seen:012d}"
     values = tuner.evaluate(model)
-    folder = f"samples/{tuner.samples_seen:012d}"
     for name, shown in (tuner.task.samples(model) if tuner.devices.is_main else {}).items():
         path = place.folder / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,27 +13,21 @@ from transformers.utils.logging import disable_progress_bar
 
 from training.words.examples import WordsError
 
-# Rows of an embedding beyond its tokenizer: models are padded to round numbers, by up to so many or such a share.
-_SPARE_ROWS, _SPARE_SHARE = 64, 0.01
-
 
 def load_model(name_or_path: str | Path, kind: Any, **changes: Any) -> PreTrainedModel:
-    """A model in float32 and evaluation mode. kind: such as `AutoModelForCausalLM`. changes: entries of its configuration (a dropout).
-
-    Raises WordsError where there is none, or nothing that transformers can read.
-    """
+    """A model in float32, for evaluation. kind: such as `AutoModelForCausalLM`. changes: of its configuration (a dropout). Raises WordsError."""
     return _loaded(name_or_path, kind, "model", use_safetensors=True, dtype="float32", **changes).eval()
 
 
 def load_tokenizer(name_or_path: str | Path, model: PreTrainedModel | None = None) -> Any:
     """The tokenizer beside a model; where `model` is given, one that its embeddings can be of. Raises WordsError."""
     tokenizer = _loaded(name_or_path, AutoTokenizer, "tokenizer", use_fast=True)
-    tokens, rows = len(tokenizer), model.get_input_embeddings().weight.shape[0] if model is not None else None
-    if rows is not None and not tokens <= rows <= tokens + max(_SPARE_ROWS, _SPARE_SHARE * tokens):
-        raise WordsError(
-            f"{name_or_path}: the tokenizer has {tokens:,} tokens and the model {rows:,} embeddings; they do not belong together, "
-            "take both from where the model was trained"
-        )
+    tokens = rows = len(tokenizer)
+    if model is not None:
+        rows = model.get_input_embeddings().weight.shape[0]
+    # Embeddings are padded to round numbers: there may be some rows, or a hundredth, more than tokens.
+    if not tokens <= rows <= tokens + max(64, tokens // 100):
+        raise WordsError(f"{name_or_path}: the tokenizer has {tokens:,} tokens and the model {rows:,} embeddings; take both from one model's folder")
     return tokenizer
 
 
@@ -59,10 +53,7 @@ def _loaded(name_or_path: str | Path, kind: Any, what: str, **options: Any) -> A
         return kind.from_pretrained(str(name_or_path), trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0]
-    advice = "weights must be safetensors, and the configuration that of such a model"
-    if not is_folder:
-        advice = (
-            "it is no folder here, and without a network, or with HF_HUB_OFFLINE=1, only what was downloaded before can be had by its hub name: give "
-            "the path of a folder instead, or set start_from to null for new weights"
-        )
+    advice = (
+        "weights must be safetensors" if is_folder else "it is no folder; with HF_HUB_OFFLINE=1 or no network give a folder, or null for new weights"
+    )
     raise WordsError(f"{name_or_path}: transformers finds no {what} ({reason}); {advice}")

@@ -10,10 +10,10 @@ NO_LABEL = -100
 
 
 def pack(documents: Sequence[Sequence[int]], row_tokens: int, pad: int) -> dict[str, Tensor]:
-    """Documents (token ids) in as few rows as first-fit in the given order makes of them; with `row_tokens` 0 each in a row of its own.
+    """Documents (token ids) in the rows that first-fit makes of them in the given order; with `row_tokens` 0 each in a row of its own.
 
-    Returns [B, T] of each: input_ids; position_ids, from 0 in each document; labels, where a document's first token, which follows from nothing, and
-    pads have -100; documents, numbered from 1 in each row, 0 at pads. T is the fullest row's length.
+    Returns [B, T] of each: input_ids; position_ids, from 0 in each document; labels, -100 at pads and at a document's first token, which follows from
+    nothing; documents, numbered from 1 in each row, 0 at pads.
     """
     rows: list[list[Sequence[int]]] = []
     for document in documents:
@@ -22,14 +22,14 @@ def pack(documents: Sequence[Sequence[int]], row_tokens: int, pad: int) -> dict[
             rows.append(row := [])
         row.append(document)
     shape = (len(rows), max(sum(map(len, row)) for row in rows))
-    packed = {"input_ids": torch.full(shape, pad), "labels": torch.full(shape, NO_LABEL)}
-    packed |= {name: torch.zeros(shape, dtype=torch.long) for name in ("position_ids", "documents")}
+    fillers = {"input_ids": pad, "labels": NO_LABEL, "position_ids": 0, "documents": 0}
+    packed = {name: torch.full(shape, filler) for name, filler in fillers.items()}
     for row, members in enumerate(rows):
         start = 0
         for number, document in enumerate(members, start=1):
             place = slice(start, start + len(document))
-            packed["input_ids"][row, place] = packed["labels"][row, place] = torch.tensor(document)
-            packed["labels"][row, start] = NO_LABEL
+            packed["input_ids"][row, place] = torch.tensor(document)
+            packed["labels"][row, start + 1 : place.stop] = torch.tensor(document[1:])
             packed["position_ids"][row, place] = torch.arange(len(document))
             packed["documents"][row, place] = number
             start += len(document)
@@ -37,10 +37,7 @@ def pack(documents: Sequence[Sequence[int]], row_tokens: int, pad: int) -> dict[
 
 
 def document_mask(documents: Tensor) -> Tensor:
-    """[B, T] numbers of documents to [B, 1, T, T]: 0 where a token (rows) sees one (columns) of its own document up to itself, -inf elsewhere.
-
-    A pad sees the pads before it, so that no row is without anything to see.
-    """
+    """[B, T] to [B, 1, T, T]: 0 where a token (rows) sees one (columns) of its own document up to itself, -inf elsewhere; pads see pads."""
     tokens = documents.shape[1]
     is_seen = (documents[:, :, None] == documents[:, None, :]) & torch.ones(tokens, tokens, dtype=torch.bool, device=documents.device).tril()
     return torch.zeros(is_seen.shape, device=documents.device).masked_fill(~is_seen, -torch.inf)[:, None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from stages.derived_seed import derive_seed
@@ -19,17 +19,15 @@ from training.loop.seeding import generator
 from training.tracking.tracker import Signature
 from training.words.examples import ExampleOrder, Examples
 from training.words.fine_tuning import FineTuning
-from training.words.optimizers import build_optimizers
 
 
 @dataclass(frozen=True)
 class Task:
     """What one fine-tuning is, beside what all of them share.
 
-    loss: (sum of losses, number of what it is a sum over) of a batch; sums, so that a batch may be cut. samples: what to show at every evaluation, by
-    file name: text, or what writes the file (a picture). measure: more numbers at every evaluation, from the model, its held-out loss, and the
-    numbers of the examples that have it; in the main process alone. savers: what has `save_pretrained` and lies beside the weights. buckets: see
-    `ExampleOrder`. counts: of what was set aside, for the summary. limits: Markdown for the model card. pipeline: the task as model hubs name it.
+    loss: (sum of losses, number of terms) of a batch; sums, so that a batch may be cut. samples: to be shown at every evaluation, by file name: text
+    or what writes a picture. measure: more numbers at every evaluation, from the model, its held-out loss, and the numbers of the examples that have
+    it. savers: have `save_pretrained`. buckets: see `ExampleOrder`. counts: for the summary. limits: Markdown. pipeline: the task as hubs name it.
     """
 
     model: PreTrainedModel
@@ -48,7 +46,7 @@ class Task:
 
 
 class FineTuner:
-    """One model, one set of examples. With several processes each takes every n-th example of a batch, and gradients are sums over all of it."""
+    """One model, one set of examples. Of several processes each takes every n-th example of a batch, and gradients are sums over all of it."""
 
     def __init__(self, task: Task, config: FineTuning, devices: Devices, reporter: Reporter) -> None:
         self.task, self.config, self.devices, self.reporter = task, config, devices, reporter
@@ -60,26 +58,26 @@ class FineTuner:
         self.ema = Ema(self.model, half_life_samples=config.ema_half_life_samples) if config.ema_half_life_samples else None
         self.lengths = list(task.train.lengths())
         self.order = ExampleOrder(self.lengths, config.batch_size, config.seed, buckets=task.buckets)
-        # Always the same held-out examples.
-        drawn = torch.randperm(len(task.valid), generator=generator(config.seed, "judged"))
-        self.judged = sorted(drawn[: config.evaluate_at_most or None].tolist())
+        drawn = torch.randperm(len(task.valid), generator=generator(config.seed, "judged")).tolist()
+        self.judged = sorted(drawn[: config.evaluate_at_most or None])
         self.at_once, self.samples_seen = config.examples_at_once or config.batch_size, 0
-        self.best_loss, self.evaluations_since_best = math.inf, 0
-        self.best: dict[str, Tensor] | None = None
+        self.best_loss, self.evaluations_since_best, self.best = math.inf, 0, None
 
     def step(self) -> StepOutcome:
-        indices = self.order.next()
-        rate = self._set_learning_rate()
+        indices, config = self.order.next(), self.config
+        schedule = {"warmup_samples": config.warmup_samples, "total_samples": config.total_samples}
+        rate = config.learning_rate * linear_schedule(self.samples_seen, **schedule, final_fraction=config.final_learning_rate_fraction)
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
         self.model.train()
         loss, number = self._over_all(self._until_it_fits(indices[self.devices.rank :: self.devices.world_size]))
-        for parameter in self.parameters:
-            if parameter.grad is not None:
-                parameter.grad.div_(number)
-        clip_norm = self.config.gradient_clip_norm
-        norm, skipped = step_on_gradients(loss, self._move_weights, self.parameters, clip_norm=clip_norm, devices=self.devices)
+        for gradient in (parameter.grad for parameter in self.parameters if parameter.grad is not None):
+            gradient.div_(number)
+        move, clip_norm = lambda: [optimizer.step() for optimizer in self.optimizers], config.gradient_clip_norm
+        norm, skipped = step_on_gradients(loss, move, self.parameters, clip_norm=clip_norm, devices=self.devices)
         # A batch counts as its tokens or examples; the last one, as what was left of the budget.
-        samples = sum(self.lengths[index] for index in indices) if self.config.what == "tokens" else len(indices)
-        samples = min(samples, self.config.total_samples - self.samples_seen)
+        samples = sum(self.lengths[index] for index in indices) if config.what == "tokens" else len(indices)
+        samples = min(samples, config.total_samples - self.samples_seen)
         if self.ema is not None and not skipped:
             self.ema.update(self.model, samples=samples)
         self.samples_seen += samples
@@ -100,9 +98,8 @@ class FineTuner:
 
     def why_done(self) -> str | None:
         patience = self.config.early_stopping_evaluations
-        if not patience or self.evaluations_since_best < patience:
-            return None
-        return f"the held-out loss has not fallen below {self.best_loss:.4g} for {patience} evaluations"
+        is_done = 0 < patience <= self.evaluations_since_best
+        return f"the held-out loss has not fallen below {self.best_loss:.4g} for {patience} evaluations" if is_done else None
 
     def judged_model(self) -> PreTrainedModel:
         """The averaged weights where there is an average, in evaluation mode."""
@@ -110,15 +107,14 @@ class FineTuner:
 
     def final_model(self) -> PreTrainedModel:
         """The model to save: the best weights where they were kept."""
-        weights = self.best or (self.ema.state_dict() if self.ema is not None else None)
-        if weights is not None:
-            self.model.load_state_dict(weights)
+        if self.best is not None or self.ema is not None:
+            self.model.load_state_dict(self.best or self.ema.state_dict())
         return self.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
         best = [self.best_loss, self.evaluations_since_best, self.best]
-        own = {"samples_seen": self.samples_seen, "at_once": self.at_once, "best": best}
-        return {**own, **{name: part.state_dict() for name, part in self._parts().items()}}
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {"samples_seen": self.samples_seen, "at_once": self.at_once, "best": best, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.samples_seen, self.at_once = state["samples_seen"], state["at_once"]
@@ -172,14 +168,18 @@ class FineTuner:
         optimizers = {type(optimizer).__name__: optimizer for optimizer in self.optimizers}
         return {"model": self.model, "order": self.order, **optimizers, **({"ema": self.ema} if self.ema is not None else {})}
 
-    def _set_learning_rate(self) -> float:
-        config = self.config
-        schedule = {"warmup_samples": config.warmup_samples, "total_samples": config.total_samples}
-        rate = config.learning_rate * linear_schedule(self.samples_seen, **schedule, final_fraction=config.final_learning_rate_fraction)
-        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
-            group["lr"] = rate
-        return rate
 
-    def _move_weights(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.step()
+def build_optimizers(model: PreTrainedModel, config: FineTuning) -> list[torch.optim.Optimizer]:
+    """AdamW (Loshchilov and Hutter 2019) with decay on matrices only; where asked for, Muon (Jordan 2024) takes the hidden matrices.
+
+    Muon's steps are scaled to the size of AdamW's (Liu et al. 2025), so that both have the same learning rate.
+    """
+    learning, head = [parameter for parameter in model.parameters() if parameter.requires_grad], model.get_output_embeddings()
+    outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding) or (module is head and head is not None)}
+    is_hidden = {id(parameter) for parameter in learning if config.optimizer == "muon" and parameter.dim() == 2} - outer
+    hidden = [parameter for parameter in learning if id(parameter) in is_hidden]
+    matrices = [parameter for parameter in learning if parameter.dim() >= 2 and id(parameter) not in is_hidden]
+    groups = [{"params": matrices}, {"params": [parameter for parameter in learning if parameter.dim() < 2], "weight_decay": 0.0}]
+    options = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, **options, betas=(0.9, config.adam_beta2), fused=True)]
+    return [*optimizers, torch.optim.Muon(hidden, **options, adjust_lr_fn="match_rms_adamw")] if hidden else optimizers

@@ -8,12 +8,12 @@ from transformers import PreTrainedTokenizerFast
 from training.words.examples import WordsError
 
 END, PAD = "<|endoftext|>", "<|pad|>"
-# The roles of a causal model's special tokens: GPT-2 begins and ends a document with the same one, and pads must be another (else no end is learnt).
+# GPT-2 begins and ends a document with the same token, and pads must be another: else no end is learnt.
 CAUSAL = {"bos_token": END, "eos_token": END, "pad_token": PAD}
 
 
 def train_bpe(texts: Sequence[str], vocabulary_size: int, specials: Mapping[str, str], *, template: str = "$A") -> PreTrainedTokenizerFast:
-    """A tokenizer of at most `vocabulary_size` tokens, the same for the same texts. Raises WordsError where the 256 bytes have no room.
+    """At most `vocabulary_size` tokens, the same for the same texts. Raises WordsError where the 256 bytes have no room.
 
     specials: tokens by role, such as CAUSAL; they have the first ids. template: what is put around a text: "<|endoftext|> $A".
     """

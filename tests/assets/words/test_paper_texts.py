@@ -1,6 +1,7 @@
 """Titles and abstracts to learn from: what is kept, what is set aside, and on which side of a split a work is."""
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -50,6 +51,7 @@ def test_the_columns_that_are_read_are_those_that_papers_writes():
         ("H<sub>2</sub>O &amp;lt; <i>E. coli</i>", "H₂O < E. coli"),
         (r"On $\alpha_{i} < \beta$ and \textit{so on}", r"On $\alpha_{i} < \beta$ and \textit{so on}"),
         ("Before<script>alert(1)</script> after", "Before after"),
+        ("How the <script> element works", "How the <script> element works"),
         ("A <SCR<!-- x -->IPT>alert(1)</script> b", "A b"),
         ("&lt;style&gt;p{}&lt;/style&gt;Title", "Title"),
         ("שלום עולם and мир and 世界", "שלום עולם and мир and 世界"),
@@ -65,7 +67,7 @@ def test_titles_become_plain_text_in_any_script(tmp_path, raw, clean):
 def test_no_script_is_left_of_any_title(raw):
     with TemporaryDirectory() as folder:
         kept = built(Path(folder), paper(0, title=f"Some words {raw}"), paper(1))
-    assert "<script>" not in (kept[0].title.lower() if 0 in kept else "")
+    assert not re.search("<script[^<>]*>.*</script", kept[0].title if 0 in kept else "", re.IGNORECASE)
 
 
 def test_what_is_no_title_is_set_aside_and_what_is_no_abstract_is_left_out(tmp_path):
@@ -136,8 +138,8 @@ def test_nothing_to_learn_from_is_an_error_that_says_why_and_keeps_what_was_ther
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        ({"min_title_chars": 500}, "min_title_chars and max_title_chars must be in order"),
-        ({"max_abstract_chars": 10**7}, "from 1 to 200,000"),
+        ({"min_title_chars": 500}, "must be in order"),
+        ({"max_abstract_chars": 10**7}, "from 1 to 100,000"),
         ({"languages": []}, "languages null or name one"),
         ({"rows_per_shard": 0}, "rows_per_shard must be at least 1"),
         ({"split": {"valid_fraction": 0.6, "test_fraction": 0.6}}, "must be >= 0 and leave some for training"),

@@ -13,7 +13,7 @@ from stages.reporting import Reporter
 from tests.assets.downloads.conftest import server  # noqa: F401 - a fixture
 from tests.assets.words.papers_folder import all_bytes
 
-FOLDER = {"name": "mine", "kind": "folder", "path": "mine", "licence": "CC0-1.0"}
+FOLDER = {"name": "mine", "kind": "local", "path": "mine", "licence": "CC0-1.0"}
 
 
 @pytest.fixture(autouse=True)
@@ -70,13 +70,13 @@ def test_the_project_makes_up_sentences_itself():
 def test_a_file_is_what_its_checksum_says():
     Path("a.txt").write_text("one\n")
     sha256 = hashlib.sha256(b"one\n").hexdigest()
-    source = {**FOLDER, "kind": "file", "path": "a.txt"}
+    source = {**FOLDER, "path": "a.txt"}
     assert gathered({**source, "sha256": sha256.upper()})[0]["where"] == "a.txt"
     with pytest.raises(SourceError, match=f"source 'mine': a.txt has sha256 {sha256}, expected 0"):
         gathered({**source, "sha256": "0" * 64})
-    with pytest.raises(SourceError, match="no such file; `path` is read from the project root"):
+    with pytest.raises(SourceError, match="no such folder or file; `path` is read from the project root"):
         gathered({**source, "path": "b.txt"})
-    with pytest.raises(SourceError, match="no such folder"):
+    with pytest.raises(SourceError, match="source .mine.: mine: no such"):
         gathered(FOLDER)
 
 
@@ -85,10 +85,10 @@ def test_a_source_without_text_is_an_error_and_the_previous_output_stays():
     Path("mine/a").write_bytes(b"text")
     gathered(FOLDER)
     Path("mine/a").write_bytes(b"\0")
-    with pytest.raises(SourceError, match="no text in mine: a: no text: it holds zero bytes"):
+    with pytest.raises(SourceError, match="no text in it: a: no text: it holds zero bytes"):
         gathered(FOLDER)
     Path("mine/a").unlink()
-    with pytest.raises(SourceError, match="no text in mine: it is empty"):
+    with pytest.raises(SourceError, match="no text in it: it is empty"):
         gathered(FOLDER)
     assert Path("data/sentence_sources/files").is_dir()
 
@@ -113,7 +113,7 @@ def test_a_file_behind_an_address_is_checked(server):  # noqa: F811
     [
         ({"licence": "unknown"}, "allow_unknown_licence"),
         ({"path": ""}, "needs `path`"),
-        ({"sha256": "0" * 64}, "sha256 is of one file"),
+        ({"sha256": "0"}, "sha256 must be 64 hexadecimal digits"),
         ({"kind": "imaginary"}, "needs `count`"),
         ({"kind": "imaginary", "count": 10**7}, "count must be from 1 to 100,000"),
         ({"kind": "zip"}, "must be one of"),

@@ -40,7 +40,7 @@ def test_what_is_saved_is_loaded_with_changes_of_its_configuration(saved):
 
 
 def test_a_hub_name_without_a_network_names_the_variable_and_the_way_out():
-    with pytest.raises(WordsError, match="no-such-owner/no-such-model: .*HF_HUB_OFFLINE=1.*path of a folder"):
+    with pytest.raises(WordsError, match="no-such-owner/no-such-model: .*HF_HUB_OFFLINE=1.*give a folder"):
         load_model("no-such-owner/no-such-model", AutoModelForCausalLM)
     with pytest.raises(WordsError, match="finds no tokenizer.*HF_HUB_OFFLINE"):
         load_tokenizer("no-such-model")
@@ -52,7 +52,7 @@ def test_a_folder_without_a_model_is_told(tmp_path):
 
 
 def test_a_folder_that_does_not_exist_is_told(tmp_path):
-    with pytest.raises(WordsError, match="it is no folder here"):
+    with pytest.raises(WordsError, match="it is no folder"):
         load_model(tmp_path / "gone", AutoModelForCausalLM)
 
 
@@ -84,7 +84,7 @@ def test_code_of_a_models_own_is_never_run(saved, tmp_path):
 def test_a_tokenizer_that_does_not_fit_the_weights_is_refused(saved, rows):
     model = load_model(saved, AutoModelForCausalLM)
     model.resize_token_embeddings(rows)
-    with pytest.raises(WordsError, match=f"300 tokens and the model {rows} embeddings; they do not belong together"):
+    with pytest.raises(WordsError, match=f"300 tokens and the model {rows} embeddings; take both from one"):
         load_tokenizer(saved, model)
 
 

@@ -12,10 +12,9 @@ from tests.training.conftest import RecordingReporter
 from training.loop.devices import Devices
 from training.loop.loop import TrainingError
 from training.words.fine_tuning import FineTuning
-from training.words.optimizers import build_optimizers
 from training.words.packing import causal_loss
 from training.words.titles.data import Titles
-from training.words.trainer import FineTuner, Task
+from training.words.trainer import FineTuner, Task, build_optimizers
 
 CPU = Devices(torch.device("cpu"))
 

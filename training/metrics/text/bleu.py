@@ -14,8 +14,6 @@ import numpy
 from stages.derived_seed import derive_seed
 
 Tokens = Sequence[str]
-# Smoothing method 1: a precision of 0 has this many matches.
-_EPSILON = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,20 +37,16 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
 
 def sentence_set_bleu(samples: Sequence[Tokens], references: Sequence[Tokens], order: int) -> float:
     """BLEU-`order` of each sample against all references, smoothed, averaged; in [0, 1], NaN without samples or references."""
-    if not samples or not references:
-        return math.nan
     known = _ReferenceSet(references, order)
-    return float(numpy.mean([known.bleu(sample) for sample in samples]))
+    return float(numpy.mean([known.bleu(sample) for sample in samples])) if samples and references else math.nan
 
 
 def self_bleu(samples: Sequence[Tokens], order: int, *, subset: int = 500, seed: int = 0) -> float:
     """BLEU-`order` of each sample against all others, of at most `subset` drawn by `seed`; the lower the more diverse. NaN of fewer than two."""
-    if len(samples) < 2 or subset < 2:
-        return math.nan
-    random = numpy.random.default_rng(derive_seed(seed, "self-bleu"))
-    chosen = [samples[index] for index in sorted(random.permutation(len(samples))[:subset])]
+    order_of_draw = numpy.random.default_rng(derive_seed(seed, "self-bleu")).permutation(len(samples))
+    chosen = [samples[index] for index in sorted(order_of_draw[:subset])]
     known = _ReferenceSet(chosen, order)
-    return float(numpy.mean([known.bleu(sample, without=index) for index, sample in enumerate(chosen)]))
+    return float(numpy.mean([known.bleu(sample, without=index) for index, sample in enumerate(chosen)])) if len(chosen) > 1 else math.nan
 
 
 class _ReferenceSet:
@@ -75,7 +69,8 @@ class _ReferenceSet:
             matches = sum(min(count, second if owner == without else first) for count, first, owner, second in found)
             if n == 1 and not matches:
                 return 0.0
-            logarithms.append(math.log((matches or _EPSILON) / max(1, counts.total())))
+            # Smoothing 1: what has no match has a tenth of one.
+            logarithms.append(math.log((matches or 0.1) / max(1, counts.total())))
         lengths = self.lengths - Counter([] if without is None else [len(self.references[without])])
         closest = min(lengths, key=lambda length: (abs(length - len(sample)), length))
         return math.exp(min(0.0, 1 - closest / len(sample)) + math.fsum(logarithms) / self.order)

@@ -81,11 +81,12 @@ class PairExamples:
 
 def encode_pairs(tokenizer: Any, pairs: Pairs, limits: Any, *, most: int | None = None) -> PairExamples:
     """The first `most` pairs. limits: says prefix, source_tokens and target_tokens (ends included), as the configuration of a trained model does."""
-    # No token stands for more characters than the longest has, so what lies behind cannot matter, be it 10 MB.
+    # No token stands for more characters than the longest has, so what lies behind cannot matter, be it 10 MB. `</s>` in a text is text.
     end, longest = tokenizer.eos_token_id, max(map(len, tokenizer.get_vocab()))
+    how = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
 
     def encoded(texts: Sequence[str], limit: int) -> list[list[int]]:
-        found = tokenizer([text[: limit * longest] for text in texts], add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+        found = tokenizer([text[: limit * longest] for text in texts], **how)["input_ids"] if texts else []
         return [[*ids, end][:limit] for ids in found]
 
     read = encoded([limits.prefix + text for text in pairs.sources[:most]], limits.source_tokens)

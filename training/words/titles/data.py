@@ -48,10 +48,8 @@ def read_titles(folder: Path, config: TitleOptions) -> tuple[dict[str, list[str]
     titles = {split: list(dict.fromkeys(paper.title for paper in usable if paper.split == split)) for split in ("train", "valid")}
     counts = {"unknown_licence": len(papers) - len(allowed), "empty_or_endless": len(allowed) - len(usable)}
     if not titles["train"]:
-        raise WordsError(
-            f"{folder}: no titles left to learn of {len(papers):,} papers: {counts['unknown_licence']:,} have an unknown licence, "
-            f"{counts['empty_or_endless']:,} an empty or endless title, the others are held out; crawl more, or set allow_unknown_licence"
-        )
+        told = f"{len(papers):,} papers, {', '.join(f'{count:,} {name}' for name, count in counts.items())}, the others held out"
+        raise WordsError(f"{folder}: no titles left to learn ({told}); crawl more, or set allow_unknown_licence")
     return titles, {**counts, "repeated": len(usable) - sum(map(len, titles.values()))}
 
 

@@ -105,33 +105,20 @@ def judge(config: TitlesReportConfig, data: Path, reporter: Reporter) -> Report:
     # Of fewer titles more is distinct, so as many are asked of the model as of the real ones.
     same, per_character = min(len(free), len(held_out)), bits / sum(len(title) + 1 for title in held_out)
     plain = {"5gram": CharacterNgram.fit(training).bits_per_character(held_out), "xz": xz_bits_per_character(held_out, training)}
+    bits_of: dict[str, Number] = {"bits_per_character": per_character, "gain": 1 - per_character / plain["5gram"], "bits_per_token": bits / tokens}
     found: dict[str, dict[str, Number]] = {
-        "model": {
-            "bits_per_character": per_character,
-            "gain": 1 - per_character / plain["5gram"],
-            "bits_per_token": bits / tokens,
-            "ended_rate": ended,
-            **_variety(texts, same, training),
-        },
+        "model": {**bits_of, "ended_rate": ended, **_variety(texts, same, training)},
         "real": _variety(held_out, same, training),
         **{name: {"bits_per_character": value} for name, value in plain.items()},
     }
-    numbers = Numbers()
-    for judged, named in found.items():
-        for name, number in named.items():
-            numbers.add(f"{judged}_{name}", number)
-    for name, count in {"held_out_titles": len(held_out), "held_out_tokens": tokens, "training_titles": len(training)}.items():
-        numbers.qualify(name, count)
-    return Report(
-        STAGE,
-        MODEL,
-        numbers,
-        _markdown(found, numbers, _completions(titler, held_out, config)),
-        pictures=[Picture("Bits and lengths", "bits and lengths", "titles.png", lambda path: _draw(found, held_out, texts, path))],
-        checks=[Check("ends_itself", ended.value >= config.ended_floor, {"ended": ended.value, "titles": ended.n, "floor": config.ended_floor})],
-        headline={"model": _HEADLINE, "5gram": _HEADLINE[:1], "xz": _HEADLINE[:1], "real": ["distinct_2"]},
-        promote=config.promote,
-    )
+    numbers = Numbers(qualifiers={"held_out_titles": len(held_out), "held_out_tokens": tokens, "training_titles": len(training)})
+    for of, name, number in [(of, name, number) for of, named in found.items() for name, number in named.items()]:
+        numbers.add(f"{of}_{name}", number)
+    text = _markdown(found, numbers, _completions(titler, held_out, config))
+    picture = Picture("Bits and lengths", "bits and lengths", "titles.png", lambda path: _draw(found, held_out, texts, path))
+    check = Check("ends_itself", ended.value >= config.ended_floor, {"ended": ended.value, "titles": ended.n, "floor": config.ended_floor})
+    headline = {"model": _HEADLINE, "5gram": _HEADLINE[:1], "xz": _HEADLINE[:1], "real": ["distinct_2"]}
+    return Report(STAGE, MODEL, numbers, text, [picture], [check], headline, config.promote)
 
 
 def _variety(titles: Sequence[str], same: int, training: Sequence[str]) -> dict[str, Number]:
@@ -161,16 +148,16 @@ def _markdown(found: Mapping[str, Mapping[str, Number]], numbers: Numbers, compl
     titles, tokens, learnt = (numbers.qualifiers[name] for name in ("held_out_titles", "held_out_tokens", "training_titles"))
     return (
         f"# Titles\n\n{table(['', *(name.replace('_', ' ') for name in names)], rows)}\n"
-        f"Bits are those of {titles:,} held-out titles ({tokens:,} tokens), the end of each counted as a character; the character 5-gram and xz know\n"
-        f"{learnt:,} training titles, and the gain is over that 5-gram. A title is copied where eight words or more in a row are those of a training\n"
-        f"title, and exact where all are.\n\n## Completions\n\n{completions}"
+        f"Bits are those of {titles:,} held-out titles ({tokens:,} tokens), the end of each one character more; the character 5-gram and xz\n"
+        f"know {learnt:,} training titles, and the gain is over that 5-gram. A title is copied where eight words or more in a row are those of a\n"
+        f"training title, and exact where all are.\n\n## Completions\n\n{completions}"
     )
 
 
 def _draw(found: Mapping[str, Mapping[str, Any]], real: Sequence[str], free: Sequence[str], path: Path) -> None:
     def bits(axes: Any) -> None:
-        bars = {name: named["bits_per_character"] for name, named in found.items() if name != "real"}
-        axes.bar(list(bars), list(bars.values()), color=["C0", "0.6", "0.8"])
+        names = [name for name in found if name != "real"]
+        axes.bar(names, [found[name]["bits_per_character"] for name in names], color=["C0", "0.6", "0.8"])
 
     def lengths(axes: Any) -> None:
         axes.hist([list(map(len, real)), list(map(len, free))], bins=20, density=True, label=["real", "model"], color=["0.6", "C0"])
@@ -181,8 +168,8 @@ def _draw(found: Mapping[str, Mapping[str, Any]], real: Sequence[str], free: Seq
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `titles_report`; see stages/program.py for flags and exit codes."""
-    expected = (TextTableError, WordsError, GenerationError, TrackingError)
-    return program(__doc__, report_body(STAGE, TitlesReportConfig, judge), argv, expected=expected)
+    body, expected = report_body(STAGE, TitlesReportConfig, judge), (TextTableError, WordsError, GenerationError, TrackingError)
+    return program(__doc__, body, argv, expected=expected)
 
 
 if __name__ == "__main__":

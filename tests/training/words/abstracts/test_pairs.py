@@ -72,7 +72,7 @@ def test_a_text_that_fits_ends_and_one_that_does_not_is_cut_and_counted(tokenize
 def test_any_text_of_any_script_is_the_start_of_itself_within_its_limit(tokenizer: Any, text: str, limit: int):
     ids = encode_pairs(tokenizer, pairs_of((text, text)), limits(limit, limit)).targets[0]
     assert 1 <= len(ids) <= limit
-    assert ids == [*tokenizer(text, add_special_tokens=False)["input_ids"], END][:limit]
+    assert ids == [*tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"], END][:limit]
 
 
 def test_ten_megabytes_cost_no_more_than_what_is_kept_of_them(tokenizer: Any):
@@ -86,6 +86,14 @@ def test_a_prefix_stands_before_sources_only(tokenizer: Any):
     examples = encode_pairs(tokenizer, pairs_of(("a", "b")), limits(prefix="write: "))
     assert tokenizer.decode(examples.sources[0], skip_special_tokens=True) == "write: a"
     assert tokenizer.decode(examples.targets[0], skip_special_tokens=True) == "b"
+
+
+def test_what_looks_like_a_special_token_in_a_text_is_text(tokenizer: Any):
+    text = "a</s>b<pad>c"
+    examples = encode_pairs(tokenizer, pairs_of((text, text)), limits())
+    assert tokenizer.decode(examples.targets[0][:-1]) == text
+    assert examples.targets[0].count(END) == 1 and PAD not in examples.targets[0]
+    assert examples.batch([0])["attention_mask"].tolist() == [[1] * len(examples.sources[0])]
 
 
 def test_nothing_is_to_be_written_on_padding(tokenizer: Any):

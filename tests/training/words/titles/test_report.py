@@ -2,13 +2,14 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
+from stages.params import load_params, read_yaml
 from stages.reporting import Reporter
 from tests.training.words.toy_titles import grammar_titles, write_paper_texts
 from training.words.generation import Generation
@@ -108,3 +109,9 @@ def test_papers_of_unknown_licence_leave_nothing_to_judge_and_the_message_says_s
     params.write_text("titles_report: {}\n")
     assert main(["--data", str(data), "--params", str(params)]) == 1
     assert "set allow_unknown_licence" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml"])
+def test_the_section_of_each_preset_fits_and_names_every_parameter(project_root, file):
+    load_params(project_root / file, "titles_report", TitlesReportConfig)
+    assert set(read_yaml(project_root / file)["titles_report"]) == {field.name for field in fields(TitlesReportConfig)}

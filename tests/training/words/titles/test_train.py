@@ -314,7 +314,7 @@ def test_sixty_four_titles_can_be_learned_by_heart(tmp_path):
         total, number = causal_loss(model, batch)
     # What is left is which of 64 titles it is.
     assert float(total / number) <= 1.15 * math.log(64) * len(titles) / int(number)
-    assert {text for text, is_ended in tuner.task.samples.__self__._write(model, [""] * 20) if is_ended} <= set(titles.texts)
+    assert {text for text, is_ended in tuner.task.samples.__self__.write(model, [""] * 20) if is_ended} <= set(titles.texts)
 
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--standalone"]
