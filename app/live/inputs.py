@@ -18,6 +18,7 @@ from training.progressive.generator import ProgressiveError
 from training.stylegan3.generator import StyleGAN3Error
 from training.words.examples import WordsError
 from training.words.generation import GenerationError
+from training.words.imaginary.filters import blocked_word, personal_data
 from training.words.imaginary.safety import UnfitTextError, make_safe
 from training.words.imaginary.tables import ImaginaryError
 
@@ -99,6 +100,7 @@ def printed(papers: Sequence[tuple[str, str | None]], facts: Mapping[str, str] |
 
 def _shown(text: str) -> str:
     try:
-        return html.escape(make_safe(text)) or "<em>no words</em>"
+        safe, why = make_safe(text), blocked_word(text) or personal_data(text)
     except UnfitTextError as error:
-        return f"<em>words that are not shown: {html.escape(str(error))}</em>"
+        safe, why = "", (str(error), "")
+    return f"<em>words that are not shown: {html.escape(why[0])}</em>" if why else html.escape(safe) or "<em>no words</em>"

@@ -44,7 +44,6 @@ def launch(root: Path, uploads: str, *, port: int | None, newest: bool, device: 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 stopped, 2 the port is taken, there is no project, or the usage is wrong."""
     parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--root", type=Path, metavar="DIR", help="the project's folder (default: the nearest one with a dvc.yaml)")
     configure(parser)

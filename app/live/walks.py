@@ -1,5 +1,6 @@
 """The tab of walks: a picture GAN draws a seed, a place between two seeds, or the way from one to the other, picture by picture."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,9 +20,8 @@ STEPS, _LEAST_SHOWN_PX = 24, 256
 def draw(shelf: Shelf, model: str, **given: Any) -> numpy.ndarray:
     """uint8 [H, W, 3] at the model's own size. given: seed and, if asked for, toward, blend and psi. Raises what `answering` tells."""
     view = shelf.open(model, lambda folder: OPEN[model](folder, device=shelf.device))
-    # A page sends every number with a fraction, and a seed has none.
-    fields = {name: str(int(value) if isinstance(value, float) and value.is_integer() else value) for name, value in given.items()}
-    picture = view.draw(read_settings(view.controls, fields))
+    # A page may send a whole number as 3.0, and a seed is 3.
+    picture = view.draw(read_settings(view.controls, {name: re.sub(r"\.0$", "", str(value)) for name, value in given.items()}))
     return picture.repeat(3, axis=2) if picture.shape[2] == 1 else picture
 
 

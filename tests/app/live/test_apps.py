@@ -21,10 +21,12 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from formats.png import encode_png
+from tests.app.journal_site.papers_folder import write_papers
 from tests.app.live.projects import register, write_polygpt, write_project, write_t5, write_titler
 from tests.training.progressive.drawing_model import write_drawing_model
 from tests.training.stylegan3.model_folder import write_model
 from training.gans.grids import load_picture
+from training.words.imaginary.tables import read_papers
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -97,6 +99,16 @@ def test_a_fresh_paper_is_made_by_three_models_which_are_named(client: Client):
     assert all(f"{name}, version 1, champion" in text for name in ("stylegan3_toc", "toc_titler", "abstract_t5"))
 
 
+def test_a_paper_of_the_journal_is_shown_with_what_it_was_made_from(client: Client, project: Path):
+    with pytest.raises(AppError, match="make the papers first: figment materialize imaginary_papers"):
+        client.predict(api_name="/paper")
+    write_papers(project / "data/imaginary_papers", 1)
+    drawn, text = client.predict(api_name="/paper")
+    (paper,) = read_papers(project / "data/imaginary_papers")
+    assert paper.id in text and "made from" in text and "nearest real title" in text
+    assert load_picture(Path(drawn)).ndim == 3
+
+
 @pytest.mark.parametrize(
     ("api", "sent", "words"),
     [
@@ -112,7 +124,6 @@ def test_a_fresh_paper_is_made_by_three_models_which_are_named(client: Client):
         ("draw", ["stylegan3_toc", -3, 1, 1, 0], "expected a seed from 0"),
         ("draw", ["stylegan3_pages", 0, 1, 1, 0], "no version of stylegan3_pages is registered"),
         ("fresh_paper", [2**32], "the seed must be a whole number from 0 to 4,294,967,295"),
-        ("paper", [], "make the papers first: figment materialize imaginary_papers"),
         ("caption", [None, "the likeliest", 0], "this picture cannot be used: found nothing"),
     ],
 )
