@@ -30,8 +30,8 @@ class RefusedError(ValueError):
     """Something that cannot be worked with; the message says what was found and what is expected."""
 
 
-_TOLD = (RefusedError, NotServedError, SettingsError, UnfitTextError, OSError, GenerationError, ImaginaryError, PolyGPTError, ProgressiveError)
-_TOLD += (SmilesTokenizerError, StyleGAN3Error, WordsError)
+_MODELS = (GenerationError, ImaginaryError, PolyGPTError, ProgressiveError, SmilesTokenizerError, StyleGAN3Error, WordsError)
+_TOLD = (RefusedError, NotServedError, SettingsError, UnfitTextError, OSError, *_MODELS)
 
 
 def upload(label: str) -> gradio.Image:

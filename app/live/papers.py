@@ -37,8 +37,7 @@ def papers_tab(shelf: Shelf) -> None:
         return Image.open(io.BytesIO(picture_png(folder, paper))), printed([(paper.title, paper.abstract)], facts)
 
     def make_fresh(number: Any) -> tuple[Any, str]:
-        seed = whole(number, "the seed")
-        pixels = walks.draw(shelf, PICTURES, seed=seed)
+        pixels = walks.draw(shelf, PICTURES, seed=(seed := whole(number, "the seed")))
         title = texts.write(shelf, texts.TITLER, pixels.transpose(2, 0, 1), how=texts.DRAWN, seed=seed)[0]
         abstract = texts.write(shelf, texts.ABSTRACTS, title, how=texts.DRAWN, seed=seed)[0]
         facts = {"seed": str(seed), "compared with real papers": "no: it may be a copy, unlike those of the journal"}

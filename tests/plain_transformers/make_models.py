@@ -23,7 +23,7 @@ from transformers import (
 from tests.training.words.abstracts.toy_papers import toy_papers, write_papers
 from tests.training.words.captions.drawn import draw, write_data
 
-_SHORT = "total_samples: 400, batch_size: 8, learning_rate: 1.0e-3, evaluate_every_samples: 400, checkpoint_every_samples: 400, report_every_samples: 200"
+_SHORT = "total_samples: 400, batch_size: 8, evaluate_every_samples: 400, checkpoint_every_samples: 400, report_every_samples: 200"
 _T5 = f"{{vocabulary_size: 400, d_model: 32, layers: 1, heads: 2, d_ff: 64, title_tokens: 24, abstract_tokens: 48, {_SHORT}}}"
 PARAMS = f"""
 title_gpt2: {{vocabulary_size: 300, maximum_tokens: 48, width: 32, layers: 1, heads: 2, {_SHORT}}}
