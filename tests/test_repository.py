@@ -36,7 +36,7 @@ def test_dvc_plots_the_curves_of_every_training_and_shows_the_headline_of_every_
     plots = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in graph["plots"]]
     modules = {name: ROOT / f"{stage['cmd'].split()[2].replace('.', '/')}.py" for name, stage in graph["stages"].items() if "cmd" in stage}
     texts = {name: path.read_text() for name, path in modules.items() if path.is_file()}
-    trainings = {name for name, text in texts.items() if "run_job(" in text}
+    trainings = {name for name, text in texts.items() if "run_job(" in text or "run_fine_tuning(" in text}
     reports = {name for name, text in texts.items() if "report_body(" in text}
     assert {f"data/{name}/plots/curves" for name in trainings} == {path for path in plots if path.endswith("/curves")}
     assert {f"data/{name}/headline.json" for name in reports} == set(graph["metrics"])

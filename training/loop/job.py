@@ -215,8 +215,7 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
             tracker.tags({f"figment.rollback_{number}": why})
             stats.append(training.trainable.samples_seen, {"rollback": number, "why": why})
 
-        sinks, hooks, guard = (tracker, events, stats), companions.hooks, companions.guard
-        why_done = companions.why_done
+        sinks, hooks, guard, why_done = (tracker, events, stats), companions.hooks, companions.guard, companions.why_done
         loop = TrainingLoop(training.trainable, plan, checkpoints, sinks, reporter, devices, hooks, guard, note_rollback, why_done)
         outcome = loop.run(resume_from)
         # The output, and what its readers are told. The last checkpoint stays: a larger budget, or an output that was lost, continues from it.

@@ -122,10 +122,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended. values: the last reported means. finished: whether the whole budget was spent, or there was a reason not to.
-
-    reasons: of the roll-backs. stopped: that reason, in words; empty where the budget was spent or the time was over.
-    """
+    """How a training ended. values: the last reported means. finished: the budget was spent, or `stopped` says why not. reasons: of roll-backs."""
 
     samples_seen: int
     finished: bool
@@ -319,12 +316,12 @@ class TrainingLoop:
             if self.devices.any(self._is_out_of_time()):
                 break
         self.save()
-        is_spent = self.trainable.samples_seen >= self.plan.total_samples
-        stopped = ("" if is_spent else self.why_done()) or ""
+        samples, total, told = self.trainable.samples_seen, self.plan.total_samples, self.progress
+        stopped = (self.why_done() or "") if samples < total else ""
         if stopped:
-            self.reporter.log(f"stopped after {self.trainable.samples_seen:,} of {self.plan.total_samples:,} {self.plan.what}: {stopped}")
-        samples, is_done, told = self.trainable.samples_seen, is_spent or bool(stopped), self.progress
-        return Outcome(samples, is_done, told.skipped_steps, told.rollbacks, told.values, tuple(told.reasons), stopped)
+            self.reporter.log(f"stopped after {samples:,} of {total:,} {self.plan.what}: {stopped}")
+        is_finished = samples >= total or bool(stopped)
+        return Outcome(samples, is_finished, told.skipped_steps, told.rollbacks, told.values, tuple(told.reasons), stopped)
 
     def _timed_step(self) -> StepOutcome:
         started = time.monotonic()

@@ -1,7 +1,7 @@
 """What is learnt from, and in which order it is shown."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class ExampleOrder:
     """Batches of example numbers without end: each epoch in an order of its own, its last, incomplete batch left out.
 
     buckets: put examples of like lengths into a batch, so that little is padded: the order is sorted in pieces of 32 batches, and these are shuffled.
+    place: batches given so far; with `salt`, which a roll-back changes, all that decides the next one.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, buckets: bool) -> None:
@@ -44,12 +45,6 @@ class ExampleOrder:
             self._epoch, self._batches = (epoch, self.salt), self._shuffled(epoch)
         self.place += 1
         return [int(index) for index in self._batches[position]]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"place": self.place, "salt": self.salt}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.place, self.salt = state["place"], state["salt"]
 
     def _shuffled(self, epoch: int) -> Tensor:
         """[batches, batch_size]"""

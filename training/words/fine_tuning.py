@@ -42,14 +42,12 @@ class FineTuning:
     report_every_samples: int = 10_000
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "total_samples", "batch_size", "keep_checkpoints")
-        at_least(self, 0, "weight_decay")
-        at_least(self, 1, "evaluate_every_samples", "checkpoint_every_samples", "report_every_samples")
+        at_least(self, 1, "total_samples", "batch_size", "keep_checkpoints", "evaluate_every_samples", "checkpoint_every_samples")
+        at_least(self, 1, "report_every_samples")
         at_least(self, 0, "warmup_samples", "examples_at_once", "early_stopping_evaluations", "ema_half_life_samples", "evaluate_at_most")
         above(self, 0, "learning_rate", "gradient_clip_norm")
-        within(self, 0, 1, "final_learning_rate_fraction", "adam_beta2")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), found {self.dropout}")
+        at_least(self, 0, "weight_decay")
+        within(self, 0, 1, "final_learning_rate_fraction", "adam_beta2", "dropout")
 
     @property
     def what(self) -> str:

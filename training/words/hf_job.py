@@ -36,8 +36,7 @@ def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: In
 
     def open_training(folder: Path, config: OptionsT, devices: Devices, reporter: Reporter) -> Training:
         seed_everything(config.seed)
-        task = open_task(folder, config, reporter)
-        tuner = FineTuner(task, config, devices, reporter)
+        tuner = FineTuner(open_task(folder, config, reporter), config, devices, reporter)
         if not tuner.judged:
             reporter.log(f"{stage}: WARNING: no held-out examples, so nothing is measured on them and the training does not stop early")
 
@@ -46,7 +45,7 @@ def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: In
                 artifacts = [InputArtifact(name, path, place.input_ids[name]) for name, path in all_inputs(folder, config).items()]
                 parameters = sum(parameter.numel() for parameter in tuner.model.parameters())
                 numbers = {name: value for name, value in outcome.values.items() if name.startswith(("validation_", "loss"))}
-                numbers |= {"parameters": parameters, **({"best_validation_loss": tuner.best_loss} if tuner.best is not None else {})}
+                numbers |= {"parameters": parameters, **({"best_validation_loss": tuner.best_loss} if tuner.best else {})}
                 card = model_card(stage, module, stage_description(place.state.resolve().parent, stage), artifacts, numbers)
                 _write(output, tuner, outcome, numbers, card)
                 output.write_json("data_ids.json", dict(place.input_ids))
@@ -54,7 +53,7 @@ def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: In
 
             return Companions(save, [Hook(config.evaluate_every_samples, lambda: _evaluate(tuner, place))], why_done=tuner.why_done)
 
-        return Training(tuner, begin, size=task.size, outcome="validation_loss", signature=task.signature)
+        return Training(tuner, begin, size=tuner.task.size, outcome="validation_loss", signature=tuner.task.signature)
 
     return Job(stage, module, options, all_inputs, open_training, budget="total_samples", libraries=("torch", "transformers", "tokenizers"))
 
@@ -86,5 +85,5 @@ def _write(output: OutputFolder, tuner: FineTuner, outcome: Outcome, numbers: Ma
     summary = {name: getattr(outcome, name) for name in ("samples_seen", "finished", "stopped", "skipped_steps", "rollbacks")}
     summary |= {"what": tuner.config.what, "start_from": tuner.config.start_from}
     summary["examples"] = {"train": len(task.train), "valid": len(task.valid), **task.counts}
-    summary["last_values"] = {name: round(value, 6) for name, value in sorted({**outcome.values, **numbers}.items())}
+    summary["last_values"] = {name: round(value, 6) for name, value in {**outcome.values, **numbers}.items()}
     output.write_json("training_summary.json", summary)

@@ -33,7 +33,7 @@ def load_tokenizer(name_or_path: str | Path, model: PreTrainedModel | None = Non
 
 def save_model(folder: Path, model: PreTrainedModel, savers: Sequence[Any], card: str) -> None:
     """Weights, configuration, what lies beside them, and README.md. The same weights make the same bytes."""
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     for saver in (model, *savers):
         saver.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -46,14 +46,12 @@ def save_model(folder: Path, model: PreTrainedModel, savers: Sequence[Any], card
 
 
 def _loaded(name_or_path: str | Path, kind: Any, what: str, **options: Any) -> Any:
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    if (is_folder := Path(name_or_path).is_dir()) and not (Path(name_or_path) / "config.json").is_file():
-        raise WordsError(f"{name_or_path}: no config.json, so this is no folder of a model; give one that `save_pretrained` wrote, or a hub name")
+    disable_progress_bar()
     try:
         return kind.from_pretrained(str(name_or_path), trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0]
-    advice = (
-        "weights must be safetensors" if is_folder else "it is no folder; with HF_HUB_OFFLINE=1 or no network give a folder, or null for new weights"
-    )
+    advice = "with HF_HUB_OFFLINE=1 or no network give a folder, or null for new weights"
+    if Path(name_or_path).is_dir():
+        advice = "a folder needs config.json and safetensors"
     raise WordsError(f"{name_or_path}: transformers finds no {what} ({reason}); {advice}")

@@ -24,15 +24,14 @@ def pack(documents: Sequence[Sequence[int]], row_tokens: int, pad: int) -> dict[
     shape = (len(rows), max(sum(map(len, row)) for row in rows))
     fillers = {"input_ids": pad, "labels": NO_LABEL, "position_ids": 0, "documents": 0}
     packed = {name: torch.full(shape, filler) for name, filler in fillers.items()}
-    for row, members in enumerate(rows):
-        start = 0
+    for place, members in enumerate(rows):
+        end = 0
         for number, document in enumerate(members, start=1):
-            place = slice(start, start + len(document))
-            packed["input_ids"][row, place] = torch.tensor(document)
-            packed["labels"][row, start + 1 : place.stop] = torch.tensor(document[1:])
-            packed["position_ids"][row, place] = torch.arange(len(document))
-            packed["documents"][row, place] = number
-            start += len(document)
+            start, end = end, end + len(document)
+            packed["input_ids"][place, start:end] = torch.tensor(document)
+            packed["labels"][place, start + 1 : end] = torch.tensor(document[1:])
+            packed["position_ids"][place, start:end] = torch.arange(len(document))
+            packed["documents"][place, start:end] = number
     return packed
 
 

@@ -61,7 +61,8 @@ class FineTuner:
         drawn = torch.randperm(len(task.valid), generator=generator(config.seed, "judged")).tolist()
         self.judged = sorted(drawn[: config.evaluate_at_most or None])
         self.at_once, self.samples_seen = config.examples_at_once or config.batch_size, 0
-        self.best_loss, self.evaluations_since_best, self.best = math.inf, 0, None
+        self.best_loss, self.evaluations_since_best = math.inf, 0
+        self.best: dict[str, Tensor] = {}
 
     def step(self) -> StepOutcome:
         indices, config = self.order.next(), self.config
@@ -70,7 +71,7 @@ class FineTuner:
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = rate
         self.model.train()
-        loss, number = self._over_all(self._until_it_fits(indices[self.devices.rank :: self.devices.world_size]))
+        loss, number = self._until_it_fits(indices)
         for gradient in (parameter.grad for parameter in self.parameters if parameter.grad is not None):
             gradient.div_(number)
         move, clip_norm = lambda: [optimizer.step() for optimizer in self.optimizers], config.gradient_clip_norm
@@ -88,7 +89,7 @@ class FineTuner:
         """The mean loss of `judged_model()` on held-out examples, and what the task measures; remembers the weights where the loss was least."""
         if not self.judged:
             return {}
-        loss, _ = self._over_all(self._sums(model, self.task.valid, self.judged[self.devices.rank :: self.devices.world_size]))
+        loss, _ = self._mean(model, self.task.valid, self.judged)
         self.evaluations_since_best += 1
         if loss < self.best_loss:
             self.best_loss, self.evaluations_since_best = loss, 0
@@ -107,18 +108,16 @@ class FineTuner:
 
     def final_model(self) -> PreTrainedModel:
         """The model to save: the best weights where they were kept."""
-        if self.best is not None or self.ema is not None:
-            self.model.load_state_dict(self.best or self.ema.state_dict())
+        self.model.load_state_dict(self.best or (self.ema or self.model).state_dict())
         return self.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        best = [self.best_loss, self.evaluations_since_best, self.best]
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {"samples_seen": self.samples_seen, "at_once": self.at_once, "best": best, **parts}
+        own = [self.samples_seen, self.at_once, self.order.place, self.order.salt, self.best_loss, self.evaluations_since_best, self.best]
+        return {"own": own, **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.samples_seen, self.at_once = state["samples_seen"], state["at_once"]
-        self.best_loss, self.evaluations_since_best, self.best = state["best"]
+        (self.samples_seen, self.at_once, self.order.place, self.order.salt, *best) = state["own"]
+        self.best_loss, self.evaluations_since_best, self.best = best
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 
@@ -131,7 +130,7 @@ class FineTuner:
             for parameter in self.parameters:
                 parameter.grad = None
             try:
-                return self._sums(self.model, self.task.train, indices)
+                return self._mean(self.model, self.task.train, indices)
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[0]
             # Outside the handler, whose traceback holds on to the tensors that did not fit.
@@ -139,34 +138,31 @@ class FineTuner:
                 raise TrainingError(f"one example alone does not fit the memory ({reason}); choose a smaller model or shorter examples")
             if self.at_once == (self.config.examples_at_once or self.config.batch_size):
                 self.reporter.log(f"{self.at_once} examples at once do not fit the memory; they are halved until they do")
-            self.at_once = max(1, min(self.at_once, len(indices)) // 2)
+            self.at_once = max(1, min(self.at_once, len(indices) // self.devices.world_size) // 2)
             if self.devices.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _sums(self, model: PreTrainedModel, examples: Examples, indices: Sequence[int]) -> tuple[float, float]:
-        """(sum of losses, number) of this process's share; with their gradients in training mode."""
+    def _mean(self, model: PreTrainedModel, examples: Examples, indices: Sequence[int]) -> tuple[float, float]:
+        """(mean loss, number of terms) over all processes; in training mode with the gradients of the sum of this one's share."""
         # Of a batch, not of a piece of it: masks are the same however it is cut.
         purpose = ("examples", self.order.salt, self.order.place) if model.training else ("validation",)
         random = generator(self.config.seed, *purpose, self.devices.rank)
         total = number = 0.0
-        for start in range(0, len(indices), self.at_once):
-            batch = examples.batch(indices[start : start + self.at_once], random)
+        share = indices[self.devices.rank :: self.devices.world_size]
+        for start in range(0, len(share), self.at_once):
+            batch = examples.batch(share[start : start + self.at_once], random)
             with self.devices.autocast(self.config.precision):
                 losses, count = self.task.loss(model, {name: tensor.to(self.devices.device) for name, tensor in batch.items()})
             if model.training:
                 losses.backward()
             total, number = total + float(losses.detach()), number + float(count)
-        return total, number
-
-    def _over_all(self, sums: tuple[float, float]) -> tuple[float, float]:
-        """(mean loss, number) of all processes together."""
-        total, number = self.devices.sum(torch.tensor(sums, dtype=torch.float64, device=self.devices.device)).tolist()
+        total, number = self.devices.sum(torch.tensor([total, number], dtype=torch.float64, device=self.devices.device)).tolist()
         return total / max(1.0, number), max(1.0, number)
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own."""
         optimizers = {type(optimizer).__name__: optimizer for optimizer in self.optimizers}
-        return {"model": self.model, "order": self.order, **optimizers, **({"ema": self.ema} if self.ema is not None else {})}
+        return {"model": self.model, **optimizers, **({"ema": self.ema} if self.ema is not None else {})}
 
 
 def build_optimizers(model: PreTrainedModel, config: FineTuning) -> list[torch.optim.Optimizer]:
@@ -176,10 +172,9 @@ def build_optimizers(model: PreTrainedModel, config: FineTuning) -> list[torch.o
     """
     learning, head = [parameter for parameter in model.parameters() if parameter.requires_grad], model.get_output_embeddings()
     outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding) or (module is head and head is not None)}
-    is_hidden = {id(parameter) for parameter in learning if config.optimizer == "muon" and parameter.dim() == 2} - outer
-    hidden = [parameter for parameter in learning if id(parameter) in is_hidden]
-    matrices = [parameter for parameter in learning if parameter.dim() >= 2 and id(parameter) not in is_hidden]
-    groups = [{"params": matrices}, {"params": [parameter for parameter in learning if parameter.dim() < 2], "weight_decay": 0.0}]
-    options = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, **options, betas=(0.9, config.adam_beta2), fused=True)]
-    return [*optimizers, torch.optim.Muon(hidden, **options, adjust_lr_fn="match_rms_adamw")] if hidden else optimizers
+    hidden = [weight for weight in learning if config.optimizer == "muon" and weight.dim() == 2 and id(weight) not in outer]
+    taken, rate, decay = set(map(id, hidden)), config.learning_rate, config.weight_decay
+    matrices = [weight for weight in learning if weight.dim() >= 2 and id(weight) not in taken]
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": [weight for weight in learning if weight.dim() < 2], "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW(groups, lr=rate, betas=(0.9, config.adam_beta2), fused=True)
+    return [adamw, torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")] if hidden else [adamw]

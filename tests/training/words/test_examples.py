@@ -22,7 +22,7 @@ def test_from_a_saved_place_the_same_batches_follow(place, buckets):
     first, second = (ExampleOrder(lengths, 4, 3, buckets=buckets) for _ in range(2))
     for _ in range(place):
         first.next()
-    second.load_state_dict(first.state_dict())
+    second.place = first.place
     assert [first.next() for _ in range(9)] == [second.next() for _ in range(9)]
 
 

@@ -74,7 +74,9 @@ def test_what_does_not_fit_is_halved_told_once_and_learns_the_same():
     assert_close(weights_after(5, cut), weights_after(5, whole))
     # Twelve, then six did not fit; from then on three at once.
     assert loss.sizes[:3] == [12, 6, 3] and set(loss.sizes[3:]) == {3}
-    assert cut.at_once == 3 and cut.state_dict()["at_once"] == 3
+    resumed = tuner(NotEnoughMemory(most=4))
+    resumed.load_state_dict(cut.state_dict())
+    assert resumed.at_once == cut.at_once == 3
     assert [line for line in reporter.lines if "do not fit the memory" in line] == reporter.lines and len(reporter.lines) == 1
 
 
@@ -192,7 +194,7 @@ def test_the_rate_rises_over_the_warm_up_and_falls_in_a_straight_line():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"dropout": 1.0}, "dropout must lie in"),
+        ({"dropout": 1.5}, "dropout must lie in"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"weight_decay": -1}, "weight_decay"),

@@ -11,7 +11,7 @@ class TitleOptions(FineTuning):
     """The section `title_gpt2` of params.yaml; samples are tokens. vocabulary_size, width, layers and heads are those of new weights.
 
     length_quantile: of the training titles' lengths, the longest that is learnt, at most `maximum_tokens`; longer ones are set aside.
-    packing: several titles in a row, none of which sees another. shown: titles written at every evaluation, freely and from held-out beginnings.
+    packing: several titles in a row, none of which sees another. shown: held-out titles completed at every evaluation.
     """
 
     allow_unknown_licence: bool = False

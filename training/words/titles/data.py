@@ -14,8 +14,6 @@ from training.words.examples import WordsError
 from training.words.packing import pack
 from training.words.titles.config import TitleOptions
 
-_CHARACTERS_PER_TOKEN = 32
-
 
 @dataclass(frozen=True)
 class Titles:
@@ -37,14 +35,11 @@ class Titles:
 
 
 def read_titles(folder: Path, config: TitleOptions) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """The titles to learn and those held out ("train", "valid"), each once; and how many papers were set aside, by reason.
-
-    Raises TextTableError, and WordsError when none is left to learn.
-    """
+    """The titles of "train" and "valid", each once; and how many papers were set aside, by reason. Raises TextTableError, or WordsError for none."""
     papers = [paper for paper in read_paper_texts(folder) if paper.split != "test"]
     allowed = [paper for paper in papers if config.allow_unknown_licence or paper.licence != "unknown"]
-    # No real title has so many characters to a token; a tokenizer would work on one of megabytes for hours.
-    usable = [paper for paper in allowed if 0 < len(paper.title) <= _CHARACTERS_PER_TOKEN * config.maximum_tokens]
+    # No title has 32 characters to a token; a tokenizer would work on one of megabytes for hours.
+    usable = [paper for paper in allowed if 0 < len(paper.title) <= 32 * config.maximum_tokens]
     titles = {split: list(dict.fromkeys(paper.title for paper in usable if paper.split == split)) for split in ("train", "valid")}
     counts = {"unknown_licence": len(papers) - len(allowed), "empty_or_endless": len(allowed) - len(usable)}
     if not titles["train"]:
@@ -59,11 +54,10 @@ def encode_titles(titles: Mapping[str, Sequence[str]], tokenizer: Any, config: T
     encoded = {split: [[*tokenizer(title)["input_ids"], tokenizer.eos_token_id] for title in texts] for split, texts in titles.items()}
     lengths = sorted(map(len, encoded["train"]))
     longest = min(lengths[max(0, math.ceil(config.length_quantile * len(lengths)) - 1)], config.maximum_tokens, positions)
-    kept = {split: [number for number, ids in enumerate(all_ids) if len(ids) <= longest] for split, all_ids in encoded.items()}
-    if not kept["train"]:
+    if lengths[0] > longest:
         raise WordsError(f"no titles left to learn: all {len(lengths):,} have more than {longest} tokens; raise maximum_tokens or length_quantile")
-    train, valid = (
-        Titles([titles[split][n] for n in kept[split]], [encoded[split][n] for n in kept[split]], tokenizer.pad_token_id, longest * config.packing)
-        for split in ("train", "valid")
-    )
-    return train, valid, sum(map(len, titles.values())) - len(train) - len(valid)
+    parts = []
+    for split in ("train", "valid"):
+        kept = [(title, ids) for title, ids in zip(titles[split], encoded[split], strict=True) if len(ids) <= longest]
+        parts.append(Titles([title for title, _ in kept], [ids for _, ids in kept], tokenizer.pad_token_id, longest * config.packing))
+    return parts[0], parts[1], sum(map(len, titles.values())) - sum(map(len, parts))

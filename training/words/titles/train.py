@@ -10,7 +10,6 @@ Reads data/paper_texts, writes data/title_gpt2. The same command again continues
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +44,11 @@ def _open(folder: Path, config: TitleOptions, reporter: Reporter) -> Task:
     counts = {"tokens": sum(train.lengths()), "longest_tokens": max(train.lengths()), **set_aside, "too_long": too_long}
     told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
     reporter.log(f"title_gpt2: {len(train):,} titles to learn, {len(valid):,} held out; {told}")
-    written, size = Written(tokenizer, valid, config), f"{model.config.n_layer} x {model.config.n_embd}"
+    shown, size = Completed(tokenizer, valid, config), f"{model.config.n_layer} x {model.config.n_embd}"
     signature = Signature((Field("input_ids", "int64", (-1, -1)),), (Field("logits", "float32", (-1, -1, len(tokenizer))),))
     # Rows fill up best with titles of all lengths, so packed ones are not put into buckets.
     more = (not config.packing, counts, _LIMITS, "text-generation", size, signature)
-    return Task(model, train, valid, causal_loss, written.table, written.measure, [tokenizer], *more)
+    return Task(model, train, valid, causal_loss, shown.table, shown.measure, [tokenizer], *more)
 
 
 def _new(titles: Sequence[str], config: TitleOptions, dropouts: dict[str, float]) -> tuple[PreTrainedModel, Any]:
@@ -77,36 +76,29 @@ def _ids(tokenizer: Any) -> dict[str, int]:
     return {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
 
 
-@dataclass(frozen=True)
-class Written:
-    """What is told at an evaluation beside the loss."""
+class Completed:
+    """What is told at an evaluation beside the loss, of held-out titles that are completed from their first words."""
 
-    tokenizer: Any
-    valid: Titles
-    config: TitleOptions
-
-    def table(self, model: PreTrainedModel) -> dict[str, str]:
-        """Held-out titles completed from their first words."""
-        real = self.valid.texts[: self.config.shown]
-        begun = [" ".join(text.split()[:_FIRST_WORDS]) for text in real]
-        rows = [[escape(text), escape(title)] for (text, _), title in zip(self.write(model, begun), real, strict=True)]
-        return {"titles.md": table([f"from its first {_FIRST_WORDS} words", "real title"], rows)}
+    def __init__(self, tokenizer: Any, valid: Titles, config: TitleOptions) -> None:
+        self.tokenizer, self.valid, self.config = tokenizer, valid, config
+        self.rows: list[list[str]] = []
 
     def measure(self, model: PreTrainedModel, loss: float, judged: Sequence[int]) -> dict[str, float]:
-        """Bits per token, and per character with the end as one; and the share of free titles that end by themselves."""
+        """Bits per token, and per character with the end as one; the share of completed titles that end by themselves."""
         tokens = sum(len(self.valid.documents[index]) - 1 for index in judged)
         characters = sum(len(self.valid.texts[index]) + 1 for index in judged)
-        ended = [end for _, end in self.write(model, [""] * self.config.shown)]
-        bits = {"validation_bits_per_token": loss / math.log(2), "validation_bits_per_character": loss / math.log(2) * tokens / characters}
-        return {**bits, "validation_ended_rate": sum(ended) / len(ended)}
-
-    def write(self, model: PreTrainedModel, starts: Sequence[str]) -> list[tuple[str, bool]]:
-        """(text, whether it ended by itself) from each beginning."""
         settings = Generation(strategy="sample", top_p=_TOP_P, max_new_tokens=min(_NEW_TOKENS, model.config.n_positions // 2))
-        room, first = model.config.n_positions - settings.max_new_tokens, self.tokenizer.bos_token_id
-        prompts = tokenize(self.tokenizer, starts, most_tokens=room, pad="left", start=first)
-        texts = write(model, self.tokenizer, prompts.inputs, settings, seed=self.config.seed)
-        return [(one.text, one.ended) for one, *_ in texts]
+        real, room = self.valid.texts[: self.config.shown], model.config.n_positions - settings.max_new_tokens
+        begun = [" ".join(text.split()[:_FIRST_WORDS]) for text in real]
+        prompts = tokenize(self.tokenizer, begun, most_tokens=room, pad="left", start=self.tokenizer.bos_token_id)
+        written = [texts[0] for texts in write(model, self.tokenizer, prompts.inputs, settings, seed=self.config.seed)]
+        self.rows = [[escape(one.text), escape(title)] for one, title in zip(written, real, strict=True)]
+        bits, ended = loss / math.log(2), sum(one.ended for one in written) / len(written)
+        told = {"bits_per_token": bits, "bits_per_character": bits * tokens / characters, "ended_rate": ended}
+        return {f"validation_{name}": value for name, value in told.items()}
+
+    def table(self, _: PreTrainedModel) -> dict[str, str]:
+        return {"titles.md": table([f"from its first {_FIRST_WORDS} words", "real title"], self.rows)}
 
 
 JOB = fine_tuning_job("title_gpt2", "training.words.titles.train", TitleOptions, lambda folder, _: {"paper_texts": folder / "paper_texts"}, _open)

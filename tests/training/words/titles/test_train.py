@@ -19,6 +19,7 @@ from tests.training.words.toy_titles import grammar_titles, write_paper_texts
 from training.loop.devices import Devices
 from training.loop.stats_files import MACHINE
 from training.tracking.tracker import tracked_series
+from training.words.generation import Generation, tokenize, write
 from training.words.model_folder import load_model, save_model
 from training.words.packing import causal_loss
 from training.words.titles.config import TitleOptions
@@ -314,7 +315,9 @@ def test_sixty_four_titles_can_be_learned_by_heart(tmp_path):
         total, number = causal_loss(model, batch)
     # What is left is which of 64 titles it is.
     assert float(total / number) <= 1.15 * math.log(64) * len(titles) / int(number)
-    assert {text for text, is_ended in tuner.task.samples.__self__.write(model, [""] * 20) if is_ended} <= set(titles.texts)
+    tokenizer = tuner.task.savers[0]
+    written = write(model, tokenizer, tokenize(tokenizer, [""] * 20, most_tokens=1, start=0).inputs, Generation("sample", top_p=0.8, max_new_tokens=30), seed=0)
+    assert {text.text for (text,) in written} <= set(titles.texts) and all(text.ended for (text,) in written)
 
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--standalone"]
