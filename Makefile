@@ -14,10 +14,10 @@ export DAGSTER_DISABLE_TELEMETRY = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-lint demo test test-slow test-gpu test-browser lint format bench up constraints clean
+.PHONY: help setup setup-test setup-lint demo test test-slow test-gpu test-browser test-transformers lint format bench up constraints clean
 
 help: ## List what can be made
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready-all ## Make .venv with everything the demo uses
 setup-test: $(VENV)/.ready-all-fcd-test
@@ -51,6 +51,9 @@ test-gpu: setup-test ## Run the tests that need an accelerator
 test-browser: setup-test ## Run the tests that drive a browser
 	@bash scripts/find_browser.sh
 	@$(PYTEST) -m browser
+
+test-transformers: setup-test ## Load our language models with other releases of transformers, in environments of their own
+	@bash scripts/test_transformers.sh "$(VENV)"
 
 lint: setup-lint ## Check style and types
 	@$(BIN)/ruff check .
