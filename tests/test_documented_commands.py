@@ -66,8 +66,8 @@ toc_titler: {total_samples: 32, evaluate_every_samples: 32, checkpoint_every_sam
 titler_report: {training_pairs: 4, held_out_pairs: 4, shown_pairs: 2}
 cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
 imaginary_papers:
-  {count: 2, most_tries: 32, title_characters: [1, 300], abstract_characters: [1, 3000], least_variety: 0, most_similarity: 1, least_picture_levels: 0,
-   least_contrast_levels: 0}
+  {count: 2, most_tries: 32, title_characters: [1, 300], abstract_characters: [1, 3000], least_variety: 0, most_similarity: 1,
+   least_picture_levels: 0, least_contrast_levels: 0}
 abstract_t5: {total_samples: 4000, warmup_samples: 400, evaluate_at_most: 4}
 abstract_report: {most_pairs: 4, written_pairs: 2, bootstrap_rounds: 10}
 title_t5: {total_samples: 4000, warmup_samples: 400, evaluate_at_most: 4}

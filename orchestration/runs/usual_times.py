@@ -52,7 +52,6 @@ DEMO_S: Mapping[str, float] = {
     "text_mle": 16,
     "text_gan": 18,
     "text_report": 6,
-    "titles_report": 7,
     "imaginary_papers": 9,
     "journal_site": 0.5,
     "toc_encoder": 12,

@@ -316,7 +316,9 @@ def test_sixty_four_titles_can_be_learned_by_heart(tmp_path):
     # What is left is which of 64 titles it is.
     assert float(total / number) <= 1.15 * math.log(64) * len(titles) / int(number)
     tokenizer = tuner.task.savers[0]
-    written = write(model, tokenizer, tokenize(tokenizer, [""] * 20, most_tokens=1, start=0).inputs, Generation("sample", top_p=0.8, max_new_tokens=30), seed=0)
+    written = write(
+        model, tokenizer, tokenize(tokenizer, [""] * 20, most_tokens=1, start=0).inputs, Generation("sample", top_p=0.8, max_new_tokens=30), seed=0
+    )
     assert {text.text for (text,) in written} <= set(titles.texts) and all(text.ended for (text,) in written)
 
 
