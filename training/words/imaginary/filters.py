@@ -52,7 +52,7 @@ def has_card_digits(text: str) -> bool:
 
 
 def has_iban_digits(text: str) -> bool:
-    """Whether the text begins with an account number of its country's length, mostly digits, with the right remainder. Source: ISO 7064, MOD 97-10."""
+    """Whether the text begins with an account number: its country's length, mostly digits, the right remainder. Source: ISO 7064, MOD 97-10."""
     size = _IBAN_LENGTHS.get(text[:2].upper(), 0)
     found = re.match(rf"(?:[ -]?[A-Za-z0-9]){{{size}}}(?![A-Za-z0-9])", text) if size else None
     plain = re.sub("[ -]", "", found[0]) if found else ""
@@ -61,14 +61,12 @@ def has_iban_digits(text: str) -> bool:
 
 
 # Source: SWIFT, IBAN Registry.
-_IBAN_LENGTHS = {
-    entry[:2]: int(entry[2:])
-    for entry in """
+_IBANS = """
 AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23
 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28
 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
-""".split()
-}
+"""
+_IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBANS.split()}
 _PERSONAL = {
     "e-mail": r"[\w.+-]+\s?(?:@|[\[({]\s?at\s?[\])}])\s?[\w-]+(?:\.|\s?[\[({]\s?dot\s?[\])}]\s?)[^\W\d_]{2,}",
     "doi": r"\b10\.\d{4,9}/\S+|\bdoi\s?[:.]\s?\S+",

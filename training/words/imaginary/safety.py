@@ -10,8 +10,8 @@ import re
 import unicodedata
 from functools import cache
 
-# All letters that confusables.txt of Unicode 17 leads from Cyrillic, Greek, Armenian, Cherokee, Coptic and Lisu to one letter of ASCII. Of Greek, which has
-# signs of its own in science, the capitals, omicron, ϲ and ϳ alone. A capital that looks like a small l is an I.
+# All that confusables.txt of Unicode 17 leads from Cyrillic, Greek, Armenian, Cherokee, Coptic and Lisu to one letter of ASCII. Of Greek, which
+# has signs of its own in science, capitals, omicron, ϲ and ϳ alone. A capital that looks like a small l is an I.
 _LATIN_LIKE = str.maketrans(
     "ͿΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϜϭϲϳϹϺЅІЈАВЕКМНОРСТУХЬагеорсухшѕіјѡѴѵҮүһҽӀӏԁԌԛԜԝՍՏՕագզհոռսցւքօᎠᎡᎢ"
     "ᎥᎩᎪᎫᎬᎳᎷᎻᎽᏀᏂᏃᏏᏒᏔᏕᏙᏚᏞᏟᏢᏦᏧᏳᏴⲂⲅⲎⲒⲓⲔⲘⲚⲞⲟⲢⲣⲤⲥⲦⲨⲩⲬⲽⳎⳏⳐꓐꓑꓒꓓꓔꓖꓗꓙꓚꓜꓝꓟꓠꓡꓢꓣꓦꓧꓪꓫꓬꓮꓰꓲꓳꓴꙇꭵꮁꮃꮓꮩꮪꮯ",

@@ -2,8 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +67,32 @@ def read_papers(folder: Path) -> list[ImaginaryPaper]:
     if not papers:
         remedy = "see rejected.parquet beside it for what was dropped and why; loosen the filters or train longer, and make imaginary_papers again"
         raise ImaginaryError(f"{path}: no paper in it, and a journal needs one; {remedy}")
-    # Files are called so.
+    # Files are called so, and read so.
     if odd := next((paper.id for paper in papers if not re.fullmatch(r"[0-9a-f]{16}", paper.id)), None):
         raise ImaginaryError(f"{path}: found the id {odd!r}, expected 16 hexadecimal digits; {_ANEW}")
+    if odd := next((paper.shard for paper in papers if not re.fullmatch(r"pictures-[0-9]{5}\.zip", paper.shard)), None):
+        raise ImaginaryError(f"{path}: found the shard {odd!r}, expected pictures-NNNNN.zip; {_ANEW}")
+    if twice := [id for id, times in Counter(paper.id for paper in papers).items() if times > 1]:
+        raise ImaginaryError(f"{path}: found the id {twice[0]} more than once, and a page can show one paper; {_ANEW}")
     return sorted(papers, key=lambda paper: paper.number)
 
 
 def picture_png(folder: Path, paper: ImaginaryPaper) -> bytes:
     """The paper's picture as a PNG file, its checksum verified. Raises ImaginaryError."""
-    try:
-        return open_packs(folder / paper.shard)[0].read(paper.member)
-    except (ImageSetError, KeyError) as error:
-        raise ImaginaryError(f"{folder / paper.shard}: {paper.member} cannot be read ({error}); {_ANEW}") from None
+    return next(picture_pngs(folder, [paper]))
+
+
+def picture_pngs(folder: Path, papers: Iterable[ImaginaryPaper]) -> Iterator[bytes]:
+    """Those of several papers; each zip is opened once for those that stand together. Raises ImaginaryError."""
+    for shard, group in groupby(papers, key=lambda paper: paper.shard):
+        pack = None
+        for paper in group:
+            try:
+                pack = pack or open_packs(folder / shard)[0]
+                png = pack.read(paper.member)
+            except (ImageSetError, KeyError) as error:
+                raise ImaginaryError(f"{folder / shard}: {paper.member} cannot be read ({error}); {_ANEW}") from None
+            yield png
 
 
 def read_lineage(folder: Path) -> Lineage:
@@ -88,8 +104,8 @@ def read_lineage(folder: Path) -> Lineage:
 def trace(data: Path, dataset: str) -> Lineage:
     """The lineage of papers made now, down to the merged papers of the crawl. Raises ImaginaryError.
 
-    dataset: of pictures, which stylegan3_toc must have been trained on. Models of words say themselves what they learnt from (data_ids.json); all else was
-    made from what dvc.yaml says, as it lies in `data`. What only a model names (toc_dataset of another size) has no inputs here.
+    dataset: of pictures, which stylegan3_toc must have been trained on. Models of words say what they learnt from (data_ids.json); the rest was made
+    from what dvc.yaml says, as it lies in `data`. What only a model names (toc_dataset of another size) has no inputs here.
     """
     size = _read_json(data / "stylegan3_toc" / "training_options.json", "stylegan3_toc").get("dataset_size")
     if dataset != f"toc_dataset@{size}":
