@@ -70,7 +70,8 @@ it a title. A language model reads the title and writes an abstract. Each page t
 <p>Pictures that are nearly training pictures, titles that are nearly real ones, texts that repeat a run of words of a real one, and what is rude or
 looks like an address, a number of a telephone or account, or an identifier. The nearest real title stands on each page, for you to judge.</p>
 <h2>Models and datasets</h2>$lineage
-<h2>Search engines</h2><p>Every page asks them to stay away, and tells machines what it tells you: this is fiction, no article.</p></div>""")
+<h2>Search engines</h2>
+<p>Every page asks them to stay away, and tells machines what it tells you: this is fiction, no scholarly article.</p></div>""")
 
 RANDOM = Template("""\
 <div class="prose"><h1>A paper by chance</h1><p>Without scripts chance stands still: <a href="papers/$id.html"><bdi>$title</bdi></a>.</p></div>

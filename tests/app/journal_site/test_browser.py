@@ -150,7 +150,7 @@ def test_pictures_stand_in_frames_of_one_shape_on_white(opened: Any, server: str
     frames = page.evaluate(
         "[...document.querySelectorAll('.plate')].map((it) => [it.clientWidth / it.clientHeight, getComputedStyle(it).backgroundColor])"
     )
-    assert all(ratio == pytest.approx(4 / 3, rel=0.02) and colour == "rgb(255, 255, 255)" for ratio, colour in frames[1:])
+    assert all(ratio == pytest.approx(1, rel=0.02) and colour == "rgb(255, 255, 255)" for ratio, colour in frames[1:])
 
 
 def test_html_in_texts_is_never_run(opened: Any, server: str, site: Path):
