@@ -36,7 +36,7 @@ h2 { font-size: 1.25rem; font-weight: 600; line-height: 1.3; margin: 0 0 .6rem; 
 .card { position: relative; list-style: none; }
 .plate { position: relative; aspect-ratio: 1; margin-bottom: .9rem; background: #fff; border: 1px solid var(--rule); border-radius: 3px; }
 /* Pictures are drawn on white; at night they are a little less bright. */
-.plate::after { content: ""; position: absolute; inset: 0; background: light-dark(transparent, #0003); }
+.plate::after { content: ""; position: absolute; inset: 0; background: light-dark(transparent, #0002); }
 .plate img { position: absolute; inset: 5%; width: 90%; height: 90%; object-fit: contain; } .plate .small { image-rendering: pixelated; }
 .number { margin: 0 0 .25rem; color: var(--quiet); font: .8125rem/1.5 var(--sans); letter-spacing: .02em; }
 .card h2 { font-size: 1.1875rem; font-weight: 500; text-wrap: pretty; } .card h2 a::after { content: ""; position: absolute; inset: 0; }
@@ -60,7 +60,7 @@ td { font-weight: 400; } [scope=row] { white-space: nowrap; } td + td { overflow
 code { color: var(--quiet); font: .8125rem/1.5 ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 footer { border-top: 1px solid var(--rule); padding: 1.5rem 0 2.5rem; color: var(--quiet); font: .875rem/1.6 var(--sans); text-align: center; }
 @media (min-width: 60rem) {
-  .cover { grid-column: 1 / -1; display: grid; grid-template: auto auto 1fr / 5fr 7fr; column-gap: 3rem; padding-bottom: 1rem; }
+  .cover { grid-column: 1 / -1; display: grid; grid-template: auto auto 1fr / 22rem 1fr; column-gap: 3rem; padding-bottom: 1rem; }
   .cover .plate { grid-row: 1 / -1; margin: 0; } .cover h2 { font-size: 1.95rem; line-height: 1.22; text-wrap: balance; }
   .cover .number { padding-top: clamp(.5rem, 4vw, 3.5rem); } .cover .abstract { font-size: 1.0625rem; line-height: 1.65; -webkit-line-clamp: 8; } }
 @media (max-width: 46rem) {
