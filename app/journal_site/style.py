@@ -45,7 +45,8 @@ h2 { font-size: 1.25rem; font-weight: 600; line-height: 1.3; margin: 0 0 .6rem; 
   display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4; overflow: hidden; }
 .pager, .actions { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.75rem 0 0; font: .9375rem/1.2 var(--sans); }
 .pager { justify-content: center; margin-top: 3.5rem; }
-.pager span { padding: .65rem 0; color: var(--quiet); } .pager a, .actions a { padding: .65rem 1rem; border: 1px solid var(--rule); border-radius: 3px; background: var(--sheet); }
+.pager span { padding: .65rem 0; }
+.pager a, .actions a { padding: .65rem 1rem; border: 1px solid var(--rule); border-radius: 3px; background: var(--sheet); }
 .pager [aria-current] { background: var(--wash); color: var(--accent); }
 .article { display: grid; gap: 2.5rem 3.5rem; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); align-items: start; }
 .article .plate { margin: 0; } figure { margin: 0; }
@@ -68,11 +69,13 @@ footer { border-top: 1px solid var(--rule); padding: 1.5rem 0 2.5rem; color: var
   tr { display: block; padding: .6rem 0; border-bottom: 1px solid var(--rule); } td, th { display: block; padding: 0; border: 0; }
   td + td::before { content: "made from "; color: var(--quiet); } .notice { padding: .4rem 1rem; font-size: .8125rem; } main { padding-top: 1.75rem; }
   .lead { margin-bottom: 1.75rem; font-size: 1.25rem; } .gallery { gap: 1.75rem; }
-  .card { display: grid; grid-template: auto auto 1fr / 7.5rem 1fr; column-gap: 1.1rem; } .card .plate { grid-row: 1 / -1; align-self: start; margin: 0; } }
+  .card { display: grid; grid-template: auto auto 1fr / 7.5rem 1fr; column-gap: 1.1rem; }
+  .card .plate { grid-row: 1 / -1; align-self: start; margin: 0; } }
 @media (prefers-reduced-motion: no-preference) { a, button, .plate { transition: color .15s, border-color .15s; } }
 @media print {
-  :root { color-scheme: light !important; --paper: #fff; } .bar, .actions, .pager, .skip { display: none; } .notice { border: 1pt solid; } main { padding: 1rem 0; }
-  body { font-size: 10.5pt; } .masthead { padding-top: 1rem; } .article .plate { width: 7cm; } .facts { margin-top: 1rem; } h2 { break-after: avoid; }
+  :root { color-scheme: light !important; --paper: #fff; } .bar, .actions, .pager, .skip { display: none; }
+  .notice { border: 1pt solid; } main { padding: 1rem 0; } body { font-size: 10.5pt; } .masthead { padding-top: 1rem; } h2 { break-after: avoid; }
+  .article { display: block; } figure { float: right; width: 6cm; margin-left: 1cm; } .facts { clear: both; margin-top: 1rem; }
   .card, .plate, tr { break-inside: avoid; } }
 """
 
