@@ -167,8 +167,8 @@ def changed(folder: Path, **values: object) -> Path:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"id": "../../escaped"}, "16 hexadecimal digits"),
-        ({"shard": "../../pictures-00000.zip"}, r"pictures-NNNNN\.zip"),
+        ({"id": "../../escaped"}, r"expected \[0-9a-f\]\{16\}"),
+        ({"shard": "../../pictures-00000.zip"}, "expected pictures-"),
         ({"member": "../../escaped.png"}, "cannot be read"),
     ],
 )

@@ -68,10 +68,9 @@ def read_papers(folder: Path) -> list[ImaginaryPaper]:
         remedy = "see rejected.parquet beside it for what was dropped and why; loosen the filters or train longer, and make imaginary_papers again"
         raise ImaginaryError(f"{path}: no paper in it, and a journal needs one; {remedy}")
     # Files are called so, and read so.
-    if odd := next((paper.id for paper in papers if not re.fullmatch(r"[0-9a-f]{16}", paper.id)), None):
-        raise ImaginaryError(f"{path}: found the id {odd!r}, expected 16 hexadecimal digits; {_ANEW}")
-    if odd := next((paper.shard for paper in papers if not re.fullmatch(r"pictures-[0-9]{5}\.zip", paper.shard)), None):
-        raise ImaginaryError(f"{path}: found the shard {odd!r}, expected pictures-NNNNN.zip; {_ANEW}")
+    for name, pattern in (("id", r"[0-9a-f]{16}"), ("shard", r"pictures-[0-9]{5}\.zip")):
+        if odd := [value for paper in papers if not re.fullmatch(pattern, value := getattr(paper, name))]:
+            raise ImaginaryError(f"{path}: found the {name} {odd[0]!r}, expected {pattern}; {_ANEW}")
     if twice := [id for id, times in Counter(paper.id for paper in papers).items() if times > 1]:
         raise ImaginaryError(f"{path}: found the id {twice[0]} more than once, and a page can show one paper; {_ANEW}")
     return sorted(papers, key=lambda paper: paper.number)
