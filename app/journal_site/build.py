@@ -7,12 +7,14 @@ It works from a file and from any web server, and asks nobody else for anything.
 """
 
 import json
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from app.journal_site.style import ICON, RANDOM_SCRIPT, SCRIPT, STYLE
@@ -23,12 +25,18 @@ from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.loop.bounds import at_least
-from training.words.imaginary.tables import ImaginaryError, ImaginaryPaper, Lineage, picture_png, read_lineage, read_papers
+from training.words.imaginary.tables import ImaginaryError, ImaginaryPaper, Lineage, picture_png, picture_pngs, read_lineage, read_papers
 
 STAGE, PAPERS = "journal_site", "imaginary_papers"
 NOTICE = "None of the papers on this site exist: pictures, titles and abstracts were made up by models."
 # Sides up to this are shown with their pixels; enlarged smoothly they would be fog.
 _SMALL_SIDE_PX = 64
+# Of an abstract, in the contents; more than the lines that are shown there hold.
+_BEGINNING_CHARACTERS = 900
+# Text is escaped, so that a < always begins a tag.
+_OUTSIDE = re.compile(
+    r"""(?:<[^<>]*\s(?:href|src|srcset|action|data)\s*=|@import|url\()\s*["']?((?:[a-z][a-z0-9+.-]*:|//)[^"'<>\s]*)""", re.IGNORECASE
+)
 _CURRENT = ("", ' aria-current="page"')
 
 
@@ -54,20 +62,21 @@ class Journal:
     config: JournalSiteConfig
     papers: Sequence[ImaginaryPaper]
     lineage: Lineage
+    lineage_table: str
     side_px: int
 
 
 def build(papers_folder: Path, config: JournalSiteConfig, target: Path) -> int:
     """Write the site into the folder `target`; gives the number of papers. The same papers give the same bytes. Raises ImaginaryError, PngError."""
     papers = read_papers(papers_folder)
-    pictures = {paper.id: picture_png(papers_folder, paper) for paper in papers}
-    side_px = decode_png(pictures[papers[0].id]).shape[1]
-    journal = Journal(config, papers, read_lineage(papers_folder), side_px)
+    side_px = decode_png(picture_png(papers_folder, papers[0])).shape[1]
+    lineage = read_lineage(papers_folder)
+    journal = Journal(config, papers, lineage, _lineage(lineage), side_px)
     with OutputFolder(target) as output:
         for name, text in _files(journal):
             output.file(name).write_text(text, encoding="utf-8", newline="\n")
-        for id, png in pictures.items():
-            output.file(f"pictures/{id}.png").write_bytes(png)
+        for paper, png in zip(papers, picture_pngs(papers_folder, papers), strict=True):
+            output.file(f"pictures/{paper.id}.png").write_bytes(png)
     return len(papers)
 
 
@@ -81,7 +90,7 @@ def _files(journal: Journal) -> Iterator[tuple[str, str]]:
         yield f"papers/{paper.id}.html", _paper_page(journal, place)
         more = {"notice": NOTICE, "genre": "fiction", "picture": f"../pictures/{paper.id}.png", "lineage": journal.lineage}
         yield f"papers/{paper.id}.json", json.dumps(asdict(paper) | more, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    about = ABOUT.substitute(count=f"{len(journal.papers):,}", lineage=_lineage(journal.lineage))
+    about = ABOUT.substitute(count=f"{len(journal.papers):,}", lineage=journal.lineage_table)
     yield "about.html", _page(journal, "About", about, here="about.html")
     first = journal.papers[0]
     yield "random.html", _page(journal, "A paper by chance", RANDOM.substitute(id=first.id, title=escape(first.title)), here="random.html")
@@ -93,11 +102,17 @@ def _gallery(journal: Journal) -> Iterator[tuple[str, str]]:
     names = ["index.html", *(f"page-{number}.html" for number in range(2, len(parts) + 1))]
     for number, (name, part) in enumerate(zip(names, parts, strict=True)):
         cards = "\n".join(CARD.substitute(_shown(journal, paper), cover="" if number + place else " cover") for place, paper in enumerate(part))
-        links = [f'<a href="{other}"{_CURRENT[other == name]}>{place}</a>' for place, other in enumerate(names, 1)]
-        pager = f'<nav class="pager" aria-label="Pages of the contents">{"".join(links)}</nav>' if len(parts) > 1 else ""
+        pager = f'<nav class="pager" aria-label="Pages of the contents">{_page_links(names, number)}</nav>' if len(parts) > 1 else ""
         heading = f"{len(journal.papers):,} papers that nobody wrote" + (f", page {number + 1} of {len(parts)}" if number else "")
         content = GALLERY.substitute(heading=heading, start=part[0].number, cards=cards, pager=pager)
         yield name, _page(journal, f"Contents, page {number + 1}" if number else "Contents", content, here=name if number else "index.html")
+
+
+def _page_links(names: Sequence[str], here: int) -> str:
+    """Links to the first page, the last, and those around this one."""
+    near = sorted({0, len(names) - 1, *range(max(0, here - 2), min(len(names), here + 3))})
+    links = [f'<a href="{names[place]}"{_CURRENT[place == here]}>{place + 1}</a>' for place in near]
+    return "".join(("<span>…</span>" if place - 1 > before else "") + link for before, place, link in zip([0, *near], near, links, strict=False))
 
 
 def _paper_page(journal: Journal, place: int) -> str:
@@ -106,7 +121,7 @@ def _paper_page(journal: Journal, place: int) -> str:
     links = [f'<a href="{journal.papers[at].id}.html">{words}</a>' for words, at in around if 0 <= at < len(journal.papers)]
     pager = f'<nav class="pager" aria-label="Neighbouring papers">{"".join(links)}</nav>' if links else ""
     seeds = {name: getattr(paper, name) for name in ("picture_seed", "title_seed", "title_number", "abstract_seed", "abstract_number")}
-    more = {"psi": f"{paper.psi:g}", "neighbour": _neighbour(paper), "lineage": _lineage(journal.lineage), "pager": pager}
+    more = {"psi": f"{paper.psi:g}", "neighbour": _neighbour(paper), "lineage": journal.lineage_table, "pager": pager}
     content = PAPER.substitute(_shown(journal, paper) | seeds | more)
     work = _work(journal, paper.title) | {"abstract": paper.abstract, "identifier": paper.id, "image": f"../pictures/{paper.id}.png"}
     return _page(journal, paper.title, content, up="../", work=work)
@@ -115,6 +130,7 @@ def _paper_page(journal: Journal, place: int) -> str:
 def _shown(journal: Journal, paper: ImaginaryPaper) -> dict[str, Any]:
     small = ' class="small"' if journal.side_px <= _SMALL_SIDE_PX else ""
     texts = {"title": escape(paper.title), "abstract": escape(paper.abstract), "alt": f"Made-up table-of-contents picture of No. {paper.number}"}
+    texts["beginning"] = escape(shorten(paper.abstract, _BEGINNING_CHARACTERS, placeholder=" …"))
     return texts | {"id": paper.id, "number": f"{paper.number:,}", "side": journal.side_px, "small": small}
 
 
@@ -127,11 +143,22 @@ def _neighbour(paper: ImaginaryPaper) -> str:
 
 
 def _lineage(lineage: Lineage) -> str:
+    """A row an artifact. What it was made from stands with its id where that is not the one in its own row."""
     rows = []
     for name, entry in sorted(lineage.items()):
-        inputs = "<br>".join(f"{escape(other)} <code>{escape(id)}</code>" for other, id in sorted(entry["inputs"].items())) or "–"
+        others = [
+            escape(other) + ("" if other in lineage and lineage[other]["id"] == id else f" <code>{escape(id)}</code>")
+            for other, id in sorted(entry["inputs"].items())
+        ]
+        inputs = ", ".join(others) or "–"
         rows.append(f'<tr><th scope="row">{escape(name)}</th><td><code>{escape(entry["id"])}</code></td><td>{inputs}</td></tr>')
     return LINEAGE.substitute(rows="".join(rows))
+
+
+def outside_links(site: Path) -> list[str]:
+    """What the pages and styles of a site link to or load from outside of it."""
+    files = sorted(path for path in site.rglob("*") if path.suffix in (".html", ".css", ".svg"))
+    return [f"{path.name}: {found[1]}" for path in files for found in _OUTSIDE.finditer(path.read_text(encoding="utf-8"))]
 
 
 def _work(journal: Journal, title: str) -> dict[str, Any]:
@@ -167,6 +194,8 @@ def _script_json(value: Any) -> str:
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     config = load_params(arguments.params, STAGE, JournalSiteConfig, overrides=arguments.overrides)
     count, start = build(arguments.data / PAPERS, config, arguments.data / STAGE), arguments.data / STAGE / "index.html"
+    outside = outside_links(arguments.data / STAGE)
+    reporter.check("no_outside_links", not outside, outside_links=len(outside), first=outside[0] if outside else "")
     reporter.metadata(papers=count)
     reporter.path("site", start)
     reporter.log(f"{STAGE}: {count:,} papers; open {start}")

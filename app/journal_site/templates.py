@@ -33,7 +33,7 @@ CARD = Template("""\
 <li class="card$cover"><div class="plate"><img src="pictures/$id.png" alt="$alt" width="$side" height="$side" loading="lazy"$small></div>
 <p class="number">No. $number · does not exist</p>
 <h2><a href="papers/$id.html"><bdi>$title</bdi></a></h2>
-<p class="abstract" dir="auto">$abstract</p></li>""")
+<p class="abstract" dir="auto">$beginning</p></li>""")
 
 LINEAGE = Template("""\
 <table aria-label="Models and datasets"><thead><tr><th scope="col">Artifact</th><th scope="col">Version</th>
@@ -68,9 +68,11 @@ do not try their procedures, and do not take a number from them.</p>
 it a title. A language model reads the title and writes an abstract. Each page tells the seeds, and the versions of all models and datasets.</p>
 <h2>What is left out</h2>
 <p>Pictures that are nearly training pictures, titles that are nearly real ones, texts that repeat a run of words of a real one, and what is rude or
-looks like an address, a number of a telephone or account, or an identifier. The nearest real title stands on each page, for you to judge.</p>
+looks like an address, a number of a telephone or account, or an identifier. The nearest real title stands on each page, for you to judge.
+Names of persons are not looked for: one that stands here is chance, and means nobody.</p>
 <h2>Models and datasets</h2>$lineage
-<h2>Search engines</h2><p>Every page asks them to stay away, and tells machines what it tells you: this is fiction, no scholarly article.</p></div>""")
+<h2>Search engines</h2>
+<p>Every page asks them to stay away, and tells machines what it tells you: this is fiction, no scholarly article.</p></div>""")
 
 RANDOM = Template("""\
 <div class="prose"><h1>A paper by chance</h1><p>Without scripts chance stands still: <a href="papers/$id.html"><bdi>$title</bdi></a>.</p></div>

@@ -28,7 +28,7 @@ class _Silent(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
+    folder = tmp_path_factory.mktemp("a site") / "of #1, 50 %?"
     write_papers(folder / "papers")
     build(folder / "papers", JournalSiteConfig(papers_per_page=5), folder / "site")
     return folder / "site"
@@ -101,14 +101,14 @@ def test_from_the_gallery_to_a_paper_and_back(start: str, opened: Any):
     assert page.locator(".card").count() == 2
 
 
-def test_chance_leads_to_papers(start: str, opened: Any):
-    page = opened(f"{start}/index.html")
+def test_chance_leads_to_papers(opened: Any, site: Path):
+    page = opened(f"{site.as_uri()}/index.html")
     met = set()
-    for _ in range(12):
+    for _ in range(6):
         page.get_by_role("link", name="Random paper").click()
         page.wait_for_url(re.compile(r"/papers/[0-9a-f]{16}\.html$"))
         met.add(page.url)
-    assert len(met) > 2
+    assert len(met) > 1
 
 
 def test_chance_stands_still_without_scripts(opened: Any, site: Path):
@@ -117,16 +117,16 @@ def test_chance_stands_still_without_scripts(opened: Any, site: Path):
     assert page.url.endswith(a_paper(site)) and not page.locator("#theme").is_visible()
 
 
-def test_colours_follow_the_system_until_a_reader_chooses_and_the_choice_stays(start: str, opened: Any, site: Path):
+def test_colours_follow_the_system_until_a_reader_chooses_and_the_choice_stays(server: str, opened: Any, site: Path):
     def is_dark(page: Any) -> bool:
         return sum(page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")) < 3 * 60
 
-    assert not is_dark(opened(f"{start}/index.html"))
-    page = opened(f"{start}/index.html", scheme="dark")
+    assert not is_dark(opened(f"{server}/index.html"))
+    page = opened(f"{server}/index.html", scheme="dark")
     assert is_dark(page)
     page.get_by_role("button", name="Light colours").click()
     assert not is_dark(page)
-    page.goto(f"{start}/{a_paper(site)}")
+    page.goto(f"{server}/{a_paper(site)}")
     assert not is_dark(page) and page.get_by_role("button", name="Dark colours").is_visible()
 
 
@@ -140,8 +140,9 @@ def test_a_browser_that_refuses_storage_still_changes_colours(opened: Any, site:
 
 @pytest.mark.parametrize("width", [320, 390])
 def test_no_page_scrolls_sideways_on_a_phone(width: int, server: str, opened: Any, site: Path):
-    for name in ("index.html", "page-2.html", a_paper(site, 2), a_paper(site, 4), "about.html"):
-        page = opened(f"{server}/{name}", width=width)
+    page = opened(f"{server}/index.html", width=width)
+    for name in ("index.html", a_paper(site, 2), a_paper(site, 4), "about.html"):
+        page.goto(f"{server}/{name}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
 
@@ -150,12 +151,13 @@ def test_pictures_stand_in_frames_of_one_shape_on_white(opened: Any, server: str
     frames = page.evaluate(
         "[...document.querySelectorAll('.plate')].map((it) => [it.clientWidth / it.clientHeight, getComputedStyle(it).backgroundColor])"
     )
-    assert all(ratio == pytest.approx(4 / 3, rel=0.02) and colour == "rgb(255, 255, 255)" for ratio, colour in frames[1:])
+    assert all(ratio == pytest.approx(1, rel=0.02) and colour == "rgb(255, 255, 255)" for ratio, colour in frames[1:])
 
 
 def test_html_in_texts_is_never_run(opened: Any, server: str, site: Path):
+    page = opened(f"{server}/index.html")
     for name in ("index.html", a_paper(site, 2)):
-        page = opened(f"{server}/{name}")
+        page.goto(f"{server}/{name}")
         assert page.title() != "owned"
         assert page.locator("main img").count() == page.locator(".plate img").count()
         assert page.locator("main script").count() == 0
@@ -188,11 +190,13 @@ def test_the_item_can_be_downloaded(opened: Any, server: str, site: Path, tmp_pa
         assert download.value.suggested_filename == Path(a_paper(site)).stem + suffix
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
 def test_axe_finds_nothing_to_complain_of(scheme: str, width: int, opened: Any, server: str, site: Path):
     from axe_playwright_python.sync_playwright import Axe
 
-    for name in ("index.html", "page-2.html", a_paper(site), a_paper(site, 3), "about.html"):
-        page = opened(f"{server}/{name}", scheme=scheme, width=width)
+    page = opened(f"{server}/index.html", scheme=scheme, width=width)
+    for name in ("index.html", a_paper(site, 3), "about.html"):
+        page.goto(f"{server}/{name}")
         found = Axe().run(page, options={"resultTypes": ["violations"]})
         assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found.response["violations"]] == [], name

@@ -1,11 +1,12 @@
 import json
 import re
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from app.journal_site.build import JournalSiteConfig, build, main
+from app.journal_site.build import JournalSiteConfig, build, main, outside_links
 from formats.tables import read_table, table_from_rows, write_table
 from stages.artifact_id import content_id
 from tests.app.journal_site.papers_folder import TITLES, write_papers
@@ -155,14 +156,62 @@ def test_damaged_papers_are_named(tmp_path: Path):
         build(folder, JournalSiteConfig(), tmp_path / "site")
 
 
-def test_an_id_that_is_no_file_name_makes_no_file(tmp_path: Path):
-    folder = write_papers(tmp_path / "p", 1)
+def changed(folder: Path, **values: object) -> Path:
+    """The papers in `folder` with other values in the first row."""
     rows = read_table(folder / "papers.parquet").to_pylist()
-    rows[0]["id"] = "../../escaped"
     (folder / "papers.parquet").unlink()
-    write_table(folder / "papers.parquet", table_from_rows(PAPERS, rows))
-    with pytest.raises(ImaginaryError, match="16 hexadecimal digits"):
-        build(folder, JournalSiteConfig(), tmp_path / "site")
+    write_table(folder / "papers.parquet", table_from_rows(PAPERS, [rows[0] | values, *rows[1:]]))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"id": "../../escaped"}, r"expected \[0-9a-f\]\{16\}"),
+        ({"shard": "../../pictures-00000.zip"}, "expected pictures-"),
+        ({"member": "../../escaped.png"}, "cannot be read"),
+    ],
+)
+def test_a_name_that_leads_elsewhere_reads_and_makes_no_file(values: dict[str, object], words: str, tmp_path: Path):
+    with pytest.raises(ImaginaryError, match=words):
+        build(changed(write_papers(tmp_path / "p", 1), **values), JournalSiteConfig(), tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+def test_two_papers_of_one_id_are_refused(tmp_path: Path):
+    folder = write_papers(tmp_path / "p", 2)
+    id = read_table(folder / "papers.parquet").to_pylist()[1]["id"]
+    with pytest.raises(ImaginaryError, match="more than once"):
+        build(changed(folder, id=id), JournalSiteConfig(), tmp_path / "site")
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["</script><script>alert(1)</script>", "</title><base href=//evil.example>", "javascript:alert(1)", "{{7*7}} ${id} $id $$", "a\u2028b\x00c",
+     "\u202egnp.exe", "👩\u200d🔬 <!-- -->", '" onload="x', "href=https://evil.example"],
+)  # fmt: skip
+def test_hostile_titles_are_words_on_every_page(title: str, tmp_path: Path):
+    build(changed(write_papers(tmp_path / "p", 1), title=title), JournalSiteConfig(), tmp_path / "site #1")
+    assert outside_links(tmp_path / "site #1") == []
+    (page,) = (tmp_path / "site #1/papers").glob("*.html")
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<script") == 2 and "<base" not in text and "\u2028" not in text.partition("ld+json")[2].partition("</script>")[0]
+    assert escape(title) in text and json.loads("".join(seen(page).data))["name"] == title
+
+
+def test_outside_links_are_counted(made: Path, tmp_path: Path):
+    assert outside_links(made / "journal_site") == []
+    (tmp_path / "a.html").write_text("<p>see https://a.example <a class=x\nhref='HTTPS://b.example'>b</a><img src=//c.example/c.png>")
+    (tmp_path / "a.css").write_text("@import 'http://d.example'; p { background: url( data:x ) }")
+    assert [link.partition(": ")[2] for link in outside_links(tmp_path)] == ["http://d.example", "data:x", "HTTPS://b.example", "//c.example/c.png"]
+
+
+def test_pages_of_many_name_the_first_the_last_and_those_around(tmp_path: Path):
+    build(write_papers(tmp_path / "p", 24), JournalSiteConfig(papers_per_page=1), tmp_path / "site")
+    links = [link for link in seen(tmp_path / "site/page-12.html").addresses if link.startswith("page-")]
+    assert links == [f"page-{number}.html" for number in (10, 11, 12, 13, 14, 24)]
+    assert (tmp_path / "site/page-12.html").read_text().count("<span>…</span>") == 2
+    assert "…" not in (tmp_path / "site/index.html").read_text().partition('class="pager"')[2].partition("page-24")[0].partition("page-3")[0]
 
 
 @pytest.mark.parametrize("wrong", [{"papers_per_page": 0}, {"name": " "}, {"motto": "x" * 121}])

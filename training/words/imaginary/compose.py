@@ -34,7 +34,7 @@ from training.words.generation import Generation, GenerationError, generate, tok
 from training.words.imaginary.filters import Why, blocked_word, degenerate, personal_data, read_blocked_words
 from training.words.imaginary.neighbours import CopiedRun, NearestTitle, nearest_pictures, small_grey
 from training.words.imaginary.safety import UnfitTextError, make_safe
-from training.words.imaginary.tables import PAPERS, REJECTED, ImaginaryError, trace
+from training.words.imaginary.tables import PAPERS, REJECTED, ImaginaryError, Lineage, broken_links, trace
 from training.words.model_folder import load_model, load_tokenizer
 
 STAGE = "imaginary_papers"
@@ -204,6 +204,16 @@ def _write(output: OutputFolder, papers: Sequence[dict[str, Any]], pictures: Pic
     write_table(output.file("papers.parquet"), table_from_rows(PAPERS, papers))
 
 
+def _check(papers: Sequence[dict[str, Any]], lineage: Lineage, config: ImaginaryPapersConfig, reporter: Reporter) -> None:
+    reporter.check("enough_papers", len(papers) == config.count, severity="WARN", papers=len(papers), wanted=config.count)
+    similarity = max((paper["nearest_similarity"] for paper in papers), default=0.0)
+    levels = min((paper["nearest_picture_levels"] for paper in papers), default=255.0)
+    is_new = similarity < config.most_similarity and levels >= config.least_picture_levels
+    reporter.check("nothing_copied", is_new, highest_title_similarity=similarity, nearest_picture_levels=levels)
+    broken = broken_links(lineage)
+    reporter.check("lineage_unbroken", not broken, severity="WARN", broken=len(broken), first=broken[0] if broken else "")
+
+
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     config, data = load_params(arguments.params, STAGE, ImaginaryPapersConfig, overrides=arguments.overrides), arguments.data
     dataset = f"toc_dataset@{config.dataset_size}"
@@ -226,6 +236,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
         output.write_json("lineage.json", lineage)
     reporter.metadata(papers=len(papers), rejected=len(rejected), reasons=dict(reasons))
     reporter.log(f"{STAGE}: {len(papers):,} papers, {len(rejected):,} rejected")
+    _check(papers, lineage, config, reporter)
     if len(papers) < config.count:
         reporter.notice(f"{STAGE}: only {len(papers):,} of {config.count:,} papers after all tries; dropped most often: {dict(reasons[:3])}")
 

@@ -10,23 +10,24 @@ import re
 import unicodedata
 from functools import cache
 
-# Cyrillic, Greek, Armenian and Cherokee letters that confusables.txt leads to one Latin letter and that are drawn alike in common typefaces. Of Greek
-# small letters, which are signs of their own in science, omicron alone.
+# All that confusables.txt of Unicode 17 leads from Cyrillic, Greek, Armenian, Cherokee, Coptic and Lisu to one letter of ASCII. Of Greek, which
+# has signs of its own in science, capitals, omicron, ϲ and ϳ alone. A capital that looks like a small l is an I.
 _LATIN_LIKE = str.maketrans(
-    "АВЕЅІЈКМНОРСТХҮԌԛԝаеіјорсухһѕԁӏүΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϲϳՕՏՍՈօսհոցᎪᏴᏟᎬᎻᎫᏦᏞᎷᏢᎡᏚᎢᏙᎳᏃ",
-    "ABESIJKMHOPCTXYGqwaeijopcyxhsdlyABEZHIKMNOPTYXocjOSUNouhngABCEHJKLMPRSTVWZ",
+    "ͿΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϜϭϲϳϹϺЅІЈАВЕКМНОРСТУХЬагеорсухшѕіјѡѴѵҮүһҽӀӏԁԌԛԜԝՍՏՕագզհոռսցւքօᎠᎡᎢ"
+    "ᎥᎩᎪᎫᎬᎳᎷᎻᎽᏀᏂᏃᏏᏒᏔᏕᏙᏚᏞᏟᏢᏦᏧᏳᏴⲂⲅⲎⲒⲓⲔⲘⲚⲞⲟⲢⲣⲤⲥⲦⲨⲩⲬⲽⳎⳏⳐꓐꓑꓒꓓꓔꓖꓗꓙꓚꓜꓝꓟꓠꓡꓢꓣꓦꓧꓪꓫꓬꓮꓰꓲꓳꓴꙇꭵꮁꮃꮓꮩꮪꮯ",
+    "JABEZHIKMNOPTYXoFocjCMSIJABEKMHOPCTYXbareopcyxwsijwVvYyheIldGqWwUSOwqqhnnugifoDRTiYAJEWMHYGhZbRWSVSLCPKdGBBrHIiKMNOoPpCcTYyXwPpLBPdDTGKJCZFMNLSRVHWXYAEIOUiirwzvsc",
 )
 _WORD = re.compile(r"[^\W\d_](?:[^\W\d_]|[\u0300-\u036f])*")
 # A tag with what is in it, or its beginning; scripts and styles go with their content.
 _CONTENT = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-_TAG = re.compile(r"<[a-z/!?][^<>]*>", re.IGNORECASE)
+_TAG = re.compile(r"<(?:[a-z][a-z0-9:-]*(?=[\s/>])|[/!?])[^<>]*>", re.IGNORECASE)
 _TAG_START = re.compile(r"<(?=[a-z/!?])", re.IGNORECASE)
 # A third mark on one letter and all after it: piled up, they reach into the lines above and below.
 _MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 _MARKS = re.compile(f"({_MARK}{{2}}){_MARK}+")
 # Letters and marks that show nothing (Default_Ignorable_Code_Point), blank Braille, and signs for what could not be read.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]")
-_STYLED = re.compile("[\u2100-\u2125\u212a-\u214f\u2460-\u24ff\uff01-\uff9f\U0001d400-\U0001d7ff\U0001f100-\U0001f1ff\ufb00-\ufb06]")
+_STYLED = re.compile("[\u2100-\u2125\u212a-\u214f\u2160-\u217f\u2460-\u24ff\uff01-\uff9f\U0001d400-\U0001d7ff\U0001f100-\U0001f1ff\ufb00-\ufb06]")
 # Longer texts are cut first; no title or abstract is as long.
 _MOST_CHARACTERS = 5_000
 

@@ -20,6 +20,7 @@ from formats.image_shards import member_name, write_shard
 from formats.png import encode_png
 from formats.tables import columns, table_from_rows, write_table
 from formats.text_tables import PAPER_TEXTS
+from stages.artifact_id import content_id
 from training.words.model_folder import save_model
 from training.words.word_tokenizers import train_bpe
 
@@ -31,6 +32,12 @@ TITLES = [
 ]
 ABSTRACT = "Here we show that the {} goes on under mild conditions in water, with yields that nobody expected of such a simple catalyst before."
 SIDE = 16
+LEARNT_FROM = {
+    "title_gpt2": ["paper_texts"],
+    "toc_encoder": ["toc_dataset@16", "paper_texts"],
+    "toc_titler": ["toc_dataset@16", "paper_texts", "title_gpt2", "toc_encoder"],
+    "abstract_t5": ["paper_texts"],
+}
 
 
 def write_world(data: Path, *, fakes: int = 12, reals: int = 6) -> Path:
@@ -49,6 +56,9 @@ def write_world(data: Path, *, fakes: int = 12, reals: int = 6) -> Path:
     (data / "stylegan3_toc").mkdir()
     (data / "stylegan3_toc/training_options.json").write_text(json.dumps({"dataset_size": 16}))
     _write_texts(data / "paper_texts")
+    for name in ("papers", "toc_images", "title_gpt2", "toc_encoder"):
+        (data / name).mkdir()
+        (data / name / "what.txt").write_text(name)
     _write_models(data)
     return data
 
@@ -96,4 +106,6 @@ def _write_models(data: Path) -> None:
     for name, model, savers in (("toc_titler", titler, [tokenizer, processor]), ("abstract_t5", t5, [tokenizer])):
         (data / name).mkdir()
         save_model(data / name, model, savers, f"# {name}\n")
-        (data / name / "data_ids.json").write_text(json.dumps({"paper_texts": f"id of texts behind {name}", "title_gpt2": "id of title_gpt2"}))
+    # In the order in which they are trained: an id is that of a folder with the ids in it.
+    for name, inputs in LEARNT_FROM.items():
+        (data / name / "data_ids.json").write_text(json.dumps({other: content_id(data / other) for other in inputs}))

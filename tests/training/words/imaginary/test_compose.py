@@ -1,9 +1,11 @@
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from formats.image_shards import ImageShards
 from formats.tables import read_table
@@ -11,7 +13,7 @@ from stages.artifact_id import content_id
 from tests.training.words.imaginary.small_world import TITLES, write_world
 from training.words.imaginary.compose import ImaginaryPapersConfig, Judge, main
 from training.words.imaginary.safety import make_safe
-from training.words.imaginary.tables import read_lineage, read_papers
+from training.words.imaginary.tables import broken_links, read_lineage, read_papers
 
 SECTION = """\
 imaginary_papers:
@@ -98,13 +100,29 @@ def test_another_seed_writes_others_and_the_same_bytes_come_twice(world: Path, a
     assert table(again, "papers.parquet")[0]["title"] not in [row["title"] for row in table(world, "papers.parquet")]
 
 
-def test_the_lineage_leads_through_models_to_datasets(world: Path):
+def test_the_lineage_leads_through_models_to_the_crawl_and_every_id_is_that_of_the_folder(world: Path):
     lineage = read_lineage(world / "data/imaginary_papers")
-    for name in ("stylegan3_toc", "toc_fakes", "toc_titler", "abstract_t5", "paper_texts", "toc_dataset@16"):
-        assert lineage[name]["id"] == content_id(world / "data" / name)
-    assert lineage["toc_fakes"]["inputs"] == {"stylegan3_toc": lineage["stylegan3_toc"]["id"]}
-    assert lineage["stylegan3_toc"]["inputs"] == {"toc_dataset@16": lineage["toc_dataset@16"]["id"]}
-    assert lineage["toc_titler"]["inputs"]["title_gpt2"] == "id of title_gpt2" == lineage["title_gpt2"]["id"]
+    assert {name: entry["id"] for name, entry in lineage.items()} == {name: content_id(world / "data" / name) for name in lineage}
+    assert broken_links(lineage) == []
+    # From what the stage reads, all that it was made from is reached; and each link is one that dvc.yaml draws.
+    assert {name: sorted(entry["inputs"]) for name, entry in lineage.items()} == {name: sorted(made_from(name)) for name in lineage}
+
+
+def made_from(name: str) -> list[str]:
+    """The inputs in data/ of a stage of dvc.yaml, but for the crawl itself."""
+    stages = yaml.safe_load((Path(__file__).parents[4] / "dvc.yaml").read_text())["stages"]
+    stage, _, at = name.partition("@")
+    deps = (stages[stage]["do"] if at else stages[stage])["deps"]
+    names = [dep.removeprefix("data/") for dep in deps if dep.startswith("data/") and dep != "data/journal_pages"]
+    return [re.sub(r"@\$.*", "@16", name) for name in names]
+
+
+def test_a_model_that_learnt_from_another_version_breaks_the_lineage_and_is_named(again: Path, capsys: pytest.CaptureFixture[str]):
+    (again / "data/title_gpt2/what.txt").write_text("trained again")
+    assert main(flags(again, "count=1")) == 0
+    lineage = read_lineage(again / "data/imaginary_papers")
+    assert broken_links(lineage) == [f"toc_titler was made from title_gpt2 {lineage['toc_titler']['inputs']['title_gpt2']}"]
+    assert "check lineage_unbroken failed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

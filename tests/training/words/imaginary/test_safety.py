@@ -20,7 +20,7 @@ PARTS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=600)
+@settings(max_examples=250)
 @given(st.one_of(st.lists(st.sampled_from(PARTS), max_size=16).map("".join), st.text(max_size=60)))
 def test_whatever_comes_in_what_goes_out_is_safe_and_stays_as_it_is(text: str):
     try:
@@ -45,11 +45,13 @@ def test_whatever_comes_in_what_goes_out_is_safe_and_stays_as_it_is(text: str):
         ("&am\u200bp;lt;img src=x onerror=alert(1)&gt; C", "C"),
         ("<<b>script>alert(1)", "< script>alert(1)"),
         ("n<m, p < 0.05", "n< m, p < 0.05"),
+        ("<m| x |n> and <img/src=x> D", "< m| x |n> and D"),
         ("\u202eevil\u202c \u2067x\u2069", "evil x"),
         ("zero\u200bwidth\u00ad", "zerowidth"),
         ("two\nlines\u2028and\tmore", "two lines and more"),
         ("раураl", "paypal"),
         ("сосо of benzene", "coco of benzene"),
+        ("pаypal: ꓑᎪᎽᏢᎪᏞ, Ⲣay, օf, ⅼⅰne", "paypal: PAYPAL, Pay, of, line"),
         ("𝐁𝐨𝐥𝐝 Ｗｉｄｅ ﬁne", "Bold Wide fine"),
         ("λmax, μm, µm, ΔG and β-lactams of H₂O₂ at 10⁻³ Å", "λmax, μm, µm, ΔG and β-lactams of H₂O₂ at 10⁻³ Å"),
         ("Синтез бензола", "Синтез бензола"),
