@@ -151,10 +151,13 @@ def test_the_generator_waits_for_the_critic():
     assert list(losses.turn(Moment(99, 1, 0))) == [] and list(losses.turn(Moment(100, 2, 0))) != []
 
 
-def test_training_passes_are_in_training_mode():
-    losses = players()
+@pytest.mark.parametrize("recipe", [Recipe(), GUMBEL])
+def test_training_passes_are_in_training_mode(recipe):
+    """The seed's networks were in evaluation mode everywhere; here only where nothing is learnt, as in writing."""
+    losses, modes = players(recipe=recipe), []
+    losses.generator.register_forward_hook(lambda module, *_: modes.append((torch.is_grad_enabled(), module.training)))
     list(losses.turn(NOW))
-    assert losses.generator.training and losses.critic.training
+    assert set(modes) == {(True, True), (False, False)} and losses.critic.training
 
 
 def test_temperatures_go_down_in_a_geometric_line():
