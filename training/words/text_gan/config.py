@@ -83,7 +83,7 @@ class TextMleConfig(Schooling):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the two play; by default as `working` says, which keeps what the likelihood has taught.
+    """How the two play; by default as `working` says, in which the critic alone teaches.
 
     outputs: soft = the critic reads probabilities and the likeliest word is fed back; straight_through = it reads the words that were drawn, and the
     gradient goes through the Gumbel-softmax (Jang et al. 2017); policy_gradient = it scores each word after those before it, and the generator learns
@@ -96,13 +96,13 @@ class Recipe:
     outputs: Literal["policy_gradient", "straight_through", "soft"] = "policy_gradient"
     loss: Literal["non_saturating", "wasserstein"] = "non_saturating"
     penalty: Literal["r1", "wgan_gp"] = "r1"
-    gamma: float = 0.1
+    gamma: float = 0.0
     critic_steps: int = 1
-    critic_first: int = 1_000
-    generator_rate: float = 1e-4
-    critic_rate: float = 1e-3
+    critic_first: int = 1_600
+    generator_rate: float = 3e-4
+    critic_rate: float = 3e-3
     beta2: float = 0.99
-    mle_weight: float = 0.3
+    mle_weight: float = 0.0
     temperature_start: float = 1.0
     temperature_end: float = 0.5
     discount: float = 0.9
