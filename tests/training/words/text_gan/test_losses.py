@@ -123,7 +123,7 @@ def test_the_policy_gradient_makes_rewarded_words_likelier():
     losses.critic.forward = liking
     optimizer = torch.optim.Adam(losses.generator.parameters(), 0.01)
     shares = []
-    for turn in range(12):
+    for turn in range(7):
         now = Moment(turn * 8, turn, 0)
         shares.append(float((losses.written(now)[0] == 7).sum() / (losses.written(now)[0] != PAD).sum()))
         optimizer.zero_grad()
