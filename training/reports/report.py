@@ -59,6 +59,7 @@ class Report:
     """stage: also names the output folder. model: the stage whose output was judged. text: Markdown without the pictures, which follow it.
 
     headline: of the numbers, those that a reader asks for first. promote: when this model becomes the champion; None = never.
+    files: what else lies in the folder, by name, each written by its function to the path it is given.
     """
 
     stage: str
@@ -69,6 +70,7 @@ class Report:
     checks: Sequence[Check] = ()
     headline: Headline = field(default_factory=dict)
     promote: PromotionRule | None = None
+    files: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
 
     def markdown(self, address: Callable[[str], str] = str) -> str:
         """All of it. address: from the name of a picture's file to where it is to be seen; by default beside the Markdown."""
@@ -80,12 +82,12 @@ class Report:
         return [f"{judged}_{name}" for judged, named in self.numbers.headline(self.headline).items() for name in named]
 
     def write(self, data: Path) -> Path:
-        """Write metrics.json, headline.json, report.md and the pictures to `data/<stage>`, and return that folder."""
+        """Write metrics.json, headline.json, report.md, the pictures and the other files to `data/<stage>`, and return that folder."""
         with OutputFolder(data / self.stage) as output:
             for name, numbers in (("metrics.json", self.numbers.flat), ("headline.json", self.numbers.headline(self.headline))):
                 output.file(name).write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            for picture in self.pictures:
-                picture.draw(output.file(picture.file))
+            for file, write in [*((picture.file, picture.draw) for picture in self.pictures), *self.files.items()]:
+                write(output.file(file))
             output.file("report.md").write_text(self.markdown(), encoding="utf-8")
         return data / self.stage
 

@@ -59,6 +59,12 @@ def test_the_folder_holds_flat_numbers_the_pictures_and_a_page_that_shows_them(d
     assert (folder / "report.md").read_text() == "# Model\n\n## A dot\n\nBlack.\n\n![dot](dot.png)\n"
 
 
+def test_other_files_lie_beside_the_page_and_go_with_it_to_the_model_s_run(data, reporter):
+    event = attach(replace(report_of(800), files={"samples.txt": lambda path: path.write_text("a\n")}), data, reporter)
+    assert (data / "model_report/samples.txt").read_text() == "a\n" and "samples.txt" not in (data / "model_report/report.md").read_text()
+    assert "samples.txt" in [Path(artifact["path"]).name for artifact in event["artifacts"]]
+
+
 def test_the_headline_has_the_first_ten_chosen_numbers_that_are_there_by_what_was_judged(data):
     numbers = Numbers()
     for name in ("real_loss", "fake_loss", *(f"fake_n{number}" for number in range(20))):

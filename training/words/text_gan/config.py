@@ -83,31 +83,42 @@ class TextMleConfig(Schooling):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the two play; by default as `working` says, which keeps what the likelihood has taught.
+    """How the two play; by default as `working` says, in which the critic alone teaches.
 
     outputs: soft = the critic reads probabilities and the likeliest word is fed back; straight_through = it reads the words that were drawn, and the
-    gradient goes through the Gumbel-softmax (Jang et al. 2017). gamma: of (norm - 1)² for wgan_gp; for r1 half of R1, a mean over the vocabulary.
+    gradient goes through the Gumbel-softmax (Jang et al. 2017); policy_gradient = it scores each word after those before it, and the generator learns
+    by these rewards (de Masson d'Autume et al. 2019). discount: of a reward, for each word before it that it also counts for.
+    gamma: of (norm - 1)² for wgan_gp; for r1 half of R1, a mean over the vocabulary.
     critic_steps: to each of the generator. critic_first: sentences before its first. mle_weight: of the likelihood in the generator's loss.
     """
 
     warm_start: bool = True
-    outputs: Literal["straight_through", "soft"] = "straight_through"
+    outputs: Literal["policy_gradient", "straight_through", "soft"] = "policy_gradient"
     loss: Literal["non_saturating", "wasserstein"] = "non_saturating"
     penalty: Literal["r1", "wgan_gp"] = "r1"
-    gamma: float = 0.1
+    gamma: float = 0.0
     critic_steps: int = 1
-    critic_first: int = 1_000
-    generator_rate: float = 1e-4
-    critic_rate: float = 1e-3
+    critic_first: int = 1_600
+    generator_rate: float = 3e-4
+    critic_rate: float = 3e-3
     beta2: float = 0.99
-    mle_weight: float = 0.3
+    mle_weight: float = 0.0
     temperature_start: float = 1.0
     temperature_end: float = 0.5
+    discount: float = 0.9
 
     def __post_init__(self) -> None:
         at_least(self, 1, "critic_steps")
         at_least(self, 0, "gamma", "mle_weight", "critic_first")
         above(self, 0, "generator_rate", "critic_rate", "temperature_start", "temperature_end")
+        within(self, 0, 1, "discount")
+        if self.outputs == "policy_gradient" and (self.loss, self.penalty) != ("non_saturating", "r1"):
+            raise ValueError(f"outputs policy_gradient needs non_saturating and r1, found {self.loss} and {self.penalty}: its rewards are odds")
+
+    @property
+    def by_word(self) -> bool:
+        """Whether the critic scores each word and not the sentence."""
+        return self.outputs == "policy_gradient"
 
 
 # `seed` is GAN_TextGen's: WGAN-GP, five critic steps to one, probabilities to the critic, words from noise alone.

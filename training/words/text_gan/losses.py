@@ -101,7 +101,7 @@ class TextGanLosses(Likelihood):
     def written(self, now: Moment) -> tuple[Tensor, Noise]:
         """Words [N, S] and what was random in them, for both turns. They are scored in one pass: no gradient flows through words fed back."""
         if self._written is None or self._written[0] != now:
-            noise = self.noise(now, "noise", with_choices=self.recipe.outputs == "straight_through")
+            noise = self.noise(now, "noise", with_choices=self.recipe.outputs != "soft")
             self._written = now, (self.generator.eval().write(noise), noise)
         return self._written[1]
 
@@ -121,7 +121,7 @@ class TextGanLosses(Likelihood):
         return functional.one_hot(words, self.generator.shape.vocabulary_size).float()
 
     def score(self, sentences: Tensor, now: Moment, rows: slice, side: str) -> Tensor:
-        """Logits [N, 1], in diffusion mode of what noise leaves to be seen. side: has noise of its own, but the times of the other."""
+        """Logits [N, 1], by word [N, S], in diffusion mode of what noise leaves to be seen. side: has noise of its own, the times of the other."""
         if self.diffusion is None:
             return self.critic(sentences)
         size, device = self.config.batch_size, self.devices.device
@@ -141,12 +141,14 @@ class TextGanLosses(Likelihood):
                 real = self.one_hot(words[rows]).unsqueeze(1).requires_grad_()
                 on_real, on_fake = self.score(real.squeeze(1), now, rows, "reals"), self.score(fake, now, rows, "fakes")
                 loss = judge(on_real, on_fake)
-            if recipe.penalty == "r1":
+            # Of words the mean, those behind the end included: there the critic has read the whole sentence.
+            loss = loss.unflatten(0, (len(real), -1)).mean(dim=1)
+            if recipe.penalty == "r1" and recipe.gamma:
                 loss = loss + recipe.gamma / 2 / real.shape[-1] * losses.r1_penalty(on_real, real)
-            else:
+            elif recipe.penalty == "wgan_gp":
                 mixed = losses.between(real.detach(), fake.unsqueeze(1), shares[rows])
                 loss = loss + recipe.gamma * losses.gradient_penalty(self.score(mixed.squeeze(1), now, rows, "reals"), mixed)
-            signs, difference = on_real.sign().sum() / len(words), (on_real.sum() - on_fake.sum()) / len(words)
+            signs, difference = (part.mean(dim=1).sum() / len(words) for part in (on_real.sign(), on_real - on_fake))
             yield loss.sum() / len(words), {"r_t": signs.detach(), "difference": difference.detach()}
 
     def turn(self, now: Moment) -> Iterator[PartLoss]:
@@ -155,7 +157,34 @@ class TextGanLosses(Likelihood):
         judge = losses.wasserstein_g if self.recipe.loss == "wasserstein" else losses.non_saturating_g
         for rows in self.parts:
             with self.devices.autocast(self.config.precision):
+                if self.recipe.by_word:
+                    yield self.policy_gradient(now, rows), {}
+                    continue
                 fake = self.outputs(self.written(now), rows, self.temperature(now.samples_seen))
                 yield judge(self.score(fake, now, rows, "fakes")).sum() / self.config.batch_size, {}
         for loss, _ in super().turn(now) if self.recipe.mle_weight else ():
             yield self.recipe.mle_weight * loss, {"mle": loss.detach()}
+
+    def policy_gradient(self, now: Moment, rows: slice) -> Tensor:
+        """-(return - baseline) log p of each word, a mean over the words; its gradient is that of the rewards to come (Williams 1992, REINFORCE).
+
+        Reward: 2 sigmoid(D) - 1 of each word, in -1 … 1. Baseline: the mean return of the words at the same step of the batch, which needs no memory.
+        Source: de Masson d'Autume et al. 2019, "Training Language GANs from Scratch", section 3.
+        """
+        words, noise = self.written(now)[0], self.written(now)[1].rows(rows)
+        total, words = (words != PAD).sum(), words[rows]
+        said = (words != PAD).float()
+        with torch.no_grad():
+            gains = (self.score(self.one_hot(words), now, rows, "fakes") / 2).tanh() * said
+            gains = discounted(gains, self.recipe.discount)
+            gains = (gains - (gains * said).sum(dim=0) / said.sum(dim=0).clamp(min=1)) * said
+        logits = self.generator.train()(words_before(words), noise)
+        costs = functional.cross_entropy(logits.flatten(0, 1), words.flatten(), ignore_index=PAD, reduction="none")
+        return (gains.flatten() * costs).sum() / total
+
+
+def discounted(rewards: Tensor, discount: float) -> Tensor:
+    """[N, S]: of each step the sum of the rewards from there on, each by discount to the power of how far away it is."""
+    far = torch.arange(rewards.shape[1], device=rewards.device)
+    far = far[:, None] - far
+    return rewards @ (discount ** far.clamp(min=0)).where(far >= 0, 0.0).to(rewards.dtype)

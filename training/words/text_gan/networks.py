@@ -182,32 +182,36 @@ def load_generator(folder: Path, device: torch.device) -> tuple[Generator, Token
 
 
 class Discriminator(nn.Module):
-    """Words (ones and zeros, or probabilities) beside positions, blocks, a class token, blocks, a score. noise_steps: the longest diffusion."""
+    """Words (ones and zeros, or probabilities) beside positions, blocks, a class token, blocks, a score. noise_steps: the longest diffusion.
 
-    def __init__(self, options: BlockOptions, *, vocabulary_size: int, steps: int, noise_steps: int = 0) -> None:
+    by_word: without class token, and causal: a score of each word after those before it. Source: de Masson d'Autume et al. 2019, "ScratchGAN", 3.1.
+    """
+
+    def __init__(self, options: BlockOptions, *, vocabulary_size: int, steps: int, noise_steps: int = 0, by_word: bool = False) -> None:
         super().__init__()
         both = 2 * options.width
         self.words = nn.Linear(vocabulary_size, options.width, bias=False)
         # A single word is then as loud as the positions beside it, whatever the size of the vocabulary.
         nn.init.normal_(self.words.weight)
         self.register_buffer("positions", sinusoidal_positions(steps, options.width), persistent=False)
-        self.class_token = nn.Parameter(torch.randn(both))
+        self.class_token = None if by_word else nn.Parameter(torch.randn(both))
         size = (both, options.heads, options.hidden, 0.0)
-        self.blocks = nn.ModuleList(Block(*size, causal=False) for _ in range(options.blocks))
-        self.output_blocks = nn.ModuleList(Block(*size, causal=False) for _ in range(options.output_blocks))
+        self.blocks = nn.ModuleList(Block(*size, causal=by_word) for _ in range(options.blocks))
+        self.output_blocks = nn.ModuleList(Block(*size, causal=by_word) for _ in range(options.output_blocks))
         self.score = nn.Linear(both, 1)
         if noise_steps:
             self.register_buffer("times", sinusoidal_positions(noise_steps + 1, both), persistent=False)
             self.time = nn.Linear(both, both)
 
     def forward(self, sentences: Tensor, times: Tensor | None = None) -> Tensor:
-        """Scores [N, 1] of sentences [N, S, V]. times: [N], how far each was diffused, from 0 to noise_steps."""
+        """Scores [N, 1] of sentences [N, S, V], or [N, S] of words. times: [N], how far each was diffused, from 0 to noise_steps."""
         x = torch.cat([self.words(sentences), self.get_buffer("positions").expand(len(sentences), -1, -1)], dim=-1)
         if times is not None:
             x = x + self.time(self.get_buffer("times")[times])[:, None]
         for block in self.blocks:
             x = block(x)
-        x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)
+        if self.class_token is not None:
+            x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)
         for block in self.output_blocks:
             x = block(x)
-        return self.score(x[:, 0]).float()
+        return self.score(x[:, 0]).float() if self.class_token is not None else self.score(x)[..., 0].float()

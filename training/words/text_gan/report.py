@@ -9,6 +9,7 @@ samples.parquet. A temperature is that of the softmax from which each word is dr
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +110,12 @@ def judge(config: TextReportConfig, data: Path, reporter: Reporter) -> Report:
     check = Check("says_many_things", facts["distinct_2"] >= config.diversity_floor * facts["real"], facts)
     rows = [{"model": name, "temperature": t, "number": i, "text": line} for (name, t), lines in written.items() for i, line in enumerate(lines)]
 
-    def draw(path: Path) -> None:
-        draw_panels({"BLEU-4 against self-BLEU-4": lambda axes: _draw_curves(numbers.values, config.temperatures, axes)}, path, nothing="")
-        write_table(path.with_name("samples.parquet"), table_from_rows(columns(model=str, temperature=float, number=int, text=str), rows))
-
+    samples = table_from_rows(columns(model=str, temperature=float, number=int, text=str), rows)
+    draw = partial(draw_panels, {"BLEU-4 against self-BLEU-4": partial(_draw_curves, numbers.values, config.temperatures)}, nothing="")
     pictures = [Picture("Quality against diversity", "curves", "curves.png", draw, "Upwards is better, leftwards more diverse.")]
+    files = {"samples.parquet": partial(write_table, table=samples)}
     text = f"{table_of_all}\n{jury.compared:,} sentences a group. BLEU is against {len(jury.real['test']):,} test sentences, {_WORDS}\n{examples}"
-    return Report("text_report", MODELS["gan"], numbers, text, pictures=pictures, checks=[check], headline=headline, promote=config.promote)
+    return Report("text_report", MODELS["gan"], numbers, text, pictures, [check], headline, config.promote, files)
 
 
 _TITLE = "# Sentences by a GAN and by maximum likelihood\n\n"

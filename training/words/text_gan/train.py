@@ -29,7 +29,8 @@ def _open(data: Path, config: TextGanConfig, devices: Devices, reporter: Reporte
     seed_everything(config.seed)
     generator = mle if recipe.warm_start else Generator(shape).to(devices.device)
     noise_steps = MOST_STEPS if config.mode == "diffusion" else 0
-    critic = Discriminator(config.critic, vocabulary_size=shape.vocabulary_size, steps=shape.steps, noise_steps=noise_steps).to(devices.device)
+    sizes = {"vocabulary_size": shape.vocabulary_size, "steps": shape.steps, "noise_steps": noise_steps}
+    critic = Discriminator(config.critic, **sizes, by_word=recipe.by_word).to(devices.device)
     losses, betas = TextGanLosses(generator, critic, text.train, config, devices), (0.0, recipe.beta2)
     players = {"g": adam(generator, recipe.generator_rate, betas=betas), "d": adam(critic, recipe.critic_rate, betas=betas)}
     more = {"others": {"diffusion": losses.diffusion}, "after_step": losses.diffusion.follow} if losses.diffusion else {}

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,18 +11,20 @@ from tests.training.words.text_gan.test_networks import CPU, random, sentences, 
 from training.gans.players import Moment
 from training.loop.devices import Devices
 from training.words.text_gan.config import RECIPES, BlockOptions, Recipe, TextGanConfig
-from training.words.text_gan.losses import LEAST_STEPS, MOST_STEPS, AdaptiveDiffusion, TextGanLosses, likelihood
+from training.words.text_gan.losses import LEAST_STEPS, MOST_STEPS, AdaptiveDiffusion, TextGanLosses, discounted, likelihood
 from training.words.text_gan.networks import END, PAD, Discriminator, Generator, draw_noise, words_before
 
 NOW = Moment(5000, 3, 0)
 ALL = slice(0, 8)
+GUMBEL = Recipe(outputs="straight_through")
+WGAN = replace(GUMBEL, penalty="wgan_gp", loss="wasserstein")
 
 
 def players(**changes) -> TextGanLosses:
     config = TextGanConfig(batch_size=8, **changes)
     torch.manual_seed(0)
     noise_steps = MOST_STEPS if config.mode == "diffusion" else 0
-    critic = Discriminator(BlockOptions(8, 2, 16), vocabulary_size=12, steps=6, noise_steps=noise_steps)
+    critic = Discriminator(BlockOptions(8, 2, 16), vocabulary_size=12, steps=6, noise_steps=noise_steps, by_word=config.play.by_word)
     return TextGanLosses(Generator(shape()), critic, sentences(40), config, Devices(CPU))
 
 
@@ -37,7 +40,7 @@ def test_the_likelihood_of_a_generator_that_knows_nothing_is_that_of_dice():
 
 
 def test_the_critic_reads_the_words_that_were_drawn_and_the_gradient_is_that_of_the_softmax():
-    losses = players()
+    losses = players(recipe=GUMBEL)
     written = losses.written(NOW)
     read = losses.outputs(written, ALL, 0.7)
     assert torch.allclose(read, functional.one_hot(written[0], 12).float(), atol=1e-6)
@@ -51,8 +54,8 @@ def test_the_critic_reads_the_words_that_were_drawn_and_the_gradient_is_that_of_
 
 def test_a_critic_cannot_tell_fakes_from_reals_by_how_sure_they_are():
     """The seed's penalty compared softmaxes with ones and zeros, which anything tells apart; the working recipe shows ones and zeros of both."""
-    for recipe, sure in (("working", True), ("seed", False)):
-        losses = players(preset=recipe)
+    for changes, sure in (({}, True), ({"recipe": GUMBEL}, True), ({"preset": "seed"}, False)):
+        losses = players(**changes)
         with torch.no_grad():
             read = losses.outputs(losses.written(NOW), ALL, 1.0)
         assert bool(((read == 0) | (read == 1)).all()) == sure
@@ -70,8 +73,8 @@ def test_the_seeds_recipe_is_the_one_of_its_program():
 
 def test_no_gradient_flows_through_words_that_were_fed_back():
     """Detached history: what is read at step 2 moves nothing by way of the word at step 1."""
-    for preset in ("working", "seed"):
-        losses = players(preset=preset)
+    for changes in ({"recipe": GUMBEL}, {"preset": "seed"}):
+        losses = players(**changes)
         read = losses.outputs(losses.written(NOW), ALL, 1.0)
         (found,) = torch.autograd.grad(read[:, 2].square().sum(), losses.generator.words.weight, allow_unused=True)
         # Words are looked up by number: the table learns as of words read, and no softmax was multiplied into it.
@@ -79,7 +82,7 @@ def test_no_gradient_flows_through_words_that_were_fed_back():
         assert set(found.abs().sum(dim=1).nonzero().flatten().tolist()) <= fed
 
 
-@pytest.mark.parametrize("changes", [{}, {"preset": "seed"}, {"mode": "diffusion"}, {"recipe": Recipe(penalty="wgan_gp", loss="wasserstein")}])
+@pytest.mark.parametrize("changes", [{}, {"preset": "seed"}, {"mode": "diffusion"}, {"recipe": GUMBEL}, {"recipe": WGAN}])
 def test_both_turns_have_finite_losses_and_each_moves_its_own_player(changes):
     losses = players(**changes)
     for turn, mine in ((losses.critic_turn, losses.critic), (losses.turn, losses.generator)):
@@ -95,8 +98,48 @@ def test_both_turns_have_finite_losses_and_each_moves_its_own_player(changes):
         assert all(value.grad is None for other in (losses.critic, losses.generator) if other is not mine for value in other.parameters())
 
 
+def test_a_reward_counts_for_its_own_word_and_less_for_each_before_it():
+    found = discounted(torch.tensor([[1.0, 0.0, 8.0], [0.0, 4.0, 0.0]]), 0.5)
+    assert found.tolist() == [[3.0, 4.0, 8.0], [2.0, 4.0, 0.0]]
+    assert discounted(torch.ones(1, 3), 0.0).tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_by_word_the_critic_scores_each_word_after_those_before_it():
+    losses = players()
+    words = losses.reals(NOW)
+    changed = words.clone()
+    changed[:, 3] = (changed[:, 3] - 4 + 1) % 8 + 4
+    before, after = (losses.critic(losses.one_hot(some)) for some in (words, changed))
+    assert before.shape == (8, 6) and torch.equal(before[:, :3], after[:, :3]) and not torch.isclose(before[:, 3], after[:, 3]).any()
+
+
+def test_the_policy_gradient_makes_rewarded_words_likelier():
+    """The critic is made to like one word, wherever it stands; no likelihood, and no gradient through what it reads."""
+    losses = players(recipe=Recipe(mle_weight=0.0, critic_first=0, discount=0.0))
+
+    def liking(sentences, _times=None):
+        return 8 * sentences[..., 7] - 4
+
+    losses.critic.forward = liking
+    optimizer = torch.optim.Adam(losses.generator.parameters(), 0.01)
+    shares = []
+    for turn in range(7):
+        now = Moment(turn * 8, turn, 0)
+        shares.append(float((losses.written(now)[0] == 7).sum() / (losses.written(now)[0] != PAD).sum()))
+        optimizer.zero_grad()
+        for loss, _ in losses.turn(now):
+            loss.backward()
+        optimizer.step()
+    assert shares[0] < 0.3 and shares[-1] > 0.8, shares
+
+
+def test_the_policy_gradient_needs_a_critic_that_gives_odds():
+    with pytest.raises(ValueError, match="policy_gradient needs non_saturating and r1, found wasserstein"):
+        Recipe(loss="wasserstein")
+
+
 def test_r1_is_the_mean_over_the_vocabulary_of_the_squared_gradient_at_reals():
-    plain, punished = players(recipe=Recipe(gamma=0.0)), players(recipe=Recipe(gamma=3.0))
+    plain, punished = players(recipe=replace(GUMBEL, gamma=0.0)), players(recipe=replace(GUMBEL, gamma=3.0))
     totals = [float(sum(loss.detach() for loss, _ in losses.critic_turn(NOW))) for losses in (plain, punished)]
     real = functional.one_hot(plain.reals(NOW), 12).float().requires_grad_()
     (gradient,) = torch.autograd.grad(plain.critic(real).sum(), real)
@@ -108,10 +151,13 @@ def test_the_generator_waits_for_the_critic():
     assert list(losses.turn(Moment(99, 1, 0))) == [] and list(losses.turn(Moment(100, 2, 0))) != []
 
 
-def test_training_passes_are_in_training_mode():
-    losses = players()
+@pytest.mark.parametrize("recipe", [Recipe(), GUMBEL])
+def test_training_passes_are_in_training_mode(recipe):
+    """The seed's networks were in evaluation mode everywhere; here only where nothing is learnt, as in writing."""
+    losses, modes = players(recipe=recipe), []
+    losses.generator.register_forward_hook(lambda module, *_: modes.append((torch.is_grad_enabled(), module.training)))
     list(losses.turn(NOW))
-    assert losses.generator.training and losses.critic.training
+    assert set(modes) == {(True, True), (False, False)} and losses.critic.training
 
 
 def test_temperatures_go_down_in_a_geometric_line():

@@ -136,11 +136,11 @@ def test_draws_follow_the_softmax():
     with torch.no_grad():
         made.head.weight.zero_()
         made.head.bias[:] = torch.linspace(0, 3, 12)
-    noise = draw_noise(made.shape, 4000, random(), CPU, with_choices=True)
+    noise = draw_noise(made.shape, 1500, random(), CPU, with_choices=True)
     for temperature in (1.0, 0.5):
         first = made.write(noise, temperature)[:, 0]
         wanted = (made.head.bias.masked_fill(made.never, -torch.inf) / temperature).softmax(dim=0)
-        assert (first.bincount(minlength=12) / 4000 - wanted).abs().max() < 0.03
+        assert (first.bincount(minlength=12) / 1500 - wanted).abs().max() < 0.05
 
 
 def test_gradients_reach_every_parameter_of_both(generator):

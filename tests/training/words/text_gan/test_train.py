@@ -165,26 +165,23 @@ def test_a_corpus_smaller_than_a_batch_is_shown_again_and_again(project):
 
 
 @pytest.mark.slow
-def test_likelihood_then_gan_write_a_toy_grammar(tmp_path):
-    """A thousandth of the sentences are grammatical before anything is learnt, and at least half of them after each training."""
+def test_the_critic_alone_teaches_what_a_short_likelihood_has_left(tmp_path):
+    """A thousandth of the sentences are grammatical before anything is learnt, a third after a little likelihood; then the critic is the teacher."""
     write_data(tmp_path / "data")
     sizes = "{width: 48, heads: 4, hidden: 96, blocks: 1}"
     (tmp_path / "params.yaml").write_text(
-        f"text_mle: {{maximum_words: 9, generator: {sizes}, learning_rate: 0.003, warmup_sentences: 500, batch_size: 32, ema_half_life: 1000}}\n"
-        "text_gan: {critic: {width: 24, hidden: 64}, batch_size: 32, ema_half_life: 500, total_sentences: 3000, validate_every: 1000}\n"
+        f"text_mle: {{maximum_words: 9, generator: {sizes}, learning_rate: 0.003, warmup_sentences: 100, batch_size: 32, ema_half_life: 100}}\n"
+        "text_gan: {critic: {width: 24, hidden: 64}, recipe: {critic_first: 5000, generator_rate: 0.001}, ema_half_life: 1000,\n"
+        "  validate_every: 4000}\n"
     )
-
-    def written(stage: str) -> list[str]:
-        return sample(*load_generator(tmp_path / "data" / stage, torch.device("cpu")), 1000)
-
     shares = []
-    for program, total in ((train_mle, 32), (train_mle, 5000), (train, 3000)):
+    for program, total in ((train_mle, 32), (train_mle, 1280), (train, 16_000)):
         stage = "text_gan" if program is train else "text_mle"
         assert program.main(arguments(tmp_path, f"total_sentences={total}")) == 0
-        texts = written(stage)
+        texts = sample(*load_generator(tmp_path / "data" / stage, torch.device("cpu")), 1000)
         shares.append(sum(map(is_grammatical, texts)) / len(texts))
         values = json.loads(output(tmp_path, stage)["training_summary.json"])["values"]
         assert all(math.isfinite(value) for value in values.values())
-    assert shares[0] <= 0.01 and min(shares[1:]) >= 0.5, shares
+    assert shares[0] <= 0.01 and shares[1] <= 0.6 and shares[2] >= shares[1] + 0.2 and "mle" not in values, shares
     # Of 30 sentences: there are only so many pairs of twenty words.
     assert distinct_n([text.split() for text in texts[:30]], 2) >= 0.3

@@ -69,8 +69,8 @@ text_mle:
   {{maximum_words: 8, generator: {{width: 8, heads: 2, hidden: 16, blocks: 1, dropout: 0.1}}, warmup_sentences: 8, total_sentences: 64, batch_size: 8,
    ema_half_life: 16, {WATCHED}}}
 text_gan:
-  {{critic: {{width: 8, heads: 2, hidden: 16, blocks: 1}}, recipe: {{critic_first: 16}}, guard_diversity: 0, total_sentences: 64, batch_size: 8,
-   ema_half_life: 16, {WATCHED}}}
+  {{critic: {{width: 8, heads: 2, hidden: 16, blocks: 1}}, recipe: {{critic_first: 16, mle_weight: 0.3}}, guard_diversity: 0,
+   total_sentences: 64, batch_size: 8, ema_half_life: 16, {WATCHED}}}
 """
 
 
