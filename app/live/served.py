@@ -75,8 +75,9 @@ class Shelf:
             why = newest_first[0].tags.get("figment.retracted_reason", "it was trained on data that was withdrawn")
             raise NotServedError(f"{model} was withdrawn ({why}); `figment materialize {model}` trains it on what is left")
         why = usable[0].tags.get(PROMOTION_TAG, "nothing has judged it yet")
-        judge = next((name for name, stage in self.project.graph.stages.items() if path in stage.deps and name.endswith("report")), model)
-        remedies = f"`figment materialize {judge}` judges it again; `figment app --newest` shows it all the same"
+        judges = [name for name, stage in self.project.graph.stages.items() if path in stage.deps and name.endswith("report")]
+        judged = f"`figment materialize {judges[0]}` judges it again" if judges else "No report of this project judges it"
+        remedies = f"{judged}; `figment app --newest` shows it all the same"
         raise NotServedError(f"{model} has no champion: version {usable[0].version}, its newest, {why}. {remedies}")
 
     def _folder(self, version: ModelVersion, path: str) -> Path:
