@@ -43,7 +43,9 @@ def captions_tab(shelf: Shelf) -> None:
 
 
 def abstracts_tab(shelf: Shelf) -> None:
-    _tab(shelf, ABSTRACTS, "abstract", gradio.Textbox(_TITLE, label="A title", max_length=500, render=False), partial(text_of, what="title", most=500))
+    _tab(
+        shelf, ABSTRACTS, "abstract", gradio.Textbox(_TITLE, label="A title", max_length=500, render=False), partial(text_of, what="title", most=500)
+    )
 
 
 def titles_tab(shelf: Shelf) -> None:

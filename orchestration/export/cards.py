@@ -156,7 +156,10 @@ generator, tokenizer = load_generator(Path("path/to/this/folder"), torch.device(
 print(sample(generator, tokenizer, 10))
 ```
 """,
-    ("Sentences are made up, and may be sentences that it has learnt: the report counts them.", "It knows the words in `tokenizer.json` and no others."),
+    (
+        "Sentences are made up, and may be sentences that it has learnt: the report counts them.",
+        "It knows the words in `tokenizer.json` and no others.",
+    ),
 )
 _CYCLEGAN = _Kind(
     "CycleGAN",

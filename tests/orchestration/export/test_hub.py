@@ -169,10 +169,14 @@ def test_a_model_of_transformers_is_loaded_by_the_lines_of_its_card(tmp_path, mo
     files = {path.name: path for path in folder.iterdir()}
     export(files, tmp_path / "out", "huggingface", About("it", "abc.dir"))
     head, card = header(tmp_path / "out/README.md"), (tmp_path / "out/README.md").read_text()
-    assert (head["library_name"], head["pipeline_tag"]) == ("transformers", task) and "- It is untrained.\n" in card and '| start from | "a/t5" |' in card
+    assert (
+        (head["library_name"], head["pipeline_tag"]) == ("transformers", task)
+        and "- It is untrained.\n" in card
+        and '| start from | "a/t5" |' in card
+    )
     monkeypatch.chdir(tmp_path / "out")
     loaded: dict[str, Any] = {}
-    exec(card.partition("```python\n")[2].partition("```")[0], loaded)  # noqa: S102 - what a reader would do
+    exec(card.partition("```python\n")[2].partition("```")[0], loaded)
     assert loaded["model"].num_parameters() > 0 and ("processor" in loaded) == (name == "titler")
     assert loaded["tokenizer"]("Light").input_ids
 
