@@ -35,14 +35,11 @@ def launch(root: Path, uploads: str, *, port: int | None, newest: bool, device: 
     # A page elsewhere whose name suddenly means this machine (DNS rebinding) would otherwise read from it.
     own_names = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     page = build_page(Shelf(open_project(root), newest=newest, device=device)).queue(max_size=MOST_WAITING, default_concurrency_limit=1)
-    try:
-        _, address, _ = page.launch(
-            server_name=HOST, server_port=port, share=False, prevent_thread_lock=True, quiet=True, footer_links=[], run_history=False, ssr_mode=False,
-            pwa=False, mcp_server=False, enable_monitoring=False, max_file_size=MOST_PICTURE_BYTES, max_threads=8, state_session_capacity=100,
-            theme=THEME, css_paths=CSS, head=HEAD, app_kwargs={"middleware": [own_names]},
-        )  # fmt: skip
-    except OSError:  # Gradio's words name a setting that is not listened to.
-        raise OSError(f"{f'port {port}' if port else 'every port from 7860 to 7959'} of {HOST} is taken; --port N names another") from None
+    _, address, _ = page.launch(
+        server_name=HOST, server_port=port, share=False, prevent_thread_lock=True, quiet=True, footer_links=[], run_history=False, ssr_mode=False,
+        pwa=False, mcp_server=False, enable_monitoring=False, max_file_size=MOST_PICTURE_BYTES, max_threads=8, state_session_capacity=100,
+        theme=THEME, css_paths=CSS, head=HEAD, app_kwargs={"middleware": [own_names]},
+    )  # fmt: skip
     return str(address)
 
 

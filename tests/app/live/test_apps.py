@@ -183,7 +183,7 @@ def test_a_second_server_on_the_same_port_says_so(address: str, project: Path):
     command = [sys.executable, "-m", "orchestration.cli.main", "--root", str(project), "app", "--port", port]
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (second.returncode, second.stdout) == (2, "")
-    assert second.stderr == f"figment: port {port} of 127.0.0.1 is taken; --port N names another\n"
+    assert second.stderr == f"figment: port {port} of 127.0.0.1 is taken; --port N names another, and without it there is any free one\n"
 
 
 @pytest.fixture
