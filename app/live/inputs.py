@@ -26,6 +26,9 @@ MOST_PICTURE_BYTES = 8 * 2**20
 _PICTURES = DecodeLimits(max_bytes=MOST_PICTURE_BYTES, max_pixels=16_000_000, max_frames=50, min_side_px=16)
 
 
+WAITING = '<p class="waiting">What the machine writes will stand here.</p>'
+
+
 class RefusedError(ValueError):
     """Something that cannot be worked with; the message says what was found and what is expected."""
 
@@ -52,7 +55,7 @@ def upload(label: str) -> gradio.Image:
 
 def drawing(label: str, alt_text: str) -> gradio.Image:
     """A picture as an answer. Gradio's button to share it would send it to another machine."""
-    return gradio.Image(label=label, format="png", interactive=False, alt_text=alt_text, buttons=["download", "fullscreen"])
+    return gradio.Image(label=label, format="png", interactive=False, alt_text=alt_text, buttons=["download", "fullscreen"], show_label=False)
 
 
 def text_of(text: str | None, *, what: str, most: int) -> str:
@@ -95,7 +98,7 @@ def printed(papers: Sequence[tuple[str, str | None]], facts: Mapping[str, str] |
     """HTML of (title, abstract or None) as a model wrote them, made safe and escaped. facts: by name, below them."""
     articles = "".join(f"<h2>{_shown(title)}</h2>{'' if abstract is None else f'<p>{_shown(abstract)}</p>'}" for title, abstract in papers)
     rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in (facts or {}).items())
-    return f'<article class="paper">{articles}<dl>{rows}</dl><p class="notice">Made up by a machine: this does not exist.</p></article>'
+    return f'<article class="paper">{articles}<dl>{rows}</dl><p class="stamp">Made up by a machine: this does not exist.</p></article>'
 
 
 def _shown(text: str) -> str:

@@ -13,6 +13,7 @@ from app.live.texts import ABSTRACTS, TITLER, TITLES, abstracts_tab, captions_ta
 from app.live.walks import OPEN, walks_tab
 
 NOTICE = "Nothing here is real. Machines make up every paper, title, abstract, picture and molecule on this page; none exists, and none may be cited."
+MOTTO = "The models behind the imaginary journal, at work."
 HEAD = '<meta name="robots" content="noindex, nofollow"><meta name="referrer" content="no-referrer">'
 CSS = Path(__file__).with_name("page.css")
 # With fonts that every system has: nothing is fetched.
@@ -31,7 +32,7 @@ TABS: dict[str, tuple[Callable[[Shelf], None], Sequence[str]]] = {
 def build_page(shelf: Shelf) -> gradio.Blocks:
     """All tabs. A tab whose model is missing says so each time the page is opened, and the others work."""
     with gradio.Blocks(title="Figment, live: nothing here is real", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gradio.HTML(f'<header class="masthead"><p class="notice" role="note">{NOTICE}</p><h1>Figment, live</h1></header>')
+        gradio.HTML(f'<header class="masthead"><p class="notice" role="note">{NOTICE}</p><h1>Figment, live</h1><p class="motto">{MOTTO}</p></header>')
         for name, (fill, models) in TABS.items():
             with gradio.Tab(name):
                 state = gradio.HTML()

@@ -5,10 +5,11 @@ import random
 from typing import Any
 
 import gradio
+import numpy
 from PIL import Image
 
 from app.live import texts, walks
-from app.live.inputs import answering, drawing, printed, whole
+from app.live.inputs import WAITING, answering, drawing, printed, whole
 from app.live.served import Shelf
 from training.words.imaginary.tables import picture_png, read_lineage, read_papers
 
@@ -23,9 +24,9 @@ def papers_tab(shelf: Shelf) -> None:
             seed = gradio.Number(0, precision=0, label="Seed of a fresh one", minimum=0)
             fresh = gradio.Button("Make a fresh one")
             picture = drawing("Its picture", "The picture that a machine drew for this paper")
-        result = gradio.HTML()
+        result = gradio.HTML(WAITING)
 
-    def show_any() -> tuple[Image.Image, str]:
+    def show_any() -> tuple[Any, str]:
         paper = random.choice(read_papers(folder))
         facts = {
             "number": f"{paper.number}, {paper.id}",
@@ -34,7 +35,8 @@ def papers_tab(shelf: Shelf) -> None:
             "nearest real picture": f"{paper.nearest_picture_sha256[:12]}, {paper.nearest_picture_levels:.1f} of 255 levels away",
             "made from": ", ".join(f"{name} {entry['id'][:12]}" for name, entry in read_lineage(folder).items()),
         }
-        return Image.open(io.BytesIO(picture_png(folder, paper))), printed([(paper.title, paper.abstract)], facts)
+        pixels = numpy.asarray(Image.open(io.BytesIO(picture_png(folder, paper))).convert("RGB"))
+        return walks.enlarged(pixels), printed([(paper.title, paper.abstract)], facts)
 
     def make_fresh(number: Any) -> tuple[Any, str]:
         pixels = walks.draw(shelf, PICTURES, seed=(seed := whole(number, "the seed")))

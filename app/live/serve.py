@@ -65,4 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # At once: an interpreter that ends in good order pulls the ground from under a request at work in a thread, and PyTorch aborts.
+    os._exit(code)

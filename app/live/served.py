@@ -75,8 +75,9 @@ class Shelf:
             why = newest_first[0].tags.get("figment.retracted_reason", "it was trained on data that was withdrawn")
             raise NotServedError(f"{model} was withdrawn ({why}); `figment materialize {model}` trains it on what is left")
         why = usable[0].tags.get(PROMOTION_TAG, "nothing has judged it yet")
-        judge = next((name for name, stage in self.project.graph.stages.items() if path in stage.deps and name.endswith("report")), model)
-        remedies = f"`figment materialize {judge}` judges it again; `figment app --newest` shows it all the same"
+        judges = [name for name, stage in self.project.graph.stages.items() if path in stage.deps and name.endswith("report")]
+        judged = f"`figment materialize {judges[0]}` judges it again" if judges else "No report of this project judges it"
+        remedies = f"{judged}; `figment app --newest` shows it all the same"
         raise NotServedError(f"{model} has no champion: version {usable[0].version}, its newest, {why}. {remedies}")
 
     def _folder(self, version: ModelVersion, path: str) -> Path:
@@ -85,22 +86,27 @@ class Shelf:
         if content is not None and content.id == version.output_id:
             return self.project.root / path
         copy = self.project.paths.state / "live" / version.output_id
-        if not copy.is_dir() and not _check_out(self.project.cache_dir, version.output_id, copy):
+        if not copy.is_dir() and (wrong := _check_out(self.project.cache_dir, version.output_id, copy)):
             raise NotServedError(
-                f"version {version.version} of {version.model} is {version.output_id}, and neither {path} nor DVC's cache holds all of it; "
+                f"version {version.version} of {version.model} is {version.output_id}, and neither {path} nor DVC's cache holds all of it ({wrong}); "
                 f"`dvc fetch --all-commits {version.model}` brings it from a remote, `figment materialize {version.model}` trains anew"
             )
         return copy
 
 
-def _check_out(cache: Path, id: str, target: Path) -> bool:
-    """Copy the folder `id` from DVC's cache; False, and nothing written, where an object is missing or damaged."""
+def _check_out(cache: Path, id: str, target: Path) -> str:
+    """Copy the folder `id` from DVC's cache. Where an object is missing or damaged, nothing is written, and the words that say which are returned."""
     members = cached_members(cache, id) if id.endswith(".dir") else None
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         for name, stored in (members or {}).items():
             copy = Path(folder, "whole", name)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            if not stored.is_file() or file_md5(shutil.copyfile(stored, copy)) != stored.parent.name + stored.name:
-                return False
-        return bool(members) and Path(folder, "whole").rename(target).is_dir()
+            if not stored.is_file():
+                return f"no cache object of {name}"
+            if file_md5(shutil.copyfile(stored, copy)) != stored.parent.name + stored.name:
+                return f"damaged, to be removed first: {stored}"
+        if not members:
+            return "no list of its files"
+        Path(folder, "whole").rename(target)
+        return ""

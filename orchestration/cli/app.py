@@ -26,8 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
+    from orchestration.runs.up import is_free
+
     if find_spec("gradio") is None:
         raise CommandError("the apps need gradio, which is not installed: pip install -e '.[app]'")
+    if arguments.port and not is_free(arguments.port):
+        raise CommandError(f"port {arguments.port} of 127.0.0.1 is taken; --port N names another, and without it there is any free one")
     # A program by its name, since this package knows nothing of what is served; and this process becomes it, so that Ctrl-C needs no go-between.
     command = [sys.executable, "-m", "app.live.serve", "--root", str(root), *(["--port", str(arguments.port)] if arguments.port else [])]
     os.chdir(root)

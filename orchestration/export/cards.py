@@ -4,6 +4,7 @@ Equal facts give equal text; no date, place or version of a machine is among the
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,6 +126,41 @@ It is no pickle of the original implementation, and that does not read it.
     )
 
 
+def _of_transformers(name: str, config: Mapping[str, Any], own_card: str) -> _Kind:
+    """A model whose class transformers has. own_card: the README.md that its training wrote, which names the task and the limits."""
+    kind, task = config["architectures"][0], "".join(re.findall(r"^pipeline_tag: (\S+)$", own_card, re.MULTILINE)[:1])
+    pictures, texts = "image" in task, "feature" not in task
+    lines = [f"model = {kind}.from_pretrained(folder)"]
+    lines += ["processor = AutoImageProcessor.from_pretrained(folder)"] * pictures + ["tokenizer = AutoTokenizer.from_pretrained(folder)"] * texts
+    names = ", ".join(sorted([kind, *["AutoImageProcessor"] * pictures, *["AutoTokenizer"] * texts]))
+    code = "\n".join([f"from transformers import {names}", "", 'folder = "."  # this folder', *lines])
+    loading = f"With `torch` and `transformers`, and nothing of Figment:\n\n```python\n{code}\n```\n"
+    limits = tuple(filter(None, [" ".join(own_card.partition("\n## Limits\n")[2].split())]))
+    return _Kind(name, "transformers", task, (config["model_type"],), loading, limits)
+
+
+_TEXT_GENERATOR = _Kind(
+    "Generator of sentences",
+    "pytorch",
+    "text-generation",
+    ("text-gan", "gan"),
+    """\
+The weights are plain safetensors, and `config.json` says what the network is built from; the network is Figment's. In a checkout of it:
+
+```python
+from pathlib import Path
+import torch
+from training.words.text_gan.networks import load_generator, sample
+
+generator, tokenizer = load_generator(Path("path/to/this/folder"), torch.device("cpu"))
+print(sample(generator, tokenizer, 10))
+```
+""",
+    (
+        "Sentences are made up, and may be sentences that it has learnt: the report counts them.",
+        "It knows the words in `tokenizer.json` and no others.",
+    ),
+)
 _CYCLEGAN = _Kind(
     "CycleGAN",
     "pytorch",
@@ -159,20 +195,20 @@ _KINDS = {
         "A network that was still growing draws as far as it has grown (`grown_px` and `alpha` in `config.json`), with pixels repeated.",
     ),
     "cyclegan": _CYCLEGAN,
+    "text_generator": _TEXT_GENERATOR,
 }
 
 
-def model_card(about: About, config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """config: config.json of the model. summary: what its training_options.json and training_summary.json say, {} where there is neither."""
-    kind = _KINDS.get(str(config.get("model_type"))) or _Kind(
-        about.name, "pytorch", "", (), "The weights are plain safetensors; the program that made them reads them.\n", ()
-    )
-    opening = {
-        "license": licence_identifiers(about.licences),
-        "library_name": kind.library,
-        "pipeline_tag": kind.task,
-        "tags": [*kind.tags, "figment"],
-    }
+def model_card(about: About, config: Mapping[str, Any], summary: Mapping[str, Any], own_card: str = "") -> str:
+    """config: config.json of the model. summary: what its training_options.json and training_summary.json say, {} where there is neither.
+    own_card: its own README.md, where it has one.
+    """
+    kind = _KINDS.get(str(config.get("model_type")))
+    if kind is None and config.get("architectures"):
+        kind = _of_transformers(about.name, config, own_card)
+    kind = kind or _Kind(about.name, "pytorch", "", (), "The weights are plain safetensors; the program that made them reads them.\n", ())
+    licences = licence_identifiers(about.licences)
+    opening = {"license": licences, "library_name": kind.library, "pipeline_tag": kind.task, "tags": [*kind.tags, "figment"]}
     sections = {
         "How to load it": kind.loading.replace("{wanted}", _example(config)),
         "Properties": _properties(config),
@@ -237,8 +273,8 @@ def _properties(config: Mapping[str, Any]) -> str:
 
 
 def _training(summary: Mapping[str, Any]) -> str:
-    names = ("parameters", "samples_seen", "molecules", "resolution", "grown_px", "pictures", "images_seen")
-    told = {name: summary[name] for name in names if name in summary}
+    names = ("start_from", "parameters", "samples_seen", "molecules", "resolution", "grown_px", "pictures", "images_seen")
+    told = {name: summary[name] for name in names if summary.get(name) is not None}
     return table(["", ""], [[escape(name.replace("_", " ")), _value(value)] for name, value in told.items()]) if told else ""
 
 

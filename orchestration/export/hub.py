@@ -32,7 +32,8 @@ def write_model(files: Mapping[str, Path], target: Path, about: About) -> None:
         json.loads(files[name].read_text(encoding="utf-8")) if name in files else {}
         for name in (_CONFIG, "training_options.json", "training_summary.json")
     )
-    (target / _CARD).write_text(model_card(about, config, {**options, **summary}), encoding="utf-8")
+    own_card = files[_CARD].read_text(encoding="utf-8") if _CARD in files else ""
+    (target / _CARD).write_text(model_card(about, config, {**options, **summary}, own_card), encoding="utf-8")
 
 
 def write_table(schema: Any, batches: Iterable[Any], target: Path, about: About) -> None:

@@ -21,7 +21,7 @@ from stages.retractions import RETRACTIONS_FILE, RetractionsError, read_requests
 from training.tracking.store import safe_key
 
 # Columns that name papers or books in the tables of an artifact, and columns that name contents.
-_ITEM_COLUMNS = ("paper_ids", "paper_id", "item_id")
+_ITEM_COLUMNS = ("id", "paper_ids", "paper_id", "item_id")
 _CONTENT_COLUMNS = ("sha256", "image_sha256")
 _DOI_PREFIX = re.compile(r"^(doi:|https?://(dx\.)?doi\.org/)", re.IGNORECASE)
 

@@ -160,15 +160,15 @@ def _choose_ports(dagster_port: int | None, mlflow_port: int | None) -> tuple[in
 
 def _port(given: int | None, name: str, usual: int, *, taken: int | None) -> int:
     if given is None:
-        return usual if usual != taken and _is_free(usual) else _any_free_port()
+        return usual if usual != taken and is_free(usual) else _any_free_port()
     if not 0 < given < 65_536:
         raise UpError(f"port {given} for {name}: a port is a number from 1 to 65535")
-    if not _is_free(given):
+    if not is_free(given):
         raise UpError(f"port {given} for {name}: something else listens on {HOST}:{given}; stop it, or give another port (or none, for any free one)")
     return given
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
         # Connections of a server that has just ended do not count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

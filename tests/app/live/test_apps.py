@@ -178,6 +178,14 @@ def test_only_this_machine_is_listened_to_and_only_its_own_name_is_answered(addr
         urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "rebound.example"}))
 
 
+def test_a_second_server_on_the_same_port_says_so(address: str, project: Path):
+    port = address.rstrip("/").rpartition(":")[2]
+    command = [sys.executable, "-m", "orchestration.cli.main", "--root", str(project), "app", "--port", port]
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr == f"figment: port {port} of 127.0.0.1 is taken; --port N names another, and without it there is any free one\n"
+
+
 @pytest.fixture
 def page(address: str, chromium: str) -> Iterator[Any]:
     """The page, opened; it asks nobody but its own server, and its scripts complain of nothing."""

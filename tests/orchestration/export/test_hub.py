@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -156,6 +157,33 @@ def test_a_translator_says_how_both_ways_are_loaded(tmp_path):
     export(write_model(tmp_path / "m", "cyclegan"), tmp_path / "out", "huggingface", About("cyclegan_paintings", "abc.dir"))
     assert "from training.cyclegan import load_generators" in (tmp_path / "out/README.md").read_text()
     assert header(tmp_path / "out/README.md")["pipeline_tag"] == "image-to-image"
+
+
+@pytest.mark.parametrize(("name", "task"), [("titler", "image-to-text"), ("t5", "text2text-generation")])
+def test_a_model_of_transformers_is_loaded_by_the_lines_of_its_card(tmp_path, monkeypatch, name, task):
+    from tests.app.live import projects
+
+    folder = getattr(projects, f"write_{name}")(tmp_path / "it")
+    (folder / "README.md").write_text(f"---\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n# It\n\n## Limits\n\nIt is untrained.\n")
+    (folder / "training_summary.json").write_text(json.dumps({"start_from": "a/t5"}))
+    files = {path.name: path for path in folder.iterdir()}
+    export(files, tmp_path / "out", "huggingface", About("it", "abc.dir"))
+    head, card = header(tmp_path / "out/README.md"), (tmp_path / "out/README.md").read_text()
+    assert (
+        (head["library_name"], head["pipeline_tag"]) == ("transformers", task)
+        and "- It is untrained.\n" in card
+        and '| start from | "a/t5" |' in card
+    )
+    monkeypatch.chdir(tmp_path / "out")
+    loaded: dict[str, Any] = {}
+    exec(card.partition("```python\n")[2].partition("```")[0], loaded)
+    assert loaded["model"].num_parameters() > 0 and ("processor" in loaded) == (name == "titler")
+    assert loaded["tokenizer"]("Light").input_ids
+
+
+def test_a_generator_of_sentences_says_how_it_is_loaded(tmp_path):
+    export(write_model(tmp_path / "m", "text_generator"), tmp_path / "out", "huggingface", About("text_gan", "abc.dir"))
+    assert "from training.words.text_gan.networks import load_generator" in (tmp_path / "out/README.md").read_text()
 
 
 def test_what_is_neither_table_nor_model_nor_picture_is_refused(tmp_path):

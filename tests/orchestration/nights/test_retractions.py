@@ -32,11 +32,11 @@ def project(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "project"))
 
 
-def register(root: Path, model: str) -> None:
-    id = open_project(root).lock().entries["toc_dataset@64"].output_id(open_project(root).graph["toc_dataset@64"])
+def register(root: Path, model: str, data: str = "toc_dataset@64") -> None:
+    id = open_project(root).lock().entries[data].output_id(open_project(root).graph[data])
     assert id is not None
     output_id = f"{len(model_versions(root)):032x}.dir"
-    inputs = [InputArtifact("toc_dataset@64", Path("data/toc_dataset@64"), id)]
+    inputs = [InputArtifact(data, Path("data") / data, id)]
     with open_tracker(
         model, run_key=output_id[20:32], config={}, inputs=inputs, state_dir=root / ".figment", resume_step=None, reporter=Reporter()
     ) as tracker:
@@ -103,6 +103,14 @@ def test_a_model_of_data_without_the_paper_keeps_its_title(project: Path) -> Non
 
     assert flag_withdrawn(open_project(project), {"doi:10.5555/toy.9": ""}).all == ()
     assert model_versions(project)[0].is_champion
+
+
+def test_a_model_of_the_texts_of_papers_is_tagged_for_a_paper_without_a_picture(project: Path) -> None:
+    register(project, "writer", "papers")  # Its table names a paper `id`, as that of paper_texts does.
+
+    flagged = flag_withdrawn(open_project(project), {"doi:10.5555/toy.2": ""})
+
+    assert sorted(version.model for version in flagged.certain) == ["gan", "writer"]
 
 
 def test_a_picture_that_another_paper_shows_too_condemns_nothing(project: Path) -> None:
