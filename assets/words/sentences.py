@@ -33,7 +33,8 @@ _MARKS = "".join(letter for letter in map(chr, range(0x300, 0x20000)) if unicode
 _LETTERS = rf"(?:[^\W_][{_MARKS}\u200c\u200d]*)+"
 _WORDS = re.compile(rf"{_UNKNOWN}|\d+(?:[.,]\d+)+|(?:[^\W\d_]\.){{2,}}|{_LETTERS}(?:['’-]{_LETTERS})*|--+|\.\.+|[^\s_]")
 # A point behind one letter, or behind one of these, ends no sentence.
-_TITLES = "".join(rf"(?<!\b{word}\.)" for word in "[^\\W\\d_I] Mr Mrs Ms Dr Prof St Jr Gen Capt vs cf al No Fig Vol".split())
+_ABBREVIATIONS = "Mr Mrs Ms Dr Prof St Jr Gen Capt vs cf al No Fig Vol"
+_TITLES = "".join(rf"(?<!\b{word}\.)" for word in (r"[^\W\d_I]", *_ABBREVIATIONS.split()))
 _END_OF_SENTENCE = re.compile(rf"(?:(?<=[.!?…]){_TITLES}|(?<=[.!?…][\"'”’)\]]))\s+(?=[\"'“‘(\[]?[^\W\d_a-z])")
 
 
