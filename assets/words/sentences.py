@@ -31,7 +31,7 @@ _UNKNOWN = "<unk>"
 # sign but the underscores that stand for italics. Vowel signs and accents belong to their letter.
 _MARKS = "".join(letter for letter in map(chr, range(0x300, 0x20000)) if unicodedata.category(letter)[0] == "M")
 _LETTERS = rf"(?:[^\W_][{_MARKS}\u200c\u200d]*)+"
-_WORDS = re.compile(rf"{_UNKNOWN}|\d+(?:[.,]\d+)+|(?:[^\W\d_]\.){{2,}}|{_LETTERS}(?:['’-]{_LETTERS})*|--+|\.\.+|[^\s_]")
+_WORDS = re.compile(rf"{_UNKNOWN}|\d+(?:[.,]\d+)+|(?:[^\W\d_][{_MARKS}]*\.){{2,}}|{_LETTERS}(?:['’-]{_LETTERS})*|--+|\.\.+|[^\s_]")
 # A point behind one letter, or behind one of these, ends no sentence.
 _ABBREVIATIONS = "Mr Mrs Ms Dr Prof St Jr Gen Capt vs cf al No Fig Vol"
 _TITLES = "".join(rf"(?<!\b{word}\.)" for word in (r"[^\W\d_I]", *_ABBREVIATIONS.split()))

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from assets.words import sentence_sources, sentences
 from assets.words.sentences import SentencesConfig, build_sentences, clean_sentence
@@ -92,6 +92,8 @@ def test_what_is_left_out_has_a_reason_that_names_the_key(raw, reason):
 
 
 @given(st.text(max_size=60), st.booleans())
+@example("\u0130.\u0130.", True)
+@example("a.b.\u0301 _x_ --- ....", True)
 def test_cleaning_what_is_clean_changes_nothing(raw, lower):
     limits = config(lower=lower, min_words=1, max_words=99, max_unknown_words=9)
     text, _ = clean_sentence(limits, raw)
