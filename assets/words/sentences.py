@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from argparse import Namespace
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,17 @@ from stages.reporting import Reporter
 
 # One row for each reason of each source, with the first text that it was.
 REJECTED = columns(source=str, reason=str, count=int, example=str)
+ROWS_PER_SHARD = 4_096  # in the mean
 _UNKNOWN = "<unk>"
-# A word with its inner apostrophes and hyphens, a number with its inner points, or one sign. Vowel signs and accents belong to their letter.
+# A word with its inner apostrophes and hyphens, letters with a point each (e.g.), a number with its inner points, dashes and points in a row, or one
+# sign but the underscores that stand for italics. Vowel signs and accents belong to their letter.
 _MARKS = "".join(letter for letter in map(chr, range(0x300, 0x20000)) if unicodedata.category(letter)[0] == "M")
 _LETTERS = rf"(?:[^\W_][{_MARKS}\u200c\u200d]*)+"
-_WORDS = re.compile(rf"{_UNKNOWN}|\d+(?:[.,]\d+)+|{_LETTERS}(?:['’-]{_LETTERS})*|\S")
-_END_OF_SENTENCE = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]]))\s+(?=[\"'“‘(\[]?[^\W\d_a-z])")
+_WORDS = re.compile(rf"{_UNKNOWN}|\d+(?:[.,]\d+)+|(?:[^\W\d_][{_MARKS}]*\.){{2,}}|{_LETTERS}(?:['’-]{_LETTERS})*|--+|\.\.+|[^\s_]")
+# A point behind one letter, or behind one of these, ends no sentence.
+_ABBREVIATIONS = "Mr Mrs Ms Dr Prof St Jr Gen Capt vs cf al No Fig Vol"
+_TITLES = "".join(rf"(?<!\b{word}\.)" for word in (r"[^\W\d_I]", *_ABBREVIATIONS.split()))
+_END_OF_SENTENCE = re.compile(rf"(?:(?<=[.!?…]){_TITLES}|(?<=[.!?…][\"'”’)\]]))\s+(?=[\"'“‘(\[]?[^\W\d_a-z])")
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,20 @@ def build_sentences(config: SentencesConfig, sources: Path, target: Path) -> tup
         why = "; ".join(f"{row['count']:,} of '{row['source']}': {row['reason']}" for row in aside) or "the sources are empty"
         raise TextTableError(f"{target.name}: no sentence to train on is left: {why}; change these keys of the section {target.name}")
     with OutputFolder(target) as output:
-        write_table(output.file(f"{target.name}-00000.parquet"), table_from_rows(SENTENCES, rows.values()))
+        for number, shard in enumerate(_shards(rows)):
+            write_table(output.file(f"{target.name}-{number:05d}.parquet"), table_from_rows(SENTENCES, [rows[id] for id in shard]))
         write_table(output.file("rejected.parquet"), table_from_rows(REJECTED, aside))
     return list(rows.values()), Counter(reason for (_, reason), texts in dropped.items() for _ in texts)
+
+
+def _shards(ids: Iterable[str]) -> list[list[str]]:
+    """Ids, in their order, cut where one is a multiple of ROWS_PER_SHARD: what comes in or goes changes the shard that it is in, and no other."""
+    shards: list[list[str]] = [[]]
+    for id in ids:
+        if shards[-1] and int(id, 16) % ROWS_PER_SHARD == 0:
+            shards.append([])
+        shards[-1].append(id)
+    return shards
 
 
 def clean_sentence(config: SentencesConfig, raw: str) -> tuple[str, str]:
@@ -107,15 +123,27 @@ def _raw_texts(folder: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
 
 
 def _wikitext(text: str) -> list[str]:
-    """Paragraphs without headings; ` @-@ ` and its kin are joined again, and a sentence ends at a full stop between spaces."""
+    """Paragraphs without headings; ` @-@ ` and its kin are joined again, as is ` 's`, and a sentence ends at a full stop between spaces."""
     paragraphs = re.sub(r" @([-.,])@ ", r"\1", re.sub(r"^[ \t]*=.*=[ \t]*$", "", text, flags=re.MULTILINE))
+    paragraphs = re.sub(r"(?<=\w) (?='(?:s|t|d|m|re|ve|ll)\b)", "", paragraphs)
     return re.split(r"(?<= [.!?])[ \t]+(?=\S)|\n", paragraphs)
+
+
+def _prose(text: str) -> list[str]:
+    """Sentences of paragraphs, of Project Gutenberg's files without what it adds before and behind."""
+    own = re.sub(r"(?s:\A.*?)^\*{3} ?START OF TH.*|^\*{3} ?END OF TH(?s:.*)\Z", "", text, flags=re.MULTILINE)
+    return [one for part in re.split(r"\n[ \t]*\n", own) for one in _END_OF_SENTENCE.split(" ".join(_joined(part).split()))]
+
+
+def _joined(text: str) -> str:
+    """A word that a line's end divides is one again; its hyphen stays, since it may be its own."""
+    return re.sub(r"(?<=[^\W\d_]-)\n[ \t]*(?=[^\W\d_])", "", text)
 
 
 _READERS: Mapping[str, Callable[[str], Sequence[str]]] = {
     "lines": lambda text: text.split("\n"),
-    "fortunes": lambda text: re.split(r"^%%?[ \t]*$", text, flags=re.MULTILINE),
-    "prose": lambda text: [one for part in re.split(r"\n[ \t]*\n", text) for one in _END_OF_SENTENCE.split(" ".join(part.split()))],
+    "fortunes": lambda text: re.split(r"^%%?[ \t]*$", _joined(text), flags=re.MULTILINE),
+    "prose": _prose,
     "wikitext": _wikitext,
 }
 

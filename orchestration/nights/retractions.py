@@ -20,7 +20,7 @@ from stages.params import ParamsError
 from stages.retractions import RETRACTIONS_FILE, RetractionsError, read_requests
 from training.tracking.store import safe_key
 
-# Columns that name papers or books in the tables of an artifact, and columns that name contents.
+# Columns that name papers or books in the tables of an artifact (`id` does in paper_texts), and columns that name contents.
 _ITEM_COLUMNS = ("id", "paper_ids", "paper_id", "item_id")
 _CONTENT_COLUMNS = ("sha256", "image_sha256")
 _DOI_PREFIX = re.compile(r"^(doi:|https?://(dx\.)?doi\.org/)", re.IGNORECASE)
@@ -131,7 +131,7 @@ def untagged_models(project: Project) -> list[ModelVersion]:
 
 
 def _inputs_with(project: Project, wanted: Mapping[str, str]) -> tuple[set[str], set[str]]:
-    """Of the ids that untagged model versions were made from: those that held one of `wanted`, and those of which nobody can tell any more."""
+    """Of the ids that model versions were made from: those that held one of `wanted`, and those of which nobody can tell any more."""
     held: set[str] = set()
     unknown: set[str] = set()
     if not wanted:
@@ -139,7 +139,8 @@ def _inputs_with(project: Project, wanted: Mapping[str, str]) -> tuple[set[str],
     # A picture taints only where no paper that stays shows it as well.
     ids, pictures = set(wanted), _only_theirs(project.root, wanted)
     lists = _lists_of(project.root, wanted)
-    for name, id in sorted({used for version in model_versions(project.root) if not version.is_retracted for used in version.inputs.items()}):
+    # Also of what is tagged already: a later model may have started from its weights.
+    for name, id in sorted({used for version in model_versions(project.root) for used in version.inputs.items()}):
         tables = _tables(project, id)
         if tables is None:
             # Only what is made from the list that an item is in can have held it.

@@ -206,6 +206,21 @@ def test_no_tie_ever_reaches_into_another_split(rows, seed):
     assert all(groups[groups[id]] == groups[id] for id in splits)
 
 
+def test_a_new_paper_that_ties_two_works_of_two_splits_takes_the_later_one_along(tmp_path):
+    rows = [paper(serial) for serial in range(60)]
+    before = {serial: text.split for serial, text in built(tmp_path, *rows, split=HALVES).items()}
+    early, late = next((a, b) for a in before for b in before if a < b and before[a] == "test" and before[b] == "train")
+
+    new = paper(99, title=rows[early]["title"], near_duplicate_of=rows[late]["id"])
+    after = {serial: text.split for serial, text in built(tmp_path, *rows, new, split=HALVES).items()}
+
+    assert {serial for serial in before if after[serial] != before[serial]} == {late}
+    assert after[early] == after[late] == after[99] == "test"
+    assert split_leaks([*rows, new], {f"{serial:016x}": split for serial, split in after.items()}) == []
+    # When the tie goes, all is as before.
+    assert {serial: text.split for serial, text in built(tmp_path, *rows, split=HALVES).items()} == before
+
+
 def test_a_leak_is_seen():
     rows = [paper(0, image_sha256="p"), paper(1, image_sha256="p"), paper(2, title="Same"), paper(3, title="same!"), paper(4)]
     ids = [row["id"] for row in rows]

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from assets.words import sentence_sources, sentences
 from assets.words.sentences import SentencesConfig, build_sentences, clean_sentence
@@ -62,7 +62,8 @@ def reasons(root: Path) -> dict[str, int]:
         ("हिन्दी में लिखा", "हिन्दी में लिखा"),
         ("שָׁלוֹם עולם", "שָׁלוֹם עולם"),
         ("cafe\u0301 na\u00efve", "café naïve"),
-        ("snake_case x^2", "snake _ case x ^ 2"),
+        ("_Snake_case_ x^2", "snake case x ^ 2"),
+        ("He left -- e.g. to the U.S.A... or so...", "he left -- e.g. to the u.s.a. .. or so ..."),
     ],
 )
 def test_texts_are_cut_into_words_and_signs(raw, words):
@@ -91,6 +92,8 @@ def test_what_is_left_out_has_a_reason_that_names_the_key(raw, reason):
 
 
 @given(st.text(max_size=60), st.booleans())
+@example("\u0130.\u0130.", True)
+@example("a.b.\u0301 _x_ --- ....", True)
 def test_cleaning_what_is_clean_changes_nothing(raw, lower):
     limits = config(lower=lower, min_words=1, max_words=99, max_unknown_words=9)
     text, _ = clean_sentence(limits, raw)
@@ -111,9 +114,9 @@ def test_fortunes_are_read_in_windows_1252_and_in_utf8(tmp_path):
 
 
 def test_wikitext_is_cut_into_sentences_without_headings(tmp_path):
-    text = " \n = Homarus gammarus = \n \n It is blue @-@ green , 1 @.@ 5 cm long . It is related to the <unk> lobster .\n = = D = = \n End\n"
+    text = " \n = Homarus gammarus = \n \n It is blue @-@ green , 1 @.@ 5 cm long . It is related to the <unk> lobster .\n = = D = = \n Its 's End\n"
     found = built(tmp_path, text.encode(), "wikitext", max_unknown_words=1)
-    assert texts(found) == ["it is blue-green , 1.5 cm long .", "it is related to the <unk> lobster .", "end"]
+    assert texts(found) == ["it is blue-green , 1.5 cm long .", "it is related to the <unk> lobster .", "its's end"]
 
 
 def test_prose_is_cut_into_sentences_across_its_lines(tmp_path):
@@ -121,9 +124,21 @@ def test_prose_is_cut_into_sentences_across_its_lines(tmp_path):
     assert texts(built(tmp_path, text.encode(), "prose")) == [
         "one sentence goes on here .",
         '" another ? "',
-        "yes : e . g . this one .",
+        "yes : e.g. this one .",
         "a new paragraph",
     ]
+
+
+def test_titles_and_initials_end_no_sentence_and_a_divided_word_is_one(tmp_path):
+    text = "Dr. J. Smith (cf. Fig. 2) met Mr.\nJones of well-\n  known St. Ives. So did I. Then rain.\n\n1850-\n1900"
+    found = built(tmp_path, text.encode(), "prose", max_words=40)
+    assert texts(found) == ["dr . j . smith ( cf . fig . 2 ) met mr . jones of well-known st . ives .", "so did i .", "then rain .", "1850 - 1900"]
+    assert texts(built(tmp_path, b"A word is di-\nvided.\n%\nAnother", "fortunes")) == ["a word is di-vided .", "another"]
+
+
+def test_of_a_gutenberg_file_the_book_alone_is_read(tmp_path):
+    text = "The EBook\r\n\r\n*** START OF THIS PROJECT GUTENBERG EBOOK X ***\r\n\r\nCall me so.\r\n\r\n*** END OF THE PROJECT ***\r\nLicence."
+    assert texts(built(tmp_path, text.encode(), "prose")) == ["call me so ."]
 
 
 # The table.
@@ -171,6 +186,20 @@ def test_what_was_there_before_decides_nothing(versions):
             built(Path(name, "kept"), content, **values)
             built(Path(name, f"new{number}"), content, **values)
             assert all_bytes(Path(name, "kept", "sentences")) == all_bytes(Path(name, f"new{number}", "sentences"))
+
+
+@pytest.mark.parametrize("other", [[], ["A sentence that is new."]])
+def test_a_line_that_changes_or_goes_rewrites_its_own_shard_alone(tmp_path, monkeypatch, other):
+    monkeypatch.setattr(sentences, "ROWS_PER_SHARD", 20)
+    lines = [f"The gel of number {number} melts." for number in range(300)]
+    shards = []
+    for version in (lines, [*lines[:150], *other, *lines[151:]]):
+        found = built(tmp_path, "\n".join(version).encode())
+        assert len(found) == len(version)
+        shards.append({path.read_bytes() for path in tmp_path.glob("sentences/sentences-*.parquet")})
+    assert len(shards[0]) > 8
+    # Two where the line was the first of its shard, or has become the first of one.
+    assert 1 <= len(shards[0] - shards[1]) <= 2
 
 
 @pytest.mark.parametrize(

@@ -194,3 +194,63 @@ def test_a_retracted_book_leaves_its_pages_and_taints_the_models_made_from_them_
     assert "no model" in figment(with_books, "retract", "--sync").out
     near = figment(with_books, "retract", "rockbok00")
     assert near.code == 2 and "did you mean rockbook00?" in near.err
+
+
+@pytest.fixture
+def with_texts(project: Path) -> Path:
+    """The same project, with a champion that read titles: a table whose rows are papers, and here none of them has a picture."""
+    stage = f"""
+  paper_texts:
+    cmd: {sys.executable} code/texts.py
+    deps: [data/papers]
+    outs: [data/paper_texts]
+    meta: {{dagster: {{automation: on_data}}}}
+"""
+    (project / "dvc.yaml").write_text((project / "dvc.yaml").read_text() + stage)
+    (project / "code/texts.py").write_text(_TEXTS)
+    assert figment(project, "materialize", "paper_texts").code == 0
+    opened = open_project(project)
+    id = opened.lock().entries["paper_texts"].output_id(opened.graph["paper_texts"])
+    assert id is not None
+    register_words(project, "titles", f"{71:032x}.dir", {"paper_texts": id})
+    return project
+
+
+def register_words(root: Path, model: str, output_id: str, inputs: dict[str, str]) -> None:
+    used = [InputArtifact(name, Path("data") / name, id) for name, id in inputs.items()]
+    with open_tracker(
+        model, run_key=output_id[20:32], config={}, inputs=used, state_dir=root / ".figment", resume_step=None, reporter=Reporter()
+    ) as tracker:
+        tracker.register_model(model, Path("data/gan"), output_id=output_id)
+
+
+_TEXTS = """
+import pathlib
+import pyarrow as pa, pyarrow.parquet as pq
+papers = pq.read_table("data/papers/papers-00000.parquet", columns=["id", "title"])
+out = pathlib.Path("data/paper_texts")
+out.mkdir(parents=True, exist_ok=True)
+pq.write_table(papers.append_column("image_sha256", pa.nulls(len(papers), pa.string())), out / "paper_texts-00000.parquet")
+pq.write_table(pa.table({"id": ["doi:10.5555/no.licence"], "reason": ["unknown_licence"]}), out / "rejected.parquet")
+"""
+
+
+def test_a_retracted_paper_leaves_the_texts_and_taints_who_learnt_its_title_and_who_starts_from_that(with_texts: Path) -> None:
+    answer = figment(with_texts, "retract", "doi:10.5555/toy.2", "--materialize")
+
+    assert answer.code == 0, answer.err
+    assert "titles version 1 was made from withdrawn items" in answer.out
+    import pyarrow.parquet as pq
+
+    assert pq.read_table(with_texts / "data/paper_texts/paper_texts-00000.parquet")["id"].to_pylist() == [f"doi:10.5555/toy.{n}" for n in (0, 1, 3)]
+
+    # A titler that starts from the tagged weights afterwards has them as its input, and nothing else of theirs.
+    register_words(with_texts, "titler", f"{72:032x}.dir", {"title_gpt2": f"{71:032x}.dir"})
+
+    assert [version.model for version in untagged_models(open_project(with_texts))] == ["titler"]
+    assert "titler version 1" in figment(with_texts, "retract", "--sync").out
+    assert untagged_models(open_project(with_texts)) == []
+
+
+def test_a_paper_whose_text_was_set_aside_taints_no_model_of_texts(with_texts: Path) -> None:
+    assert flag_withdrawn(open_project(with_texts), {"doi:10.5555/no.licence": ""}).all == ()
