@@ -39,7 +39,7 @@ _TOP_P, _NEW_TOKENS, _FIRST_WORDS = 0.8, 30, 4
 def _open(folder: Path, config: TitleOptions, reporter: Reporter) -> Task:
     titles, set_aside = read_titles(folder / "paper_texts", config)
     dropouts = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), config.dropout)
-    model, tokenizer = _new(titles["train"], config, dropouts) if config.start_from is None else _loaded(config.start_from, dropouts)
+    model, tokenizer = _new([*titles["train"], *titles["abstracts"]], config, dropouts) if config.start_from is None else _loaded(config.start_from, dropouts)
     train, valid, too_long = encode_titles(titles, tokenizer, config, model.config.n_positions)
     counts = {"tokens": sum(train.lengths()), "longest_tokens": max(train.lengths()), **set_aside, "too_long": too_long}
     told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
