@@ -88,7 +88,8 @@ def test_transformers_has_nothing_to_warn_of(tokenizer, settings, caplog, monkey
     started_with_pad.config.decoder_start_token_id = 0
     cases = [(gpt2(), prompts(tokenizer, "a", "", "bcd")), (t5(), tokenize(tokenizer, ["abc", "d"], most_tokens=9).inputs)]
     for model, inputs in (*cases, (titler(), pictures), (started_with_pad, pictures)):
-        model.generation_config.update(length_penalty=0.7, top_p=0.8, temperature=0.5)
+        for name, value in {"length_penalty": 0.7, "top_p": 0.8, "temperature": 0.5}.items():
+            setattr(model.generation_config, name, value)
         generate(model, tokenizer, inputs, settings, seed=0)
     assert [record.getMessage() for record in caplog.records if record.name.startswith("transformers")] == []
 
