@@ -43,7 +43,7 @@ def _open(folder: Path, config: TitleOptions, reporter: Reporter) -> Task:
     train, valid, too_long = encode_titles(titles, tokenizer, config, model.config.n_positions)
     counts = {"tokens": sum(train.lengths()), "longest_tokens": max(train.lengths()), **set_aside, "too_long": too_long}
     told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
-    reporter.log(f"title_gpt2: {len(train):,} titles to learn, {len(valid):,} held out; {told}")
+    reporter.log(f"title_gpt2: {len(train):,} documents to learn, {len(valid):,} titles held out; {told}")
     shown, size = Completed(tokenizer, valid, config), f"{model.config.n_layer} x {model.config.n_embd}"
     signature = Signature((Field("input_ids", "int64", (-1, -1)),), (Field("logits", "float32", (-1, -1, len(tokenizer))),))
     # Rows fill up best with titles of all lengths, so packed ones are not put into buckets.
