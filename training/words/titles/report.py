@@ -153,7 +153,8 @@ def _markdown(found: Mapping[str, Mapping[str, Number]], numbers: Numbers, compl
         f"# Titles\n\n{table(['', *(name.replace('_', ' ') for name in names)], rows)}\n"
         f"Bits are those of {titles:,} held-out titles ({tokens:,} tokens), the end of each one character more; the character 5-gram and xz\n"
         f"know {learnt:,} training titles, and the gain is over that 5-gram. A title is copied where eight words or more in a row are those of a\n"
-        f"training title, and exact where all are. The row 5gram abstracts is of a 5-gram that knows the training abstracts too.\n\n## Completions\n\n{completions}"
+        f"training title, and exact where all are. The row 5gram abstracts is of a 5-gram that knows\n"
+        f"the training abstracts too.\n\n## Completions\n\n{completions}"
     )
 
 

@@ -234,7 +234,9 @@ def test_repeated_and_too_long_titles_are_set_aside_and_test_titles_never_seen(t
 def test_abstracts_of_the_training_split_are_learnt_in_pieces_that_no_title_begins_like(tmp_path):
     write_paper_texts(tmp_path / "data", grammar_titles(40), abstract="Silk was heated. " * 30)
     common = {"vocabulary_size": 300, "width": 8, "heads": 1, "layers": 1, "maximum_tokens": 64}
-    plain, more = (opened(tmp_path, abstracts=abstracts, title_copies=copies, **common).trainable.task for abstracts, copies in ((False, 1), (True, 3)))
+    plain, more = (
+        opened(tmp_path, abstracts=abstracts, title_copies=copies, **common).trainable.task for abstracts, copies in ((False, 1), (True, 3))
+    )
     titles, pieces = more.train.documents[: 3 * len(plain.train)], more.train.documents[3 * len(plain.train) :]
     assert [titles.count(document) for document in titles] == [3] * len(titles)
     assert pieces and all(0 not in piece[:-1] and len(piece) <= max(map(len, titles)) for piece in pieces)
