@@ -49,7 +49,7 @@ def make(data: Path, *, steps: int = 0, titles: list[str] = TITLES, licence: str
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("learnt"), steps=120)
+    return make(tmp_path_factory.mktemp("learnt"), steps=90)
 
 
 def test_bits_are_those_of_each_token_after_those_before_it_one_title_at_a_time(learnt):
