@@ -112,6 +112,8 @@ def write(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: Gene
     for batch in rows.split(settings.batch_size):
         seeds = [derive_seed(seed, "text", first + row // copies, row % copies) for row in batch.tolist()]
         chosen = {name: values[batch // copies].to(model.device) for name, values in inputs.items()}
+        if model.config.is_encoder_decoder:
+            chosen["decoder_attention_mask"] = torch.ones(len(batch), 1, dtype=torch.long, device=model.device)
         texts += _write_batch(model, tokenizer, chosen, settings, seeds)
     model.train(was_training)
     return [texts[begin : begin + settings.returns] for begin in range(0, len(texts), settings.returns)]
@@ -147,18 +149,20 @@ def _check_length(model: PreTrainedModel, inputs: Inputs, new_tokens: int) -> No
 
 def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generation) -> GenerationConfig:
     """The settings in the words of transformers; what draws the tokens is ours, so it is told to search greedily."""
-    # Behind its end a text is filled up with ends: pads there would make models warn that they are not masked.
-    tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id}
+    tokens = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     homes = (model.generation_config, model.config, getattr(model.config, "decoder", None)) if model.config.is_encoder_decoder else ()
     starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]
     tokens["decoder_start_token_id"] = next((start for start in starts if start is not None), None)
     # A pad or a start in the middle of a text means nothing; a model that has seen none there still gives them some probability.
     senseless = sorted({tokenizer.pad_token_id, tokenizer.bos_token_id} - {tokenizer.eos_token_id, None}) or None
-    beams: dict[str, Any] = {"num_beams": 1, "num_return_sequences": 1}
-    if settings.strategy == "beam":
+    # What is not said here is the model's own, of which a greedy search would warn that it ignores it.
+    unused: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": 50, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0}
+    beams: dict[str, Any] = {"num_beams": 1, "num_return_sequences": 1, "length_penalty": 1.0}
+    is_beam = settings.strategy == "beam"
+    if is_beam:
         beams = {"num_beams": settings.beams, "num_return_sequences": settings.returns, "length_penalty": settings.length_penalty}
-    lengths = {"max_new_tokens": settings.max_new_tokens, "no_repeat_ngram_size": settings.no_repeat_ngram, "early_stopping": len(beams) > 2}
-    return GenerationConfig(do_sample=False, suppress_tokens=senseless, **lengths, **beams, **tokens)
+    lengths = {"max_new_tokens": settings.max_new_tokens, "no_repeat_ngram_size": settings.no_repeat_ngram, "early_stopping": is_beam}
+    return GenerationConfig(do_sample=False, suppress_tokens=senseless, **lengths, **beams, **tokens, **unused)
 
 
 class ChosenByNumber(LogitsProcessor):

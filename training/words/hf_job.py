@@ -44,7 +44,9 @@ def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: In
             def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
                 artifacts = [InputArtifact(name, path, place.input_ids[name]) for name, path in all_inputs(folder, config).items()]
                 parameters = sum(parameter.numel() for parameter in tuner.model.parameters())
-                numbers = {name: value for name, value in outcome.values.items() if name.startswith(("validation_", "loss"))}
+                # Of the weights that are saved, which early stopping may have kept from an evaluation before the last.
+                values = {**outcome.values, **tuner.best_values}
+                numbers = {name: value for name, value in values.items() if name.startswith(("validation_", "loss"))}
                 numbers |= {"parameters": parameters, **({"best_validation_loss": tuner.best_loss} if tuner.best else {})}
                 card = model_card(stage, module, stage_description(place.state.resolve().parent, stage), artifacts, numbers)
                 _write(output, tuner, outcome, numbers, card)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -49,9 +50,10 @@ def _loaded(name_or_path: str | Path, kind: Any, what: str, **options: Any) -> A
     disable_progress_bar()
     try:
         return kind.from_pretrained(str(name_or_path), trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
     advice = "with HF_HUB_OFFLINE=1 or no network give a folder, or null for new weights"
     if Path(name_or_path).is_dir():
-        advice = "a folder needs config.json and safetensors"
+        found = ", ".join(sorted(path.name for path in Path(name_or_path).glob("*.safetensors"))) or "no weights"
+        advice = f"a folder needs config.json and safetensors that are whole and of that model; it has {found}"
     raise WordsError(f"{name_or_path}: transformers finds no {what} ({reason}); {advice}")

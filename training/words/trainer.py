@@ -63,6 +63,7 @@ class FineTuner:
         self.at_once, self.samples_seen = config.examples_at_once or config.batch_size, 0
         self.best_loss, self.evaluations_since_best = math.inf, 0
         self.best: dict[str, Tensor] = {}
+        self.best_values: dict[str, float] = {}
 
     def step(self) -> StepOutcome:
         indices, config = self.order.next(), self.config
@@ -90,12 +91,14 @@ class FineTuner:
         if not self.judged:
             return {}
         loss, _ = self._mean(model, self.task.valid, self.judged)
+        values = {"validation_loss": loss, **(self.task.measure(model, loss, self.judged) if self.devices.is_main else {})}
         self.evaluations_since_best += 1
         if loss < self.best_loss:
             self.best_loss, self.evaluations_since_best = loss, 0
             if self.config.early_stopping_evaluations:
                 self.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        return {"validation_loss": loss, **(self.task.measure(model, loss, self.judged) if self.devices.is_main else {})}
+                self.best_values = values
+        return values
 
     def why_done(self) -> str | None:
         patience = self.config.early_stopping_evaluations
@@ -112,12 +115,12 @@ class FineTuner:
         return self.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        own = [self.samples_seen, self.at_once, self.order.place, self.order.salt, self.best_loss, self.evaluations_since_best, self.best]
-        return {"own": own, **{name: part.state_dict() for name, part in self._parts().items()}}
+        own = [self.samples_seen, self.at_once, self.order.place, self.order.salt, self.best_loss, self.evaluations_since_best]
+        return {"own": [*own, self.best, self.best_values], **{name: part.state_dict() for name, part in self._parts().items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         (self.samples_seen, self.at_once, self.order.place, self.order.salt, *best) = state["own"]
-        self.best_loss, self.evaluations_since_best, self.best = best
+        self.best_loss, self.evaluations_since_best, self.best, self.best_values = best
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 

@@ -15,6 +15,7 @@ from transformers import (
     VisionEncoderDecoderModel,
     ViTConfig,
 )
+from transformers.utils import logging
 
 from training.words.generation import ChosenByNumber, Generation, GenerationError, Written, generate, tokenize, write
 
@@ -75,6 +76,22 @@ def test_encoder_decoders_write_as_many_texts_as_asked_for_each_item(tokenizer, 
         assert [len(texts) for texts in found] == [settings.returns] * 3
         assert not any(special in text for texts in found for text in texts for special in WORDS[:3])
         assert any(text for texts in found for text in texts)
+
+
+@pytest.mark.parametrize("settings", [Generation(max_new_tokens=8), Generation("beam", beams=3, length_penalty=0.5, max_new_tokens=8), DRAWN])
+def test_transformers_has_nothing_to_warn_of(tokenizer, settings, caplog, monkeypatch):
+    # It warns once in a process, so what it has said before is forgotten.
+    monkeypatch.setattr(logging.get_logger("transformers"), "propagate", True)
+    logging.get_logger("transformers").warning_once.__func__.cache_clear()
+    pictures = {"pixel_values": torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))}
+    started_with_pad = titler()
+    started_with_pad.config.decoder_start_token_id = 0
+    cases = [(gpt2(), prompts(tokenizer, "a", "", "bcd")), (t5(), tokenize(tokenizer, ["abc", "d"], most_tokens=9).inputs)]
+    for model, inputs in (*cases, (titler(), pictures), (started_with_pad, pictures)):
+        for name, value in {"length_penalty": 0.7, "top_p": 0.8, "temperature": 0.5}.items():
+            setattr(model.generation_config, name, value)
+        generate(model, tokenizer, inputs, settings, seed=0)
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("transformers")] == []
 
 
 def test_tokens_are_drawn_as_often_as_the_softmax_says_and_top_k_leaves_the_rest_out(tokenizer):

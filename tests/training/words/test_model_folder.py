@@ -64,6 +64,23 @@ def test_weights_that_are_no_safetensors_are_never_read(saved, tmp_path):
         load_model(folder, AutoModelForCausalLM)
 
 
+@pytest.mark.parametrize("what", ["no weights", "empty", "cut", "of other sizes", "tokenizer"])
+def test_a_folder_whose_files_cannot_be_read_is_one_error_that_names_them(saved, tmp_path, what):
+    folder = copied(saved, tmp_path)
+    weights = folder / "model.safetensors"
+    if what == "no weights":
+        weights.unlink()
+    elif what == "of other sizes":
+        settings = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**settings, "n_embd": 32}))
+    elif what == "tokenizer":
+        (folder / "tokenizer.json").write_text("{}")
+    else:
+        weights.write_bytes(weights.read_bytes()[: 1000 * (what == "cut")])
+    with pytest.raises(WordsError, match=r"it has no weights" if what == "no weights" else r"it has model\.safetensors"):
+        load_tokenizer(folder) if what == "tokenizer" else load_model(folder, AutoModelForCausalLM)
+
+
 def test_a_model_of_another_kind_is_refused(saved):
     with pytest.raises(WordsError, match="transformers finds no model"):
         load_model(saved, AutoModelForSeq2SeqLM)

@@ -16,13 +16,13 @@ def grammar_titles(number: int) -> list[str]:
     return [titles[index * 37 % len(titles)] for index in range(number)]
 
 
-def write_paper_texts(data: Path, titles: list[str], *, licence: str = "CC-BY-4.0", valid_every: int = 6) -> None:
+def write_paper_texts(data: Path, titles: list[str], *, licence: str = "CC-BY-4.0", valid_every: int = 6, abstract: str | None = None) -> None:
     rows = [
         {
             "id": f"paper-{serial}",
             "serial": serial,
             "title": title,
-            "abstract": None,
+            "abstract": abstract,
             "language": "en",
             "licence": licence,
             "journal": "Journal of Toys",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ class Titles:
 
 
 def read_titles(folder: Path, config: TitleOptions) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """The titles of "train" and "valid", each once; and how many papers were set aside, by reason. Raises TextTableError, or WordsError for none."""
+    """The titles of "train" and "valid", each once, and the "abstracts" of "train" that are learnt; how many papers were set aside, by reason.
+
+    Raises TextTableError, or WordsError for no titles.
+    """
     papers = [paper for paper in read_paper_texts(folder) if paper.split != "test"]
     allowed = [paper for paper in papers if config.allow_unknown_licence or paper.licence != "unknown"]
     # No title has 32 characters to a token; a tokenizer would work on one of megabytes for hours.
@@ -45,13 +48,15 @@ def read_titles(folder: Path, config: TitleOptions) -> tuple[dict[str, list[str]
     if not titles["train"]:
         told = f"{len(papers):,} papers, {', '.join(f'{count:,} {name}' for name, count in counts.items())}, the others held out"
         raise WordsError(f"{folder}: no titles left to learn ({told}); crawl more, or set allow_unknown_licence")
-    return titles, {**counts, "repeated": len(usable) - sum(map(len, titles.values()))}
+    counts["repeated"] = len(usable) - sum(map(len, titles.values()))
+    abstracts = [paper.abstract for paper in usable if paper.split == "train" and paper.abstract] if config.abstracts else []
+    return {**titles, "abstracts": list(dict.fromkeys(abstracts))}, counts
 
 
 def encode_titles(titles: Mapping[str, Sequence[str]], tokenizer: Any, config: TitleOptions, positions: int) -> tuple[Titles, Titles, int]:
     """(train, valid, how many were too long): first token, title, last token. positions: that the model has. Raises WordsError when none is left."""
     # The tokenizer puts the first token by itself; the last belongs to documents, not to prompts.
-    encoded = {split: [[*tokenizer(title)["input_ids"], tokenizer.eos_token_id] for title in texts] for split, texts in titles.items()}
+    encoded = {split: [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts] for split, texts in titles.items()}
     lengths = sorted(map(len, encoded["train"]))
     longest = min(lengths[max(0, math.ceil(config.length_quantile * len(lengths)) - 1)], config.maximum_tokens, positions)
     if lengths[0] > longest:
@@ -60,4 +65,8 @@ def encode_titles(titles: Mapping[str, Sequence[str]], tokenizer: Any, config: T
     for split in ("train", "valid"):
         kept = [(title, ids) for title, ids in zip(titles[split], encoded[split], strict=True) if len(ids) <= longest]
         parts.append(Titles([title for title, _ in kept], [ids for _, ids in kept], tokenizer.pad_token_id, longest * config.packing))
-    return parts[0], parts[1], sum(map(len, titles.values())) - sum(map(len, parts))
+    too_long = sum(len(titles[split]) for split in ("train", "valid")) - sum(map(len, parts))
+    # Pieces of abstracts are without the first token, so that what follows from it is a title.
+    pieces = [ids[start : start + longest] for ids in encoded["abstracts"] for start in range(1, len(ids) - 1, longest)]
+    train = replace(parts[0], texts=[*parts[0].texts] * config.title_copies, documents=[*[*parts[0].documents] * config.title_copies, *pieces])
+    return train, parts[1], too_long

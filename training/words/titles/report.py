@@ -105,6 +105,9 @@ def judge(config: TitlesReportConfig, data: Path, reporter: Reporter) -> Report:
     # Of fewer titles more is distinct, so as many are asked of the model as of the real ones.
     same, per_character = min(len(free), len(held_out)), bits / sum(len(title) + 1 for title in held_out)
     plain = {"5gram": CharacterNgram.fit(training).bits_per_character(held_out), "xz": xz_bits_per_character(held_out, training)}
+    # What a model that has learnt the abstracts as well is to be compared with.
+    if abstracts := [paper.abstract for paper in papers if paper.split == "train" and paper.abstract]:
+        plain["5gram_abstracts"] = CharacterNgram.fit([*training, *abstracts]).bits_per_character(held_out)
     bits_of: dict[str, Number] = {"bits_per_character": per_character, "gain": 1 - per_character / plain["5gram"], "bits_per_token": bits / tokens}
     found: dict[str, dict[str, Number]] = {
         "model": {**bits_of, "ended_rate": ended, **_variety(texts, same, training)},
@@ -150,14 +153,15 @@ def _markdown(found: Mapping[str, Mapping[str, Number]], numbers: Numbers, compl
         f"# Titles\n\n{table(['', *(name.replace('_', ' ') for name in names)], rows)}\n"
         f"Bits are those of {titles:,} held-out titles ({tokens:,} tokens), the end of each one character more; the character 5-gram and xz\n"
         f"know {learnt:,} training titles, and the gain is over that 5-gram. A title is copied where eight words or more in a row are those of a\n"
-        f"training title, and exact where all are.\n\n## Completions\n\n{completions}"
+        f"training title, and exact where all are. The row 5gram abstracts is of a 5-gram that knows\n"
+        f"the training abstracts too.\n\n## Completions\n\n{completions}"
     )
 
 
 def _draw(found: Mapping[str, Mapping[str, Any]], real: Sequence[str], free: Sequence[str], path: Path) -> None:
     def bits(axes: Any) -> None:
         names = [name for name in found if name != "real"]
-        axes.bar(names, [found[name]["bits_per_character"] for name in names], color=["C0", "0.6", "0.8"])
+        axes.bar(names, [found[name]["bits_per_character"] for name in names], color=["C0", *["0.7"] * (len(names) - 1)])
 
     def lengths(axes: Any) -> None:
         axes.hist([list(map(len, real)), list(map(len, free))], bins=20, density=True, label=["real", "model"], color=["0.6", "C0"])

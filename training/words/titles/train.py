@@ -9,7 +9,7 @@ Reads data/paper_texts, writes data/title_gpt2. The same command again continues
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,11 @@ _TOP_P, _NEW_TOKENS, _FIRST_WORDS = 0.8, 30, 4
 def _open(folder: Path, config: TitleOptions, reporter: Reporter) -> Task:
     titles, set_aside = read_titles(folder / "paper_texts", config)
     dropouts = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), config.dropout)
-    model, tokenizer = _new(titles["train"], config, dropouts) if config.start_from is None else _loaded(config.start_from, dropouts)
+    model, tokenizer = _new(titles, config, dropouts) if config.start_from is None else _loaded(config.start_from, dropouts)
     train, valid, too_long = encode_titles(titles, tokenizer, config, model.config.n_positions)
     counts = {"tokens": sum(train.lengths()), "longest_tokens": max(train.lengths()), **set_aside, "too_long": too_long}
     told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
-    reporter.log(f"title_gpt2: {len(train):,} titles to learn, {len(valid):,} held out; {told}")
+    reporter.log(f"title_gpt2: {len(train):,} documents to learn, {len(valid):,} titles held out; {told}")
     shown, size = Completed(tokenizer, valid, config), f"{model.config.n_layer} x {model.config.n_embd}"
     signature = Signature((Field("input_ids", "int64", (-1, -1)),), (Field("logits", "float32", (-1, -1, len(tokenizer))),))
     # Rows fill up best with titles of all lengths, so packed ones are not put into buckets.
@@ -51,9 +51,9 @@ def _open(folder: Path, config: TitleOptions, reporter: Reporter) -> Task:
     return Task(model, train, valid, causal_loss, shown.table, shown.measure, [tokenizer], *more)
 
 
-def _new(titles: Sequence[str], config: TitleOptions, dropouts: dict[str, float]) -> tuple[PreTrainedModel, Any]:
-    """GPT-2 (Radford et al. 2019) in the sizes of the section, and a tokenizer of the training titles."""
-    tokenizer = train_bpe(titles, config.vocabulary_size, CAUSAL, template=f"{END} $A")
+def _new(titles: Mapping[str, Sequence[str]], config: TitleOptions, dropouts: dict[str, float]) -> tuple[PreTrainedModel, Any]:
+    """GPT-2 (Radford et al. 2019) in the sizes of the section, and a tokenizer of what is learnt."""
+    tokenizer = train_bpe([*titles["train"], *titles["abstracts"]], config.vocabulary_size, CAUSAL, template=f"{END} $A")
     sizes = {"n_embd": config.width, "n_layer": config.layers, "n_head": config.heads, "n_positions": config.maximum_tokens}
     return GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes, **_ids(tokenizer), **dropouts)), tokenizer
 

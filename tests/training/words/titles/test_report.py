@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from stages.params import load_params, read_yaml
 from stages.reporting import Reporter
 from tests.training.words.toy_titles import grammar_titles, write_paper_texts
+from training.metrics.text.ngram_model import CharacterNgram
 from training.words.generation import Generation
 from training.words.model_folder import load_model, load_tokenizer, save_model
 from training.words.titles.report import Titler, TitlesReportConfig, judge, main
@@ -28,9 +29,9 @@ TITLES = grammar_titles(60)
 EVIL = "Synthesis of <script>alert(1)</script> | pipes *and* [links](http://x)"
 
 
-def make(data: Path, *, steps: int = 0, titles: list[str] = TITLES, licence: str = "CC-BY-4.0") -> Path:
+def make(data: Path, *, steps: int = 0, titles: list[str] = TITLES, licence: str = "CC-BY-4.0", abstract: str | None = None) -> Path:
     """Papers, and a GPT-2 that has learnt their titles for some steps."""
-    write_paper_texts(data, titles, licence=licence)
+    write_paper_texts(data, titles, licence=licence, abstract=abstract)
     tokenizer = train_bpe(TITLES, 300, CAUSAL, template=f"{END} $A")
     torch.manual_seed(0)
     sizes = {"vocab_size": len(tokenizer), "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 96}
@@ -49,7 +50,7 @@ def make(data: Path, *, steps: int = 0, titles: list[str] = TITLES, licence: str
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("learnt"), steps=120)
+    return make(tmp_path_factory.mktemp("learnt"), steps=90)
 
 
 def test_bits_are_those_of_each_token_after_those_before_it_one_title_at_a_time(learnt):
@@ -81,6 +82,13 @@ def test_a_model_that_has_learnt_nothing_does_not_end_and_is_worse_than_the_5_gr
     report = judge(SMALL, make(tmp_path), Reporter())
     assert not report.checks[0].passed
     assert report.numbers.values["model_gain"] < 0
+
+
+def test_where_there_are_abstracts_a_5_gram_that_knows_them_too_stands_beside(tmp_path, learnt):
+    told = judge(SMALL, make(tmp_path, abstract="Silk was heated under pressure. " * 9), Reporter()).numbers.values
+    plain = CharacterNgram.fit(["ab"]).bits_per_character(["silk"])
+    assert told["5gram_bits_per_character"] != told["5gram_abstracts_bits_per_character"] < plain
+    assert "5gram_abstracts_bits_per_character" not in judge(SMALL, learnt, Reporter()).numbers.values
 
 
 def test_titles_with_markup_are_shown_and_never_read_as_markup(tmp_path):

@@ -231,6 +231,21 @@ def test_repeated_and_too_long_titles_are_set_aside_and_test_titles_never_seen(t
         assert document[0] == document[-1] == 0 and task.savers[0].decode(document[1:-1]) == text
 
 
+def test_abstracts_of_the_training_split_are_learnt_in_pieces_that_no_title_begins_like(tmp_path):
+    write_paper_texts(tmp_path / "data", grammar_titles(40), abstract="Silk was heated. " * 30)
+    common = {"vocabulary_size": 300, "width": 8, "heads": 1, "layers": 1, "maximum_tokens": 64}
+    plain, more = (
+        opened(tmp_path, abstracts=abstracts, title_copies=copies, **common).trainable.task for abstracts, copies in ((False, 1), (True, 3))
+    )
+    titles, pieces = more.train.documents[: 3 * len(plain.train)], more.train.documents[3 * len(plain.train) :]
+    assert [titles.count(document) for document in titles] == [3] * len(titles)
+    assert pieces and all(0 not in piece[:-1] and len(piece) <= max(map(len, titles)) for piece in pieces)
+    # Nothing between the pieces is lost.
+    tokenizer = more.savers[0]
+    assert tokenizer.decode([token for piece in pieces for token in piece], skip_special_tokens=True) == "Silk was heated. " * 30
+    assert set(more.valid.texts) == set(plain.valid.texts)
+
+
 def test_the_length_is_that_of_the_data_at_the_quantile(prepared):
     common = {"vocabulary_size": 300, "width": 8, "heads": 1, "layers": 1}
     everything, most = (opened(prepared, length_quantile=quantile, **common).trainable.task for quantile in (1.0, 0.5))
@@ -298,7 +313,9 @@ def test_early_stopping_ends_a_training_that_is_then_finished(prepared, tmp_path
     task = opened(folder, vocabulary_size=400, maximum_tokens=48, width=16, layers=1, heads=2, batch_size=10, seed=3).trainable.task
     with torch.no_grad():
         total, number = causal_loss(best, task.valid.batch(range(len(task.valid)), torch.Generator()))
-    assert float(total / number) == pytest.approx(summary["last_values"]["best_validation_loss"], rel=1e-4)
+    # What is told is that of the weights that are there.
+    assert float(total / number) == pytest.approx(summary["last_values"]["validation_loss"], rel=1e-4)
+    assert summary["last_values"]["validation_bits_per_token"] == pytest.approx(float(total / number) / math.log(2), rel=1e-4)
 
 
 @pytest.mark.slow
