@@ -79,7 +79,7 @@ def test_the_report_tells_scores_of_own_and_exchanged_pictures(made):
 def test_a_titler_that_looks_loses_and_one_that_does_not_loses_nothing(made):
     papers = random.Random(0).sample(read_paper_texts(made / "data/paper_texts"), 32)
     assert report.judged(papers, [paper.title for paper in papers])["cider_d_lost"] > 0.5
-    assert report.judged(papers, ["A red disc in the north-east"] * 32)["cider_d_lost"] == 0
+    assert not {name for name in report.judged(papers, ["A red disc in the north-east"] * 32) if name.endswith("_lost")}
     assert report.judged(papers[:1], ["x"]).keys() == set(report.SCORES)
 
 
