@@ -73,8 +73,7 @@ def load_decoder(name_or_path: str | Path, dropout: float, *, new: bool = False)
 def _loaded(name_or_path: str | Path, kind: Any, new: bool, **changes: Any) -> PreTrainedModel:
     if (config := _config_of(name_or_path)) is None:
         return load_model(name_or_path, kind)
-    # Of what is new, such as the attention to an encoder: transformers draws 0.02, too little of a narrow network for anything to come through.
-    for name, value in {**changes, "initializer_range": config.hidden_size**-0.5}.items():
+    for name, value in changes.items():
         setattr(config, name, value)
     model: PreTrainedModel = kind.from_config(config) if new else load_model(name_or_path, kind, config=config)
     return model
