@@ -113,7 +113,7 @@ _REVISIONS = (
 class Written:
     """title and abstract: plain Unicode text; ₂ and the like stand for what a page may mark up.
 
-    subject: a few words, for a picture's label. scene, tone: what it shows, and in which colours, both by the pattern of the title.
+    subject: a few words, for a picture's label. scene, tone: what it shows, by the pattern of the title, and in which colours, by the compound.
     """
 
     title: str
@@ -161,7 +161,7 @@ def write_paper(seed: int, number: int, revision: int = 0) -> Written:
     if revision:
         sentences.append(f"{_REVISIONS[(number + revision) % len(_REVISIONS)]} (Revision {revision}.)")
     authors = tuple(f"{random.choice('ABCDEFGHIJKLMNOPQRSTUVWXYZ')}. {name}" for name in random.sample(_SURNAMES, random.randrange(1, 5)))
-    return Written(title, " ".join(sentences), authors, subject, _SCENES[pattern], pattern)
+    return Written(title, " ".join(sentences), authors, subject, _SCENES[pattern], _COMPOUNDS.index(compound))
 
 
 def _openings(about: str, examples: int) -> tuple[str, ...]:
