@@ -33,6 +33,9 @@ toc_titler:
 titler_report: {dataset_size: 32, training_pairs: 6, held_out_pairs: 4, shown_pairs: 3}
 """
 
+# A titler of a few steps writes any letters, also such as the font of the pictures has not.
+pytestmark = pytest.mark.filterwarnings("ignore:Glyph")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
