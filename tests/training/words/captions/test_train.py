@@ -178,7 +178,7 @@ def test_a_tokenizer_of_another_model_is_refused(made, tmp_path, capfd):
     for path in (tmp_path / "words").glob("token*"):
         (other / path.name).write_bytes(path.read_bytes())
     assert run(train, made, "--set", f"start_decoder={other}") == 1
-    assert "do not belong together" in capfd.readouterr().err
+    assert "take both from one model's folder" in capfd.readouterr().err
 
 
 def test_starts_that_do_not_exist_are_named(made, capfd):
