@@ -6,7 +6,7 @@ and one retracted. Everything follows from the seed and the number of the editio
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 
@@ -162,14 +162,15 @@ def _last_in_the_archive(articles: dict[int, Article]) -> int:
 @functools.cache
 def picture(number: int) -> Picture:
     """The picture of a paper; the same in every edition."""
-    return draw(SEED, number, label=written(number, 0).subject, fault=PICTURE_FAULTS.get(number, ""))
+    told = written(number, 0)
+    return draw(SEED, number, label=told.subject, scene=told.scene, tone=told.tone, fault=PICTURE_FAULTS.get(number, ""))
 
 
 @functools.cache
 def written(number: int, revision: int) -> Written:
     original = write_paper(SEED, PRINTED_TWICE.get(number, number), revision)
     if number in PRINTED_TWICE:
-        return Written(original.title, f"{original.abstract} Reprinted by popular demand.", original.authors, original.subject)
+        return replace(original, abstract=f"{original.abstract} Reprinted by popular demand.")
     if number in EDITORIALS:
         return Written("Editorial: On Not Being There", "", ("The Editors",), "")
     return original

@@ -7,7 +7,7 @@ how a processor searches for matches. Drawn at twice the size and reduced, which
 import functools
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -65,8 +65,11 @@ def extension_of(number: int) -> str:
     return kind_of(number).partition("_")[0]
 
 
-def draw(seed: int, number: int, *, label: str, fault: str = "") -> Picture:
-    """The picture of paper `number`. fault: missing, html, too_small, one_pixel or truncated; it then is what readers have to set aside."""
+def draw(seed: int, number: int, *, label: str, scene: str = "", tone: int | None = None, fault: str = "") -> Picture:
+    """The picture of paper `number`. scene: a name in SCENES; tone: equal ones have equal colours; without them, chosen by the number.
+
+    fault: missing, html, too_small, one_pixel or truncated; it then is what readers have to set aside.
+    """
     extension = extension_of(number)
     content_type = f"image/{extension}"
     if fault == "missing":
@@ -76,12 +79,11 @@ def draw(seed: int, number: int, *, label: str, fault: str = "") -> Picture:
     if fault in {"too_small", "one_pixel"}:
         side = (1, 1) if fault == "one_pixel" else (24, 16)
         return Picture(_saved(Image.new("RGB", side, (200, 40, 50)), extension), content_type)
-    body = _encoded(kind_of(number), Random(f"picture {seed} {number}"), label)
+    body = _encoded(kind_of(number), _Scene(Random(f"picture {seed} {number}"), label, scene, tone))
     return Picture(body[: len(body) * 2 // 5] if fault == "truncated" else body, content_type)
 
 
-def _encoded(kind: str, random: Random, label: str) -> bytes:
-    scene = _Scene(random, label)
+def _encoded(kind: str, scene: "_Scene") -> bytes:
     if kind == "gif_animated":
         frames = [_as_palette(scene.render(step)) for step in range(4)]
         target = io.BytesIO()
@@ -138,11 +140,14 @@ def _vignette(size: tuple[int, int]) -> PilImage:
 class _Scene:
     """What a picture shows; drawn again for every frame from the same choices. Coordinates are those of the doubled picture."""
 
-    def __init__(self, random: Random, label: str) -> None:
+    def __init__(self, random: Random, label: str, scene: str, tone: int | None) -> None:
         self.random = random
-        self.palette = random.choice(_PALETTES)
+        # What is given is drawn all the same, so that everything else is as it would be without it.
+        palette = random.choice(_PALETTES)
+        self.palette = palette if tone is None else _PALETTES[tone % len(_PALETTES)]
         self.width, self.height = 2 * random.choice((240, 260, 280, 300, 320, 360, 400, 500)), 2 * random.choice((120, 140, 160, 180, 200, 220))
-        self.motif = random.choice(_MOTIFS)
+        motif = random.choice(("reaction", *SCENES))
+        self.motif = SCENES[scene or motif]
         self.seed = random.random()
         self.label = label if random.random() < 0.6 else ""
 
@@ -393,4 +398,7 @@ def _beside(canvas: _Canvas, half: int) -> None:
             canvas.molecule((canvas.width // 2 + side * (half + 40 + room // 2), canvas.height // 2), radius)
 
 
-_MOTIFS: Sequence[Callable[[_Canvas], None]] = (_reaction, _reaction, _spectrum, _particles, _framework, _cycle, _energies, _links, _flask)
+SCENES: Mapping[str, Callable[[_Canvas], None]] = {
+    "reaction": _reaction, "spectrum": _spectrum, "particles": _particles, "framework": _framework, "cycle": _cycle, "energies": _energies,
+    "links": _links, "flask": _flask,
+}  # fmt: skip

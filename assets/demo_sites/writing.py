@@ -95,6 +95,8 @@ _OUTLOOKS = (
     "Applications in {use} are within reach of a longer arm.",
     "This settles a question that had not been asked since last spring.",
 )
+# What a picture shows, by the pattern of its title.
+_SCENES = ("reaction", "particles", "spectrum", "links", "cycle", "framework", "energies", "flask")
 _SURNAMES = (
     "Beaker", "Burette", "Clampstand", "Crucible", "Desiccator", "Fumehood", "Funnel", "Gauze", "Goggles", "Labcoat", "Mortar", "Pestle",
     "Pipette", "Retort", "Rotavap", "Septum", "Spatula", "Stirbar", "Stopcock", "Testtube", "Tripod", "Vial",
@@ -109,12 +111,17 @@ _REVISIONS = (
 
 @dataclass(frozen=True)
 class Written:
-    """title and abstract: plain Unicode text; ₂ and the like stand for what a page may mark up. subject: a few words, for a picture's label."""
+    """title and abstract: plain Unicode text; ₂ and the like stand for what a page may mark up.
+
+    subject: a few words, for a picture's label. scene, tone: what it shows, by the pattern of the title, and in which colours, by the compound.
+    """
 
     title: str
     abstract: str
     authors: tuple[str, ...]
     subject: str
+    scene: str = ""
+    tone: int | None = None
 
 
 def write_paper(seed: int, number: int, revision: int = 0) -> Written:
@@ -154,7 +161,7 @@ def write_paper(seed: int, number: int, revision: int = 0) -> Written:
     if revision:
         sentences.append(f"{_REVISIONS[(number + revision) % len(_REVISIONS)]} (Revision {revision}.)")
     authors = tuple(f"{random.choice('ABCDEFGHIJKLMNOPQRSTUVWXYZ')}. {name}" for name in random.sample(_SURNAMES, random.randrange(1, 5)))
-    return Written(title, " ".join(sentences), authors, subject)
+    return Written(title, " ".join(sentences), authors, subject, _SCENES[pattern], _COMPOUNDS.index(compound))
 
 
 def _openings(about: str, examples: int) -> tuple[str, ...]:

@@ -44,7 +44,8 @@ SCORES = ("bleu", "rouge_l", "cider_d", "meteor_exact_stem", "exact_match")
 _LOST = "cider_d_lost"
 _WORDS = """
 BLEU, ROUGE-L and METEOR lie between 0 and 1, CIDEr-D between 0 and 10 and depends on the set. METEOR knows exact words and stems, no synonyms. With
-another's picture, every title is judged as if it had been written for the picture of another paper: who does not look at pictures loses nothing.
+another's picture, every title is judged as if it had been written for the picture of another paper: who does not look at pictures loses nothing, and
+where others' pictures do as well no share lost is told.
 """
 
 
@@ -74,12 +75,15 @@ def scores(papers: Sequence[PaperText], titles: Sequence[str]) -> dict[str, Numb
 
 
 def judged(papers: Sequence[PaperText], titles: Sequence[str]) -> dict[str, Number]:
-    """The scores; of two and more pairs also `_exchanged`, by half of the pairs further on, and `_lost`: the share that this costs."""
+    """The scores; of two and more pairs also `_exchanged`, by half of the pairs further on, and `_lost`: the share that this costs.
+
+    `_lost` is left out where others' pictures do as well: there is nothing to lose, and a ratio of two such numbers says nothing.
+    """
     own, half = scores(papers, titles), len(papers) // 2
     if len(papers) < 2:
         return own
     other = scores(papers, [*titles[half:], *titles[:half]])
-    lost = {f"{name}_lost": 1 - value_of(other[name]) / value_of(own[name]) for name in SCORES if value_of(own[name]) > 0}
+    lost = {f"{name}_lost": 1 - value_of(other[name]) / value_of(own[name]) for name in SCORES if value_of(own[name]) > value_of(other[name])}
     return {**own, **{f"{name}_exchanged": number for name, number in other.items()}, **lost}
 
 
@@ -101,14 +105,14 @@ def judge(config: TitlerReportConfig, data: Path, reporter: Reporter) -> Report:
         numbers.qualify(f"{split}_pairs", len(drawn))
         for name, number in found[split].items():
             numbers.add(f"{split}_{name}", number)
-    facts = {f"{split}_{_LOST}": value_of(named.get(_LOST, 0.0)) for split, named in found.items()}
+    facts = {f"{split}_{_LOST}": value_of(named[_LOST]) for split, named in found.items() if _LOST in named}
     return Report(
         STAGE,
         MODEL,
         numbers,
         _markdown(found, rows),
         pictures=[Picture("Titles for pictures", "titles", "titles.png", functools.partial(_draw, rows, pairs.pictures))],
-        checks=[Check("looks_at_the_picture", facts[f"train_{_LOST}"] >= config.lost_floor, {**facts, "floor": config.lost_floor})],
+        checks=[Check("looks_at_the_picture", facts.get(f"train_{_LOST}", 0.0) >= config.lost_floor, {**facts, "floor": config.lost_floor})],
         headline={"held_out": [*SCORES, _LOST], "train": ["bleu", "exact_match", _LOST]},
         promote=config.promote,
     )

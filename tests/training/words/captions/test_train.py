@@ -33,6 +33,9 @@ toc_titler:
 titler_report: {dataset_size: 32, training_pairs: 6, held_out_pairs: 4, shown_pairs: 3}
 """
 
+# A titler of a few steps writes any letters, also such as the font of the pictures has not.
+pytestmark = pytest.mark.filterwarnings("ignore:Glyph")
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
@@ -79,7 +82,7 @@ def test_the_report_tells_scores_of_own_and_exchanged_pictures(made):
 def test_a_titler_that_looks_loses_and_one_that_does_not_loses_nothing(made):
     papers = random.Random(0).sample(read_paper_texts(made / "data/paper_texts"), 32)
     assert report.judged(papers, [paper.title for paper in papers])["cider_d_lost"] > 0.5
-    assert report.judged(papers, ["A red disc in the north-east"] * 32)["cider_d_lost"] == 0
+    assert not {name for name in report.judged(papers, ["A red disc in the north-east"] * 32) if name.endswith("_lost")}
     assert report.judged(papers[:1], ["x"]).keys() == set(report.SCORES)
 
 
@@ -175,7 +178,7 @@ def test_a_tokenizer_of_another_model_is_refused(made, tmp_path, capfd):
     for path in (tmp_path / "words").glob("token*"):
         (other / path.name).write_bytes(path.read_bytes())
     assert run(train, made, "--set", f"start_decoder={other}") == 1
-    assert "do not belong together" in capfd.readouterr().err
+    assert "take both from one model's folder" in capfd.readouterr().err
 
 
 def test_starts_that_do_not_exist_are_named(made, capfd):
