@@ -75,4 +75,4 @@ constraints: setup-lint ## Resolve constraints.txt anew
 
 clean: ## Remove the virtual environment and tool caches (never data/ or .figment/)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find assets formats orchestration stages training tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find app assets formats orchestration stages training tests -name __pycache__ -type d -prune -exec rm -rf {} +

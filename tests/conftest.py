@@ -3,6 +3,7 @@
 Programs that tests start inherit all of it but the socket guard, which is this process's own.
 """
 
+import contextlib
 import fcntl
 import ipaddress
 import os
@@ -10,12 +11,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+
+# absl, which rouge_score loads, keeps the standard error of that moment and closes it when logging is configured anew. It must not be pytest's.
+with contextlib.redirect_stderr(sys.__stderr__), contextlib.suppress(ImportError):
+    import absl.logging  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"

@@ -296,7 +296,7 @@ def test_it_loads_neither_the_libraries_it_versions_nor_the_project(project_root
 
 def test_the_project_s_own_code_yaml_is_up_to_date_and_has_the_versions_it_pins(project_root, tmp_path):
     text = (project_root / "code.yaml").read_text()
-    for package in ("dvc.yaml", "assets", "formats", "stages", "training"):
+    for package in ("dvc.yaml", "app", "assets", "formats", "stages", "training"):
         if (project_root / package).exists():
             (tmp_path / package).symlink_to(project_root / package)
     (tmp_path / "code.yaml").write_text(text)
