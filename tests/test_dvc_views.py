@@ -42,7 +42,7 @@ class Views:
     def of(cls, root: Path) -> "Views":
         graph = YAML(typ="safe").load((root / "dvc.yaml").read_text())
         plots = [next(iter(entry.items())) if isinstance(entry, dict) else (entry, {}) for entry in graph["plots"]]
-        curves = {path.split("/")[1]: "molecules" if how["x"] == "molecules" else "images" for path, how in plots if path.endswith("/curves")}
+        curves = {path.split("/")[1]: "images" if how["x"] == "kimg" else how["x"] for path, how in plots if path.endswith("/curves")}
         others = [path for path, _ in plots if not path.endswith("/curves")]
         pictures, folders = ([path for path in others if path.endswith(".png") is is_file] for is_file in (True, False))
         return cls(curves, pictures, folders, [path.split("/")[1] for path in graph["metrics"]])
