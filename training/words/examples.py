@@ -8,6 +8,8 @@ from torch import Tensor
 
 from training.loop.seeding import generator
 
+NO_LABEL = -100  # the label of a place that is not learned, as transformers has it
+
 
 class WordsError(Exception):
     """A model of words cannot be made from what is there; the message says what to change."""

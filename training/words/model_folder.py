@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from training.words.examples import WordsError
@@ -30,6 +30,14 @@ def load_tokenizer(name_or_path: str | Path, model: PreTrainedModel | None = Non
     if not tokens <= rows <= tokens + max(64, tokens // 100):
         raise WordsError(f"{name_or_path}: the tokenizer has {tokens:,} tokens and the model {rows:,} embeddings; take both from one model's folder")
     return tokenizer
+
+
+def load_processor(name_or_path: str | Path) -> Any:
+    """The image processor beside a model, by Pillow even where torchvision is installed, which has other pixels. Raises WordsError."""
+    try:
+        return AutoImageProcessor.from_pretrained(str(name_or_path), backend="pil")
+    except (OSError, ValueError, ImportError) as error:
+        raise WordsError(f"{name_or_path}: no image processor that can be loaded ({str(error).strip().partition(chr(10))[0]})") from None
 
 
 def save_model(folder: Path, model: PreTrainedModel, savers: Sequence[Any], card: str) -> None:

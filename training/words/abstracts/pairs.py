@@ -18,10 +18,10 @@ from torch.nn.utils.rnn import pad_sequence
 from formats.text_tables import read_paper_texts
 from training.loop.seeding import generator
 from training.metrics.intervals import Estimate, bootstrap_interval
-from training.words.examples import WordsError
+from training.words.examples import NO_LABEL, WordsError
 
 TEXTS = "paper_texts"
-_NO_LABEL, _SIDE_BY_SIDE = -100, 16
+_SIDE_BY_SIDE = 16
 
 
 class Pairs(NamedTuple):
@@ -70,7 +70,7 @@ class PairExamples:
         del random
         inputs, labels = (
             pad_sequence([torch.tensor(texts[index]) for index in indices], batch_first=True, padding_value=filler)
-            for texts, filler in ((self.sources, self.pad), (self.targets, _NO_LABEL))
+            for texts, filler in ((self.sources, self.pad), (self.targets, NO_LABEL))
         )
         return {"input_ids": inputs, "attention_mask": (inputs != self.pad).long(), "labels": labels}
 
@@ -108,12 +108,12 @@ def token_losses(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
     """Negative log-likelihoods [B, T] of `labels`; 0 where there is none."""
     inputs = model.prepare_decoder_input_ids_from_labels(batch["labels"])
     scores = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], decoder_input_ids=inputs, use_cache=False).logits
-    return cross_entropy(scores.float().transpose(1, 2), batch["labels"], ignore_index=_NO_LABEL, reduction="none")
+    return cross_entropy(scores.float().transpose(1, 2), batch["labels"], ignore_index=NO_LABEL, reduction="none")
 
 
 def summed_loss(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """The sum of the losses of a batch, and how many tokens it is a sum over."""
-    return token_losses(model, batch).sum(), (batch["labels"] != _NO_LABEL).sum()
+    return token_losses(model, batch).sum(), (batch["labels"] != NO_LABEL).sum()
 
 
 @torch.no_grad()

@@ -51,14 +51,6 @@ def new_processor(side_px: int) -> Any:
     return kind(size={"height": side_px, "width": side_px}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 
-def load_processor(name_or_path: str | Path) -> Any:
-    """The image processor beside a model. Raises WordsError."""
-    try:
-        return transformers.AutoImageProcessor.from_pretrained(str(name_or_path))
-    except (OSError, ValueError, ImportError) as error:
-        raise WordsError(f"{name_or_path}: no image processor that can be loaded ({str(error).strip().partition(chr(10))[0]})") from None
-
-
 def load_encoder(name_or_path: str | Path, dropout: float, *, new: bool = False) -> PreTrainedModel:
     """The part of a picture model that sees, such as that of a masked image model. new: new weights in its shape."""
     return _loaded(name_or_path, transformers.AutoModel, new, **dict.fromkeys(_DROPOUTS, dropout))

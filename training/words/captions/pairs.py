@@ -17,10 +17,9 @@ from transformers import PreTrainedModel
 from formats.image_shards import ImageShards
 from formats.tables import read_table
 from formats.text_tables import SPLITS, PaperText, read_paper_texts
-from training.words.examples import WordsError
+from training.words.examples import NO_LABEL, WordsError
 from training.words.generation import Generation, generate
 
-IGNORED = -100  # the label of a place that is not learned
 _AT_ONCE = 16
 # Decoded pictures that were shown last are kept up to this much memory.
 _KEPT_BYTES = 1 << 30
@@ -105,7 +104,7 @@ def read_pairs(data: Path, size: int, processor: Any) -> Pairs:
 
 
 class TitledPictures:
-    """Pairs as batches: `pixel_values` float32 [B, 3, P, P] and `labels` int64 [B, T], the title's tokens and the end, IGNORED behind it.
+    """Pairs as batches: `pixel_values` float32 [B, 3, P, P] and `labels` int64 [B, T], the title's tokens and the end, NO_LABEL behind it.
 
     max_tokens: of a title with its end; longer ones are set aside and counted in `too_long`.
     """
@@ -127,7 +126,7 @@ class TitledPictures:
     def batch(self, indices: Sequence[int], random: torch.Generator) -> dict[str, Tensor]:
         """The pairs at these places. random: nothing is drawn."""
         del random
-        labels = torch.nn.utils.rnn.pad_sequence([torch.tensor(self._ids[index]) for index in indices], batch_first=True, padding_value=IGNORED)
+        labels = torch.nn.utils.rnn.pad_sequence([torch.tensor(self._ids[index]) for index in indices], batch_first=True, padding_value=NO_LABEL)
         images = [self.pictures.image(self.papers[index].image_sha256 or "") for index in indices]
         return {"pixel_values": self.pictures.tensor(images), "labels": labels}
 

@@ -32,11 +32,10 @@ from training.reports.numbers import Numbers, cell
 from training.reports.pictures import draw_panels
 from training.reports.report import Check, Picture, Report, report_body
 from training.tracking.tracker import PromotionRule, TrackingError
-from training.words.captions.networks import load_processor
 from training.words.captions.pairs import Pictures, read_pairs, write_titles
 from training.words.examples import WordsError
 from training.words.generation import GenerationError
-from training.words.model_folder import load_model, load_tokenizer
+from training.words.model_folder import load_model, load_processor, load_tokenizer
 
 STAGE, MODEL = "titler_report", "toc_titler"
 SCORES = ("bleu", "rouge_l", "cider_d", "meteor_exact_stem", "exact_match")

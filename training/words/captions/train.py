@@ -24,12 +24,12 @@ from formats.text_tables import TextTableError
 from stages.markdown import escape, table
 from stages.reporting import Reporter
 from training.loop.bounds import at_least
-from training.words.captions.networks import load_decoder, load_encoder, load_processor, put_together
-from training.words.captions.pairs import IGNORED, TitledPictures, read_pairs, write_titles
-from training.words.examples import WordsError
+from training.words.captions.networks import load_decoder, load_encoder, put_together
+from training.words.captions.pairs import TitledPictures, read_pairs, write_titles
+from training.words.examples import NO_LABEL, WordsError
 from training.words.fine_tuning import FineTuning
 from training.words.hf_job import fine_tuning_job, run_fine_tuning
-from training.words.model_folder import load_tokenizer
+from training.words.model_folder import load_processor, load_tokenizer
 from training.words.trainer import Task
 
 _LIMITS = """
@@ -69,7 +69,7 @@ def title_loss(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Ten
     labels = batch["labels"]
     shown = model.prepare_decoder_input_ids_from_labels(labels)
     logits = model(pixel_values=batch["pixel_values"], decoder_input_ids=shown).logits
-    return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"), (labels != IGNORED).sum()
+    return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="sum"), (labels != NO_LABEL).sum()
 
 
 def _inputs(folder: Path, config: ToCTitlerConfig) -> dict[str, Path]:

@@ -26,11 +26,12 @@ from stages.reporting import Reporter
 from training.gans.grids import save_picture, tile
 from training.loop.bounds import above, at_least, within
 from training.loop.seeding import generator
-from training.words.captions.networks import Architecture, load_masked_model, load_processor, new_masked_model, new_processor
+from training.words.captions.networks import Architecture, load_masked_model, new_masked_model, new_processor
 from training.words.captions.pairs import Pictures, read_pairs, to_uint8, varied
 from training.words.examples import WordsError
 from training.words.fine_tuning import FineTuning
 from training.words.hf_job import fine_tuning_job, run_fine_tuning
+from training.words.model_folder import load_processor
 from training.words.trainer import Task
 
 _LIMITS = """

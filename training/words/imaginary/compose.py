@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy
 import torch
-from transformers import AutoImageProcessor, AutoModelForSeq2SeqLM, VisionEncoderDecoderModel
+from transformers import AutoModelForSeq2SeqLM, VisionEncoderDecoderModel
 
 from formats.image_shards import ImageSetError, ImageShards, member_name, write_shard
 from formats.tables import read_table, table_from_rows, write_table
@@ -35,7 +35,7 @@ from training.words.imaginary.filters import Why, blocked_word, degenerate, pers
 from training.words.imaginary.neighbours import CopiedRun, NearestTitle, nearest_pictures, small_grey
 from training.words.imaginary.safety import UnfitTextError, make_safe
 from training.words.imaginary.tables import PAPERS, REJECTED, ImaginaryError, Lineage, broken_links, trace
-from training.words.model_folder import load_model, load_tokenizer
+from training.words.model_folder import load_model, load_processor, load_tokenizer
 
 STAGE = "imaginary_papers"
 _PICTURES_PER_SHARD = 1000
@@ -143,7 +143,7 @@ class Titler:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self._model, self._tokenizer = load_model(folder, VisionEncoderDecoderModel).to(device), load_tokenizer(folder)
-        self._processor = AutoImageProcessor.from_pretrained(str(folder), backend="pil")
+        self._processor = load_processor(folder)
 
     def __call__(self, pictures: Sequence[numpy.ndarray], settings: Generation, *, seed: int, first: int) -> list[str]:
         colours = [numpy.repeat(picture, 3 // len(picture), axis=0).transpose(1, 2, 0) for picture in pictures]

@@ -9,8 +9,8 @@ from PIL import Image
 from formats.text_tables import read_paper_texts
 from tests.training.words.captions.drawn import draw, paper, titles, write_data, write_papers, write_pictures, write_title_model
 from training.words.captions.networks import new_processor
-from training.words.captions.pairs import IGNORED, Pictures, TitledPictures, read_pairs, to_uint8, varied
-from training.words.examples import WordsError
+from training.words.captions.pairs import Pictures, TitledPictures, read_pairs, to_uint8, varied
+from training.words.examples import NO_LABEL, WordsError
 
 
 def test_papers_without_their_picture_are_counted_and_left_out(tmp_path):
@@ -80,7 +80,7 @@ def test_labels_end_the_title_and_ignore_the_padding(tmp_path):
     batch = examples.batch([0, 9], random)
     assert batch["pixel_values"].shape == (2, 3, 32, 32)
     for row, place in zip(batch["labels"], [0, 9], strict=True):
-        ids = [int(token) for token in row if token != IGNORED]
+        ids = [int(token) for token in row if token != NO_LABEL]
         assert ids[-1] == tokenizer.eos_token_id and tokenizer.pad_token_id not in ids
         assert tokenizer.decode(ids[:-1]) == papers[place].title
         assert len(ids) == examples.lengths()[place]
