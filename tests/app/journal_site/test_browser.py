@@ -87,17 +87,23 @@ def a_paper(site: Path, place: int = 0) -> str:
     return f"papers/{ids[place]}.html"
 
 
+def follow(page: Any, link: Any, *, to: Any = None, force: bool = False) -> None:
+    """Click, and wait until the browser is on the other page: a click alone returns before that."""
+    with page.expect_navigation(url=to):
+        link.click(force=force)
+
+
 def test_from_the_gallery_to_a_paper_and_back(start: str, opened: Any):
     page = opened(f"{start}/index.html")
     assert page.locator(".card").count() == 5
     page.wait_for_function("document.images[0].naturalWidth === 128")
     # The whole card is the link.
-    page.locator(".card .plate").nth(1).click(force=True)
+    follow(page, page.locator(".card .plate").nth(1), force=True)
     assert page.inner_text("h1") == TITLES[1] and page.get_by_text("This paper does not exist").is_visible()
-    page.get_by_role("link", name="Next").click()
+    follow(page, page.get_by_role("link", name="Next"))
     assert page.inner_text("h1") == TITLES[2] and "owned" in page.title() and page.title() != "owned"
-    page.get_by_role("link", name="Contents").click()
-    page.get_by_role("link", name="2", exact=True).click()
+    follow(page, page.get_by_role("link", name="Contents"))
+    follow(page, page.get_by_role("link", name="2", exact=True))
     assert page.locator(".card").count() == 2
 
 
@@ -105,15 +111,14 @@ def test_chance_leads_to_papers(opened: Any, site: Path):
     page = opened(f"{site.as_uri()}/index.html")
     met = set()
     for _ in range(6):
-        page.get_by_role("link", name="Random paper").click()
-        page.wait_for_url(re.compile(r"/papers/[0-9a-f]{16}\.html$"))
+        follow(page, page.get_by_role("link", name="Random paper"), to=re.compile(r"/papers/[0-9a-f]{16}\.html$"))
         met.add(page.url)
     assert len(met) > 1
 
 
 def test_chance_stands_still_without_scripts(opened: Any, site: Path):
     page = opened(f"{site.as_uri()}/random.html", java_script_enabled=False)
-    page.locator("main a").click()
+    follow(page, page.locator("main a"))
     assert page.url.endswith(a_paper(site)) and not page.locator("#theme").is_visible()
 
 
