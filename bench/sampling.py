@@ -16,10 +16,13 @@ import time
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from bench.measuring import parser, spread, write_report
+from training.polymers.decoding import SamplingSettings, choose_token, sample_tokens
 from training.polymers.gpt import PolyGPT, PolyGPTShape
-from training.polymers.gpt.sample import SamplingSettings, choose_token, sample_tokens
+from training.polymers.gpt.sample import PolyGPTWriter
 from training.polymers.smiles_tokenizer import BOS, EOS
 
 GREEDY = SamplingSettings(temperature=0)
@@ -46,7 +49,7 @@ def without_cache(model: PolyGPT, batch: int, steps: int) -> torch.Tensor:
 def with_cache(model: PolyGPT, batch: int, steps: int) -> torch.Tensor:
     """The same from `sample_tokens`."""
     nothing = torch.zeros(batch, 0)
-    return sample_tokens(model, nothing, nothing.bool(), GREEDY, steps=steps)
+    return sample_tokens(PolyGPTWriter(model, Tokenizer(BPE())), nothing, nothing.bool(), GREEDY, steps=steps)
 
 
 def measure(function, *arguments) -> tuple[float, float]:

@@ -52,7 +52,7 @@ HEAVY = (
     "twisted",
 )  # fmt: skip
 # Rooms that others on their floor may use. Every other folder of assets and training is a subject that no other subject imports.
-SHARED_ROOMS = {"assets": {"images", "downloads", "demo_sites"}, "training": {"loop", "tracking", "metrics", "reports", "gans"}}
+SHARED_ROOMS = {"assets": {"images", "downloads", "demo_sites"}, "training": {"loop", "tracking", "metrics", "reports", "gans", "fine_tuning"}}
 # Model folders share their family's own files, and ldm decodes with vae.
 FAMILIES = {"training/polymers", "training/words"}
 ALLOWED_BETWEEN_MODELS = {("training/polymers/ldm", "training/polymers/vae")}

@@ -11,13 +11,13 @@ import numpy
 
 from app.live.served import NotServedError
 from formats.pictures import DecodeLimits, Undecodable, decode
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.generation import GenerationError
 from training.gans.viewer.controls import SettingsError
-from training.polymers.gpt.networks import PolyGPTError
+from training.polymers.conditions import MoleculeModelError
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
 from training.progressive.generator import ProgressiveError
 from training.stylegan3.generator import StyleGAN3Error
-from training.words.examples import WordsError
-from training.words.generation import GenerationError
 from training.words.imaginary.filters import blocked_word, personal_data
 from training.words.imaginary.safety import UnfitTextError, make_safe
 from training.words.imaginary.tables import ImaginaryError
@@ -33,7 +33,7 @@ class RefusedError(ValueError):
     """Something that cannot be worked with; the message says what was found and what is expected."""
 
 
-_MODELS = (GenerationError, ImaginaryError, PolyGPTError, ProgressiveError, SmilesTokenizerError, StyleGAN3Error, WordsError)
+_MODELS = (GenerationError, ImaginaryError, MoleculeModelError, ProgressiveError, SmilesTokenizerError, StyleGAN3Error, TuningError)
 _TOLD = (RefusedError, NotServedError, SettingsError, UnfitTextError, OSError, *_MODELS)
 
 

@@ -13,9 +13,10 @@ from app.live.served import Shelf
 from formats.descriptors import DESCRIPTORS
 from stages import markdown
 from training.metrics.molecules import read_generated
+from training.polymers.decoding import SamplingSettings, sample_molecules
 from training.polymers.drawings import draw_molecules
 from training.polymers.gpt.model_folder import load_polygpt
-from training.polymers.gpt.sample import SamplingSettings, sample_molecules
+from training.polymers.gpt.sample import PolyGPTWriter
 from training.polymers.obedience import obedience
 from training.polymers.sampling import requests_by_hand
 
@@ -42,7 +43,7 @@ def molecules_tab(shelf: Shelf) -> None:
         if wanted != NOTHING and not _VALUES.fullmatch(value or ""):
             raise RefusedError(f"{wanted} must be asked for as a number such as 180, or two such as 150:350; found {(value or 'nothing')[:40]!r}")
         requests = requests_by_hand([] if wanted == NOTHING else [f"{wanted}={value}"], count, settings.seed)
-        molecules = list(sample_molecules(model, tokenizer, requests, settings))
+        molecules = list(sample_molecules(PolyGPTWriter(model, tokenizer), requests, settings))
         valid = list(read_generated([molecule.smiles for molecule in molecules]).molecules.values())
         text, lines = obedience(requests, molecules)
         header, *rows = [[markdown.escape(cell) for cell in row] for row in csv.reader(text.splitlines())]

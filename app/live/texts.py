@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from app.live.inputs import WAITING, answering, picture_of, printed, text_of, upload, whole
 from app.live.served import Shelf
-from training.words.generation import Generation
+from training.fine_tuning.generation import Generation
 from training.words.imaginary.compose import Abstracter, Titler
 
 TITLER, ABSTRACTS, TITLES = "toc_titler", "abstract_t5", "title_t5"

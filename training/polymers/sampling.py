@@ -1,25 +1,43 @@
 """What the sampling stage of any model of molecules shares: free and requested samples at each temperature, their seeds, and the table of them.
 
-A model's stage gives a `Sampler` and the properties it knows; by hand, the same sampler prints molecules, or a table of what was asked for beside
-what RDKit finds in what came of it.
+A model's stage opens an `OpenModel`; by hand, the same sampler prints molecules, or a table of what was asked for beside what RDKit finds in what
+came of it.
 """
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 import numpy
+import torch
 
-from formats.molecule_tables import read_molecules
+from formats.molecule_tables import MoleculeTableError, read_molecules
 from stages.output_folder import OutputFolder
-from stages.params import ParamsError
+from stages.params import ParamsError, load_params
+from stages.program import program
 from stages.reporting import Reporter
+from training.loop.devices import open_devices
+from training.polymers.conditions import MoleculeModelError
+from training.polymers.decoding import SamplingSettings
 from training.polymers.sample_table import Request, SampledMolecule, SampleRow, write_samples
+from training.polymers.smiles_tokenizer import SmilesTokenizerError
 
-# One molecule for each request, in order, at a temperature and with a seed.
-Sampler = Callable[[Sequence[Request], float, int], Iterable[SampledMolecule]]
+# One molecule for each request, in order.
+Sampler = Callable[[Sequence[Request], SamplingSettings], Iterable[SampledMolecule]]
+
+# How a table by hand is made decides no byte of a stage, so that module must stay out of the stages' code versions, which follow imports by name.
+_OBEDIENCE = "training.polymers.obedience"
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A trained model that is ready to write. units: by name, of the properties it knows."""
+
+    sampler: Sampler
+    units: Mapping[str, str]
 
 
 class NothingToAskForError(Exception):
@@ -31,6 +49,7 @@ class SamplesConfig:
     """The section of a sampling stage. unconditional, conditional: molecules for each temperature. batch_size: of them, made side by side.
 
     wanted_from: dataset whose test split gives the property values to ask for: of molecules drawn at random, over again when they run out.
+    top_k, top_p: see SamplingSettings.
     """
 
     unconditional: int = 1000
@@ -38,6 +57,8 @@ class SamplesConfig:
     temperatures: tuple[float, ...] = (1.0, 0.8)
     wanted_from: Literal["molecules", "polymers"] = "molecules"
     split_column: Literal["split_random", "split_scaffold"] = "split_random"
+    top_k: int = 0
+    top_p: float = 1.0
     batch_size: int = 128
     seed: int = 0
 
@@ -46,15 +67,65 @@ class SamplesConfig:
             raise ValueError("unconditional and conditional must not be negative, and not both 0")
         if not self.temperatures:
             raise ValueError("temperatures is empty; name at least one, such as 1.0")
+        for temperature in self.temperatures:
+            self.settings(temperature, self.seed)
+
+    def settings(self, temperature: float, seed: int) -> SamplingSettings:
+        """How the molecules of one group are made."""
+        return SamplingSettings(temperature, self.top_k, self.top_p, self.batch_size, seed)
 
 
-def run_sampling(stage: str, sampler: Sampler, config: SamplesConfig, data: Path, reporter: Reporter, *, units: Mapping[str, str]) -> None:
-    """Write `data/<stage>/samples.parquet`. units: by name, of the properties the model knows. Raises NothingToAskForError, MoleculeTableError."""
+def sampling_program(
+    stage: str,
+    model: str,
+    open_model: Callable[[Path, torch.device], OpenModel],
+    description: str | None,
+    argv: Sequence[str] | None,
+    *,
+    expected: tuple[type[Exception], ...],
+) -> int:
+    """The program of the stage `stage`, which lets `data/<model>` write; by hand it prints molecules. Returns the exit code.
+
+    open_model: from the model's folder, onto a device. expected: errors of the model's own beside those of its tokenizer and the tables.
+    """
+
+    def run(arguments: Namespace, reporter: Reporter) -> None:
+        with open_devices() as devices:
+            if arguments.model is not None:
+                _print_by_hand(arguments, open_model(arguments.model, devices.device), reporter)
+                return
+            config = load_params(arguments.params, stage, SamplesConfig, overrides=arguments.overrides)
+            run_sampling(stage, open_model(arguments.data / model, devices.device), config, arguments.data, reporter)
+
+    failures = (*expected, MoleculeModelError, SmilesTokenizerError, MoleculeTableError, NothingToAskForError)
+    return program(description, run, argv, expected=failures, configure=_configure_by_hand)
+
+
+def _print_by_hand(arguments: Namespace, model: OpenModel, reporter: Reporter) -> None:
+    try:
+        settings = SamplingSettings(arguments.temperature, arguments.top_k, arguments.top_p, min(128, arguments.number), arguments.seed)
+    except ValueError as error:
+        raise ParamsError(str(error)) from None
+    requests = requests_by_hand(arguments.property, arguments.number, arguments.seed)
+    molecules = list(model.sampler(requests, settings))
+    text = "".join(f"{molecule.smiles}\n" for molecule in molecules)
+    if arguments.property:
+        text, lines = import_module(_OBEDIENCE).obedience(requests, molecules)
+        for line in lines:
+            reporter.log(line)
+    if arguments.out is not None:
+        arguments.out.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+
+
+def run_sampling(stage: str, model: OpenModel, config: SamplesConfig, data: Path, reporter: Reporter) -> None:
+    """Write `data/<stage>/samples.parquet`. Raises NothingToAskForError, MoleculeTableError."""
     place = data / config.wanted_from
-    wanted = held_out_properties(place, list(units), split_column=config.split_column, number=config.conditional, seed=config.seed)
-    rows = list(_sampled(stage, sampler, config, wanted, reporter))
+    wanted = held_out_properties(place, list(model.units), split_column=config.split_column, number=config.conditional, seed=config.seed)
+    rows = list(_sampled(stage, model.sampler, config, wanted, reporter))
     with OutputFolder(data / stage) as output:
-        write_samples(rows, output.file("samples.parquet"), units=units)
+        write_samples(rows, output.file("samples.parquet"), units=model.units)
     finished = sum(row.molecule.finished for row in rows)
     reporter.metadata(rows=len(rows), finished=finished)
     reporter.log(f"{stage}: {len(rows):,} molecules, {finished:,} ended by the model itself")
@@ -80,7 +151,7 @@ def held_out_properties(folder: Path, properties: Sequence[str], *, split_column
     return wanted
 
 
-def configure_by_hand(parser: ArgumentParser) -> None:
+def _configure_by_hand(parser: ArgumentParser) -> None:
     """The flags with which a program of a sampling stage prints molecules instead."""
     parser.add_argument("--model", type=Path, metavar="DIR", help="print molecules of this model instead of running the stage")
     parser.add_argument("--number", type=_count, default=10, metavar="N", help="molecules to print (default: %(default)s)")
@@ -95,6 +166,8 @@ def configure_by_hand(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write what would be printed to this file")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--top-k", type=int, default=0, help="only the k likeliest tokens; 0 is all (default: %(default)s)")
+    parser.add_argument("--top-p", type=float, default=1.0, help="only the likeliest tokens of this total probability (default: %(default)s)")
 
 
 def requests_by_hand(pairs: Sequence[str], number: int, seed: int) -> list[Request]:
@@ -123,7 +196,7 @@ def _sampled(stage: str, sampler: Sampler, config: SamplesConfig, wanted: Sequen
         asked = [wanted[row % len(wanted)] for row in range(config.conditional)] if wanted else []
         for mode, requests in (("unconditional", [{}] * config.unconditional), ("conditional", asked)):
             # Another temperature or mode is another set of molecules, not the same dice thrown again.
-            molecules = sampler(requests, temperature, config.seed + 2 * index + (mode == "conditional"))
+            molecules = sampler(requests, config.settings(temperature, config.seed + 2 * index + (mode == "conditional")))
             told = reporter.progress(molecules, total=len(requests), what=f"{stage}: {mode} at T={temperature:g}")
             yield from (SampleRow(mode, temperature, molecule, request) for molecule, request in zip(told, requests, strict=True))
 

@@ -1,1 +1,1 @@
-"""Language models of papers, by the one job that fine-tunes any Hugging Face model (hf_job.py); what two of its folders share lies here."""
+"""Language models of papers and sentences, most of them fine-tuned by training/fine_tuning; what two of its folders share lies here."""

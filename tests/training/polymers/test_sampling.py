@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from training.polymers.sample_table import SampledMolecule, read_sample_groups
-from training.polymers.sampling import NothingToAskForError, SamplesConfig, requests_by_hand, run_sampling
+from training.polymers.sampling import NothingToAskForError, OpenModel, SamplesConfig, requests_by_hand, run_sampling
 
 CONFIG = SamplesConfig(unconditional=2, conditional=5, temperatures=(1.0, 0.5), seed=10)
 # Of two held-out molecules with a known weight, in the order that the seed draws, over again.
@@ -30,11 +30,11 @@ def run(data, reporter, config=CONFIG, units=("weight",)):
     """What the sampler was asked for: (weights, temperature, seed) of each group."""
     asked = []
 
-    def sampler(requests, temperature, seed):
-        asked.append(([request.get("weight") for request in requests], temperature, seed))
-        return (SampledMolecule(f"C{seed}", finished=seed % 2 == 0) for _ in requests)
+    def sampler(requests, settings):
+        asked.append(([request.get("weight") for request in requests], settings.temperature, settings.seed))
+        return (SampledMolecule(f"C{settings.seed}", finished=settings.seed % 2 == 0) for _ in requests)
 
-    run_sampling("samples", sampler, config, data, reporter, units=dict.fromkeys(units, "Da"))
+    run_sampling("samples", OpenModel(sampler, dict.fromkeys(units, "Da")), config, data, reporter)
     return asked
 
 

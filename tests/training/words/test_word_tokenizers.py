@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from tests.training.words.toy_titles import grammar_titles
-from training.words.examples import WordsError
+from training.fine_tuning.examples import TuningError
 from training.words.word_tokenizers import CAUSAL, END, PAD, train_bpe, wrapped
 
 TOKENIZER = train_bpe(grammar_titles(60), 300, CAUSAL, template=f"{END} $A")
@@ -41,5 +41,5 @@ def test_wrapping_adds_what_is_missing_and_keeps_the_ids_of_the_rest():
 
 
 def test_a_vocabulary_without_room_for_the_bytes_is_refused():
-    with pytest.raises(WordsError, match="vocabulary_size must be at least 258.*found 200"):
+    with pytest.raises(TuningError, match="vocabulary_size must be at least 258.*found 200"):
         train_bpe(["a"], 200, CAUSAL)

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from training.polymers.gpt.batches import Batch, Denominators
+from training.polymers.batches import Batch, Denominators
 from training.polymers.gpt.networks import PolyGPT
 from training.polymers.smiles_tokenizer import PAD
 

@@ -14,7 +14,8 @@ import torch
 from tokenizers import Tokenizer
 
 from formats.weights import ModelFiles, write_weights
-from training.polymers.gpt.networks import PolyGPT, PolyGPTError, PolyGPTShape
+from training.polymers.conditions import MoleculeModelError
+from training.polymers.gpt.networks import PolyGPT, PolyGPTShape
 from training.polymers.gpt.self_contained import modeling_source
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, load_smiles_tokenizer, save_smiles_tokenizer
 
@@ -23,7 +24,7 @@ _FOR_TRANSFORMERS = {
     "architectures": ["PolyGPTForCausalLM"],
     "auto_map": {"AutoConfig": f"{_MODELING}.PolyGPTTransformersConfig", "AutoModelForCausalLM": f"{_MODELING}.PolyGPTForCausalLM"},
 }
-_FILES = ModelFiles("polygpt", "PolyGPT", "polygpt", PolyGPTShape, PolyGPTError, beside=_FOR_TRANSFORMERS)
+_FILES = ModelFiles("polygpt", "PolyGPT", "polygpt", PolyGPTShape, MoleculeModelError, beside=_FOR_TRANSFORMERS)
 
 
 def save_polygpt(folder: Path, model: PolyGPT, tokenizer: Tokenizer) -> None:
@@ -39,13 +40,13 @@ def save_polygpt(folder: Path, model: PolyGPT, tokenizer: Tokenizer) -> None:
 
 
 def load_polygpt(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[PolyGPT, Tokenizer]:
-    """The model in evaluation mode and its tokenizer from a `data/polygpt` folder. Raises PolyGPTError or SmilesTokenizerError."""
+    """The model in evaluation mode and its tokenizer from a `data/polygpt` folder. Raises MoleculeModelError or SmilesTokenizerError."""
     folder = Path(folder)
     model = PolyGPT(_FILES.read_config(folder))
     _FILES.read_weights(folder / "model.safetensors", model)
     tokenizer = load_smiles_tokenizer(folder)
     if tokenizer.get_vocab_size() != model.shape.vocabulary_size:
-        raise PolyGPTError(
+        raise MoleculeModelError(
             f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {model.shape.vocabulary_size}; they do not belong together"
         )
     return model.to(device).eval(), tokenizer

@@ -4,102 +4,30 @@ Shapes: B molecules, T tokens of a molecule (<bos> … <eos>), S = T + 1 positio
 P properties.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.near_misses import did_you_mean
-
-
-class PolyGPTError(Exception):
-    """A folder holds no PolyGPT, or the model was asked for something it was not trained for."""
+from training.polymers.conditions import ConditionedShape, PropertyEncoder
+from training.polymers.transformer import Block, KeyValueCache
 
 
 @dataclass(frozen=True)
-class PolyGPTShape:
-    """What the networks are built from; saved as config.json beside the weights.
+class PolyGPTShape(ConditionedShape):
+    """What the networks are built from; saved as config.json beside the weights. predictor_width: of the property predictor."""
 
-    maximum_tokens: longest molecule, <bos> and <eos> included. properties: names of the conditions, in input order.
-    property_mean, property_std: of the training split, in the units of the dataset; inputs are (value - mean) / std.
-    """
-
-    vocabulary_size: int
-    maximum_tokens: int = 128
     width: int = 256
     layers: int = 8
     heads: int = 8
     dropout: float = 0.1
     predictor_width: int = 64
-    properties: tuple[str, ...] = ()
-    property_mean: tuple[float, ...] = ()
-    property_std: tuple[float, ...] = ()
-    property_units: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        if not len(self.properties) == len(self.property_mean) == len(self.property_std):
-            raise ValueError("properties, property_mean and property_std must have the same length")
-
-
-class KeyValueCache:
-    """Keys and values of every layer, allocated once: [B, heads, capacity, C / heads] each. `length` positions are filled."""
-
-    def __init__(self, shape: PolyGPTShape, batch: int, *, capacity: int, device: torch.device, dtype: torch.dtype) -> None:
-        size = (shape.layers, batch, shape.heads, capacity, shape.width // shape.heads)
-        self.keys = torch.zeros(size, device=device, dtype=dtype)
-        self.values = torch.zeros(size, device=device, dtype=dtype)
-        self.length = 0
-
-    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new positions of one layer behind the filled ones; returns all positions so far. `length` moves after the last layer."""
-        end = self.length + keys.shape[2]
-        self.keys[layer, :, :, self.length : end] = keys
-        self.values[layer, :, :, self.length : end] = values
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
-
-    def keep(self, rows: Tensor) -> None:
-        """Forget all molecules but `rows` [K] (indices)."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-
-
-class CausalAttention(nn.Module):
-    """Multi-head self-attention that looks back only. Source: Vaswani et al. 2017."""
-
-    def __init__(self, shape: PolyGPTShape) -> None:
-        super().__init__()
-        self.heads, self.dropout = shape.heads, shape.dropout
-        self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
-        self.project = nn.Linear(shape.width, shape.width)
-
-    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
-        B, S, C = x.shape
-        q, k, v = self.query_key_value(x).view(B, S, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
-        # A single new position may look at everything before it; several at once are causal among themselves and only start an empty cache.
-        causal = S > 1
-        if cache is not None:
-            assert S == 1 or cache.length == 0, f"{S} positions cannot be appended to {cache.length}; feed one at a time"
-            k, v = cache.extend(layer, k, v)
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal, dropout_p=self.dropout if self.training else 0.0)
-        return self.project(mixed.transpose(1, 2).reshape(B, S, C))
-
-
-class Block(nn.Module):
-    """Pre-normalised attention and feed-forward, each added to its input. Source: Radford et al. 2019."""
-
-    def __init__(self, shape: PolyGPTShape) -> None:
-        super().__init__()
-        self.attention_norm, self.attention = nn.LayerNorm(shape.width), CausalAttention(shape)
-        self.feed_norm = nn.LayerNorm(shape.width)
-        self.feed = nn.Sequential(nn.Linear(shape.width, 4 * shape.width), nn.GELU(), nn.Linear(4 * shape.width, shape.width))
-        self.dropout = nn.Dropout(shape.dropout)
-
-    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), cache, layer))
-        return x + self.dropout(self.feed(self.feed_norm(x)))
 
 
 class PropertyPredictor(nn.Module):
@@ -155,7 +83,7 @@ class PolyGPT(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.final_norm = nn.LayerNorm(shape.width)
         if count:
-            self.property_encoder = nn.Sequential(nn.Linear(2 * count, shape.width), nn.GELU(), nn.Linear(shape.width, shape.width))
+            self.property_encoder = PropertyEncoder(count, shape.width)
             self.auxiliary_heads = AuxiliaryHeads(shape)
             self.predictor = PropertyPredictor(shape)
         self._initialise()
@@ -176,11 +104,7 @@ class PolyGPT(nn.Module):
         """Prefix embedding [B, C] of standardised properties [B, P]; mask [B, P] is True where a value is given. No value at all gives zeros."""
         if not self.shape.properties:
             return self.token_embedding.weight.new_zeros(mask.shape[0], self.shape.width)
-        given = mask.to(properties.dtype)
-        # A missing value may be NaN, and NaN * 0 is NaN.
-        filled = torch.where(mask, properties, torch.zeros_like(properties))
-        encoded = self.property_encoder(torch.cat([filled, given], dim=-1))
-        return encoded * given.amax(dim=-1, keepdim=True)
+        return self.property_encoder(properties, mask)
 
     def forward(self, tokens: Tensor, prefix: Tensor | None, cache: KeyValueCache | None = None) -> Tensor:
         """Hidden states after the last norm, [B, S, C]; position s has seen the prefix and tokens up to s - 1.
@@ -208,13 +132,3 @@ class PolyGPT(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits of the next token, [..., V]; the head is the token embedding (tied)."""
         return functional.linear(hidden, self.token_embedding.weight)
-
-    def standardise(self, wanted: Mapping[str, float]) -> tuple[Tensor, Tensor]:
-        """Properties by name, in the units of the dataset, as (standardised values [P], mask [P]). Raises PolyGPTError for an unknown name."""
-        unknown = next((name for name in wanted if name not in self.shape.properties), None)
-        if unknown is not None:
-            hint = did_you_mean(unknown, self.shape.properties)
-            raise PolyGPTError(f"no property '{unknown}'{hint}; this model was trained with {', '.join(self.shape.properties) or 'none'}")
-        mean, std = torch.tensor(self.shape.property_mean), torch.tensor(self.shape.property_std)
-        values = torch.tensor([float(wanted.get(name, float("nan"))) for name in self.shape.properties])
-        return (values - mean) / std, ~values.isnan()

@@ -15,6 +15,8 @@ from typing import TypeGuard
 # Found and not imported: the last one runs in the written file alone.
 _SPECS = (
     find_spec("stages.near_misses"),
+    find_spec("training.polymers.conditions"),
+    find_spec("training.polymers.transformer"),
     find_spec("training.polymers.gpt.networks"),
     find_spec("training.polymers.gpt.transformers_model"),
 )

@@ -16,13 +16,15 @@ from formats.molecule_tables import MoleculeTableError
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.loop.devices import Devices
-from training.loop.job import Companions, Job, Training, run_job
+from training.loop.job import Companions, Job, Training, Workplace, run_job
 from training.loop.loop import Hook, Outcome
+from training.polymers.conditions import MoleculeModelError
+from training.polymers.data import TOKENIZER
 from training.polymers.gpt.config import PolyGPTConfig
-from training.polymers.gpt.data import TOKENIZER, PolyGPTData, read_data
+from training.polymers.gpt.data import PolyGPTData, read_data
 from training.polymers.gpt.model_folder import save_polygpt
-from training.polymers.gpt.networks import PolyGPTError
 from training.polymers.gpt.trainer import PolyGPTTrainer
+from training.polymers.origin import write_origin
 from training.polymers.smiles import SpellingError
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
 from training.tracking.tracker import Field, Signature
@@ -37,14 +39,18 @@ def _open(folder: Path, config: PolyGPTConfig, devices: Devices, reporter: Repor
     trainer = PolyGPTTrainer(data, config, devices)
     hooks = [Hook(config.checkpoint_every_samples, trainer.validate)]
 
-    def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
-        return _write(output, trainer, data, outcome)
+    def begin(place: Workplace) -> Companions:
+        def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
+            write_origin(output, place.input_ids, config.datasets, config.split_column)
+            return _write(output, trainer, data, outcome)
+
+        return Companions(save, hooks)
 
     tokens, scores = (-1, -1), (-1, -1, data.shape.vocabulary_size)
     conditions = [Field("properties", "float32", (-1, len(data.shape.properties)))] if data.shape.properties else []
     signature = Signature((Field("tokens", "int64", tokens), *conditions), (Field("logits", "float32", scores),))
     size = f"{data.shape.layers} x {data.shape.width}"
-    return Training(trainer, lambda place: Companions(save, hooks), size=size, outcome="validation_loss", signature=signature)
+    return Training(trainer, begin, size=size, outcome="validation_loss", signature=signature)
 
 
 def _write(output: OutputFolder, trainer: PolyGPTTrainer, data: PolyGPTData, outcome: Outcome) -> dict[str, float]:
@@ -73,7 +79,7 @@ JOB = Job("polygpt", "training.polymers.gpt.train", PolyGPTConfig, _inputs, _ope
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `polygpt`; see training/loop/job.py for what it does and stages/program.py for flags and exit codes."""
-    return run_job(JOB, __doc__, argv, expected=(PolyGPTError, SmilesTokenizerError, MoleculeTableError, SpellingError))
+    return run_job(JOB, __doc__, argv, expected=(MoleculeModelError, SmilesTokenizerError, MoleculeTableError, SpellingError))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from training.loop.ema import Ema
 from training.loop.loop import StepOutcome, backward_and_step, linear_schedule
 from training.loop.seeding import seed_everything
 from training.metrics.regression import r_squared
-from training.polymers.gpt.batches import BatchStream, TrainingSet
+from training.polymers.batches import BatchStream, TrainingSet
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import PolyGPTData
 from training.polymers.gpt.losses import LossWeights, polygpt_losses

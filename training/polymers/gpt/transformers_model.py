@@ -75,7 +75,7 @@ class PolyGPTForCausalLM(PreTrainedModel, GenerationMixin):
 
     def wanted(self, **properties: float) -> Tensor:
         """Properties by name, in the units of the dataset, as `forward` and `generate` take them: [1, P], NaN where nothing is wanted."""
-        values, mask = self.model.standardise(properties)
+        values, mask = self.model.shape.standardise(properties)
         return torch.where(mask, values, torch.full_like(values, float("nan"))).unsqueeze(0).to(self.device)
 
     def told(self, input_ids: Tensor) -> dict[str, Tensor]:

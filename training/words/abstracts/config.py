@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from training.fine_tuning.generation import Generation
+from training.fine_tuning.options import FineTuning
 from training.loop.bounds import at_least
 from training.tracking.tracker import PromotionRule
-from training.words.fine_tuning import FineTuning
-from training.words.generation import Generation
 
 # Abstracts without two tokens twice; titles drawn three at a time, because beams give nearly the same three.
 GENERATIONS = {

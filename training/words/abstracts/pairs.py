@@ -16,9 +16,9 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from formats.text_tables import read_paper_texts
+from training.fine_tuning.examples import NO_LABEL, TuningError
 from training.loop.seeding import generator
 from training.metrics.intervals import Estimate, bootstrap_interval
-from training.words.examples import NO_LABEL, WordsError
 
 TEXTS = "paper_texts"
 _SIDE_BY_SIDE = 16
@@ -33,7 +33,7 @@ class Pairs(NamedTuple):
 
 
 def read_pairs(folder: Path, stage: str, split: str, *, may_be_none: bool = False) -> Pairs:
-    """The pairs of one split for `abstract_t5` or `title_t5`. Raises TextTableError, and WordsError where there is none."""
+    """The pairs of one split for `abstract_t5` or `title_t5`. Raises TextTableError, and TuningError where there is none."""
     pairs, set_aside = [], Counter[str]()
     for paper in read_paper_texts(folder, split=split):
         title, abstract = (" ".join((text or "").split()) for text in (paper.title, paper.abstract))
@@ -42,7 +42,7 @@ def read_pairs(folder: Path, stage: str, split: str, *, may_be_none: bool = Fals
         else:
             set_aside["no_abstract" if title else "no_title"] += 1
     if not pairs and not may_be_none:
-        raise WordsError(
+        raise TuningError(
             f"{folder}: {stage} needs papers of split {split} with both a title and an abstract, found none ({dict(set_aside)}); add a source that "
             "states abstracts to journal_pages (see docs/journals.md), or raise the fractions or lower min_abstract_chars of paper_texts"
         )

@@ -19,6 +19,9 @@ from formats.text_tables import TextTableError
 from stages.markdown import escape, table
 from stages.program import program
 from stages.reporting import Reporter
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.generation import GenerationError, generate
+from training.fine_tuning.model_folder import load_model, load_tokenizer
 from training.loop.devices import open_devices
 from training.metrics.intervals import Number
 from training.metrics.text import bleu, diversity, keywords, meteor, rouge
@@ -28,15 +31,12 @@ from training.reports.report import Check, Picture, Report, report_body
 from training.tracking.tracker import TrackingError
 from training.words.abstracts.config import GENERATIONS, T5ReportOptions
 from training.words.abstracts.pairs import TEXTS, encode_pairs, others, read_pairs, reading_costs, reading_numbers
-from training.words.examples import WordsError
-from training.words.generation import GenerationError, generate
-from training.words.model_folder import load_model, load_tokenizer
 
 _MODELS = {"abstract_report": "abstract_t5", "title_t5_report": "title_t5"}
 
 
 def judge(stage: str, options: T5ReportOptions, data: Path, reporter: Reporter) -> Report:
-    """The report `stage` on its model below `data`. Raises WordsError, TextTableError."""
+    """The report `stage` on its model below `data`. Raises TuningError, TextTableError."""
     name, seed = _MODELS[stage], options.seed
     pairs, learned = (read_pairs(data / TEXTS, name, split) for split in (options.split, "train"))
     model: Any = load_model(data / name, AutoModelForSeq2SeqLM)
@@ -97,7 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body(arguments: Any, reporter: Reporter) -> None:
         report_body(arguments.stage, T5ReportOptions, partial(judge, arguments.stage))(arguments, reporter)
 
-    known, flags = (WordsError, TextTableError, GenerationError, TrackingError), lambda parser: parser.add_argument("stage", choices=tuple(_MODELS))
+    known, flags = (
+        (TuningError, TextTableError, GenerationError, TrackingError),
+        lambda parser: parser.add_argument("stage", choices=tuple(_MODELS)),
+    )
     return program(__doc__, body, argv, expected=known, configure=flags)
 
 

@@ -18,14 +18,14 @@ from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGenera
 from formats.text_tables import TextTableError
 from stages.markdown import escape, table
 from stages.reporting import Reporter
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.generation import GenerationError, generate
+from training.fine_tuning.hf_job import fine_tuning_job
+from training.fine_tuning.model_folder import load_model, load_tokenizer
+from training.fine_tuning.trainer import Task
 from training.loop.job import Job, run_job
 from training.words.abstracts.config import GENERATIONS, T5Options
 from training.words.abstracts.pairs import TEXTS, encode_pairs, read_pairs, reading_costs, reading_numbers, summed_loss
-from training.words.examples import WordsError
-from training.words.generation import GenerationError, generate
-from training.words.hf_job import fine_tuning_job
-from training.words.model_folder import load_model, load_tokenizer
-from training.words.trainer import Task
 from training.words.word_tokenizers import train_bpe
 
 # T5's: padding and the end of text are two tokens, texts end, and decoding begins with padding.
@@ -36,7 +36,7 @@ _LIMITS = (
 
 
 def open_t5(options: T5Options, texts: Sequence[str]) -> tuple[Any, Any]:
-    """The model and its tokenizer, as `start_from` says; `texts` are learned from only where it says nothing. Raises WordsError."""
+    """The model and its tokenizer, as `start_from` says; `texts` are learned from only where it says nothing. Raises TuningError."""
     if options.start_from is not None:
         model = load_model(options.start_from, AutoModelForSeq2SeqLM, dropout_rate=options.dropout)
         return model, load_tokenizer(options.start_from, model)
@@ -49,7 +49,7 @@ def open_t5(options: T5Options, texts: Sequence[str]) -> tuple[Any, Any]:
 
 
 def open_task(stage: str, data: Path, options: T5Options, reporter: Reporter) -> Task:
-    """The fine-tuning `stage` on the papers below `data`. Raises WordsError, TextTableError."""
+    """The fine-tuning `stage` on the papers below `data`. Raises TuningError, TextTableError."""
     learned = read_pairs(data / TEXTS, stage, "train")
     held_out = read_pairs(data / TEXTS, stage, "valid", may_be_none=True)
     model, tokenizer = open_t5(options, [*learned.sources, *learned.targets])
@@ -85,7 +85,7 @@ def job_of(stage: str) -> Job[T5Options]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `abstract_t5` or `title_t5`; see training/loop/job.py for what it does and stages/program.py for flags and exit codes."""
     add_flags, adapt = lambda parser: parser.add_argument("stage", choices=tuple(GENERATIONS)), lambda _, arguments: job_of(arguments.stage)
-    return run_job(job_of("abstract_t5"), __doc__, argv, expected=(WordsError, TextTableError, GenerationError), add_flags=add_flags, adapt=adapt)
+    return run_job(job_of("abstract_t5"), __doc__, argv, expected=(TuningError, TextTableError, GenerationError), add_flags=add_flags, adapt=adapt)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import transformers
 from transformers import PreTrainedModel, VisionEncoderDecoderModel
 
-from training.words.examples import WordsError
-from training.words.model_folder import load_model
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.model_folder import load_model
 
 Architecture = Literal["vit", "swin"]
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
@@ -27,9 +27,9 @@ def new_masked_model(
 
 
 def load_masked_model(name_or_path: str, dropout: float) -> PreTrainedModel:
-    """A ViT, DeiT or Swin that fills in hidden patches. Raises WordsError, for a BEiT with the reason."""
+    """A ViT, DeiT or Swin that fills in hidden patches. Raises TuningError, for a BEiT with the reason."""
     if getattr(_config_of(name_or_path), "model_type", None) == "beit":
-        raise WordsError(
+        raise TuningError(
             f"{name_or_path}: BEiT learns masked pictures as the tokens of DALL-E's tokenizer, which is not distributed with it, so it cannot be "
             "trained here; name it as start_encoder of toc_titler, and start toc_encoder from a ViT or a Swin"
         )

@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 from formats.image_shards import ImageShards
 from formats.tables import read_table
 from formats.text_tables import SPLITS, PaperText, read_paper_texts
-from training.words.examples import NO_LABEL, WordsError
-from training.words.generation import Generation, generate
+from training.fine_tuning.examples import NO_LABEL, TuningError
+from training.fine_tuning.generation import Generation, generate
 
 _AT_ONCE = 16
 # Decoded pictures that were shown last are kept up to this much memory.
@@ -30,7 +30,7 @@ _MOST_ASPECT = 4 / 3
 class Pictures:
     """The set of pictures in `folder`, e.g. data/toc_dataset@128, made into what the encoder takes by its own image processor.
 
-    processor: of transformers; it resizes, so pictures of any size will do. Grey ones get three equal channels. Raises ImageSetError and WordsError.
+    processor: of transformers; it resizes, so pictures of any size will do. Grey ones get three equal channels. Raises ImageSetError and TuningError.
     """
 
     def __init__(self, folder: Path, processor: Any) -> None:
@@ -39,7 +39,7 @@ class Pictures:
         try:
             rows = read_table(folder / "index.parquet", ["sha256", "member"]).to_pylist()
         except (OSError, KeyError, pa.ArrowException) as error:
-            raise WordsError(f"{folder}/index.parquet: cannot be read ({error}); make it first: figment materialize {folder.name}") from None
+            raise TuningError(f"{folder}/index.parquet: cannot be read ({error}); make it first: figment materialize {folder.name}") from None
         self._places = {row["sha256"]: places[row["member"]] for row in rows if row["member"] in places}
         self._decoded = lru_cache(_KEPT_BYTES // (3 * self._shards.resolution**2))(self._shards.image)
 
@@ -90,7 +90,7 @@ class Pairs:
 
 
 def read_pairs(data: Path, size: int, processor: Any) -> Pairs:
-    """The pictures of toc_dataset@SIZE and their papers. Raises ImageSetError, TextTableError, and WordsError when the training has no pair."""
+    """The pictures of toc_dataset@SIZE and their papers. Raises ImageSetError, TextTableError, and TuningError when the training has no pair."""
     dataset = data / f"toc_dataset@{size}"
     pairs = Pairs(Pictures(dataset, processor), {split: [] for split in SPLITS}, Counter())
     for paper in read_paper_texts(data / "paper_texts"):
@@ -99,7 +99,7 @@ def read_pairs(data: Path, size: int, processor: Any) -> Pairs:
         else:
             pairs.by_split[paper.split].append(paper)
     if not pairs.by_split["train"]:
-        raise WordsError(f"{dataset}: no paper of the training split has its picture there ({pairs}); crawl more, or look at the licences")
+        raise TuningError(f"{dataset}: no paper of the training split has its picture there ({pairs}); crawl more, or look at the licences")
     return pairs
 
 

@@ -21,6 +21,9 @@ from formats.text_tables import PaperText, TextTableError
 from stages.markdown import escape, table
 from stages.program import program
 from stages.reporting import Reporter
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.generation import GenerationError
+from training.fine_tuning.model_folder import load_model, load_processor, load_tokenizer
 from training.loop.bounds import at_least, within
 from training.loop.seeding import generator
 from training.metrics.intervals import Number, Rate, value_of
@@ -33,9 +36,6 @@ from training.reports.pictures import draw_panels
 from training.reports.report import Check, Picture, Report, report_body
 from training.tracking.tracker import PromotionRule, TrackingError
 from training.words.captions.pairs import Pictures, read_pairs, write_titles
-from training.words.examples import WordsError
-from training.words.generation import GenerationError
-from training.words.model_folder import load_model, load_processor, load_tokenizer
 
 STAGE, MODEL = "titler_report", "toc_titler"
 SCORES = ("bleu", "rouge_l", "cider_d", "meteor_exact_stem", "exact_match")
@@ -138,7 +138,7 @@ def _draw(pairs: Sequence[tuple[PaperText, str]], pictures: Pictures, path: Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `titler_report`; see stages/program.py for flags and exit codes."""
-    expected = (ImageSetError, TextTableError, WordsError, GenerationError, TrackingError)
+    expected = (ImageSetError, TextTableError, TuningError, GenerationError, TrackingError)
     return program(__doc__, report_body(STAGE, TitlerReportConfig, judge), argv, expected=expected)
 
 

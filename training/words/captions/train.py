@@ -23,14 +23,14 @@ from formats.image_shards import ImageSetError
 from formats.text_tables import TextTableError
 from stages.markdown import escape, table
 from stages.reporting import Reporter
+from training.fine_tuning.examples import NO_LABEL, TuningError
+from training.fine_tuning.hf_job import fine_tuning_job, run_fine_tuning
+from training.fine_tuning.model_folder import load_processor, load_tokenizer
+from training.fine_tuning.options import FineTuning
+from training.fine_tuning.trainer import Task
 from training.loop.bounds import at_least
 from training.words.captions.networks import load_decoder, load_encoder, put_together
 from training.words.captions.pairs import TitledPictures, read_pairs, write_titles
-from training.words.examples import NO_LABEL, WordsError
-from training.words.fine_tuning import FineTuning
-from training.words.hf_job import fine_tuning_job, run_fine_tuning
-from training.words.model_folder import load_processor, load_tokenizer
-from training.words.trainer import Task
 
 _LIMITS = """
 It writes a title for any picture, also for one that it cannot read, and never says so: `titler_report` tells how much of a title comes from the
@@ -92,7 +92,7 @@ def _open(folder: Path, config: ToCTitlerConfig, reporter: Reporter) -> Task:
     decoder = load_decoder(read, config.dropout, new=config.start_decoder is None)
     tokenizer = load_tokenizer(read, decoder)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise WordsError(f"{read}: the tokenizer has no pad token of its own; tune the decoder with title_gpt2 first")
+        raise TuningError(f"{read}: the tokenizer has no pad token of its own; tune the decoder with title_gpt2 first")
     max_tokens = min(config.max_tokens, int(decoder.config.n_positions))
     model = put_together(load_encoder(seen, config.dropout, new=config.start_encoder is None), decoder, tokenizer, max_tokens)
 
@@ -137,7 +137,7 @@ JOB = fine_tuning_job("toc_titler", "training.words.captions.train", ToCTitlerCo
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `toc_titler`; see training/words/hf_job.py for what it does and stages/program.py for flags and exit codes."""
+    """The stage `toc_titler`; see training/fine_tuning/hf_job.py for what it does and stages/program.py for flags and exit codes."""
     return run_fine_tuning(JOB, __doc__, argv, expected=(ImageSetError, TextTableError))
 
 

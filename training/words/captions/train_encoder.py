@@ -23,16 +23,16 @@ from transformers import PreTrainedModel
 from formats.image_shards import ImageSetError
 from formats.text_tables import PaperText, TextTableError
 from stages.reporting import Reporter
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.hf_job import fine_tuning_job, run_fine_tuning
+from training.fine_tuning.model_folder import load_processor
+from training.fine_tuning.options import FineTuning
+from training.fine_tuning.trainer import Task
 from training.gans.grids import save_picture, tile
 from training.loop.bounds import above, at_least, within
 from training.loop.seeding import generator
 from training.words.captions.networks import Architecture, load_masked_model, new_masked_model, new_processor
 from training.words.captions.pairs import Pictures, read_pairs, to_uint8, varied
-from training.words.examples import WordsError
-from training.words.fine_tuning import FineTuning
-from training.words.hf_job import fine_tuning_job, run_fine_tuning
-from training.words.model_folder import load_processor
-from training.words.trainer import Task
 
 _LIMITS = """
 It has seen pictures of the kinds above and no others. What it fills in is the likeliest blur, not what is hidden: no reconstruction is evidence of
@@ -50,7 +50,7 @@ class MaskGrid:
 
     def __post_init__(self) -> None:
         if self.unit_px % self.patch_px or self.side_px % self.unit_px or self.side_px == self.unit_px:
-            raise WordsError(
+            raise TuningError(
                 f"squares of {self.unit_px} px cannot be hidden in pictures of {self.side_px} px with patches of {self.patch_px} px; "
                 "choose mask_px as a multiple of the patch that divides the picture into several"
             )
@@ -216,7 +216,7 @@ JOB = fine_tuning_job("toc_encoder", "training.words.captions.train_encoder", To
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `toc_encoder`; see training/words/hf_job.py for what it does and stages/program.py for flags and exit codes."""
+    """The stage `toc_encoder`; see training/fine_tuning/hf_job.py for what it does and stages/program.py for flags and exit codes."""
     return run_fine_tuning(JOB, __doc__, argv, expected=(ImageSetError, TextTableError))
 
 

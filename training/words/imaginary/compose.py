@@ -27,15 +27,15 @@ from stages.output_folder import OutputFolder
 from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.generation import Generation, GenerationError, generate, tokenize
+from training.fine_tuning.model_folder import load_model, load_processor, load_tokenizer
 from training.loop.bounds import at_least, within
 from training.loop.devices import open_devices
-from training.words.examples import WordsError
-from training.words.generation import Generation, GenerationError, generate, tokenize
 from training.words.imaginary.filters import Why, blocked_word, degenerate, personal_data, read_blocked_words
 from training.words.imaginary.neighbours import CopiedRun, NearestTitle, nearest_pictures, small_grey
 from training.words.imaginary.safety import UnfitTextError, make_safe
 from training.words.imaginary.tables import PAPERS, REJECTED, ImaginaryError, Lineage, broken_links, trace
-from training.words.model_folder import load_model, load_processor, load_tokenizer
 
 STAGE = "imaginary_papers"
 _PICTURES_PER_SHARD = 1000
@@ -243,7 +243,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage's entry point; see stages/program.py for flags and exit codes."""
-    return program(__doc__, _run, argv, expected=(ImaginaryError, ImageSetError, TextTableError, WordsError, GenerationError))
+    return program(__doc__, _run, argv, expected=(ImaginaryError, ImageSetError, TextTableError, TuningError, GenerationError))
 
 
 if __name__ == "__main__":

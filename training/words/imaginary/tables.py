@@ -28,7 +28,7 @@ class ImaginaryError(Exception):
 @dataclass(frozen=True)
 class ImaginaryPaper:
     """A row of papers.parquet. id: of title, abstract and picture. nearest_…: the real title (similarity in [0, 1]) and the training picture (levels
-    of 255) that come nearest. …_seed, …_number: the text of this number of this seed is the one (training/words/generation.py).
+    of 255) that come nearest. …_seed, …_number: the text of this number of this seed is the one (training/fine_tuning/generation.py).
     """
 
     id: str

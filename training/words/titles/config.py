@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from training.fine_tuning.options import FineTuning
 from training.loop.bounds import at_least, within
-from training.words.fine_tuning import FineTuning
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from formats.text_tables import read_paper_texts
-from training.words.examples import WordsError
-from training.words.packing import pack
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.packing import pack
 from training.words.titles.config import TitleOptions
 
 
@@ -37,7 +37,7 @@ class Titles:
 def read_titles(folder: Path, config: TitleOptions) -> tuple[dict[str, list[str]], dict[str, int]]:
     """The titles of "train" and "valid", each once, and the "abstracts" of "train" that are learnt; how many papers were set aside, by reason.
 
-    Raises TextTableError, or WordsError for no titles.
+    Raises TextTableError, or TuningError for no titles.
     """
     papers = [paper for paper in read_paper_texts(folder) if paper.split != "test"]
     allowed = [paper for paper in papers if config.allow_unknown_licence or paper.licence != "unknown"]
@@ -47,20 +47,20 @@ def read_titles(folder: Path, config: TitleOptions) -> tuple[dict[str, list[str]
     counts = {"unknown_licence": len(papers) - len(allowed), "empty_or_endless": len(allowed) - len(usable)}
     if not titles["train"]:
         told = f"{len(papers):,} papers, {', '.join(f'{count:,} {name}' for name, count in counts.items())}, the others held out"
-        raise WordsError(f"{folder}: no titles left to learn ({told}); crawl more, or set allow_unknown_licence")
+        raise TuningError(f"{folder}: no titles left to learn ({told}); crawl more, or set allow_unknown_licence")
     counts["repeated"] = len(usable) - sum(map(len, titles.values()))
     abstracts = [paper.abstract for paper in usable if paper.split == "train" and paper.abstract] if config.abstracts else []
     return {**titles, "abstracts": list(dict.fromkeys(abstracts))}, counts
 
 
 def encode_titles(titles: Mapping[str, Sequence[str]], tokenizer: Any, config: TitleOptions, positions: int) -> tuple[Titles, Titles, int]:
-    """(train, valid, how many were too long): first token, title, last token. positions: that the model has. Raises WordsError when none is left."""
+    """(train, valid, how many were too long): first token, title, last token. positions: that the model has. Raises TuningError when none is left."""
     # The tokenizer puts the first token by itself; the last belongs to documents, not to prompts.
     encoded = {split: [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts] for split, texts in titles.items()}
     lengths = sorted(map(len, encoded["train"]))
     longest = min(lengths[max(0, math.ceil(config.length_quantile * len(lengths)) - 1)], config.maximum_tokens, positions)
     if lengths[0] > longest:
-        raise WordsError(f"no titles left to learn: all {len(lengths):,} have more than {longest} tokens; raise maximum_tokens or length_quantile")
+        raise TuningError(f"no titles left to learn: all {len(lengths):,} have more than {longest} tokens; raise maximum_tokens or length_quantile")
     parts = []
     for split in ("train", "valid"):
         kept = [(title, ids) for title, ids in zip(titles[split], encoded[split], strict=True) if len(ids) <= longest]

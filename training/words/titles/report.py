@@ -20,6 +20,10 @@ from formats.text_tables import TextTableError, read_paper_texts
 from stages.markdown import escape, table
 from stages.program import program
 from stages.reporting import Reporter
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.generation import Generation, GenerationError, Written, tokenize, write
+from training.fine_tuning.model_folder import load_model, load_tokenizer
+from training.fine_tuning.packing import causal_loss, pack
 from training.loop.bounds import at_least, within
 from training.metrics.intervals import Number, Rate
 from training.metrics.text.diversity import distinct_n, verbatim_copies
@@ -29,10 +33,6 @@ from training.reports.numbers import Numbers, cell
 from training.reports.pictures import draw_panels
 from training.reports.report import Check, Picture, Report, report_body
 from training.tracking.tracker import PromotionRule, TrackingError
-from training.words.examples import WordsError
-from training.words.generation import Generation, GenerationError, Written, tokenize, write
-from training.words.model_folder import load_model, load_tokenizer
-from training.words.packing import causal_loss, pack
 
 STAGE, MODEL = "titles_report", "title_gpt2"
 _BATCH = 32
@@ -98,7 +98,7 @@ def judge(config: TitlesReportConfig, data: Path, reporter: Reporter) -> Report:
     bits, tokens, held_out = titler.bits((test or valid)[: config.held_out_titles])
     if not training or not held_out:
         where = f"{data / 'paper_texts'}: {len(training):,} training titles and {len(held_out):,} held-out ones of a length that the model knows"
-        raise WordsError(f"{where}; a report needs both: crawl more papers, or set allow_unknown_licence here and in {MODEL}")
+        raise TuningError(f"{where}; a report needs both: crawl more papers, or set allow_unknown_licence here and in {MODEL}")
     reporter.log(f"{STAGE}: {len(held_out):,} held-out titles ({tokens:,} tokens), {config.free_titles:,} free ones")
     free = titler.write([""] * config.free_titles, config.free)
     ended, texts = Rate(sum(text.ended for text in free), len(free)), [text.text for text in free]
@@ -172,7 +172,7 @@ def _draw(found: Mapping[str, Mapping[str, Any]], real: Sequence[str], free: Seq
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `titles_report`; see stages/program.py for flags and exit codes."""
-    body, expected = report_body(STAGE, TitlesReportConfig, judge), (TextTableError, WordsError, GenerationError, TrackingError)
+    body, expected = report_body(STAGE, TitlesReportConfig, judge), (TextTableError, TuningError, GenerationError, TrackingError)
     return program(__doc__, body, argv, expected=expected)
 
 

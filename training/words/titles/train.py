@@ -18,14 +18,14 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreT
 from formats.text_tables import TextTableError
 from stages.markdown import escape, table
 from stages.reporting import Reporter
+from training.fine_tuning.generation import Generation, tokenize, write
+from training.fine_tuning.hf_job import fine_tuning_job, run_fine_tuning
+from training.fine_tuning.model_folder import load_model, load_tokenizer
+from training.fine_tuning.packing import causal_loss
+from training.fine_tuning.trainer import Task
 from training.tracking.tracker import Field, Signature
-from training.words.generation import Generation, tokenize, write
-from training.words.hf_job import fine_tuning_job, run_fine_tuning
-from training.words.model_folder import load_model, load_tokenizer
-from training.words.packing import causal_loss
 from training.words.titles.config import TitleOptions
 from training.words.titles.data import Titles, encode_titles, read_titles
-from training.words.trainer import Task
 from training.words.word_tokenizers import CAUSAL, END, PAD, train_bpe, wrapped
 
 _LIMITS = """
@@ -105,7 +105,7 @@ JOB = fine_tuning_job("title_gpt2", "training.words.titles.train", TitleOptions,
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The stage `title_gpt2`; see training/words/hf_job.py for what it does and stages/program.py for flags and exit codes."""
+    """The stage `title_gpt2`; see training/fine_tuning/hf_job.py for what it does and stages/program.py for flags and exit codes."""
     return run_fine_tuning(JOB, __doc__, argv, expected=(TextTableError,))
 
 

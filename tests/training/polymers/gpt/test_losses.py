@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from tests.training.polymers.gpt.test_networks import SHAPE
-from training.polymers.gpt.batches import Batch, Denominators
+from training.polymers.batches import Batch, Denominators
 from training.polymers.gpt.losses import LossWeights, masked_squared_error, polygpt_losses
 from training.polymers.gpt.networks import PolyGPT
 

@@ -11,8 +11,9 @@ import torch
 
 from tests.training.polymers.gpt.test_networks import SHAPE
 from tests.training.polymers.toy_molecules import enumerated_molecules
+from training.polymers.decoding import SamplingSettings, sample_tokens
 from training.polymers.gpt import PolyGPT, save_polygpt
-from training.polymers.gpt.sample import SamplingSettings, sample_tokens
+from training.polymers.gpt.sample import PolyGPTWriter
 from training.polymers.gpt.self_contained import modeling_source
 from training.polymers.smiles_tokenizer import PAD, SmilesTokenizerConfig, train_smiles_tokenizer
 
@@ -86,7 +87,7 @@ def test_transformers_finds_every_weight_and_needs_nothing_of_ours(answer):
 def test_transformers_computes_the_same_logits_asked_and_unasked(model, answer):
     tokens = torch.tensor(answer["ids"])
     assert tokens[0][tokens[0] != PAD].tolist() == TOKENIZER.encode("CCO").ids
-    standard, mask = model.standardise({"mol_wt": 130.0})
+    standard, mask = model.shape.standardise({"mol_wt": 130.0})
     with torch.no_grad():
         for name, is_wanted in (("free", False), ("wanted", True)):
             prefix = model.property_embedding(standard.expand(3, -1), (mask & is_wanted).expand(3, -1))
@@ -97,8 +98,8 @@ def test_transformers_computes_the_same_logits_asked_and_unasked(model, answer):
 
 
 def test_transformers_writes_the_same_greedy_molecule_with_and_without_its_cache(model, answer):
-    values, mask = (column.unsqueeze(0) for column in model.standardise({"tpsa": 7.0}))
-    expected = sample_tokens(model, values, mask, SamplingSettings(temperature=0))[0]
+    values, mask = (column.unsqueeze(0) for column in model.shape.standardise({"tpsa": 7.0}))
+    expected = sample_tokens(PolyGPTWriter(model, TOKENIZER), values, mask, SamplingSettings(temperature=0))[0]
     assert answer["greedy"][1:] == expected[expected != PAD].tolist()
     assert answer["without_cache"] == answer["greedy"]
 

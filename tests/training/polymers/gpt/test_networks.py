@@ -7,12 +7,13 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.polymers.toy_molecules import enumerated_molecules
+from training.polymers.batches import Batch
+from training.polymers.conditions import MoleculeModelError
 from training.polymers.gpt import PolyGPT, PolyGPTShape, load_polygpt, save_polygpt
-from training.polymers.gpt.batches import Batch
 from training.polymers.gpt.losses import LossWeights, polygpt_losses
-from training.polymers.gpt.networks import KeyValueCache, PolyGPTError
 from training.polymers.gpt.sample import sample
 from training.polymers.smiles_tokenizer import SmilesTokenizerConfig, train_smiles_tokenizer
+from training.polymers.transformer import KeyValueCache
 
 SHAPE = PolyGPTShape(
     vocabulary_size=30,
@@ -151,26 +152,26 @@ def test_the_files_have_the_same_bytes_each_time(model, tmp_path):
 
 
 def test_properties_are_scaled_by_the_training_split(model):
-    values, mask = model.standardise({"mol_wt": 140.0})
+    values, mask = model.shape.standardise({"mol_wt": 140.0})
     assert values[0] == pytest.approx(2.0) and mask.tolist() == [True, False]
 
 
 def test_an_unknown_property_is_named_with_its_nearest(model):
-    with pytest.raises(PolyGPTError, match=r"no property 'mol_wd' \(did you mean 'mol_wt'\?\); this model was trained with mol_wt, tpsa"):
-        model.standardise({"mol_wd": 1.0})
+    with pytest.raises(MoleculeModelError, match=r"no property 'mol_wd' \(did you mean 'mol_wt'\?\); this model was trained with mol_wt, tpsa"):
+        model.shape.standardise({"mol_wd": 1.0})
 
 
 def test_a_tokenizer_of_another_size_is_refused(model, tmp_path):
-    with pytest.raises(PolyGPTError, match="the tokenizer has 40 tokens, the model 30"):
+    with pytest.raises(MoleculeModelError, match="the tokenizer has 40 tokens, the model 30"):
         load_polygpt(saved(model, tmp_path, size=40))
 
 
 def test_a_missing_folder_or_foreign_configuration_is_named(model, tmp_path):
-    with pytest.raises(PolyGPTError, match=r"config\.json: no such file.*figment materialize polygpt"):
+    with pytest.raises(MoleculeModelError, match=r"config\.json: no such file.*figment materialize polygpt"):
         load_polygpt(tmp_path)
     folder = saved(model, tmp_path)
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(PolyGPTError, match="model_type must be 'polygpt'"):
+    with pytest.raises(MoleculeModelError, match="model_type must be 'polygpt'"):
         load_polygpt(folder)
 
 
@@ -178,12 +179,12 @@ def test_weights_of_another_shape_or_cut_short_are_refused(model, tmp_path):
     folder = saved(model, tmp_path)
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    with pytest.raises(PolyGPTError, match="not the weights of"):
+    with pytest.raises(MoleculeModelError, match="not the weights of"):
         load_polygpt(folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "layers": 2}))
     (folder / "model.safetensors").write_bytes(weights)
-    with pytest.raises(PolyGPTError, match="not the weights of"):
+    with pytest.raises(MoleculeModelError, match="not the weights of"):
         load_polygpt(folder)
 
 

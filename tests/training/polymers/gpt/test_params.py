@@ -6,10 +6,10 @@ import pytest
 
 from stages.params import load_params, read_yaml
 from training.polymers.gpt.config import PolyGPTConfig
-from training.polymers.gpt.sample import PolyGPTSamplesConfig
+from training.polymers.sampling import SamplesConfig
 from training.polymers.smiles_tokenizer import SmilesTokenizerConfig
 
-SECTIONS = {"smiles_tokenizer": SmilesTokenizerConfig, "polygpt": PolyGPTConfig, "polygpt_samples": PolyGPTSamplesConfig}
+SECTIONS = {"smiles_tokenizer": SmilesTokenizerConfig, "polygpt": PolyGPTConfig, "polygpt_samples": SamplesConfig}
 
 
 @pytest.mark.parametrize("section", SECTIONS)

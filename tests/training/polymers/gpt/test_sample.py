@@ -8,8 +8,9 @@ import torch
 
 from tests.training.polymers.gpt.test_networks import SHAPE
 from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
+from training.polymers.decoding import SamplingSettings, choose_token, sample_molecules, sample_tokens
 from training.polymers.gpt import PolyGPT, save_polygpt
-from training.polymers.gpt.sample import SamplingSettings, choose_token, main, sample_molecules, sample_tokens
+from training.polymers.gpt.sample import PolyGPTWriter, main
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, SmilesTokenizerConfig, train_smiles_tokenizer
 
 TOKENIZER = train_smiles_tokenizer(enumerated_molecules(50), SmilesTokenizerConfig(vocabulary_size=30))
@@ -48,17 +49,17 @@ def test_greedy_with_the_cache_equals_greedy_without(model):
     values, mask = requests(16)
     with torch.no_grad():
         expected = without_cache(model, model.property_embedding(values, mask), 19)
-        assert torch.equal(sample_tokens(model, values, mask, SamplingSettings(temperature=0)), expected)
+        assert torch.equal(sample_tokens(PolyGPTWriter(model, TOKENIZER), values, mask, SamplingSettings(temperature=0)), expected)
     assert len({tuple(row) for row in expected.tolist()}) > 1
 
 
 def test_molecules_do_not_depend_on_how_they_are_batched(model):
     wanted = [{}] * 10 + [{"mol_wt": 100.0 + row} for row in range(10)]
-    at_once = list(sample_molecules(model, TOKENIZER, wanted, SamplingSettings(batch_size=20, seed=3)))
-    in_parts = list(sample_molecules(model, TOKENIZER, wanted, SamplingSettings(batch_size=3, seed=3)))
-    fewer = list(sample_molecules(model, TOKENIZER, wanted[:7], SamplingSettings(batch_size=20, seed=3)))
+    at_once = list(sample_molecules(PolyGPTWriter(model, TOKENIZER), wanted, SamplingSettings(batch_size=20, seed=3)))
+    in_parts = list(sample_molecules(PolyGPTWriter(model, TOKENIZER), wanted, SamplingSettings(batch_size=3, seed=3)))
+    fewer = list(sample_molecules(PolyGPTWriter(model, TOKENIZER), wanted[:7], SamplingSettings(batch_size=20, seed=3)))
     assert at_once == in_parts and at_once[:7] == fewer
-    assert at_once != list(sample_molecules(model, TOKENIZER, wanted, SamplingSettings(batch_size=20, seed=4)))
+    assert at_once != list(sample_molecules(PolyGPTWriter(model, TOKENIZER), wanted, SamplingSettings(batch_size=20, seed=4)))
     assert {molecule.finished for molecule in at_once} == {True, False}
 
 
@@ -92,17 +93,16 @@ def test_special_tokens_other_than_the_end_are_never_chosen():
 
 
 def test_nothing_follows_the_end(model):
-    tokens = sample_tokens(model, *requests(50), SamplingSettings(seed=1))
+    tokens = sample_tokens(PolyGPTWriter(model, TOKENIZER), *requests(50), SamplingSettings(seed=1))
     for row in tokens.tolist():
         if EOS in row:
             assert set(row[row.index(EOS) + 1 :]) <= {PAD}
 
 
-def test_sampling_leaves_the_global_generators_and_the_mode_alone(model):
-    model.train()
+def test_sampling_leaves_the_global_generators_alone(model):
     state = torch.get_rng_state()
-    sample_tokens(model, *requests(2), SamplingSettings())
-    assert torch.equal(torch.get_rng_state(), state) and model.training
+    sample_tokens(PolyGPTWriter(model, TOKENIZER), *requests(2), SamplingSettings())
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("settings", [{"temperature": -1.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.5}, {"batch_size": 0}])

@@ -11,8 +11,9 @@ from formats.descriptors import descriptors_named
 from stages.reporting import Reporter
 from tests.training.polymers.toy_molecules import enumerated_molecules
 from training.loop.devices import Devices
+from training.polymers.data import TOKENIZER
 from training.polymers.gpt.config import PolyGPTConfig
-from training.polymers.gpt.data import TOKENIZER, read_data
+from training.polymers.gpt.data import read_data
 from training.polymers.gpt.trainer import PolyGPTTrainer
 from training.polymers.smiles_tokenizer import SmilesTokenizerConfig, save_smiles_tokenizer, train_smiles_tokenizer
 

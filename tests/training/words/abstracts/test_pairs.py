@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from transformers import T5Config, T5ForConditionalGeneration
 
 from tests.training.words.abstracts.toy_papers import toy_pair, toy_papers, write_papers
+from training.fine_tuning.examples import TuningError
 from training.words.abstracts.config import T5Options
 from training.words.abstracts.pairs import Pairs, encode_pairs, others, read_pairs, reading_costs, reading_numbers, summed_loss
 from training.words.abstracts.train import open_t5
-from training.words.examples import WordsError
 
 TINY = T5Options(vocabulary_size=400, d_model=16, layers=1, heads=2, d_ff=16, dropout=0.0)
 END, PAD = 1, 0
@@ -51,7 +51,7 @@ def test_papers_without_an_abstract_or_title_are_counted_and_left_out(tmp_path: 
 
 def test_all_abstracts_missing_is_said_with_a_remedy(tmp_path: Path):
     folder = write_papers(tmp_path / "paper_texts", [("train", (f"Title {number}", None)) for number in range(4)])
-    with pytest.raises(WordsError, match=r"abstract_t5 needs .*'no_abstract': 4.*add a source that states abstracts"):
+    with pytest.raises(TuningError, match=r"abstract_t5 needs .*'no_abstract': 4.*add a source that states abstracts"):
         read_pairs(folder, "abstract_t5", "train")
     assert read_pairs(folder, "abstract_t5", "valid", may_be_none=True).sources == []
 
@@ -148,7 +148,7 @@ def test_a_t5_from_a_folder_brings_its_tokenizer_and_one_that_does_not_fit_is_re
     again, found = open_t5(T5Options(start_from=str(tmp_path / "good"), dropout=0.25), [])
     assert torch.equal(again.shared.weight, model.shared.weight) and len(found) == len(own)
     assert again.config.dropout_rate == 0.25
-    with pytest.raises(WordsError, match="tokenizer has .* tokens and the model .* embeddings"):
+    with pytest.raises(TuningError, match="tokenizer has .* tokens and the model .* embeddings"):
         open_t5(T5Options(start_from=str(tmp_path / "bad")), [])
 
 
@@ -164,5 +164,5 @@ def test_a_t5_of_another_make_is_a_start_too(tmp_path: Path):
 
 @pytest.mark.parametrize("wrong", [{"d_model": 0}, {"title_tokens": 1}, {"vocabulary_size": 10}])
 def test_sizes_that_make_no_t5_are_refused(wrong: dict[str, int]):
-    with pytest.raises((ValueError, WordsError), match=next(iter(wrong))):
+    with pytest.raises((ValueError, TuningError), match=next(iter(wrong))):
         open_t5(T5Options(**{"layers": 1, **wrong}), ["text"])

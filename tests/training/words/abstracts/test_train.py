@@ -13,13 +13,13 @@ from transformers import AutoModelForSeq2SeqLM
 
 from stages.reporting import Reporter
 from tests.training.words.abstracts.toy_papers import Paper, toy_pair, toy_papers, write_papers
+from training.fine_tuning.generation import Generation, generate
+from training.fine_tuning.model_folder import load_model, load_tokenizer
 from training.metrics.text.rouge import rouge
 from training.words.abstracts import report as report_module
 from training.words.abstracts import train as train_module
 from training.words.abstracts.config import GENERATIONS, T5Options, T5ReportOptions
 from training.words.abstracts.pairs import Pairs, encode_pairs
-from training.words.generation import Generation, generate
-from training.words.model_folder import load_model, load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[4]
 PARAMS = """

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BeitConfig
 
+from training.fine_tuning.examples import TuningError
 from training.words.captions.networks import load_masked_model, new_masked_model
 from training.words.captions.train_encoder import MaskGrid, fill_in, guesses, masked_l1
-from training.words.examples import WordsError
 
 
 @given(units=st.integers(2, 6), patches=st.integers(1, 4), ratio=st.floats(0.05, 1.0), seed=st.integers(0, 99))
@@ -22,7 +22,7 @@ def test_whole_squares_are_hidden_as_many_as_asked_and_never_all(units: int, pat
 
 
 def test_squares_that_do_not_fit_are_refused():
-    with pytest.raises(WordsError, match="choose mask_px as a multiple of the patch"):
+    with pytest.raises(TuningError, match="choose mask_px as a multiple of the patch"):
         MaskGrid(side_px=64, unit_px=20, patch_px=8)
 
 
@@ -55,7 +55,7 @@ def test_guesses_are_made_from_what_is_visible():
 
 def test_beit_is_refused_with_the_reason(tmp_path):
     BeitConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=1, image_size=32, patch_size=16).save_pretrained(tmp_path)
-    with pytest.raises(WordsError, match="DALL-E's tokenizer.*start_encoder of toc_titler"):
+    with pytest.raises(TuningError, match="DALL-E's tokenizer.*start_encoder of toc_titler"):
         load_masked_model(str(tmp_path), 0.0)
-    with pytest.raises(WordsError):
+    with pytest.raises(TuningError):
         load_masked_model(str(tmp_path / "nothing"), 0.0)

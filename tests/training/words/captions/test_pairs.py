@@ -8,9 +8,9 @@ from PIL import Image
 
 from formats.text_tables import read_paper_texts
 from tests.training.words.captions.drawn import draw, paper, titles, write_data, write_papers, write_pictures, write_title_model
+from training.fine_tuning.examples import NO_LABEL, TuningError
 from training.words.captions.networks import new_processor
 from training.words.captions.pairs import Pictures, TitledPictures, read_pairs, to_uint8, varied
-from training.words.examples import NO_LABEL, WordsError
 
 
 def test_papers_without_their_picture_are_counted_and_left_out(tmp_path):
@@ -25,7 +25,7 @@ def test_papers_without_their_picture_are_counted_and_left_out(tmp_path):
 def test_no_pair_at_all_says_what_was_found(tmp_path):
     write_pictures(tmp_path / "toc_dataset@32", [draw(titles()[0], 32)])
     write_papers(tmp_path, [paper(0, "a", None)])
-    with pytest.raises(WordsError, match="toc_dataset@32.*1 set_aside_no_picture.*crawl more"):
+    with pytest.raises(TuningError, match="toc_dataset@32.*1 set_aside_no_picture.*crawl more"):
         read_pairs(tmp_path, 32, new_processor(32))
 
 
@@ -51,7 +51,7 @@ def test_pixels_come_back_as_they_were(tmp_path):
 def test_a_dataset_without_its_index_says_what_to_make(tmp_path):
     write_pictures(tmp_path / "toc_dataset@32", [draw(titles()[0], 32)])
     (tmp_path / "toc_dataset@32/index.parquet").unlink()
-    with pytest.raises(WordsError, match="materialize toc_dataset@32"):
+    with pytest.raises(TuningError, match="materialize toc_dataset@32"):
         Pictures(tmp_path / "toc_dataset@32", new_processor(32))
 
 

@@ -17,11 +17,11 @@ from formats.pad_resize import pad_and_resize
 from formats.pictures import NO_LIMITS, decode
 from formats.text_tables import read_paper_texts
 from tests.training.words.captions.drawn import draw, paper, titles, write_data, write_papers, write_pictures, write_title_model
+from training.fine_tuning.model_folder import load_model, load_processor, load_tokenizer
 from training.words.captions import report, train, train_encoder
 from training.words.captions.networks import load_decoder, load_encoder, new_masked_model, new_processor, put_together
 from training.words.captions.pairs import Pictures, write_titles
 from training.words.captions.train_encoder import MaskGrid, fill_in, guesses, masked_l1
-from training.words.model_folder import load_model, load_processor, load_tokenizer
 
 PARAMS = """
 toc_encoder:

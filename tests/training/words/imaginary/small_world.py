@@ -21,7 +21,7 @@ from formats.png import encode_png
 from formats.tables import columns, table_from_rows, write_table
 from formats.text_tables import PAPER_TEXTS
 from stages.artifact_id import content_id
-from training.words.model_folder import save_model
+from training.fine_tuning.model_folder import save_model
 from training.words.word_tokenizers import train_bpe
 
 TITLES = [

@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from stages.params import load_params, read_yaml
 from stages.reporting import Reporter
 from tests.training.words.toy_titles import grammar_titles, write_paper_texts
+from training.fine_tuning.generation import Generation
+from training.fine_tuning.model_folder import load_model, load_tokenizer, save_model
 from training.metrics.text.ngram_model import CharacterNgram
-from training.words.generation import Generation
-from training.words.model_folder import load_model, load_tokenizer, save_model
 from training.words.titles.report import Titler, TitlesReportConfig, judge, main
 from training.words.word_tokenizers import CAUSAL, END, train_bpe
 

@@ -16,12 +16,12 @@ from formats.text_tables import read_paper_texts
 from stages.artifact_id import content_id
 from stages.reporting import Reporter
 from tests.training.words.toy_titles import grammar_titles, write_paper_texts
+from training.fine_tuning.generation import Generation, tokenize, write
+from training.fine_tuning.model_folder import load_model, save_model
+from training.fine_tuning.packing import causal_loss
 from training.loop.devices import Devices
 from training.loop.stats_files import MACHINE
 from training.tracking.tracker import tracked_series
-from training.words.generation import Generation, tokenize, write
-from training.words.model_folder import load_model, save_model
-from training.words.packing import causal_loss
 from training.words.titles.config import TitleOptions
 from training.words.titles.train import JOB, main
 from training.words.word_tokenizers import END, train_bpe

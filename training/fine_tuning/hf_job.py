@@ -9,16 +9,16 @@ from typing import TypeVar
 
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.model_folder import save_model
+from training.fine_tuning.options import FineTuning
+from training.fine_tuning.trainer import FineTuner, Task
 from training.loop.devices import Devices
 from training.loop.job import Companions, Job, Training, Workplace, run_job
 from training.loop.loop import Hook, Outcome
 from training.loop.model_card import model_card, stage_description
 from training.loop.seeding import seed_everything
 from training.tracking.tracker import InputArtifact
-from training.words.examples import WordsError
-from training.words.fine_tuning import FineTuning
-from training.words.model_folder import save_model
-from training.words.trainer import FineTuner, Task
 
 OptionsT = TypeVar("OptionsT", bound=FineTuning)
 Inputs = Callable[[Path, OptionsT], Mapping[str, Path]]
@@ -61,8 +61,8 @@ def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: In
 
 
 def run_fine_tuning(job: Job[OptionsT], description: str | None, argv: Sequence[str] | None, *, expected: tuple[type[Exception], ...] = ()) -> int:
-    """The program of the stage; returns its exit code. expected: errors of the model's own beside WordsError."""
-    return run_job(job, description, argv, expected=(WordsError, *expected))
+    """The program of the stage; returns its exit code. expected: errors of the model's own beside TuningError."""
+    return run_job(job, description, argv, expected=(TuningError, *expected))
 
 
 def _evaluate(tuner: FineTuner, place: Workplace) -> dict[str, float]:

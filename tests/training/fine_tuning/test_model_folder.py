@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, GPT2LMHeadModel
 
 from tests.training.words.toy_titles import grammar_titles
-from training.words.examples import WordsError
-from training.words.model_folder import load_model, load_tokenizer, save_model
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.model_folder import load_model, load_tokenizer, save_model
 from training.words.word_tokenizers import CAUSAL, END, train_bpe
 
 
@@ -40,19 +40,19 @@ def test_what_is_saved_is_loaded_with_changes_of_its_configuration(saved):
 
 
 def test_a_hub_name_without_a_network_names_the_variable_and_the_way_out():
-    with pytest.raises(WordsError, match="no-such-owner/no-such-model: .*HF_HUB_OFFLINE=1.*give a folder"):
+    with pytest.raises(TuningError, match="no-such-owner/no-such-model: .*HF_HUB_OFFLINE=1.*give a folder"):
         load_model("no-such-owner/no-such-model", AutoModelForCausalLM)
-    with pytest.raises(WordsError, match="finds no tokenizer.*HF_HUB_OFFLINE"):
+    with pytest.raises(TuningError, match="finds no tokenizer.*HF_HUB_OFFLINE"):
         load_tokenizer("no-such-model")
 
 
 def test_a_folder_without_a_model_is_told(tmp_path):
-    with pytest.raises(WordsError, match="finds no model.*a folder needs config.json"):
+    with pytest.raises(TuningError, match="finds no model.*a folder needs config.json"):
         load_model(tmp_path, AutoModelForCausalLM)
 
 
 def test_a_folder_that_does_not_exist_is_told(tmp_path):
-    with pytest.raises(WordsError, match="HF_HUB_OFFLINE=1 or no network give a folder"):
+    with pytest.raises(TuningError, match="HF_HUB_OFFLINE=1 or no network give a folder"):
         load_model(tmp_path / "gone", AutoModelForCausalLM)
 
 
@@ -60,7 +60,7 @@ def test_weights_that_are_no_safetensors_are_never_read(saved, tmp_path):
     folder = copied(saved, tmp_path)
     (folder / "model.safetensors").unlink()
     torch.save({}, folder / "pytorch_model.bin")
-    with pytest.raises(WordsError, match="a folder needs config.json and safetensors"):
+    with pytest.raises(TuningError, match="a folder needs config.json and safetensors"):
         load_model(folder, AutoModelForCausalLM)
 
 
@@ -77,12 +77,12 @@ def test_a_folder_whose_files_cannot_be_read_is_one_error_that_names_them(saved,
         (folder / "tokenizer.json").write_text("{}")
     else:
         weights.write_bytes(weights.read_bytes()[: 1000 * (what == "cut")])
-    with pytest.raises(WordsError, match=r"it has no weights" if what == "no weights" else r"it has model\.safetensors"):
+    with pytest.raises(TuningError, match=r"it has no weights" if what == "no weights" else r"it has model\.safetensors"):
         load_tokenizer(folder) if what == "tokenizer" else load_model(folder, AutoModelForCausalLM)
 
 
 def test_a_model_of_another_kind_is_refused(saved):
-    with pytest.raises(WordsError, match="transformers finds no model"):
+    with pytest.raises(TuningError, match="transformers finds no model"):
         load_model(saved, AutoModelForSeq2SeqLM)
 
 
@@ -92,7 +92,7 @@ def test_code_of_a_models_own_is_never_run(saved, tmp_path):
     settings |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
     (folder / "config.json").write_text(json.dumps(settings))
     (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: ...\nclass Model: ...\n")
-    with pytest.raises(WordsError):
+    with pytest.raises(TuningError):
         load_model(folder, AutoModelForCausalLM)
     assert not (tmp_path / "ran").exists()
 
@@ -101,7 +101,7 @@ def test_code_of_a_models_own_is_never_run(saved, tmp_path):
 def test_a_tokenizer_that_does_not_fit_the_weights_is_refused(saved, rows):
     model = load_model(saved, AutoModelForCausalLM)
     model.resize_token_embeddings(rows)
-    with pytest.raises(WordsError, match=f"300 tokens and the model {rows} embeddings; take both from one"):
+    with pytest.raises(TuningError, match=f"300 tokens and the model {rows} embeddings; take both from one"):
         load_tokenizer(saved, model)
 
 

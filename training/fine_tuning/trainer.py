@@ -12,13 +12,13 @@ from transformers import PreTrainedModel
 
 from stages.derived_seed import derive_seed
 from stages.reporting import Reporter
+from training.fine_tuning.examples import ExampleOrder, Examples
+from training.fine_tuning.options import FineTuning
 from training.loop.devices import Devices
 from training.loop.ema import Ema
 from training.loop.loop import StepOutcome, TrainingError, linear_schedule, step_on_gradients
 from training.loop.seeding import generator
 from training.tracking.tracker import Signature
-from training.words.examples import ExampleOrder, Examples
-from training.words.fine_tuning import FineTuning
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from training.words.examples import NO_LABEL
+from training.fine_tuning.examples import NO_LABEL
 
 
 def pack(documents: Sequence[Sequence[int]], row_tokens: int, pad: int) -> dict[str, Tensor]:

@@ -12,32 +12,32 @@ from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from training.words.examples import WordsError
+from training.fine_tuning.examples import TuningError
 
 
 def load_model(name_or_path: str | Path, kind: Any, **changes: Any) -> PreTrainedModel:
-    """A model in float32, for evaluation. kind: such as `AutoModelForCausalLM`. changes: of its configuration (a dropout). Raises WordsError."""
+    """A model in float32, for evaluation. kind: such as `AutoModelForCausalLM`. changes: of its configuration (a dropout). Raises TuningError."""
     return _loaded(name_or_path, kind, "model", use_safetensors=True, dtype="float32", **changes).eval()
 
 
 def load_tokenizer(name_or_path: str | Path, model: PreTrainedModel | None = None) -> Any:
-    """The tokenizer beside a model; where `model` is given, one that its embeddings can be of. Raises WordsError."""
+    """The tokenizer beside a model; where `model` is given, one that its embeddings can be of. Raises TuningError."""
     tokenizer = _loaded(name_or_path, AutoTokenizer, "tokenizer", use_fast=True)
     tokens = rows = len(tokenizer)
     if model is not None:
         rows = model.get_input_embeddings().weight.shape[0]
     # Embeddings are padded to round numbers: there may be some rows, or a hundredth, more than tokens.
     if not tokens <= rows <= tokens + max(64, tokens // 100):
-        raise WordsError(f"{name_or_path}: the tokenizer has {tokens:,} tokens and the model {rows:,} embeddings; take both from one model's folder")
+        raise TuningError(f"{name_or_path}: the tokenizer has {tokens:,} tokens and the model {rows:,} embeddings; take both from one model's folder")
     return tokenizer
 
 
 def load_processor(name_or_path: str | Path) -> Any:
-    """The image processor beside a model, by Pillow even where torchvision is installed, which has other pixels. Raises WordsError."""
+    """The image processor beside a model, by Pillow even where torchvision is installed, which has other pixels. Raises TuningError."""
     try:
         return AutoImageProcessor.from_pretrained(str(name_or_path), backend="pil")
     except (OSError, ValueError, ImportError) as error:
-        raise WordsError(f"{name_or_path}: no image processor that can be loaded ({str(error).strip().partition(chr(10))[0]})") from None
+        raise TuningError(f"{name_or_path}: no image processor that can be loaded ({str(error).strip().partition(chr(10))[0]})") from None
 
 
 def save_model(folder: Path, model: PreTrainedModel, savers: Sequence[Any], card: str) -> None:
@@ -64,4 +64,4 @@ def _loaded(name_or_path: str | Path, kind: Any, what: str, **options: Any) -> A
     if Path(name_or_path).is_dir():
         found = ", ".join(sorted(path.name for path in Path(name_or_path).glob("*.safetensors"))) or "no weights"
         advice = f"a folder needs config.json and safetensors that are whole and of that model; it has {found}"
-    raise WordsError(f"{name_or_path}: transformers finds no {what} ({reason}); {advice}")
+    raise TuningError(f"{name_or_path}: transformers finds no {what} ({reason}); {advice}")

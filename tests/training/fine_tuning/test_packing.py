@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from training.words.packing import NO_LABEL, causal_loss, document_mask, pack
+from training.fine_tuning.packing import NO_LABEL, causal_loss, document_mask, pack
 
 PAD = 1
 DOCUMENTS = st.lists(st.lists(st.integers(2, 40), min_size=1, max_size=9), min_size=1, max_size=12)

@@ -9,12 +9,12 @@ from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditional
 
 from stages.reporting import Reporter
 from tests.training.conftest import RecordingReporter
+from training.fine_tuning.options import FineTuning
+from training.fine_tuning.packing import causal_loss
+from training.fine_tuning.trainer import FineTuner, Task, build_optimizers
 from training.loop.devices import Devices
 from training.loop.loop import TrainingError
-from training.words.fine_tuning import FineTuning
-from training.words.packing import causal_loss
 from training.words.titles.data import Titles
-from training.words.trainer import FineTuner, Task, build_optimizers
 
 CPU = Devices(torch.device("cpu"))
 

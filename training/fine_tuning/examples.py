@@ -11,7 +11,7 @@ from training.loop.seeding import generator
 NO_LABEL = -100  # the label of a place that is not learned, as transformers has it
 
 
-class WordsError(Exception):
+class TuningError(Exception):
     """A model of words cannot be made from what is there; the message says what to change."""
 
 
@@ -35,7 +35,7 @@ class ExampleOrder:
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, buckets: bool) -> None:
         if len(lengths) < batch_size:
-            raise WordsError(f"{len(lengths):,} examples to learn from are fewer than one batch of {batch_size}; lower batch_size, or find more")
+            raise TuningError(f"{len(lengths):,} examples to learn from are fewer than one batch of {batch_size}; lower batch_size, or find more")
         self.lengths, self.batch_size, self.seed, self.buckets = torch.tensor(lengths), batch_size, seed, buckets
         self.place, self.salt = 0, 0
         self._epoch: tuple[int, int] | None = None

@@ -9,7 +9,7 @@ import torch
 
 from formats.molecule_tables import MoleculeTable
 from tests.training.polymers.toy_molecules import enumerated_molecules
-from training.polymers.gpt.batches import BatchStream, build_training_set, property_scale
+from training.polymers.batches import BatchStream, build_training_set, property_scale
 from training.polymers.smiles_tokenizer import PAD, SmilesTokenizerConfig, train_smiles_tokenizer
 
 MOLECULES = enumerated_molecules(100)

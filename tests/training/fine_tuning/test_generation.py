@@ -17,7 +17,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from training.words.generation import ChosenByNumber, Generation, GenerationError, Written, generate, tokenize, write
+from training.fine_tuning.generation import ChosenByNumber, Generation, GenerationError, Written, generate, tokenize, write
 
 WORDS = ["<pad>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz "]
 VOCABULARY = len(WORDS)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.words.examples import ExampleOrder, WordsError
+from training.fine_tuning.examples import ExampleOrder, TuningError
 
 
 @given(st.integers(1, 9), st.integers(0, 30), st.booleans(), st.integers(0, 5))
@@ -47,5 +47,5 @@ def test_buckets_put_like_lengths_together():
 
 
 def test_fewer_examples_than_a_batch_are_refused():
-    with pytest.raises(WordsError, match="5 examples to learn from are fewer than one batch of 8; lower batch_size"):
+    with pytest.raises(TuningError, match="5 examples to learn from are fewer than one batch of 8; lower batch_size"):
         ExampleOrder([1] * 5, 8, 0, buckets=True)

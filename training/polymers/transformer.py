@@ -1,0 +1,80 @@
+"""The causal transformer that writes molecules in every model but PolyTAO: blocks in GPT-2's order, and the cache that makes sampling linear.
+
+Shapes: B molecules, S positions, C width. Every layer sees earlier positions only.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class TransformerShape(Protocol):
+    """The sizes that a stack of blocks is built from; dropout: probability."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def layers(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
+
+
+class KeyValueCache:
+    """Keys and values of every layer, allocated once: [B, heads, capacity, C / heads] each. `length` positions are filled."""
+
+    def __init__(self, shape: TransformerShape, batch: int, *, capacity: int, device: torch.device, dtype: torch.dtype) -> None:
+        size = (shape.layers, batch, shape.heads, capacity, shape.width // shape.heads)
+        self.keys = torch.zeros(size, device=device, dtype=dtype)
+        self.values = torch.zeros(size, device=device, dtype=dtype)
+        self.length = 0
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new positions of one layer behind the filled ones; returns all positions so far. `length` moves after the last layer."""
+        end = self.length + keys.shape[2]
+        self.keys[layer, :, :, self.length : end] = keys
+        self.values[layer, :, :, self.length : end] = values
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all molecules but `rows` [K] (indices)."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+
+
+class CausalAttention(nn.Module):
+    """Multi-head self-attention that looks back only. Source: Vaswani et al. 2017."""
+
+    def __init__(self, shape: TransformerShape) -> None:
+        super().__init__()
+        self.heads, self.dropout = shape.heads, shape.dropout
+        self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
+        self.project = nn.Linear(shape.width, shape.width)
+
+    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
+        B, S, C = x.shape
+        q, k, v = self.query_key_value(x).view(B, S, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        # A single new position may look at everything before it; several at once are causal among themselves and only start an empty cache.
+        causal = S > 1
+        if cache is not None:
+            assert S == 1 or cache.length == 0, f"{S} positions cannot be appended to {cache.length}; feed one at a time"
+            k, v = cache.extend(layer, k, v)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal, dropout_p=self.dropout if self.training else 0.0)
+        return self.project(mixed.transpose(1, 2).reshape(B, S, C))
+
+
+class Block(nn.Module):
+    """Pre-normalised attention and feed-forward, each added to its input. Source: Radford et al. 2019."""
+
+    def __init__(self, shape: TransformerShape) -> None:
+        super().__init__()
+        self.attention_norm, self.attention = nn.LayerNorm(shape.width), CausalAttention(shape)
+        self.feed_norm = nn.LayerNorm(shape.width)
+        self.feed = nn.Sequential(nn.Linear(shape.width, 4 * shape.width), nn.GELU(), nn.Linear(4 * shape.width, shape.width))
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), cache, layer))
+        return x + self.dropout(self.feed(self.feed_norm(x)))
