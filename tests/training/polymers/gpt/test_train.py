@@ -56,6 +56,7 @@ OUTPUT_FILES = [
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "trained_on.json",
     "training_summary.json",
 ]
 
