@@ -62,7 +62,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
             train, valid = (rest.rows(numpy.flatnonzero(chosen)) for chosen in (~held_out, held_out))
             predictor = fit(train, valid, replace(config, seed=derive_seed(config.seed, "fold", fold)), devices)
             # The ridge needs no molecules held out, and may learn from these, too.
-            judged, predictions = judge_molecules(predictor, rest, test, ridge_at_most=arguments.ridge_at_most, seed=config.seed)
+            judged, predictions = judge_molecules(predictor, rest, test)
             numbers = {**_numbers(judged, ranges), "in domain": float(predictions.in_domain.mean())}
             print(f"fold {fold}, {len(test):,} molecules: " + ", ".join(f"{name} {number:.4g}" for name, number in numbers.items()), flush=True)
             for name, number in numbers.items():
@@ -89,7 +89,6 @@ def _numbers(judged: Sequence[Judged], ranges: Mapping[str, float]) -> dict[str,
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, default=5, metavar="K", help="parts of the table (default: %(default)s)")
     parser.add_argument("--most-folds", type=int, metavar="N", help="judge by the first N of them only")
-    parser.add_argument("--ridge-at-most", type=int, default=10_000, metavar="N", help="molecules that teach the ridge (default: %(default)s)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -66,8 +66,11 @@ def recipe_of(config: PredictorConfig) -> Recipe:
     return Recipe(config.radius, config.bits, config.described_by)
 
 
-def read_split(folder: Path, config: PredictorConfig, split: str, recipe: Recipe) -> Labelled:
-    """The molecules of one split of the datasets below `folder` that have a value. Raises MoleculeTableError, MoleculeModelError."""
+def read_split(folder: Path, config: PredictorConfig, split: str, recipe: Recipe, *, at_most: int | None = None, seed: int = 0) -> Labelled:
+    """The molecules of one split of the datasets below `folder` that have a value; `at_most`, drawn at random.
+
+    Raises MoleculeTableError, MoleculeModelError.
+    """
     had = {name for dataset in config.learn_from for name in property_columns(folder / dataset)}
     if unknown := [name for name in config.properties if name not in had]:
         # Reading it as a must from one of them says which names there are.
@@ -76,13 +79,15 @@ def read_split(folder: Path, config: PredictorConfig, split: str, recipe: Recipe
     tables = [read_molecules(folder / dataset, **how) for dataset in config.learn_from]
     values = numpy.concatenate([table.properties for table in tables])
     has_some = ~numpy.isnan(values).all(axis=1)
-    smiles = numpy.array([one for table in tables for one in table.smiles], dtype=object)[has_some].tolist()
+    rows = numpy.flatnonzero(has_some)
+    rows = numpy.sort(numpy.random.default_rng(seed).permutation(rows)[:at_most])
+    smiles = numpy.array([one for table in tables for one in table.smiles], dtype=object)[rows].tolist()
     molecules = [Chem.MolFromSmiles(one) for one in smiles]
     if None in molecules:
         unreadable = smiles[molecules.index(None)]
         raise MoleculeModelError(f"RDKit cannot read '{unreadable}', which a dataset has; make the dataset again with this release of RDKit")
     units = {name: unit for table in tables for name, unit in table.units.items()}
-    return Labelled(measure(molecules, recipe), values[has_some], units, int((~has_some).sum()))
+    return Labelled(measure(molecules, recipe), values[rows], units, int((~has_some).sum()))
 
 
 def check_enough(config: PredictorConfig, **parts: Labelled) -> None:

@@ -41,17 +41,16 @@ class Judged:
         return Rate(int((self.errors() <= Z_90 * self.deviation).sum()), len(self.true))
 
 
-def judge_molecules(predictor: Predictor, train: Labelled, test: Labelled, *, ridge_at_most: int, seed: int) -> tuple[list[Judged], Predictions]:
-    """Each property that a test molecule has, and what was predicted of all of them. ridge_at_most: training molecules that teach the ridge."""
+def judge_molecules(predictor: Predictor, teachers: Labelled, test: Labelled) -> tuple[list[Judged], Predictions]:
+    """Each property that a test molecule has, and what was predicted of all of them. teachers: training molecules that teach the ridge."""
     predictions, judged = predictor.predict_features(test.features), []
-    rows = numpy.sort(numpy.random.default_rng(seed).permutation(len(train))[:ridge_at_most])
-    inputs = [_inputs(part, predictor) for part in (train.rows(rows), test)]
+    inputs = [_inputs(part, predictor) for part in (teachers, test)]
     for column, name in enumerate(predictor.properties):
         is_known = ~numpy.isnan(test.values[:, column])
-        ways = {"predictor": predictions.mean[is_known, column], "mean": numpy.full(is_known.sum(), numpy.nanmean(train.values[:, column]))}
+        ways = {"predictor": predictions.mean[is_known, column], "mean": numpy.full(is_known.sum(), predictor.scale.mean[column])}
         try:
-            pairs = ((inputs[0], train.values[rows, column]), (inputs[1], test.values[:, column]))
-            ways["ridge"] = fit_surrogate(name, *pairs, unit="", rounds=0, seed=seed).predict(inputs[1][is_known])
+            pairs = ((inputs[0], teachers.values[:, column]), (inputs[1], test.values[:, column]))
+            ways["ridge"] = fit_surrogate(name, *pairs, unit="", rounds=0, seed=0).predict(inputs[1][is_known])
         except TooFewValuesError:
             pass  # Then there is no such row.
         if is_known.any():

@@ -88,4 +88,5 @@ class PropertyEnsemble(nn.Module):
         self.eval()
         pairs = [self(*part) for part in zip(counts[None].split(_AT_ONCE, 1), descriptors[None].split(_AT_ONCE, 1), strict=True)]
         mean, log_variance = (torch.cat(parts, dim=1) for parts in zip(*pairs, strict=True))
-        return mean.mean(dim=0), log_variance.exp().mean(dim=0) + mean.var(dim=0, correction=0)
+        centre = mean.mean(dim=0)
+        return centre, log_variance.exp().mean(dim=0) + (mean - centre).square().mean(dim=0)

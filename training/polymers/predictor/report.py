@@ -66,7 +66,8 @@ class PredictorReportConfig:
 
 def judge(config: PredictorReportConfig, data: Path, reporter: Reporter) -> Report:
     """The report on the predictor below `data`. Raises MoleculeModelError where it was taught by what it would be judged on."""
-    predictor, names = load_predictor(data / MODEL), load_predictor(data / MODEL).properties
+    predictor = load_predictor(data / MODEL)
+    names = predictor.properties
     now = Origin({name: content_id(data / name) for name in sorted(config.learn_from) if (data / name).exists()}, config.split_column)
     if read_origin(data / MODEL) != now:
         raise MoleculeModelError(
@@ -74,10 +75,11 @@ def judge(config: PredictorReportConfig, data: Path, reporter: Reporter) -> Repo
             f"would be judged on may have taught it (leakage); train it again, or set learn_from and split_column as in {MODEL}"
         )
     how = PredictorConfig(learn_from=config.learn_from, split_column=config.split_column, properties=names)
-    train, test = (read_split(data, how, split, predictor.recipe) for split in ("train", "test"))
+    test = read_split(data, how, "test", predictor.recipe)
     if not len(test):
         raise MoleculeModelError(f"{data}: no value of {', '.join(names)} in the test part of {config.split_column}; raise test_fraction")
-    judged, predictions = judge_molecules(predictor, train, test, ridge_at_most=config.ridge_at_most, seed=config.seed)
+    teachers = read_split(data, how, "train", predictor.recipe, at_most=config.ridge_at_most, seed=config.seed)
+    judged, predictions = judge_molecules(predictor, teachers, test)
     reporter.log(f"{STAGE}: {len(test):,} molecules judged")
     factors, domain = dict(zip(names, predictor.model.shape.calibration, strict=True)), Rate(int(predictions.in_domain.sum()), len(test))
     numbers, rows = _numbers(judged, config)
