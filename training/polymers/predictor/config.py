@@ -1,0 +1,85 @@
+"""What decides the training of a property predictor: what it learns and from what, what molecules are to it, its size, and for how long."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from formats.descriptors import DESCRIPTORS, descriptors_named
+from training.loop.bounds import above, at_least, within
+from training.loop.loop import Plan
+
+# These change when a training pauses, never what it ends with: a training continues across changes of them.
+OPERATIONAL = ("max_seconds", "keep_checkpoints")
+# Several times as dear as all others together, and made from them.
+_DEAR = ("qed", "sa_score")
+
+
+@dataclass(frozen=True)
+class PredictorConfig:
+    """The section `property_predictor` of params.yaml. Samples are molecules shown to each member, repeats included.
+
+    radius, bits: of the Morgan fingerprints. descriptors: of formats/descriptors.py; empty = all but `qed` and `sa_score`. Those among the properties
+    are left out. members: networks of the ensemble. bootstrap: each learns from a draw with replacement (Breiman 1996), not from all molecules in
+    an order of its own (Lakshminarayanan et al. 2017). beta: weight of the likelihood by variance^beta (Seitzer et al. 2022); 0 = likelihood.
+    balance: a property known of a share s of the molecules weighs s^-balance. domain_molecules: training molecules that say where the domain ends.
+    evaluate_every_samples: also checkpoints. patience: evaluations without a better one until the training ends; 0 = never.
+    """
+
+    # What it learns, and from what
+    learn_from: tuple[Literal["molecules", "polymers"], ...] = ("molecules",)
+    split_column: Literal["split_random", "split_scaffold"] = "split_random"
+    properties: tuple[str, ...] = ("mol_log_p",)
+    # What a molecule is to it
+    radius: int = 2
+    bits: int = 2048
+    descriptors: tuple[str, ...] = ()
+    domain_molecules: int = 10_000
+    # Shape
+    members: int = 5
+    width: int = 256
+    layers: int = 2
+    dropout: float = 0.1
+    # For how long, and in which way
+    total_samples: int = 200_000
+    batch_size: int = 64
+    max_seconds: float | None = None
+    learning_rate: float = 1e-3
+    warmup_samples: int = 2_000
+    weight_decay: float = 0.01
+    bootstrap: bool = False
+    beta: float = 0.5
+    balance: float = 0.5
+    seed: int = 0
+    # How it is watched
+    evaluate_every_samples: int = 5_000
+    patience: int = 10
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "radius", "bits", "members", "width", "layers", "total_samples", "batch_size", "evaluate_every_samples", "keep_checkpoints")
+        at_least(self, 0, "warmup_samples", "weight_decay", "patience")
+        at_least(self, 10, "domain_molecules")
+        above(self, 0, "learning_rate")
+        within(self, 0, 1, "dropout", "beta", "balance")
+        if not self.learn_from or not self.properties:
+            raise ValueError("learn_from and properties must not be empty; name datasets, and columns of them that are to be predicted")
+        if len(set(self.properties)) != len(self.properties):
+            raise ValueError(f"properties names one twice: {', '.join(self.properties)}")
+        descriptors_named(self.descriptors)
+
+    @property
+    def described_by(self) -> tuple[str, ...]:
+        """The descriptors that the networks are given: none that they are to predict."""
+        chosen = self.descriptors or tuple(name for name in DESCRIPTORS if name not in _DEAR)
+        return tuple(name for name in chosen if name not in self.properties)
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.total_samples, self.evaluate_every_samples, self.evaluate_every_samples, self.max_seconds, what="molecules")
+
+    @property
+    def side_by_side(self) -> int:
+        return self.batch_size
+
+    def decisive(self) -> dict[str, Any]:
+        """The values that decide the weights: all but the OPERATIONAL ones."""
+        return {name: value for name, value in asdict(self).items() if name not in OPERATIONAL}

@@ -1,0 +1,111 @@
+"""Train the property predictor: an ensemble that says what a molecule's properties are, how sure it is, and of which molecules it knows nothing.
+
+    python -m training.polymers.predictor.train
+    python -m training.polymers.predictor.train --set total_samples=20000 --set members=2      # seconds on a CPU
+
+Reads data/molecules, data/polymers (whichever `learn_from` names); writes data/property_predictor. The same command again continues where the last
+one was interrupted. Features are made by rdkit, once, when the training begins.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy
+
+from formats.molecule_tables import MoleculeTableError
+from stages.derived_seed import derive_seed
+from stages.output_folder import OutputFolder
+from stages.reporting import Reporter
+from training.loop.devices import Devices
+from training.loop.job import Companions, Job, Training, Workplace, run_job
+from training.loop.loop import Hook, Outcome
+from training.polymers.conditions import MoleculeModelError
+from training.polymers.origin import write_origin
+from training.polymers.predictor.config import PredictorConfig
+from training.polymers.predictor.data import check_enough, read_split, recipe_of
+from training.polymers.predictor.domain import find_domain
+from training.polymers.predictor.losses import conformal_factor
+from training.polymers.predictor.model_folder import Predictor, save_predictor
+from training.polymers.predictor.trainer import PredictorTrainer
+from training.tracking.tracker import Field, Signature
+
+
+def _inputs(folder: Path, config: PredictorConfig) -> dict[str, Path]:
+    return {name: folder / name for name in dict.fromkeys(config.learn_from)}
+
+
+def _open(folder: Path, config: PredictorConfig, devices: Devices, reporter: Reporter) -> Training:
+    train, valid = (read_split(folder, config, split, recipe_of(config)) for split in ("train", "valid"))
+    check_enough(config, train=train, valid=valid)
+    reporter.log(f"property_predictor: {len(train):,} molecules to learn from, {len(valid):,} held out, {train.unlabelled:,} without a value")
+    trainer = PredictorTrainer(train, valid, config, devices)
+
+    def begin(place: Workplace) -> Companions:
+        def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
+            write_origin(output, place.input_ids, config.learn_from, config.split_column)
+            return _write(output, trainer, outcome)
+
+        return Companions(save, [Hook(config.evaluate_every_samples, trainer.validate)], why_done=trainer.why_done)
+
+    inputs = (Field("counts", "uint8", (-1, config.bits)), Field("descriptors", "float32", (-1, len(config.described_by))))
+    outputs = tuple(Field(name, "float32", (-1, len(config.properties))) for name in ("mean", "std"))
+    size, outcome = f"{config.members} x {config.width}", "validation_mae_over_sigma"
+    return Training(trainer, begin, size=size, outcome=outcome, signature=Signature(inputs, outputs))
+
+
+def finished(trainer: PredictorTrainer) -> Predictor:
+    """The predictor of the best weights, calibrated on the validation split, with its domain."""
+    (train, valid), scale, config, model = trainer.labelled, trainer.scale, trainer.config, trainer.final_model()
+    mean, variance = (part.cpu().double().numpy() for part in model.told(*trainer.valid[:2]))
+    errors, deviations = (valid.values - scale.mean) / scale.std - mean, numpy.sqrt(variance)
+    factors = tuple(map(conformal_factor, errors.T, deviations.T))
+    seed, descriptors = derive_seed(config.seed, "domain"), scale.descriptors(train.features)
+    domain = find_domain(train.features, descriptors, at_most=config.domain_molecules, seed=seed)
+    model.shape = replace(
+        model.shape,
+        calibration=factors,
+        elements=tuple(sorted(domain.elements)),
+        similarity_at_least=domain.similarity_at_least,
+        distance_at_most=domain.distance_at_most,
+    )
+    return Predictor(model, domain)
+
+
+def _write(output: OutputFolder, trainer: PredictorTrainer, outcome: Outcome) -> dict[str, float]:
+    """Everything `load_predictor` needs, and how the training went. Returns what is worth telling."""
+    predictor, names = finished(trainer), trainer.config.properties
+    parameters = sum(parameter.numel() for parameter in predictor.model.parameters())
+    parts = dict(zip(("train", "valid"), trainer.labelled, strict=True))
+    known = {split: (~numpy.isnan(part.values)).sum(axis=0).tolist() for split, part in parts.items()}
+    told = {"best_values": trainer.best_values, "last_values": outcome.values}
+    told["calibration"] = dict(zip(names, predictor.model.shape.calibration, strict=True))
+    summary = {
+        "samples_seen": outcome.samples_seen,
+        "finished": outcome.finished,
+        "stopped": outcome.stopped,
+        "parameters": parameters,
+        "skipped_steps": outcome.skipped_steps,
+        "rollbacks": outcome.rollbacks,
+        "molecules": {split: len(part) for split, part in parts.items()},
+        "set_aside": {split: {"without_a_value": part.unlabelled} for split, part in parts.items()},
+        "values": {split: dict(zip(names, numbers, strict=True)) for split, numbers in known.items()},
+        **{name: {key: round(value, 6) for key, value in sorted(values.items())} for name, values in told.items()},
+    }
+    save_predictor(output.folder, predictor)
+    output.write_json("training_summary.json", summary)
+    return {"parameters": parameters, **trainer.best_values}
+
+
+_LIBRARIES = ("torch", "rdkit")
+JOB = Job("property_predictor", "training.polymers.predictor.train", PredictorConfig, _inputs, _open, budget="total_samples", libraries=_LIBRARIES)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The stage `property_predictor`; see training/loop/job.py for what it does and stages/program.py for flags and exit codes."""
+    return run_job(JOB, __doc__, argv, expected=(MoleculeModelError, MoleculeTableError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
