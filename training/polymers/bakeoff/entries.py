@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy
 
-from stages.params import load_params
+from stages.params import build_config, read_yaml
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.origin import check_same_splits, read_origin
 from training.polymers.sample_table import SampleGroup, read_sample_groups
@@ -38,12 +38,14 @@ class Cost:
 
 def check_same_decoding(params: Path, models: Sequence[str]) -> None:
     """Raises BakeoffError where the sampling sections of the models differ in anything but how many molecules are made side by side."""
-    first, *others = ((model, replace(load_params(params, f"{model}_samples", SamplesConfig), batch_size=1)) for model in models)
-    for model, section in others:
+    tree = read_yaml(params)
+    sections = {model: build_config(SamplesConfig, tree.get(f"{model}_samples"), where=f"{params}: {model}_samples") for model in models}
+    first = models[0]
+    for model, section in sections.items():
         for name, value in vars(section).items():
-            if value != (expected := getattr(first[1], name)):
+            if name != "batch_size" and value != (expected := getattr(sections[first], name)):
                 raise BakeoffError(
-                    f"{params}: {model}_samples.{name} is {value!r} and {first[0]}_samples.{name} is {expected!r}; "
+                    f"{params}: {model}_samples.{name} is {value!r} and {first}_samples.{name} is {expected!r}; "
                     "models are compared at the same decoding only: give both the same value"
                 )
 
@@ -121,7 +123,6 @@ def _equal(one: numpy.ndarray, other: numpy.ndarray) -> numpy.ndarray:
 def _first(group: SampleGroup, at_most: int) -> SampleGroup:
     if not at_most or len(group.smiles) <= at_most:
         return group
-    # How many of these ended by themselves is not known any more; the share of all is the best guess.
-    finished = round(group.finished * at_most / len(group.smiles))
     requested = {name: values[:at_most] for name, values in group.requested.items()}
-    return replace(group, smiles=group.smiles[:at_most], finished=finished, requested=requested)
+    # How many of these ended by themselves is not known any more, and the table does not say it.
+    return replace(group, smiles=group.smiles[:at_most], finished=0, requested=requested)

@@ -10,6 +10,7 @@ from rdkit.Chem import Mol
 
 from training.metrics.intervals import Estimate, Rate
 from training.polymers.bakeoff.compare import Judged
+from training.polymers.bakeoff.config import BakeoffConfig
 from training.polymers.bakeoff.table import Decodings, title_of
 from training.polymers.drawings import draw_grid, draw_requested_and_obtained
 from training.reports.pictures import draw_panels, draw_sentence
@@ -18,13 +19,14 @@ from training.reports.report import Picture
 _BARS = ("validity", "novelty", "quality", "mean_r2", "success")
 
 
-def bakeoff_pictures(decodings: Decodings, *, requests: int) -> list[Picture]:
-    """requests: rows of the first one, of the first decoding at which something was asked for."""
+def bakeoff_pictures(decodings: Decodings, config: BakeoffConfig) -> list[Picture]:
+    """Answers and values are of the first decoding at which something was asked for."""
     asked = {name: judged for name, judged in decodings.items() if any(one.controls for one in judged.values())}
     first = next(iter((asked or decodings).values()))
     panels = {
         f"{entry}: {name}, T = {one.scores.group.temperature:g}": (one.scores.group.requested[name], values)
         for entry, one in first.items()
+        if entry in config.models
         for name, values in one.scores.obtained.items()
     }
     return [
@@ -32,7 +34,7 @@ def bakeoff_pictures(decodings: Decodings, *, requests: int) -> list[Picture]:
             "The same requests, and what was made of them",
             "answers",
             "answers.png",
-            lambda path: _draw_answers(first, requests, path),
+            lambda path: _draw_answers(first, config.drawn_requests, path),
             words=f"{title_of(first)}. A row a request, a column an entry; an empty place was not valid.",
         ),
         Picture("All beside each other", "numbers", "numbers.png", lambda path: _draw_numbers(decodings, path), words="With 95 % intervals."),

@@ -9,6 +9,7 @@ would not be fair: other requests, numbers, decoding or splits, and a predictor 
 """
 
 import itertools
+import math
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,6 @@ import numpy
 
 from formats.descriptors import DESCRIPTORS
 from formats.molecule_tables import property_columns, read_molecules
-from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.metrics import fcd
@@ -73,7 +73,7 @@ def judge(config: BakeoffConfig, data: Path, reporter: Reporter) -> Report:
         config.models[0],
         bakeoff_numbers(decodings, apart, costs),
         bakeoff_markdown(config, decodings, apart, costs),
-        pictures=bakeoff_pictures(decodings, requests=config.drawn_requests),
+        pictures=bakeoff_pictures(decodings, config),
         checks=[_same_requests(groups), _beats_baselines(decodings, config)],
         headline=bakeoff_headline(decodings),
     )
@@ -108,24 +108,27 @@ def _same_requests(groups: Mapping[str, Mapping[str, SampleGroup]]) -> Check:
 
 
 def _beats_baselines(decodings: Decodings, config: BakeoffConfig) -> Check:
-    """Whether the best model meets more of what was asked for than each of the baselines `beaten`, by more than chance."""
+    """Whether the model that listens best, by mean R², listens better than each of the baselines `beaten`, by more than chance."""
     for name, judged in decodings.items():
-        models = {model: judged[model].success.value for model in config.models if model in judged and judged[model].controls}
-        if models and GUIDED not in name:
-            best = max(models, key=models.__getitem__)
-            against = {rival: difference(judged[best], judged[rival], "success", config) for rival in config.beaten if rival in judged}
-            facts = {"decoding": name, "best": best, **{f"above_{rival}": by.value for rival, by in against.items()}}
-            return Check("beats_baselines", all(by.low > 0 for by in against.values()), facts)
+        asked = {model: judged[model] for model in config.models if model in judged and judged[model].controls}
+        if asked and GUIDED not in name:
+            best = max(asked, key=lambda model: numpy.nan_to_num(asked[model].mean_r2.value, nan=-numpy.inf))
+            against = {rival: difference(judged[best], judged[rival], "mean_r2", config) for rival in config.beaten if rival in judged}
+            # A rival without one valid molecule has no number to beat, and neither has a model without one.
+            passed = math.isfinite(asked[best].mean_r2.value) and not any(by.low <= 0 for by in against.values())
+            return Check("beats_baselines", passed, {"decoding": name, "best": best, **{f"above_{one}": by.value for one, by in against.items()}})
     return Check("beats_baselines", True, {"decoding": "nothing was asked for"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage `molecule_bakeoff`; see stages/program.py for flags and exit codes."""
-    compare = report_body(STAGE, BakeoffConfig, judge)
 
     def run(arguments: Namespace, reporter: Reporter) -> None:
-        check_same_decoding(arguments.params, load_params(arguments.params, STAGE, BakeoffConfig, overrides=arguments.overrides).models)
-        compare(arguments, reporter)
+        def judge_fairly(config: BakeoffConfig, data: Path, reporter: Reporter) -> Report:
+            check_same_decoding(arguments.params, config.models)
+            return judge(config, data, reporter)
+
+        report_body(STAGE, BakeoffConfig, judge_fairly)(arguments, reporter)
 
     return program(__doc__, run, argv, expected=(*EXPECTED, MoleculeModelError))
 

@@ -21,7 +21,7 @@ _BASELINES = {
     "ngram": "an n-gram model, which hears no request",
 }
 _COLUMNS = {
-    "validity": "valid", "novelty": "new", "internal_diversity": "IntDiv", "finished": "ended by themselves", "mean_r2": "mean R²",
+    "validity": "valid", "novelty": "new", "internal_diversity": "IntDiv", "mean_r2": "mean R²",
     "success": "within 10 %", "outside_domain": "outside the domain", "r2": "R²", "mae": "MAE",
 }  # fmt: skip
 _cell_with_n = partial(cell, with_n=True)
@@ -30,14 +30,16 @@ _cell_with_n = partial(cell, with_n=True)
 def bakeoff_numbers(decodings: Decodings, apart: Mapping[str, Sequence[Difference]], costs: Mapping[str, Cost]) -> Numbers:
     """`<entry>_<mode>_t<temperature>_<number>`; of paired differences `<entry>_…_behind_best_<measure>`; of trainings `<entry>_training_<fact>`."""
     numbers = Numbers()
-    for name, judged in decodings.items():
+    for mode, judged in decodings.items():
+        # Guided modes have a blank in their names.
+        name = mode.replace(" ", "_")
         for entry, one in judged.items():
             for what, number in _whole(one).items():
                 numbers.add(f"{entry}_{name}_{what}", number)
             for control in one.controls:
                 for what in ("r2", "mae", "success", "coverage"):
                     numbers.add(f"{entry}_{name}_{control.name}_{what}", getattr(control, what))
-        for behind in apart[name]:
+        for behind in apart[mode]:
             numbers.add(f"{behind.other}_{name}_behind_best_{behind.measure}", behind.by)
     for entry, cost in costs.items():
         for what in ("parameters", "samples", "flop"):
@@ -85,7 +87,7 @@ def _whole(one: Judged) -> Mapping[str, Number | None]:
         "novelty": scores.novelty,
         "internal_diversity": scores.internal_diversity[1],
     }
-    numbers |= {fcd.FCD_KEY: scores.likeness.fcd_torch, "quality": one.quality, "finished": one.scores.finished}
+    numbers |= {fcd.FCD_KEY: scores.likeness.fcd_torch, "quality": one.quality}
     return numbers | ({"mean_r2": one.mean_r2, "success": one.success, "outside_domain": one.outside} if one.controls else {})
 
 
@@ -96,7 +98,7 @@ and have the same judge. What needs no model stands in italics ({baselines or "n
 the requests, grouped jackknife for IntDiv), then the denominator. How fast each one writes depends on the machine and stands in no file: the metadata
 of the sampling stages and `python -m bench bakeoff` tell it.
 
-valid, ended by themselves: of all generated. unique@k: different ones among the first k valid. new: different valid ones that no model was shown.
+valid: of all generated. unique@k: different ones among the first k valid. new: different valid ones that no model was shown.
 IntDiv, {fcd.FCD_KEY}: over the first valid molecules, at most {config.compare_at_most:,}; FCD depends on that number. quality: different valid ones
 with QED ≥ 0.6 and SA ≤ 4, of all generated (GenMol). mean R²: over the properties, each over the requests with a valid molecule. within 10 %: mean
 share of a request's properties that are met; what is not valid meets none. outside the domain: of the valid ones, those that the property predictor

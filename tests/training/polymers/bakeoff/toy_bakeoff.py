@@ -24,17 +24,19 @@ def write_model(
     answers: Sequence[str] = ANSWERS,
     wanted: Sequence[float] = WANTED,
     free: Sequence[str] = FREE,
-    property: str = "mol_wt",
+    asked: str = "mol_wt",
     temperature: float = 1.0,
     data_id: str = "same",
     guided: Sequence[str] = (),
 ) -> None:
     """`data/<name>` and `data/<name>_samples`: `answers` to requests for the `wanted` values, and molecules written freely."""
     rows = [SampleRow("unconditional", temperature, SampledMolecule(text, True), {}) for text in free]
-    rows += [SampleRow("conditional", temperature, SampledMolecule(text, True), {property: value}) for text, value in zip(answers, wanted, strict=True)]
-    rows += [SampleRow("conditional guided", temperature, SampledMolecule(text, True), {property: value}) for text, value in zip(guided, wanted)]
+    rows += [SampleRow("conditional", temperature, SampledMolecule(text, True), {asked: value}) for text, value in zip(answers, wanted, strict=True)]
+    rows += [
+        SampleRow("conditional guided", temperature, SampledMolecule(text, True), {asked: value}) for text, value in zip(guided, wanted, strict=False)
+    ]
     (data / f"{name}_samples").mkdir(parents=True)
-    write_samples(rows, data / f"{name}_samples/samples.parquet", units={property: "Da"})
+    write_samples(rows, data / f"{name}_samples/samples.parquet", units={asked: "Da"})
     write_summary(data / name, data_id=data_id)
 
 
