@@ -32,9 +32,10 @@ from training.polymers.conditions import MoleculeModelError, check_known
 from training.polymers.decoding import SamplingSettings
 from training.polymers.drawings import draw_molecules
 from training.polymers.origin import read_origin
-from training.polymers.property_judge import PREDICTOR, Predictor, measured, open_predictor, predicted
+from training.polymers.property_judge import PREDICTOR, Predictor, open_predictor, predicted
 from training.polymers.sample_table import Request
 from training.polymers.sampling import OpenModel, count, requests_by_hand
+from training.polymers.scoring import obtained_values
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
 
 # Where the function `open_<model>` of each lies; by name, as no model is part of another's program.
@@ -114,7 +115,7 @@ def generate(model: OpenModel, requests: Sequence[Request], arguments: Namespace
 def table_of(pairs: Sequence[tuple[Request, str]], reading: Reading, predictor: Predictor | None) -> list[dict[str, Any]]:
     """A row a text: smiles, valid, and of each property requested and obtained values, or what the predictor tells."""
     names = list(pairs[0][0]) if pairs else []
-    obtained = measured(reading, names)
+    obtained = {name: obtained_values(reading, name) for name in names if name in DESCRIPTORS}
     columns: dict[str, Sequence[Any]] = {"smiles": [text for _, text in pairs]}
     columns["valid"] = [str(smiles is not None).lower() for smiles in reading.canonical]
     for name in names:

@@ -57,13 +57,13 @@ class Baselines:
     config: BakeoffConfig
 
     def answer(self, baseline: Baseline, group: SampleGroup) -> SampleGroup | None:
-        """As many molecules for the same requests as `group` has; None where the baseline has nothing to say without a request."""
+        """As many molecules for the same requests as `group` has; None where nothing is asked for that it could look up."""
         random = numpy.random.default_rng([self.config.seed, len(group.smiles), round(group.temperature * 1000)])
         finished = len(group.smiles)
         if baseline == "random":
             smiles = [self.training.smiles[row] for row in random.integers(len(self.training), size=finished)]
         elif baseline == "nearest":
-            if not group.requested:
+            if not group.requested.keys() & set(self.training.property_names):
                 return None
             smiles = [self.training.smiles[row] for row in self._nearest(group)]
         else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+from rdkit import Chem
 from rdkit.Chem import Mol
 
 from training.metrics.intervals import Estimate, Rate
@@ -35,7 +36,7 @@ def bakeoff_pictures(decodings: Decodings, config: BakeoffConfig) -> list[Pictur
             "answers",
             "answers.png",
             lambda path: _draw_answers(first, config.drawn_requests, path),
-            words=f"{title_of(first)}. A row a request, a column an entry; an empty place was not valid.",
+            words=f"{title_of(first)}. A row a request, a column an entry.",
         ),
         Picture("All beside each other", "numbers", "numbers.png", lambda path: _draw_numbers(decodings, path), words="With 95 % intervals."),
         Picture("Requested and obtained values", "requested", "requested_vs_obtained.png", lambda path: draw_requested_and_obtained(panels, path)),
@@ -50,14 +51,21 @@ def _draw_answers(judged: Mapping[str, Judged], requests: int, path: Path) -> No
     molecules, legends = [], []
     for row in rows:
         wanted = [f"{name} {values[row]:.4g}" for name, values in group.requested.items() if numpy.isfinite(values[row])]
-        molecules += [Mol(), *(_answer(one, row) for one in judged.values())]
-        legends += ["\n".join(wanted), *judged]
+        molecules += [_word("requested"), *(_answer(one, row) for one in judged.values())]
+        legends += [", ".join(wanted), *judged]
     return draw_grid(molecules, path, legends, columns=1 + len(judged))
 
 
 def _answer(one: Judged, row: int) -> Mol:
     smiles = one.scores.reading.canonical[row]
-    return Mol() if smiles is None else one.scores.reading.molecules[smiles]
+    return _word("not valid") if smiles is None else one.scores.reading.molecules[smiles]
+
+
+def _word(text: str) -> Mol:
+    """A drawing of a word: an atom that is labelled so. What has no atom gets no legend."""
+    molecule = Chem.MolFromSmiles("*")
+    molecule.GetAtomWithIdx(0).SetProp("atomLabel", text)
+    return molecule
 
 
 def _draw_numbers(decodings: Decodings, path: Path) -> None:

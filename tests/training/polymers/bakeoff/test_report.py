@@ -18,6 +18,7 @@ from tests.training.polymers.bakeoff.toy_bakeoff import ANSWERS, write_data, wri
 from training.polymers.bakeoff import report
 from training.polymers.bakeoff.config import BakeoffConfig
 from training.polymers.conditions import MoleculeModelError
+from training.reports.report import Report
 
 SMALL = {"uniqueness_at": (4,), "with_fcd": False, "bootstrap_rounds": 50, "ngram": 3}
 
@@ -175,7 +176,8 @@ def test_only_the_first_samples_at_the_chosen_temperatures_are_judged(data):
 
 
 def test_the_stage_refuses_other_decoding_and_writes_its_folder(data, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    attached = []
+    monkeypatch.setattr(Report, "attach", lambda self, *_: attached.append(self.model))
     write_model(data, "polygpt")
     write_model(data, "polytao")
     params = tmp_path / "params.yaml"
@@ -184,7 +186,7 @@ def test_the_stage_refuses_other_decoding_and_writes_its_folder(data, tmp_path, 
     assert report.main(["--params", str(params), "--data", str(data)]) == 1
     params.write_text(f"polygpt_samples: {{top_k: 5}}\npolytao_samples: {{batch_size: 7, top_k: 5}}\n{section}\n")
     assert report.main(["--params", str(params), "--data", str(data)]) == 0
-    assert (data / "molecule_bakeoff/report.md").is_file()
+    assert (data / "molecule_bakeoff/report.md").is_file() and attached == ["polygpt"]
 
 
 @pytest.mark.parametrize(
