@@ -2,14 +2,14 @@
 
     python -m bench bakeoff                                      # polygpt, tiny, one seed
     python -m bench bakeoff --scale std --seeds 3                # all models as params.yaml says: hours on a CPU
-    python -m bench bakeoff --seeds 3 --preset presets/shared.yaml --models polygpt polyvae --samples 1000
+    python -m bench bakeoff --scale std --seeds 3 --preset presets/shared.yaml --models polygpt polyvae --samples 1000
 
 Trains, samples and judges in a scratch folder, by the commands of dvc.yaml. Requests and dice of sampling are the same for every seed, so that what
 varies is the training. Prints mean ± standard deviation over the seeds, CPU seconds of the trainings, and how many molecules a second each writes.
 """
 
-import argparse
 import json
+import math
 import shutil
 import statistics
 import sys
@@ -31,69 +31,69 @@ from training.reports.numbers import cell
 
 # A look: one small model of few molecules.
 SMOKE = """\
-molecule_sources: {sources: [{name: nci, kind: rdkit, path: Contrib/fraggle/data/ChEMBL_11265_actives.smi, licence: BSD-3-Clause, role: molecules}]}
+molecule_sources:
+  sources:
+    - {name: nci, kind: rdkit, path: Contrib/fraggle/data/ChEMBL_11265_actives.smi, licence: BSD-3-Clause, role: molecules}
+    - {name: nci_repeat_units, kind: repeat_units, of: nci, count: 20, seed: 0, licence: BSD-3-Clause, role: polymers}
 smiles_tokenizer: {read: [molecules]}
 polygpt: {width: 32, layers: 1, heads: 2, pretrain_samples: 640, finetune_samples: 640, warmup_samples: 64}
 polygpt_samples: {unconditional: 20, conditional: 20, temperatures: [1.0]}
 molecule_bakeoff: {with_fcd: false, bootstrap_rounds: 50, uniqueness_at: [20]}
 """
-DATA_STAGES = ("molecule_sources", "molecules", "polymers", "smiles_tokenizer")
 SHOWN = ("validity", "novelty", "quality", "mean_r2", "success")
 
 
-class Bakery:
-    """A scratch folder in which stages are run. cpu_s: by what was run, CPU seconds, one a seed."""
+class Kitchen:
+    """The scratch folder `work` in which stages are run, with the project's parameters but for the presets."""
 
     def __init__(self, work: Path, presets: Sequence[Path]) -> None:
-        self.work, self.data = work, work / "data"
-        self.params = work / "params.yaml"
+        self.work, self.data, self.params = work, work / "data", work / "params.yaml"
         shutil.copyfile(ROOT / "params.yaml", self.params)
         for preset in presets:
             apply_preset(self.params, preset)
         self.commands: Mapping[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]
-        self.sections: Mapping[str, Any] = read_yaml(self.params)
 
     def run(self, stage: str, **overrides: Any) -> float:
         """CPU seconds of the stage, run as `dvc repro` would."""
-        _, *words = self.commands[stage]["cmd"].split()
         settings = [word for key, value in overrides.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-        command = [sys.executable, *words, "--params", str(self.params), "--data", str(self.data), *settings]
-        print(f"{stage} {' '.join(settings)}", file=sys.stderr, flush=True)
-        return cpu_and_wall_s(
-            command, cwd=self.work, variables={**ONE_THREAD, "FIGMENT_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{self.work}/x.db"}
-        )[0]
+        command = [sys.executable, *self.commands[stage]["cmd"].split()[1:], "--params", str(self.params), "--data", str(self.data), *settings]
+        print(" ".join([stage, *settings]), file=sys.stderr, flush=True)
+        return cpu_and_wall_s(command, cwd=self.work, variables={**ONE_THREAD, "FIGMENT_THREADS": "1"})[0]
 
-    def bake(self, models: Sequence[str], seed: int, samples: int | None) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-        """The numbers of one table; by model, CPU seconds of its training and molecules a second."""
-        sizes = {} if samples is None else {"unconditional": samples, "conditional": samples}
-        cpu_s = {}
+    def make_data(self, models: Sequence[str]) -> None:
+        """What the models learn from, and the predictor where RDKit cannot compute what they are asked for."""
+        for stage in ("molecule_sources", "molecules", "polymers", "smiles_tokenizer"):
+            self.run(stage)
+        sections = read_yaml(self.params)
+        if {name for model in models for name in sections[model].get("properties", ())} - DESCRIPTORS.keys():
+            self.run("property_predictor")
+
+    def bake(self, models: Sequence[str], seed: int, samples: int | None) -> dict[str, float]:
+        """The numbers of one table; of each model also `<model>_training_cpu_s` and `<model>_writing_molecules_per_s`."""
+        facts = {f"{model}_training_cpu_s": self.run(model, seed=seed) for model in models}
         for model in models:
-            cpu_s[model] = self.run(model, seed=seed)
-            self.run(f"{model}_samples", **sizes)
+            self.run(f"{model}_samples", **({} if samples is None else {"unconditional": samples, "conditional": samples}))
+            facts[f"{model}_writing_molecules_per_s"] = self.molecules_per_s(model, samples or 200)
         self.run("molecule_bakeoff", models=list(models))
-        numbers = json.loads((self.data / "molecule_bakeoff/metrics.json").read_text())
-        return numbers, cpu_s, {model: self.molecules_per_s(model, samples or 200) for model in models}
+        return facts | json.loads((self.data / "molecule_bakeoff/metrics.json").read_text())
 
     def molecules_per_s(self, model: str, number: int) -> float:
-        """Without the start of a program: what a model writes freely, 128 side by side."""
+        """What a model writes freely, 128 side by side, without the start of a program."""
         with open_devices() as devices:
             sampler = open_model(model, self.data / model, devices.device).sampler
             started = time.monotonic()
-            written = sum(1 for _ in sampler([{}] * number, SamplingSettings(batch_size=128)))
-            return written / (time.monotonic() - started)
-
-
-def spread_of(values: Sequence[float]) -> Spread:
-    return Spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan"))
+            return sum(1 for _ in sampler([{}] * number, SamplingSettings(batch_size=128))) / (time.monotonic() - started)
 
 
 def table_of(tables: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Spread]]:
-    """By row (entry and decoding), the numbers that every table has, as mean and standard deviation over the tables."""
+    """By row (entry and decoding), the numbers that every table has, as mean and standard deviation over the tables (NaN of one)."""
     rows: dict[str, dict[str, Spread]] = {}
     for name in tables[0]:
-        row, _, what = next(((name.removesuffix(f"_{shown}"), "", shown) for shown in SHOWN if name.endswith(f"_{shown}")), ("", "", ""))
+        what = next((shown for shown in (*SHOWN, "cpu_s", "molecules_per_s") if name.endswith(f"_{shown}")), None)
         if what and "behind_best" not in name and all(name in table for table in tables):
-            rows.setdefault(row, {})[what] = spread_of([table[name] for table in tables])
+            values = [table[name] for table in tables]
+            deviation = statistics.stdev(values) if len(values) > 1 else math.nan
+            rows.setdefault(name.removesuffix(f"_{what}"), {})[what] = Spread(statistics.mean(values), deviation)
     return rows
 
 
@@ -104,34 +104,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--samples", type=int, default=None, metavar="N", help="molecules of each decoding (default: as the settings say)")
     flags.add_argument("--models", nargs="+", default=None, choices=[*MODELS], help="(default: polygpt at scale smoke, else all)")
     arguments = flags.parse_args(argv)
-    models = arguments.models or (["polygpt"] if arguments.scale == "smoke" else [*MODELS])
+    is_smoke = arguments.scale == "smoke"
+    models = arguments.models or (["polygpt"] if is_smoke else [*MODELS])
     with tempfile.TemporaryDirectory(prefix="bakeoff-") as name:
-        (Path(name) / "smoke.yaml").write_text(SMOKE)
-        bakery = Bakery(Path(name), [*([Path(name) / "smoke.yaml"] if arguments.scale == "smoke" else []), *arguments.preset])
-        result = bake_all(bakery, models, arguments)
-    write_report(arguments.json, result)
-    return 0
-
-
-def bake_all(bakery: Bakery, models: Sequence[str], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Make the data, then one table a seed; print their means and give all figures."""
-    asked = {name for model in models for name in bakery.sections[model].get("properties", ())}
-    for stage in DATA_STAGES:
-        bakery.run(stage)
-    if asked - DESCRIPTORS.keys():
-        bakery.run("property_predictor")
-    baked = [bakery.bake(models, seed, arguments.samples) for seed in range(arguments.seeds)]
-    rows = table_of([numbers for numbers, _, _ in baked])
+        smoke = Path(name) / "smoke.yaml"
+        smoke.write_text(SMOKE)
+        kitchen = Kitchen(Path(name), [*([smoke] if is_smoke else []), *arguments.preset])
+        kitchen.make_data(models)
+        rows = table_of([kitchen.bake(models, seed, arguments.samples) for seed in range(arguments.seeds)])
     print(f"{processor()}, {arguments.seeds} seeds")
     for row, numbers in rows.items():
         print(f"{row:<36} " + "  ".join(f"{what} {cell(number)}" for what, number in numbers.items()))
-    speeds = {}
-    for model in models:
-        cpu_s, per_s = (spread_of([one[place][model] for one in baked]) for place in (1, 2))
-        speeds[model] = {"training_cpu_s": cpu_s.value, "molecules_per_s": per_s.value}
-        print(f"{model:<36} {cell(cpu_s)} CPU seconds to train, {cell(per_s)} molecules/s")
     table = {row: {what: [number.value, number.sd] for what, number in numbers.items()} for row, numbers in rows.items()}
-    return {"processor": processor(), "seeds": arguments.seeds, "table": table, "speeds": speeds}
+    write_report(arguments.json, {"processor": processor(), "seeds": arguments.seeds, "table": table})
+    return 0
 
 
 if __name__ == "__main__":

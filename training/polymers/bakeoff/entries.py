@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,31 +93,28 @@ def _summary(folder: Path) -> tuple[int, int]:
 
 
 def _check_same_requests(one: str, ours: Mapping[str, SampleGroup], other: str, theirs: Mapping[str, SampleGroup]) -> None:
-    def refuse(what: str) -> BakeoffError:
-        return BakeoffError(f"{one} and {other} cannot be compared fairly: {what}; sample both again with equal sections: "
-                            f"figment materialize {one}_samples {other}_samples")  # fmt: skip
+    difference = next(_differences(ours, theirs), None)
+    if difference is not None:
+        raise BakeoffError(
+            f"{one} and {other} cannot be compared fairly: {difference}; sample both again with equal sections: "
+            f"figment materialize {one}_samples {other}_samples"
+        )
 
+
+def _differences(ours: Mapping[str, SampleGroup], theirs: Mapping[str, SampleGroup]) -> Iterator[str]:
     # A model may leave guided decoding out altogether, as it stands in a table of its own.
     if plain := {name for name in ours.keys() ^ theirs.keys() if GUIDED not in name}:
-        raise refuse(f"only one of them has samples at {min(plain)}")
+        yield f"only one of them has samples at {min(plain)}"
     for name in sorted(ours.keys() & theirs.keys()):
         a, b = ours[name], theirs[name]
         if len(a.smiles) != len(b.smiles):
-            raise refuse(f"at {name} they wrote {len(a.smiles):,} and {len(b.smiles):,} molecules")
+            yield f"at {name} they wrote {len(a.smiles):,} and {len(b.smiles):,} molecules"
         if a.requested.keys() != b.requested.keys():
-            raise refuse(
-                f"at {name} they were asked for {', '.join(sorted(a.requested)) or 'nothing'} and {', '.join(sorted(b.requested)) or 'nothing'}"
-            )
+            yield f"at {name} they were asked for {', '.join(sorted(a.requested)) or 'nothing'} and {', '.join(sorted(b.requested)) or 'nothing'}"
         for asked in sorted(a.requested):
-            if not numpy.array_equal(a.requested[asked], b.requested[asked], equal_nan=True):
-                place = int(numpy.flatnonzero(~_equal(a.requested[asked], b.requested[asked]))[0])
-                raise refuse(
-                    f"at {name} request {place} is {asked} = {a.requested[asked][place]:g} of one and {b.requested[asked][place]:g} of the other"
-                )
-
-
-def _equal(one: numpy.ndarray, other: numpy.ndarray) -> numpy.ndarray:
-    return (one == other) | (numpy.isnan(one) & numpy.isnan(other))
+            for place, values in enumerate(zip(a.requested[asked], b.requested[asked], strict=True)):
+                if not numpy.array_equal(*values, equal_nan=True):
+                    yield f"at {name} request {place} is {asked} = {values[0]:g} of one and {values[1]:g} of the other"
 
 
 def _first(group: SampleGroup, at_most: int) -> SampleGroup:

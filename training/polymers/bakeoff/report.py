@@ -12,7 +12,7 @@ import itertools
 import math
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,8 +48,9 @@ def judge(config: BakeoffConfig, data: Path, reporter: Reporter) -> Report:
         reporter.log(f"{STAGE}: {fcd.FCD_KEY} is left out: {reason}")
         config = replace(config, with_fcd=False)
     entries = read_entries(data, config.models, temperatures=config.temperatures, at_most=config.samples_at_most)
-    groups = {name: {model: groups[name] for model, groups in entries.items() if name in groups} for name in _names(entries)}
-    asked = sorted({name for group in itertools.chain.from_iterable(map(dict.values, groups.values())) for name in group.requested})
+    names = dict.fromkeys(name for groups in entries.values() for name in groups)
+    groups = {name: {model: groups[name] for model, groups in entries.items() if name in groups} for name in names}
+    asked = sorted({name for models in groups.values() for group in models.values() for name in group.requested})
     predictor = _open_judge(data, config.models, asked)
     # All that any of the models was shown is known, for every entry alike.
     learnt = [read_training(data, name, config) for name in learnt_from(data, config.models)]
@@ -68,20 +69,17 @@ def judge(config: BakeoffConfig, data: Path, reporter: Reporter) -> Report:
     apart = {name: differences(judged, config) for name, judged in decodings.items()}
     tokens = float(numpy.mean([len(split_smiles(smiles)) for smiles in known.smiles])) if known.smiles else 0.0
     costs = {model: read_cost(data, model, tokens) for model in config.models}
+    sizes = {name: len(next(iter(models.values())).smiles) for name, models in groups.items()}
     return Report(
         STAGE,
         config.models[0],
         bakeoff_numbers(decodings, apart, costs),
         bakeoff_markdown(config, decodings, apart, costs),
         pictures=bakeoff_pictures(decodings, config),
-        checks=[_same_requests(groups), _beats_baselines(decodings, config)],
+        # What differs was refused before; the check says what is the same.
+        checks=[Check("same_requests", True, sizes), _beats_baselines(decodings, config)],
         headline=bakeoff_headline(decodings),
     )
-
-
-def _names(entries: Mapping[str, Mapping[str, SampleGroup]]) -> list[str]:
-    """The decodings of all models in the order of the first; guided ones that only others have at the end."""
-    return list(dict.fromkeys(name for groups in entries.values() for name in groups))
 
 
 def _open_judge(data: Path, models: Sequence[str], asked: Sequence[str]) -> Predictor | None:
@@ -102,11 +100,6 @@ def _answers(baselines: Baselines, group: SampleGroup, config: BakeoffConfig) ->
     return {name: answer for name, answer in answers.items() if answer is not None}
 
 
-def _same_requests(groups: Mapping[str, Mapping[str, SampleGroup]]) -> Check:
-    """Whatever differs was refused before; this says what is the same."""
-    return Check("same_requests", True, {name: len(next(iter(models.values())).smiles) for name, models in groups.items()})
-
-
 def _beats_baselines(decodings: Decodings, config: BakeoffConfig) -> Check:
     """Whether the model that listens best, by mean R², listens better than each of the baselines `beaten`, by more than chance."""
     for name, judged in decodings.items():
@@ -124,11 +117,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The stage `molecule_bakeoff`; see stages/program.py for flags and exit codes."""
 
     def run(arguments: Namespace, reporter: Reporter) -> None:
+        made: list[tuple[BakeoffConfig, Report]] = []
+
         def judge_fairly(config: BakeoffConfig, data: Path, reporter: Reporter) -> Report:
             check_same_decoding(arguments.params, config.models)
-            return judge(config, data, reporter)
+            made.append((config, judge(config, data, reporter)))
+            return made[0][1]
 
         report_body(STAGE, BakeoffConfig, judge_fairly)(arguments, reporter)
+        # It is about all of them, so the runs of the others have it as well.
+        for model in made[0][0].models[1:]:
+            replace(made[0][1], model=model).attach(arguments.data, reporter)
 
     return program(__doc__, run, argv, expected=(*EXPECTED, MoleculeModelError))
 

@@ -186,7 +186,7 @@ def test_the_stage_refuses_other_decoding_and_writes_its_folder(data, tmp_path, 
     assert report.main(["--params", str(params), "--data", str(data)]) == 1
     params.write_text(f"polygpt_samples: {{top_k: 5}}\npolytao_samples: {{batch_size: 7, top_k: 5}}\n{section}\n")
     assert report.main(["--params", str(params), "--data", str(data)]) == 0
-    assert (data / "molecule_bakeoff/report.md").is_file() and attached == ["polygpt"]
+    assert (data / "molecule_bakeoff/report.md").is_file() and attached == ["polygpt", "polytao"]
 
 
 @pytest.mark.parametrize(
