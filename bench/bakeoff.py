@@ -10,7 +10,7 @@ varies is the training. Prints mean ± standard deviation over the seeds, CPU se
 
 import json
 import math
-import shutil
+import re
 import statistics
 import sys
 import tempfile
@@ -21,7 +21,6 @@ from typing import Any
 
 from bench.measuring import ONE_THREAD, ROOT, cpu_and_wall_s, parser, processor, write_report
 from formats.descriptors import DESCRIPTORS
-from orchestration.cli.preset import apply_preset
 from stages.params import read_yaml
 from training.loop.devices import open_devices
 from training.metrics.intervals import Spread
@@ -48,10 +47,13 @@ class Kitchen:
 
     def __init__(self, work: Path, presets: Sequence[Path]) -> None:
         self.work, self.data, self.params = work, work / "data", work / "params.yaml"
-        shutil.copyfile(ROOT / "params.yaml", self.params)
-        for preset in presets:
-            apply_preset(self.params, preset)
         self.commands: Mapping[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]
+        self.sections: Mapping[str, Any] = read_yaml(ROOT / "params.yaml")
+        for preset in presets:
+            self.sections = merged(self.sections, read_yaml(preset))
+        # Without what is not about molecules: every stage reads all of it, in a second or two.
+        about = {name: section for name, section in self.sections.items() if re.match("mol|poly|smiles|prop", name)}
+        self.params.write_text(json.dumps(about), encoding="utf-8")
 
     def run(self, stage: str, **overrides: Any) -> float:
         """CPU seconds of the stage, run as `dvc repro` would."""
@@ -64,8 +66,7 @@ class Kitchen:
         """What the models learn from, and the predictor where RDKit cannot compute what they are asked for."""
         for stage in ("molecule_sources", "molecules", "polymers", "smiles_tokenizer"):
             self.run(stage)
-        sections = read_yaml(self.params)
-        if {name for model in models for name in sections[model].get("properties", ())} - DESCRIPTORS.keys():
+        if {name for model in models for name in self.sections[model].get("properties", ())} - DESCRIPTORS.keys():
             self.run("property_predictor")
 
     def bake(self, models: Sequence[str], seed: int, samples: int | None) -> dict[str, float]:
@@ -83,6 +84,12 @@ class Kitchen:
             sampler = open_model(model, self.data / model, devices.device).sampler
             started = time.monotonic()
             return sum(1 for _ in sampler([{}] * number, SamplingSettings(batch_size=128))) / (time.monotonic() - started)
+
+
+def merged(base: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `preset`, section by section and key by key, as `figment preset` has it."""
+    both = {key for key, value in preset.items() if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)}
+    return {**base, **{key: merged(base[key], value) if key in both else value for key, value in preset.items()}}
 
 
 def table_of(tables: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Spread]]:
