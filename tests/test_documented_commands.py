@@ -73,6 +73,7 @@ imaginary_papers:
 abstract_t5: {total_samples: 4000, warmup_samples: 400, evaluate_at_most: 4}
 abstract_report: {most_pairs: 4, written_pairs: 2, bootstrap_rounds: 10}
 title_t5: {total_samples: 4000, warmup_samples: 400, evaluate_at_most: 4}
+molecule_bakeoff: {samples_at_most: 10, with_fcd: false, bootstrap_rounds: 10, uniqueness_at: [10]}
 title_t5_report: {most_pairs: 4, written_pairs: 2, bootstrap_rounds: 10}
 """
 

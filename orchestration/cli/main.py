@@ -28,6 +28,7 @@ VERBS = {
     "export": "copy the data of an artifact out of the project",
     "import": "bring along what other programs left: configurations, pictures, weights",
     "view": "look at a trained generator in the browser",
+    "generate": "write molecules or polymers with wanted properties",
     "app": "try the trained models in the browser",
     "preset": "take the settings of a preset into params.yaml",
     "up": "open Dagster and MLflow on this machine until Ctrl-C",

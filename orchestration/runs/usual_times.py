@@ -59,6 +59,7 @@ DEMO_S: Mapping[str, float] = {
     "toc_encoder": 17,
     "toc_titler": 19,
     "titler_report": 12,
+    "molecule_bakeoff": 14,
 }
 
 

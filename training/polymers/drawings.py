@@ -25,14 +25,14 @@ def draw_molecules(molecules: Sequence[Mol], path: Path) -> None:
     """
     if not molecules:
         return draw_sentence("no valid molecule to draw", path)
-    return _draw_grid(molecules, path)
+    return draw_grid(molecules, path)
 
 
 def draw_pairs(pairs: Sequence[tuple[Mol, Mol, str]], path: Path, *, nothing: str) -> None:
     """A PNG of molecules beside what they are like, three pairs in a row, the words of a pair below its first. A picture of `nothing` without any."""
     if not pairs:
         return draw_sentence(nothing, path)
-    return _draw_grid([one for pair in pairs for one in pair[:2]], path, legends=[legend for *_, words in pairs for legend in (words, "training")])
+    return draw_grid([one for pair in pairs for one in pair[:2]], path, legends=[legend for *_, words in pairs for legend in (words, "training")])
 
 
 def draw_novelty(curves: Mapping[str, Mapping[int, Rate]], path: Path) -> None:
@@ -55,14 +55,16 @@ def draw_requested_and_obtained(panels: Mapping[str, tuple[numpy.ndarray, numpy.
     draw_panels(charts, path, nothing="no property was requested")
 
 
-def _draw_grid(molecules: Sequence[Mol], path: Path, legends: Sequence[str] | None = None) -> None:
+def draw_grid(molecules: Sequence[Mol], path: Path, legends: Sequence[str] | None = None, *, columns: int = _COLUMNS) -> None:
+    """A PNG of at least one molecule, row by row; one without atoms leaves its place empty. legends: what stands below each."""
     drawn = [_laid_out(molecule) for molecule in molecules]
     options = rdMolDraw2D.MolDrawOptions()
     # Each at its own scale, or one long chain makes all others too small to read.
     options.drawMolsSameScale = False
     options.fixedBondLength = _LONGEST_BOND_PX
-    columns = min(_COLUMNS, len(drawn))
-    grid = MolsToGridImage(drawn, molsPerRow=columns, subImgSize=_CELL_PX, useSVG=False, returnPNG=False, drawOptions=options, legends=legends)
+    grid = MolsToGridImage(
+        drawn, molsPerRow=min(columns, len(drawn)), subImgSize=_CELL_PX, useSVG=False, returnPNG=False, drawOptions=options, legends=legends
+    )
     return save_line_drawing(grid, path)
 
 

@@ -4,6 +4,7 @@ A model's stage opens an `OpenModel`; by hand, the same sampler prints molecules
 came of it.
 """
 
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,12 +124,15 @@ def run_sampling(stage: str, model: OpenModel, config: SamplesConfig, data: Path
     """Write `data/<stage>/samples.parquet`. Raises NothingToAskForError, MoleculeTableError."""
     place = data / config.wanted_from
     wanted = held_out_properties(place, list(model.units), split_column=config.split_column, number=config.conditional, seed=config.seed)
+    started = time.monotonic()
     rows = list(_sampled(stage, model.sampler, config, wanted, reporter))
+    # How fast depends on the machine: it is told, and stands in no file.
+    per_s = len(rows) / max(time.monotonic() - started, 1e-9)
     with OutputFolder(data / stage) as output:
         write_samples(rows, output.file("samples.parquet"), units=model.units)
     finished = sum(row.molecule.finished for row in rows)
-    reporter.metadata(rows=len(rows), finished=finished)
-    reporter.log(f"{stage}: {len(rows):,} molecules, {finished:,} ended by the model itself")
+    reporter.metadata(rows=len(rows), finished=finished, molecules_per_s=round(per_s, 1))
+    reporter.log(f"{stage}: {len(rows):,} molecules, {finished:,} ended by the model itself, {per_s:,.1f}/s")
 
 
 def held_out_properties(folder: Path, properties: Sequence[str], *, split_column: str, number: int, seed: int) -> Sequence[Request]:
@@ -154,7 +158,7 @@ def held_out_properties(folder: Path, properties: Sequence[str], *, split_column
 def _configure_by_hand(parser: ArgumentParser) -> None:
     """The flags with which a program of a sampling stage prints molecules instead."""
     parser.add_argument("--model", type=Path, metavar="DIR", help="print molecules of this model instead of running the stage")
-    parser.add_argument("--number", type=_count, default=10, metavar="N", help="molecules to print (default: %(default)s)")
+    parser.add_argument("--number", type=count, default=10, metavar="N", help="molecules to print (default: %(default)s)")
     parser.add_argument(
         "--property",
         action="append",
@@ -201,7 +205,8 @@ def _sampled(stage: str, sampler: Sampler, config: SamplesConfig, wanted: Sequen
             yield from (SampleRow(mode, temperature, molecule, request) for molecule, request in zip(told, requests, strict=True))
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A number of at least 1, for argparse."""
     number = int(text)
     if number < 1:
         raise ValueError(f"{text} is not at least 1")

@@ -106,7 +106,7 @@ def read_real_molecules(data: Path, name: Dataset, config: ScoringConfig, seen_s
     return RealMolecules(name, training, reference, new_scaffolds if new_scaffolds.size else None)
 
 
-def read_training(data: Path, name: Dataset, config: ScoringConfig) -> tuple[list[str], list[str]]:
+def read_training(data: Path, name: str, config: ScoringConfig) -> tuple[list[str], list[str]]:
     """The canonical SMILES of the training split of the dataset `name` under `data`, and their scaffolds. Raises MoleculeTableError."""
     smiles = read_molecules(data / name, split="train", split_column=config.split_column).smiles
     return smiles, read_scaffolds(data / name, split="train", split_column=config.split_column)

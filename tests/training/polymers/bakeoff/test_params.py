@@ -1,0 +1,82 @@
+"""The sections of the bake-off and the presets of tasks fit the programs that read them, and name columns and files that are there."""
+
+import re
+import shutil
+from dataclasses import fields
+
+import pytest
+
+from assets.molecules.build import DatasetConfig
+from assets.molecules.sources import MoleculeSourcesConfig
+from orchestration.cli.preset import apply_preset
+from stages.params import load_params, read_yaml
+from training.polymers.bakeoff.config import BakeoffConfig
+from training.polymers.bakeoff.entries import check_same_decoding
+from training.polymers.gpt.config import PolyGPTConfig
+from training.polymers.report import MoleculeReportConfig
+from training.polymers.sampling import SamplesConfig
+from training.polymers.smiles_tokenizer import SmilesTokenizerConfig
+
+TASKS = ("qm9_4", "qm7b", "polymers_15", "band_gaps", "open_polymer")
+READERS = {
+    "molecule_sources": MoleculeSourcesConfig, "molecules": DatasetConfig, "polymers": DatasetConfig, "smiles_tokenizer": SmilesTokenizerConfig,
+    "polygpt": PolyGPTConfig, "polygpt_samples": SamplesConfig, "polygpt_report": MoleculeReportConfig, "molecule_bakeoff": BakeoffConfig,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml"])
+def test_the_section_fits_its_program(project_root, file):
+    load_params(project_root / file, "molecule_bakeoff", BakeoffConfig)
+
+
+def test_every_parameter_is_in_params_yaml_as_in_the_demo(project_root):
+    section = read_yaml(project_root / "params.yaml")["molecule_bakeoff"]
+    assert set(section) == {field.name for field in fields(BakeoffConfig)}
+    assert section == read_yaml(project_root / "presets/demo.yaml")["molecule_bakeoff"]
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "presets/shared.yaml", "presets/paper.yaml"])
+def test_the_models_that_are_there_decode_alike(project_root, file):
+    models = [name.removesuffix("_samples") for name in read_yaml(project_root / file) if name.startswith("poly") and name.endswith("_samples")]
+    check_same_decoding(project_root / file, models)
+
+
+def write_sections(project_root, params):
+    """The sections of params.yaml that a task is about: reading and writing all of them takes seconds."""
+    text = (project_root / "params.yaml").read_text()
+    wanted = [part for part in re.split(r"\n(?=[a-z_]+:)", text) if part.partition(":")[0] in READERS]
+    params.write_text("\n".join(wanted) + "\n")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_applies_and_its_sections_fit(project_root, tmp_path, task):
+    params = tmp_path / "params.yaml"
+    write_sections(project_root, params)
+    assert apply_preset(params, project_root / f"presets/{task}.yaml")
+    for section, config in READERS.items():
+        load_params(params, section, config)
+    sections = read_yaml(project_root / f"presets/{task}.yaml")
+    assert sections["polygpt"]["properties"] == sections["polytao"]["properties"] == sections["property_predictor"]["properties"]
+    assert set(sections["polytao"]["steps"]) <= set(sections["polytao"]["properties"])
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+@pytest.mark.parametrize("task", ["band_gaps", "open_polymer"])
+def test_the_tables_of_a_task_have_the_properties_it_asks_for(project_root, shared_data, tmp_path, monkeypatch, task):
+    from assets.molecules import build, sources
+    from formats.molecule_tables import read_molecules
+
+    monkeypatch.chdir(project_root)
+    params = tmp_path / "params.yaml"
+    shutil.copyfile(project_root / "params.yaml", params)
+    # The files lie where `shared_data` found them, which need not be beside this checkout.
+    text = (project_root / f"presets/{task}.yaml").read_text().replace("../shared/data", str(shared_data))
+    (tmp_path / "task.yaml").write_text(text)
+    apply_preset(params, tmp_path / "task.yaml")
+    where = ["--params", str(params), "--data", str(tmp_path / "data")]
+    assert sources.main(where) == 0
+    assert build.main(["polymers", *where]) == 0
+    properties = read_yaml(params)["polygpt"]["properties"]
+    table = read_molecules(tmp_path / "data/polymers", split="train", properties=properties)
+    assert len(table) > 2000 and all(unit for name, unit in table.units.items())
