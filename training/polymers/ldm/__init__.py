@@ -5,7 +5,7 @@
     model, tokenizer = load_polyldm("data/polyldm")
     print(sample(model, tokenizer, number=10, properties={"mol_wt": 200.0}, guidance=2.0))
 
-Schedules, samplers, denoisers and latents know nothing of one another's insides; networks.py puts them together. Provenance: PROVENANCE.md.
+Provenance: PROVENANCE.md.
 """
 
 from training.polymers.ldm.model_folder import load_polyldm, save_polyldm

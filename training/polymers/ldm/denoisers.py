@@ -1,12 +1,13 @@
 """The networks that tell the noise in a latent: three layers, or a "U-Net" of three layers with a narrow middle and a way around it.
 
-Both read the noised latent, the step and the embedding of the wanted properties side by side. The seed's read latent and properties alone; here they also
-read the step, without which one network could not serve all of them.
+Both read the noised latent, the step and the properties beside one another.
+# Differs from the seed, whose networks read the latent and the properties alone: one network for all steps must know which one it is at.
 
-Shapes: B latents, L their width, E of the property embedding.
+Shapes: B latents, L their width, H hidden width.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -15,55 +16,32 @@ from torch import Tensor, nn
 DenoiserName = Literal["mlp", "unet"]
 
 
-class StepEmbedding(nn.Module):
-    """Steps t [B], of `steps` in all, to [B, width]: sines and cosines of falling frequencies, as positions in Vaswani et al. 2017, section 3.5.
+def step_embedding(t: Tensor, width: int) -> Tensor:
+    """Steps t [B] to [B, width]: sines and cosines of falling frequencies, as positions are in Vaswani et al. 2017, section 3.5."""
+    frequencies = torch.exp(torch.arange(width // 2, device=t.device) * (-math.log(10_000) / (width // 2)))
+    angles = t.to(torch.float32).unsqueeze(-1) * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
-    # Differs from the seed, whose description does not say how the step comes in.
-    """
 
-    def __init__(self, width: int) -> None:
+def mlp(inputs: int, hidden: int, latent: int) -> nn.Module:
+    """[B, inputs] → H → H → H → L (the seed's sizes: H = 256, L = 32)."""
+    widths = (inputs, hidden, hidden, hidden)
+    layers = [layer for pair in zip(widths, widths[1:], strict=False) for layer in (nn.Linear(*pair), nn.SiLU())]
+    return nn.Sequential(*layers, nn.Linear(hidden, latent))
+
+
+class UNet(nn.Module):
+    """[B, inputs] → H → 2 L → H, beside it the first layer's H → L (the seed's sizes: H = 256, L = 32)."""
+
+    def __init__(self, inputs: int, hidden: int, latent: int) -> None:
         super().__init__()
-        self.width = width
-
-    def forward(self, t: Tensor) -> Tensor:
-        half = self.width // 2
-        frequencies = torch.exp(torch.arange(half, device=t.device) * (-math.log(10_000) / half))
-        angles = t.to(torch.float32).unsqueeze(-1) * frequencies
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
-class MlpDenoiser(nn.Module):
-    """x_t, step and properties → H → H → H → L (the seed's sizes: H = 256, L = 32)."""
-
-    def __init__(self, latent: int, step_width: int, property_width: int, hidden: int) -> None:
-        super().__init__()
-        self.step_embedding = StepEmbedding(step_width)
-        self.layers = nn.Sequential(
-            *(nn.Linear(latent + step_width + property_width, hidden), nn.SiLU()),
-            *(nn.Linear(hidden, hidden), nn.SiLU()),
-            *(nn.Linear(hidden, hidden), nn.SiLU()),
-            nn.Linear(hidden, latent),
-        )
-
-    def forward(self, x: Tensor, t: Tensor, properties: Tensor) -> Tensor:
-        """x: [B, L]. t: [B] int64. properties: [B, E]. Returns [B, L]."""
-        return self.layers(torch.cat([x, self.step_embedding(t), properties], dim=-1))
-
-
-class UNetDenoiser(nn.Module):
-    """x_t, step and properties → H → 2 L → H, beside it the first layer's H → L (the seed's sizes: H = 256, L = 32)."""
-
-    def __init__(self, latent: int, step_width: int, property_width: int, hidden: int) -> None:
-        super().__init__()
-        self.step_embedding = StepEmbedding(step_width)
-        self.enter = nn.Sequential(nn.Linear(latent + step_width + property_width, hidden), nn.SiLU())
+        self.enter = nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU())
         self.narrow = nn.Sequential(nn.Linear(hidden, 2 * latent), nn.SiLU(), nn.Linear(2 * latent, hidden), nn.SiLU())
         self.leave = nn.Linear(2 * hidden, latent)
 
-    def forward(self, x: Tensor, t: Tensor, properties: Tensor) -> Tensor:
-        """x: [B, L]. t: [B] int64. properties: [B, E]. Returns [B, L]."""
-        wide = self.enter(torch.cat([x, self.step_embedding(t), properties], dim=-1))
+    def forward(self, x: Tensor) -> Tensor:
+        wide = self.enter(x)
         return self.leave(torch.cat([self.narrow(wide), wide], dim=-1))
 
 
-DENOISERS: dict[DenoiserName, type[MlpDenoiser] | type[UNetDenoiser]] = {"mlp": MlpDenoiser, "unet": UNetDenoiser}
+DENOISERS: dict[DenoiserName, Callable[[int, int, int], nn.Module]] = {"mlp": mlp, "unet": UNet}

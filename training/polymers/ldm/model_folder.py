@@ -1,9 +1,7 @@
-"""A trained PolyLDM on disk, with all that it needs to write molecules.
+"""A trained PolyLDM on disk, with all that it needs to write molecules. The same weights and tokenizer make the same bytes.
 
-    model.safetensors, config.json    denoiser, property embedding and statistics of latents, and what they are built from
-    vae/                              the PolyVAE whose latents these are, with the tokenizer, as model_folder.py of that model writes it
-
-The same weights and tokenizer make the same bytes.
+model.safetensors, config.json    denoiser, property embedding and statistics of latents, and what they are built from
+vae/                              the PolyVAE whose latents these are, with its tokenizer
 """
 
 from pathlib import Path
@@ -30,21 +28,17 @@ def save_polyldm(folder: Path, model: PolyLDM, tokenizer: Tokenizer) -> None:
 
 def load_polyldm(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[PolyLDM, Tokenizer]:
     """The model in evaluation mode and its tokenizer from a `data/polyldm` folder. Raises MoleculeModelError or SmilesTokenizerError."""
-    folder = Path(folder)
-    shape = _FILES.read_config(folder)
-    vae, tokenizer = load_polyvae(folder / "vae")
-    try:
-        model = PolyLDM(shape, vae)
-    except MoleculeModelError as error:
-        raise MoleculeModelError(f"{folder}: {error}") from None
-    _FILES.read_weights(folder / "model.safetensors", _own(model))
+    shape = _FILES.read_config(Path(folder))
+    vae, tokenizer = load_polyvae(Path(folder) / "vae")
+    model = PolyLDM(shape, vae)
+    _FILES.read_weights(Path(folder) / "model.safetensors", _own(model))
     return model.to(device).eval(), tokenizer
 
 
 def _own(model: PolyLDM) -> nn.Module:
-    """What is PolyLDM's alone, tensors shared with `model`."""
+    """What is PolyLDM's alone; its tensors are those of `model`."""
     own = nn.Module()
     own.diffuser = model.diffuser
-    for name in ("latent_mean", "latent_std"):
-        own.register_buffer(name, getattr(model, name))
+    own.register_buffer("latent_mean", model.latent_mean)
+    own.register_buffer("latent_std", model.latent_std)
     return own

@@ -5,9 +5,10 @@ python -m training.polymers.ldm.sample --model data/polyldm --number 20 --temper
 python -m training.polymers.ldm.sample --model data/polyldm --number 20 --property mol_wt=150:350 --property tpsa=60    # a table
 """
 
+import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,17 +18,18 @@ from torch import Tensor
 from training.loop.bounds import at_least, within
 from training.polymers.decoding import SamplingSettings, sample_molecules
 from training.polymers.ldm.model_folder import load_polyldm
-from training.polymers.ldm.networks import PolyLDM, PolyLDMShape
+from training.polymers.ldm.networks import PolyLDM
 from training.polymers.sample_table import Request, SampledMolecule
 from training.polymers.sampling import OpenModel, SamplesConfig, sampling_program
 from training.polymers.transformer import KeyValueCache
+from training.polymers.vae import PolyVAEShape
 
 STAGE, MODEL = "polyldm_samples", "polyldm"
 
 
 @dataclass(frozen=True)
 class LatentSettings(SamplingSettings):
-    """How latents and tokens are chosen. steps, eta: of DDIM. guidance: of the wish; 1 none (samplers.py)."""
+    """How latents and tokens are chosen. steps, eta: of DDIM. guidance: of the wish, 1 none (samplers.py)."""
 
     steps: int = 50
     eta: float = 0.0
@@ -49,8 +51,7 @@ class PolyLDMSamplesConfig(SamplesConfig):
     guidance: float = 1.0
 
     def settings(self, temperature: float, seed: int) -> LatentSettings:
-        plain = super().settings(temperature, seed)
-        return LatentSettings(**_values(plain), steps=self.steps, eta=self.eta, guidance=self.guidance)
+        return LatentSettings(**vars(super().settings(temperature, seed)), steps=self.steps, eta=self.eta, guidance=self.guidance)
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class PolyLDMWriter:
 
     model: PolyLDM
     tokenizer: Tokenizer
-    settings: LatentSettings
+    how: LatentSettings
 
     @property
-    def shape(self) -> PolyLDMShape:
-        return self.model.shape
+    def shape(self) -> PolyVAEShape:
+        return self.model.vae.shape
 
     @property
     def device(self) -> torch.device:
@@ -72,10 +73,10 @@ class PolyLDMWriter:
     def begin(self, wanted: Tensor, mask: Tensor, capacity: int, random: Sequence[torch.Generator]) -> tuple[Tensor, KeyValueCache]:
         def draw() -> Tensor:
             # Each molecule has noise of its own, so that it does not depend on those beside it.
-            return torch.stack([torch.randn(self.shape.latent, generator=dice) for dice in random]).to(self.device)
+            return torch.stack([torch.randn(self.shape.latent, generator=own) for own in random]).to(self.device)
 
-        wanted, mask, how = wanted.to(self.device), mask.to(self.device), self.settings
-        latents = self.model.latents(wanted, mask, draw, steps=how.steps, eta=how.eta, guidance=how.guidance)
+        wanted, mask = wanted.to(self.device), mask.to(self.device)
+        latents = self.model.latents(wanted, mask, draw, steps=self.how.steps, eta=self.how.eta, guidance=self.how.guidance)
         return self.model.vae.begin(latents, wanted, mask, capacity)
 
     def advance(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
@@ -83,34 +84,24 @@ class PolyLDMWriter:
 
 
 def write(model: PolyLDM, tokenizer: Tokenizer, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[SampledMolecule]:
-    """One molecule for each request. settings: LatentSettings, or others, for the usual steps and no guidance."""
-    how = settings if isinstance(settings, LatentSettings) else LatentSettings(**_values(settings))
-    return sample_molecules(PolyLDMWriter(model, tokenizer, how), requests, settings)
+    """One molecule for each request. settings: LatentSettings; others mean its defaults."""
+    how = settings if isinstance(settings, LatentSettings) else LatentSettings(**vars(settings))
+    return sample_molecules(PolyLDMWriter(model, tokenizer, how), requests, how)
 
 
-def sample(
-    model: PolyLDM,
-    tokenizer: Tokenizer,
-    *,
-    number: int,
-    temperature: float = 1.0,
-    properties: Mapping[str, float] | None = None,
-    guidance: float = 1.0,
-    seed: int = 0,
-) -> list[str]:
-    """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset."""
-    settings = LatentSettings(temperature=temperature, seed=seed, guidance=guidance)
-    return [molecule.smiles for molecule in write(model, tokenizer, [properties or {}] * number, settings)]
+def sample(model: PolyLDM, tokenizer: Tokenizer, *, number: int, properties: Mapping[str, float] | None = None, **settings: float) -> list[str]:
+    """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset.
+
+    settings: fields of LatentSettings, such as temperature, guidance and seed.
+    """
+    how = LatentSettings(**settings)  # type: ignore[arg-type]
+    return [molecule.smiles for molecule in write(model, tokenizer, [properties or {}] * number, how)]
 
 
 def open_polyldm(folder: Path, device: torch.device) -> OpenModel:
     model, tokenizer = load_polyldm(folder, device=device)
-    units = {name: model.shape.property_units.get(name, "") for name in model.shape.properties}
-    return OpenModel(lambda requests, settings: write(model, tokenizer, requests, settings), units)
-
-
-def _values(settings: SamplingSettings) -> dict:
-    return {field.name: getattr(settings, field.name) for field in fields(settings)}
+    shape = model.vae.shape
+    return OpenModel(functools.partial(write, model, tokenizer), {name: shape.property_units.get(name, "") for name in shape.properties})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -35,7 +35,7 @@ def guided(asked: Network, free: Network, guidance: float) -> Network:
 
 def sample_ddpm(denoise: Denoise, x: Tensor, schedule: NoiseSchedule, draw: Callable[[], Tensor]) -> Tensor:
     """Ancestral sampling over every step from pure noise x [B, L]; draw: fresh noise [B, L]. Source: Ho et al. 2020, algorithm 2, eq. 6 and 7."""
-    for now, before, t in _way(schedule, len(schedule), x):
+    for now, before, t in _way(schedule, len(schedule.signal_share), x):
         latents, alpha = denoise(x, t), now / before
         # The mean of q(x_before | x_t, x_0) and its variance, the smaller of the paper's two; the last step draws nothing.
         x = (before**0.5 * (1 - alpha) * latents + alpha**0.5 * (1 - before) * x) / (1 - now)
@@ -64,9 +64,10 @@ def _way(schedule: NoiseSchedule, steps: int, x: Tensor) -> Iterator[tuple[float
 
     The steps end at the schedule's last ("trailing"): a way that begins below it begins with other noise than it was taught (Lin et al. 2024).
     """
-    if not 1 <= steps <= len(schedule):
-        raise ValueError(f"steps must lie in [1, {len(schedule)}], the steps of diffusion of this model, found {steps}")
-    places = [round(len(schedule) * place / steps) - 1 for place in range(steps, 0, -1)]
+    total = len(schedule.signal_share)
+    if not 1 <= steps <= total:
+        raise ValueError(f"steps must lie in [1, {total}], the steps of diffusion of this model, found {steps}")
+    places = [round(total * place / steps) - 1 for place in range(steps, 0, -1)]
     shares = [float(schedule.signal_share[place]) for place in places]
     for place, now, before in zip(places, shares, [*shares[1:], 1.0], strict=True):
         yield now, before, torch.full((len(x),), place, device=x.device)

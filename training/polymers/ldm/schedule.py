@@ -1,8 +1,8 @@
-"""How much noise a latent has at each step of diffusion, and what follows from it: the noised latent, what a network is to tell, and the latent told.
+"""How much noise a latent has at each step of diffusion, and what follows: the noised latent, what a network is to tell of it, and the latent told.
 
     x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise,    a_t the product of 1 - beta up to step t (alpha bar of Ho et al. 2020, eq. 4)
 
-Shapes: B latents, L their width. Steps t are int64 [B], 0 the least noise. Every number of the schedule is computed in float64.
+Shapes: B latents, L their width. Steps t are int64 [B], 0 the least noise. The numbers of a schedule are float64.
 """
 
 import math
@@ -22,9 +22,6 @@ class NoiseSchedule:
 
     signal_share: Tensor
 
-    def __len__(self) -> int:
-        return len(self.signal_share)
-
     def parts(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """sqrt(a_t) and sqrt(1 - a_t), [B, 1] each, of the type and on the device of `like`."""
         share = self.signal_share.to(t.device)[t].unsqueeze(-1)
@@ -37,10 +34,8 @@ class NoiseSchedule:
 
     def target(self, latents: Tensor, noise: Tensor, t: Tensor, prediction: Prediction) -> Tensor:
         """What a network is to tell of x_t: the noise, or v = sqrt(a_t) noise - sqrt(1 - a_t) x_0 (Salimans and Ho 2022, section 4 and appendix D)."""
-        if prediction == "epsilon":
-            return noise
         signal, rest = self.parts(t, latents)
-        return signal * noise - rest * latents
+        return noise if prediction == "epsilon" else signal * noise - rest * latents
 
     def latents_told(self, told: Tensor, noised: Tensor, t: Tensor, prediction: Prediction) -> Tensor:
         """The x_0 [B, L] that `told`, a network's word on x_t, amounts to."""
@@ -57,10 +52,8 @@ def noise_schedule(name: ScheduleName, steps: int) -> NoiseSchedule:
     """linear: beta from 1e-4 to 0.02 (Ho et al. 2020, section 4). cosine: a_t after cos^2 (Nichol and Dhariwal 2021, eq. 17; beta at most 0.999)."""
     if name == "linear":
         # Differs from paper: betas are those of 1,000 steps times 1000 / steps, so that as little of the latent is left after fewer steps.
-        scale = 1000 / steps
-        beta = torch.linspace(1e-4 * scale, 0.02 * scale, steps, dtype=torch.float64).clamp(max=0.999)
+        beta = torch.linspace(0.1 / steps, 20 / steps, steps, dtype=torch.float64).clamp(max=0.999)
     else:
-        places = torch.arange(steps + 1, dtype=torch.float64) / steps
-        share = ((places + 0.008) / 1.008 * (math.pi / 2)).cos() ** 2
+        share = ((torch.arange(steps + 1, dtype=torch.float64) / steps + 0.008) / 1.008 * (math.pi / 2)).cos() ** 2
         beta = (1 - share[1:] / share[:-1]).clamp(max=0.999)
     return NoiseSchedule((1 - beta).cumprod(dim=0))
