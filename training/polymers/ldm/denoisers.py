@@ -6,6 +6,7 @@ Both read the noised latent, the step and the properties beside one another.
 Shapes: B latents, L their width, H hidden width.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -26,7 +27,7 @@ def step_embedding(t: Tensor, width: int) -> Tensor:
 def mlp(inputs: int, hidden: int, latent: int) -> nn.Module:
     """[B, inputs] → H → H → H → L (the seed's sizes: H = 256, L = 32)."""
     widths = (inputs, hidden, hidden, hidden)
-    layers = [layer for pair in zip(widths, widths[1:], strict=False) for layer in (nn.Linear(*pair), nn.SiLU())]
+    layers = [layer for pair in itertools.pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
     return nn.Sequential(*layers, nn.Linear(hidden, latent))
 
 

@@ -17,12 +17,12 @@ Network = Callable[[Tensor, Tensor], Tensor]
 
 
 def denoise_by(network: Network, schedule: NoiseSchedule, prediction: Prediction, *, limit: float = float("inf")) -> Denoise:
-    """limit: what is told of a latent is cut off at ± limit; where nearly all is noise, a small error of the noise is a large one of the latent."""
+    """limit: what is told of a latent is cut off at ± limit; where nearly all is noise, small errors of it become large."""
     return lambda x, t: schedule.latents_told(network(x, t), x, t, prediction).clamp(-limit, limit)
 
 
 def guided(asked: Network, free: Network, guidance: float) -> Network:
-    """Classifier-free guidance (Ho and Salimans 2022, eq. 6 with 1 + w = guidance): 1 is `asked` itself, 0 `free`, more than 1 exaggerates the wish."""
+    """Classifier-free guidance (Ho and Salimans 2022, eq. 6; guidance = 1 + w): 1 is `asked` itself, 0 `free`, more than 1 exaggerates the wish."""
     if guidance == 1:
         return asked
 

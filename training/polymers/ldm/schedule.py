@@ -33,7 +33,7 @@ class NoiseSchedule:
         return signal * latents + rest * noise
 
     def target(self, latents: Tensor, noise: Tensor, t: Tensor, prediction: Prediction) -> Tensor:
-        """What a network is to tell of x_t: the noise, or v = sqrt(a_t) noise - sqrt(1 - a_t) x_0 (Salimans and Ho 2022, section 4 and appendix D)."""
+        """What a network is to tell of x_t: the noise, or v = sqrt(a_t) noise - sqrt(1 - a_t) x_0 (Salimans and Ho 2022, appendix D)."""
         signal, rest = self.parts(t, latents)
         return noise if prediction == "epsilon" else signal * noise - rest * latents
 

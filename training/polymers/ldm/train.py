@@ -3,8 +3,8 @@
     python -m training.polymers.ldm.train
     python -m training.polymers.ldm.train --set samples=20000 --set denoiser=unet      # seconds on a CPU
 
-Reads data/polyvae, data/smiles_tokenizer and data/molecules or data/polymers (whichever `train_on` names); writes data/polyldm. The same command again
-continues where the last one was interrupted.
+Reads data/polyvae, data/smiles_tokenizer and data/molecules or data/polymers (whichever `train_on` names); writes data/polyldm. The same command
+again continues where the last one was interrupted.
 """
 
 import sys

@@ -45,14 +45,14 @@ class PolyLDMTrainer:
         config, schedule, prediction = self.config, self.model.schedule, self.config.prediction
         batch = self.stream.after(self.samples_seen, self.salt, at_most=config.samples - self.samples_seen)
         size, share = len(batch.rows), LatentBatch(*(part[self.devices.rank :: self.devices.world_size] for part in batch))
-        ends = {"total_samples": config.samples, "final_fraction": config.final_learning_rate_fraction}
-        rate = config.learning_rate * linear_schedule(self.samples_seen, warmup_samples=config.warmup_samples, **ends)
+        warmup, final = config.warmup_samples, config.final_learning_rate_fraction
+        rate = linear_schedule(self.samples_seen, warmup_samples=warmup, total_samples=config.samples, final_fraction=final) * config.learning_rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # E || noise - told ||^2 (Ho et al. 2020, eq. 14), or the same of v, as a mean over dimensions.
-        told, *truth = self._told(self.diffuser, self.train, share)
-        loss = (told - schedule.target(*truth, prediction)).square().mean(dim=-1).sum() / size
-        epsilon_loss = schedule.noise_loss(told.detach(), *truth, prediction).sum() / size
+        told, latents, noise, t = self._told(self.diffuser, self.train, share)
+        loss = (told - schedule.target(latents, noise, t, prediction)).square().mean(dim=-1).sum() / size
+        epsilon_loss = schedule.noise_loss(told.detach(), latents, noise, t, prediction).sum() / size
         norm, skipped = backward_and_step(loss, self.optimizer, self.parameters, clip_norm=config.gradient_clip_norm, devices=self.devices)
         if not skipped:
             self.ema.update(self.diffuser, samples=size, seen=self.samples_seen)

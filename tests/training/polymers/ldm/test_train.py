@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from stages.params import ParamsError, build_config
-from tests.training.polymers.ldm.conftest import LATENT, arguments, share, write_polyvae
-from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
+from tests.training.polymers.ldm.conftest import LATENT, arguments, share
+from tests.training.polymers.toy_molecules import enumerated_molecules
 from training.loop.stats_files import MACHINE
 from training.polymers.ldm import load_polyldm
 from training.polymers.ldm.config import PolyLDMConfig
@@ -74,7 +73,9 @@ def test_the_embedding_is_the_polyvaes_until_it_is_set_free(project, monkeypatch
     for unfreeze in (640, 300):
         assert main(arguments(project, "--set", f"unfreeze_at_samples={unfreeze}")) == 0
         model, _ = load_polyldm(project / "data/polyldm")
-        encoders.append([torch.equal(a, b) for a, b in zip(model.vae.property_encoder.parameters(), model.diffuser.property_encoder.parameters(), strict=True)])
+        encoders.append(
+            [torch.equal(a, b) for a, b in zip(model.vae.property_encoder.parameters(), model.diffuser.property_encoder.parameters(), strict=True)]
+        )
     assert all(encoders[0]) and not any(encoders[1])
 
 
