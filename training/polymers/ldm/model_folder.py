@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from formats.weights import ModelFiles, write_weights
 from training.polymers.conditions import MoleculeModelError
@@ -20,7 +19,7 @@ _FILES = ModelFiles("polyldm", "PolyLDM", "polyldm", PolyLDMShape, MoleculeModel
 
 def save_polyldm(folder: Path, model: PolyLDM, tokenizer: Tokenizer) -> None:
     """Write all files of the list above into `folder`."""
-    write_weights(folder / "model.safetensors", _own(model))
+    write_weights(folder / "model.safetensors", model.diffuser)
     _FILES.write_config(folder, model.shape)
     (folder / "vae").mkdir()
     save_polyvae(folder / "vae", model.vae, tokenizer)
@@ -31,14 +30,5 @@ def load_polyldm(folder: str | Path, *, device: str | torch.device = "cpu") -> t
     shape = _FILES.read_config(Path(folder))
     vae, tokenizer = load_polyvae(Path(folder) / "vae")
     model = PolyLDM(shape, vae)
-    _FILES.read_weights(Path(folder) / "model.safetensors", _own(model))
+    _FILES.read_weights(Path(folder) / "model.safetensors", model.diffuser)
     return model.to(device).eval(), tokenizer
-
-
-def _own(model: PolyLDM) -> nn.Module:
-    """What is PolyLDM's alone; its tensors are those of `model`."""
-    own = nn.Module()
-    own.diffuser = model.diffuser
-    own.register_buffer("latent_mean", model.latent_mean)
-    own.register_buffer("latent_std", model.latent_std)
-    return own

@@ -31,7 +31,10 @@ class PolyLDMShape(Diffusion):
 
 
 class Diffuser(nn.Module):
-    """What learns: an embedding of properties, at first that of `vae`, and a denoiser."""
+    """What learns: an embedding of properties, at first that of `vae`, and a denoiser. latent_mean, latent_std: [L], of raw posterior samples."""
+
+    latent_mean: Tensor
+    latent_std: Tensor
 
     def __init__(self, shape: PolyLDMShape, vae: PolyVAE) -> None:
         super().__init__()
@@ -40,6 +43,8 @@ class Diffuser(nn.Module):
             self.property_encoder = copy.deepcopy(vae.property_encoder)
         inputs = shape.latent + shape.step_width + self.property_width
         self.denoiser = DENOISERS[shape.denoiser](inputs, shape.hidden_width, shape.latent)
+        self.register_buffer("latent_mean", torch.zeros(shape.latent))
+        self.register_buffer("latent_std", torch.ones(shape.latent))
 
     def embed(self, properties: Tensor, mask: Tensor) -> Tensor:
         """[B, E] of properties in standard deviations [B, P] and mask [B, P], True where one is wanted; E is 0 for a model without any."""
@@ -51,10 +56,7 @@ class Diffuser(nn.Module):
 
 
 class PolyLDM(nn.Module):
-    """latent_mean, latent_std: [L], of raw posterior samples. Raises MoleculeModelError for another PolyVAE than that of `shape`."""
-
-    latent_mean: Tensor
-    latent_std: Tensor
+    """Latents by diffusion, molecules from them by `vae`. Raises MoleculeModelError for another PolyVAE than that of `shape`."""
 
     def __init__(self, shape: PolyLDMShape, vae: PolyVAE, diffuser: Diffuser | None = None) -> None:
         super().__init__()
@@ -65,8 +67,6 @@ class PolyLDM(nn.Module):
         self.shape, self.vae = shape, vae
         self.diffuser = diffuser if diffuser is not None else Diffuser(shape, vae)
         self.schedule = noise_schedule(shape.schedule, shape.diffusion_steps)
-        self.register_buffer("latent_mean", torch.zeros(shape.latent))
-        self.register_buffer("latent_std", torch.ones(shape.latent))
 
     def latents(
         self, properties: Tensor, mask: Tensor, draw: Callable[[], Tensor], *, steps: int = 50, eta: float = 0.0, guidance: float = 1.0
@@ -82,7 +82,7 @@ class PolyLDM(nn.Module):
             raise MoleculeModelError(f"{steps} steps, expected 1 to {self.shape.diffusion_steps}, the steps of diffusion of this PolyLDM")
         asked, free = (self._network(properties, given) for given in (mask, torch.zeros_like(mask)))
         denoise = denoise_by(guided(asked, free, guidance), self.schedule, self.shape.prediction, limit=LATENT_LIMIT)
-        return sample_ddim(denoise, draw(), self.schedule, draw, steps=steps, eta=eta) * self.latent_std + self.latent_mean
+        return sample_ddim(denoise, draw(), self.schedule, draw, steps=steps, eta=eta) * self.diffuser.latent_std + self.diffuser.latent_mean
 
     def _network(self, properties: Tensor, mask: Tensor) -> Network:
         embedding = self.diffuser.embed(properties, mask)

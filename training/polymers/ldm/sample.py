@@ -68,7 +68,7 @@ class PolyLDMWriter:
 
     @property
     def device(self) -> torch.device:
-        return self.model.latent_mean.device
+        return self.model.diffuser.latent_mean.device
 
     def begin(self, wanted: Tensor, mask: Tensor, capacity: int, random: Sequence[torch.Generator]) -> tuple[Tensor, KeyValueCache]:
         def draw() -> Tensor:

@@ -29,7 +29,6 @@ from training.polymers.ldm.trainer import PolyLDMTrainer
 from training.polymers.origin import read_origin, write_origin
 from training.polymers.smiles_tokenizer import SmilesTokenizerError, load_smiles_tokenizer
 from training.polymers.vae import load_polyvae
-from training.tracking.tracker import Field, Signature
 
 _VAE = "polyvae"
 
@@ -82,10 +81,7 @@ def _open(folder: Path, config: PolyLDMConfig, devices: Devices, reporter: Repor
 
         return Companions(save, [Hook(config.checkpoint_every_samples, trainer.validate)])
 
-    latent = (-1, shape.latent)
-    fields = (Field("noised", "float32", latent), Field("t", "int64", (-1,)), Field("embedding", "float32", (-1, trainer.diffuser.property_width)))
-    signature = Signature(fields, (Field(config.prediction, "float32", latent),))
-    return Training(trainer, begin, size=f"{config.denoiser} {config.hidden_width}", outcome="validation_epsilon_loss", signature=signature)
+    return Training(trainer, begin, size=f"{config.denoiser} {config.hidden_width}", outcome="validation_epsilon_loss")
 
 
 def _check_origin(vae: Path, config: PolyLDMConfig, place: Workplace) -> None:

@@ -31,8 +31,8 @@ class PolyLDMTrainer:
         kept = {field.name: getattr(config, field.name) for field in fields(Diffusion)}
         of_vae = {name: getattr(vae.shape, name) for name in ("latent", "vocabulary_size", "properties")}
         self.model = PolyLDM(PolyLDMShape(**kept, **of_vae), vae).to(devices.device)
-        self.model.latent_mean, self.model.latent_std = train.statistics()
         self.diffuser = self.model.diffuser.requires_grad_(True)
+        self.diffuser.latent_mean, self.diffuser.latent_std = train.statistics()
         self.parameters = list(self.diffuser.parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         # The ramp keeps the network as it began out of a young average.
@@ -75,9 +75,7 @@ class PolyLDMTrainer:
 
     def final_model(self) -> PolyLDM:
         """The model to save, with the averaged weights."""
-        model = PolyLDM(self.model.shape, self.model.vae, self.ema.averaged(self.diffuser)).to(self.devices.device)
-        model.latent_mean, model.latent_std = self.model.latent_mean, self.model.latent_std
-        return model.eval()
+        return PolyLDM(self.model.shape, self.model.vae, self.ema.averaged(self.diffuser)).eval()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -96,13 +94,13 @@ class PolyLDMTrainer:
 
     def _told(self, diffuser: Diffuser, data: LatentSet, batch: LatentBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What is told of the noised latents of a batch; then the latents themselves, their noise, and the steps."""
-        model, device = self.model, self.devices.device
-        latents = (data.samples(batch.rows, batch.posterior_noise) - model.latent_mean) / model.latent_std
+        device = self.devices.device
+        latents = (data.samples(batch.rows, batch.posterior_noise) - diffuser.latent_mean) / diffuser.latent_std
         noise, t, properties = batch.noise.to(device), batch.t.to(device), data.properties[batch.rows.to(device)]
         # Until it is set free, the embedding is the PolyVAE's: the optimizer passes over what has no gradient.
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.samples_seen >= self.config.unfreeze_at_samples):
             embedding = diffuser.embed(properties, batch.mask.to(device))
-        return diffuser(model.schedule.noised(latents, noise, t), t, embedding), latents, noise, t
+        return diffuser(self.model.schedule.noised(latents, noise, t), t, embedding), latents, noise, t
 
     def _distances(self, model: PolyLDM) -> dict[str, float]:
         """Fréchet distances, of raw latents, from posterior samples of held-out molecules: of latents sampled for the properties of these molecules,

@@ -65,7 +65,7 @@ def test_the_embedding_begins_as_the_polyvaes_and_leaves_it_alone(shape, vae):
 def test_latents_come_back_in_the_scale_of_the_polyvae(shape, vae):
     model = PolyLDM(shape, vae).eval()
     plain = model.latents(WANTED, ASKED, drawing(), steps=10)
-    model.latent_mean, model.latent_std = torch.full((LATENT,), 3.0), torch.full((LATENT,), 0.5)
+    model.diffuser.latent_mean, model.diffuser.latent_std = torch.full((LATENT,), 3.0), torch.full((LATENT,), 0.5)
     assert torch.allclose(model.latents(WANTED, ASKED, drawing(), steps=10), 3.0 + 0.5 * plain, atol=1e-5)
 
 
