@@ -32,11 +32,19 @@ TWIN = PolyVAEConfig(
     batch_size=32,
     learning_rate=5e-3,
     warmup_samples=640,
-    kl_weight=0.1,
-    kl_warmup_samples=64 * 60,
+    kl_weight=0.02,
+    kl_warmup_samples=64 * 150,
 )
 REAL = replace(
-    TWIN, maximum_tokens=80, width=96, property_width=32, latent=32, layers=2, total_samples=256 * 150, learning_rate=2e-3, kl_warmup_samples=256 * 50
+    TWIN,
+    maximum_tokens=80,
+    width=96,
+    property_width=32,
+    latent=32,
+    layers=2,
+    total_samples=256 * 150,
+    learning_rate=2e-3,
+    kl_warmup_samples=256 * 100,
 )
 
 
