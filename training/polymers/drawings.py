@@ -35,6 +35,11 @@ def draw_pairs(pairs: Sequence[tuple[Mol, Mol, str]], path: Path, *, nothing: st
     return _draw_grid([one for pair in pairs for one in pair[:2]], path, legends=[legend for *_, words in pairs for legend in (words, "training")])
 
 
+def draw_strip(molecules: Sequence[Mol | None], captions: Sequence[str], path: Path) -> None:
+    """A PNG of the molecules in one row, each above its caption; None leaves its place empty."""
+    return _draw_grid([Mol() if one is None else one for one in molecules], path, legends=captions, columns=len(molecules))
+
+
 def draw_novelty(curves: Mapping[str, Mapping[int, Rate]], path: Path) -> None:
     """A PNG of two charts over the number of samples. curves: by title of a group, new molecules of the different ones by that number.
 
@@ -55,14 +60,15 @@ def draw_requested_and_obtained(panels: Mapping[str, tuple[numpy.ndarray, numpy.
     draw_panels(charts, path, nothing="no property was requested")
 
 
-def _draw_grid(molecules: Sequence[Mol], path: Path, legends: Sequence[str] | None = None) -> None:
+def _draw_grid(molecules: Sequence[Mol], path: Path, legends: Sequence[str] | None = None, columns: int = _COLUMNS) -> None:
     drawn = [_laid_out(molecule) for molecule in molecules]
     options = rdMolDraw2D.MolDrawOptions()
     # Each at its own scale, or one long chain makes all others too small to read.
     options.drawMolsSameScale = False
     options.fixedBondLength = _LONGEST_BOND_PX
-    columns = min(_COLUMNS, len(drawn))
-    grid = MolsToGridImage(drawn, molsPerRow=columns, subImgSize=_CELL_PX, useSVG=False, returnPNG=False, drawOptions=options, legends=legends)
+    grid = MolsToGridImage(
+        drawn, molsPerRow=min(columns, len(drawn)), subImgSize=_CELL_PX, useSVG=False, returnPNG=False, drawOptions=options, legends=legends
+    )
     return save_line_drawing(grid, path)
 
 

@@ -16,6 +16,8 @@ from training.polymers.conditions import ConditionedShape, MoleculeModelError, P
 from training.polymers.smiles_tokenizer import BOS, PAD
 from training.polymers.transformer import Block, KeyValueCache
 
+_FIRST_LOG_VARIANCE = -5.0
+
 
 @dataclass(frozen=True)
 class PolyVAEShape(ConditionedShape):
@@ -108,6 +110,8 @@ class PolyVAE(nn.Module):
                 depth = self.shape.encoder_layers if name.startswith("encoder") else self.shape.layers
                 residual = name.endswith(("project.weight", "feed.2.weight"))
                 nn.init.normal_(parameter, std=0.02 / (2 * depth) ** 0.5 if residual else 0.02)
+        # Posteriors start narrow: where the noise drowns the means from the first step on, the writer learns to go without the latent.
+        nn.init.constant_(self.encoder.log_variance.bias, _FIRST_LOG_VARIANCE)
 
     def property_embedding(self, properties: Tensor, mask: Tensor) -> Tensor:
         """[B, property_width] of standardised properties [B, P]; mask [B, P] is True where a value is given. No value at all gives zeros."""

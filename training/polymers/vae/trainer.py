@@ -104,7 +104,7 @@ class PolyVAETrainer:
         units, latent, floor = found.active_units, self.config.latent, self.config.active_units_floor
         if units < floor * latent:
             self.reporter.log(
-                f"WARNING: after {self.samples_seen:,} molecules {units} of {latent} latent dimensions are active, expected {floor * latent:g} or more: the "
+                f"WARNING: after {self.samples_seen:,} molecules {units} of {latent} latent dimensions are active, expected {floor * latent:g}: the "
                 "writer goes without the latent (posterior collapse); raise kl_warmup_samples, free_nats or word_dropout, or lower kl_weight"
             )
         return validation_numbers(found)
