@@ -35,6 +35,11 @@ def draw_pairs(pairs: Sequence[tuple[Mol, Mol, str]], path: Path, *, nothing: st
     return draw_grid([one for pair in pairs for one in pair[:2]], path, legends=[legend for *_, words in pairs for legend in (words, "training")])
 
 
+def draw_strip(molecules: Sequence[Mol | None], captions: Sequence[str], path: Path) -> None:
+    """A PNG of the molecules in one row, each above its caption; None leaves its place empty."""
+    return draw_grid([Mol() if one is None else one for one in molecules], path, legends=captions, columns=len(molecules))
+
+
 def draw_novelty(curves: Mapping[str, Mapping[int, Rate]], path: Path) -> None:
     """A PNG of two charts over the number of samples. curves: by title of a group, new molecules of the different ones by that number.
 

@@ -84,10 +84,12 @@ def sampling_program(
     argv: Sequence[str] | None,
     *,
     expected: tuple[type[Exception], ...],
+    config: type[SamplesConfig] = SamplesConfig,
 ) -> int:
     """The program of the stage `stage`, which lets `data/<model>` write; by hand it prints molecules. Returns the exit code.
 
     open_model: from the model's folder, onto a device. expected: errors of the model's own beside those of its tokenizer and the tables.
+    config: the dataclass of the stage's section.
     """
 
     def run(arguments: Namespace, reporter: Reporter) -> None:
@@ -95,8 +97,8 @@ def sampling_program(
             if arguments.model is not None:
                 _print_by_hand(arguments, open_model(arguments.model, devices.device), reporter)
                 return
-            config = load_params(arguments.params, stage, SamplesConfig, overrides=arguments.overrides)
-            run_sampling(stage, open_model(arguments.data / model, devices.device), config, arguments.data, reporter)
+            options = load_params(arguments.params, stage, config, overrides=arguments.overrides)
+            run_sampling(stage, open_model(arguments.data / model, devices.device), options, arguments.data, reporter)
 
     failures = (*expected, MoleculeModelError, SmilesTokenizerError, MoleculeTableError, NothingToAskForError)
     return program(description, run, argv, expected=failures, configure=_configure_by_hand)

@@ -1,6 +1,6 @@
-"""The causal transformer that writes molecules in every model but PolyTAO: blocks in GPT-2's order, and the cache that makes sampling linear.
+"""The transformer that writes molecules in every model but PolyTAO: blocks in GPT-2's order, and the cache that makes sampling linear.
 
-Shapes: B molecules, S positions, C width. Every layer sees earlier positions only.
+Shapes: B molecules, S positions, C width. A layer sees earlier positions only, unless it was made to read whole molecules (`causal=False`).
 """
 
 from typing import Protocol
@@ -44,37 +44,43 @@ class KeyValueCache:
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
 
 
-class CausalAttention(nn.Module):
-    """Multi-head self-attention that looks back only. Source: Vaswani et al. 2017."""
+class Attention(nn.Module):
+    """Multi-head self-attention, which looks back only where it is causal. Source: Vaswani et al. 2017."""
 
-    def __init__(self, shape: TransformerShape) -> None:
+    def __init__(self, shape: TransformerShape, *, causal: bool) -> None:
         super().__init__()
-        self.heads, self.dropout = shape.heads, shape.dropout
+        self.heads, self.dropout, self.causal = shape.heads, shape.dropout, causal
         self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
         self.project = nn.Linear(shape.width, shape.width)
 
-    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
+    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int, real: Tensor | None = None) -> Tensor:
         B, S, C = x.shape
         q, k, v = self.query_key_value(x).view(B, S, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
         # A single new position may look at everything before it; several at once are causal among themselves and only start an empty cache.
-        causal = S > 1
+        causal = self.causal and S > 1
         if cache is not None:
             assert S == 1 or cache.length == 0, f"{S} positions cannot be appended to {cache.length}; feed one at a time"
             k, v = cache.extend(layer, k, v)
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal, dropout_p=self.dropout if self.training else 0.0)
+        mask = real[:, None, None, :] if real is not None else None
+        dropout = self.dropout if self.training else 0.0
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=dropout)
         return self.project(mixed.transpose(1, 2).reshape(B, S, C))
 
 
 class Block(nn.Module):
-    """Pre-normalised attention and feed-forward, each added to its input. Source: Radford et al. 2019."""
+    """Pre-normalised attention and feed-forward, each added to its input. Source: Radford et al. 2019.
 
-    def __init__(self, shape: TransformerShape) -> None:
+    causal: look back only. A block that is not reads whole molecules without a cache, and is told which positions are `real` [B, S] (no padding);
+    a causal one needs not be, because padding comes last.
+    """
+
+    def __init__(self, shape: TransformerShape, *, causal: bool = True) -> None:
         super().__init__()
-        self.attention_norm, self.attention = nn.LayerNorm(shape.width), CausalAttention(shape)
+        self.attention_norm, self.attention = nn.LayerNorm(shape.width), Attention(shape, causal=causal)
         self.feed_norm = nn.LayerNorm(shape.width)
         self.feed = nn.Sequential(nn.Linear(shape.width, 4 * shape.width), nn.GELU(), nn.Linear(4 * shape.width, shape.width))
         self.dropout = nn.Dropout(shape.dropout)
 
-    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), cache, layer))
+    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int, real: Tensor | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), cache, layer, real))
         return x + self.dropout(self.feed(self.feed_norm(x)))

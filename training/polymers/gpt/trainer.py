@@ -18,6 +18,7 @@ from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import PolyGPTData
 from training.polymers.gpt.losses import LossWeights, polygpt_losses
 from training.polymers.gpt.networks import PolyGPT
+from training.polymers.optimizer import adamw
 from training.polymers.smiles_tokenizer import PAD
 
 _VALIDATION_MOLECULES, _VALIDATION_BATCH = 1024, 128
@@ -34,7 +35,7 @@ class PolyGPTTrainer:
         # Equal weights in every process, but not equal dropout.
         torch.manual_seed(derive_seed(config.seed, "dropout", devices.rank))
         self.parameters = list(self.model.parameters())
-        self.optimizer = _adamw(self.model, config)
+        self.optimizer = adamw(self.model, learning_rate=config.learning_rate, weight_decay=config.weight_decay, beta2=config.adam_beta2)
         self.ema = Ema(self.model, half_life_samples=config.ema_half_life_samples) if config.ema_half_life_samples else None
         self.weights = LossWeights(config.alpha, config.beta, config.gamma)
         self.streams = {
@@ -157,11 +158,3 @@ def _property_r2(names: Sequence[str], true: Tensor, told: Tensor) -> dict[str, 
         if math.isfinite(score):
             scores[f"validation_property_r2_{name}"] = score
     return scores
-
-
-def _adamw(model: PolyGPT, config: PolyGPTConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) with decay on matrices only, not on biases and gains, as GPT-2's followers do."""
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
-    others = [parameter for parameter in model.parameters() if parameter.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=True)

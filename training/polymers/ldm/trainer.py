@@ -1,0 +1,119 @@
+"""PolyLDM's training as a `Trainable`, and how near its latents come to those of held-out molecules."""
+
+import functools
+import math
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.loop.devices import Devices
+from training.loop.ema import Ema
+from training.loop.loop import StepOutcome, backward_and_step, linear_schedule
+from training.loop.seeding import generator, seed_everything
+from training.metrics.frechet import frechet_distance
+from training.polymers.ldm.config import Diffusion, PolyLDMConfig
+from training.polymers.ldm.latents import LatentBatch, LatentSet, LatentStream
+from training.polymers.ldm.networks import Diffuser, PolyLDM, PolyLDMShape
+from training.polymers.vae import PolyVAE
+
+# Molecules of a validation: of either split for the losses, drawn and held out for the distances.
+_VALIDATED, _COMPARED = 1024, 2048
+
+
+class PolyLDMTrainer:
+    """Learns to tell the noise in posterior samples of a frozen PolyVAE, drawn anew each time. vae: in evaluation mode, without gradients."""
+
+    def __init__(self, vae: PolyVAE, train: LatentSet, valid: LatentSet, config: PolyLDMConfig, devices: Devices) -> None:
+        self.config, self.devices, self.train, self.valid = config, devices, train, valid
+        seed_everything(config.seed)
+        kept = {field.name: getattr(config, field.name) for field in fields(Diffusion)}
+        of_vae = {name: getattr(vae.shape, name) for name in ("latent", "vocabulary_size", "properties")}
+        self.model = PolyLDM(PolyLDMShape(**kept, **of_vae), vae).to(devices.device)
+        self.diffuser = self.model.diffuser.requires_grad_(True)
+        self.diffuser.latent_mean, self.diffuser.latent_std = train.statistics()
+        self.parameters = list(self.diffuser.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        # The ramp keeps the network as it began out of a young average.
+        self.ema = Ema(self.diffuser, half_life_samples=config.ema_half_life_samples, rampup=0.1)
+        self.stream = LatentStream(train, config.batch_size, (config.seed, "train"), config.diffusion_steps, config.condition_dropout)
+        self.samples_seen = self.salt = 0
+
+    def step(self) -> StepOutcome:
+        # Every process draws the whole batch and learns from its share, in sums over the whole, which add up to the mean.
+        config, schedule, prediction = self.config, self.model.schedule, self.config.prediction
+        batch = self.stream.after(self.samples_seen, self.salt, at_most=config.samples - self.samples_seen)
+        size, share = len(batch.rows), LatentBatch(*(part[self.devices.rank :: self.devices.world_size] for part in batch))
+        warmup, final = config.warmup_samples, config.final_learning_rate_fraction
+        rate = linear_schedule(self.samples_seen, warmup_samples=warmup, total_samples=config.samples, final_fraction=final) * config.learning_rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # E || noise - told ||^2 (Ho et al. 2020, eq. 14), or the same of v, as a mean over dimensions.
+        told, latents, noise, t = self._told(self.diffuser, self.train, share)
+        loss = (told - schedule.target(latents, noise, t, prediction)).square().mean(dim=-1).sum() / size
+        epsilon_loss = schedule.noise_loss(told.detach(), latents, noise, t, prediction).sum() / size
+        norm, skipped = backward_and_step(loss, self.optimizer, self.parameters, clip_norm=config.gradient_clip_norm, devices=self.devices)
+        if not skipped:
+            self.ema.update(self.diffuser, samples=size, seen=self.samples_seen)
+        self.samples_seen += size
+        values: dict[str, Tensor | float] = {"gradient_norm": norm, "learning_rate": rate}
+        values["loss"], values["epsilon_loss"] = self.devices.sum(torch.stack([loss.detach(), epsilon_loss]))
+        return StepOutcome(values, size, skipped)
+
+    def state_dict(self) -> dict[str, Any]:
+        states = {"diffuser": self.diffuser.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema.state_dict()}
+        return {"samples_seen": self.samples_seen, "salt": self.salt, **states}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.samples_seen, self.salt = state["samples_seen"], state["salt"]
+        for name in ("diffuser", "optimizer", "ema"):
+            getattr(self, name).load_state_dict(state[name])
+
+    def reseed(self, rollback: int) -> None:
+        self.salt = rollback
+
+    def final_model(self) -> PolyLDM:
+        """The model to save, with the averaged weights."""
+        return PolyLDM(self.model.shape, self.model.vae, self.ema.averaged(self.diffuser)).eval()
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Of the averaged weights: the error of the noise on molecules of both splits, in all and by thirds of the steps; and latent distances."""
+        model, steps = self.final_model(), self.config.diffusion_steps
+        values: dict[str, float] = {}
+        for name, data in (("train", self.train), ("validation", self.valid)):
+            if len(data):
+                # Always the same molecules, steps and noises.
+                batch = LatentStream(data, _VALIDATED, (self.config.seed, "valid", name), steps).after(0, at_most=_VALIDATED)
+                errors = model.schedule.noise_loss(*self._told(model.diffuser, data, batch), self.config.prediction).cpu()
+                values[f"{name}_epsilon_loss"] = float(errors.mean())
+                for third, part in enumerate(("low", "middle", "high")):
+                    values[f"{name}_epsilon_loss_{part}_noise"] = float(errors[batch.t * 3 // steps == third].mean())
+        return {name: value for name, value in {**values, **self._distances(model)}.items() if math.isfinite(value)}
+
+    def _told(self, diffuser: Diffuser, data: LatentSet, batch: LatentBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What is told of the noised latents of a batch; then the latents themselves, their noise, and the steps."""
+        device = self.devices.device
+        latents = (data.samples(batch.rows, batch.posterior_noise) - diffuser.latent_mean) / diffuser.latent_std
+        noise, t, properties = batch.noise.to(device), batch.t.to(device), data.properties[batch.rows.to(device)]
+        # Until it is set free, the embedding is the PolyVAE's: the optimizer passes over what has no gradient.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.samples_seen >= self.config.unfreeze_at_samples):
+            embedding = diffuser.embed(properties, batch.mask.to(device))
+        return diffuser(self.model.schedule.noised(latents, noise, t), t, embedding), latents, noise, t
+
+    def _distances(self, model: PolyLDM) -> dict[str, float]:
+        """Fréchet distances, of raw latents, from posterior samples of held-out molecules: of latents sampled for the properties of these molecules,
+        of normal draws, which is what PolyVAE itself writes from, and of posterior samples of training molecules, which is as near as can be had.
+        """
+        if len(self.valid) < 2:
+            return {}
+        random, device = generator(self.config.seed, "distances"), self.devices.device
+        draw = functools.partial(torch.randn, _COMPARED, model.shape.latent, generator=random)
+        # Held-out molecules are taken over and over where there are fewer of them.
+        rows = torch.arange(_COMPARED) % len(self.valid)
+        held_out, properties = self.valid.samples(rows, draw()), self.valid.properties[rows.to(device)]
+        made = model.latents(properties, ~properties.isnan(), lambda: draw().to(device), steps=self.config.validation_steps)
+        taught = self.train.samples(torch.randint(len(self.train), (_COMPARED,), generator=random), draw())
+        found = {"": made, "_prior": draw(), "_train": taught}
+        return {f"latent_distance{name}": frechet_distance(latents.cpu().numpy(), held_out.cpu().numpy()) for name, latents in found.items()}
