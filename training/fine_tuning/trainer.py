@@ -41,12 +41,12 @@ class Task:
     savers: Sequence[Any] = ()
     buckets: bool = True
     counts: Mapping[str, int] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    beside: Callable[[OutputFolder, Mapping[str, str]], None] = lambda output, input_ids: None
     limits: str = ""
     pipeline: str = ""
     size: str = ""
     signature: Signature | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    beside: Callable[[OutputFolder, Mapping[str, str]], None] = lambda output, input_ids: None
 
 
 class FineTuner:

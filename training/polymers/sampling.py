@@ -6,7 +6,7 @@ came of it.
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -34,10 +34,11 @@ _OBEDIENCE = "training.polymers.obedience"
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A trained model that is ready to write. units: by name, of the properties it knows."""
+    """A trained model that is ready to write. units: by name, of the properties it knows. ranges: least and greatest value in training, if known."""
 
     sampler: Sampler
     units: Mapping[str, str]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class NothingToAskForError(Exception):
@@ -107,6 +108,7 @@ def _print_by_hand(arguments: Namespace, model: OpenModel, reporter: Reporter) -
     except ValueError as error:
         raise ParamsError(str(error)) from None
     requests = requests_by_hand(arguments.property, arguments.number, arguments.seed)
+    _warn_of_unseen(requests, model.ranges, reporter)
     molecules = list(model.sampler(requests, settings))
     text = "".join(f"{molecule.smiles}\n" for molecule in molecules)
     if arguments.property:
@@ -123,6 +125,7 @@ def run_sampling(stage: str, model: OpenModel, config: SamplesConfig, data: Path
     """Write `data/<stage>/samples.parquet`. Raises NothingToAskForError, MoleculeTableError."""
     place = data / config.wanted_from
     wanted = held_out_properties(place, list(model.units), split_column=config.split_column, number=config.conditional, seed=config.seed)
+    _warn_of_unseen(wanted, model.ranges, reporter)
     rows = list(_sampled(stage, model.sampler, config, wanted, reporter))
     with OutputFolder(data / stage) as output:
         write_samples(rows, output.file("samples.parquet"), units=model.units)
@@ -149,6 +152,14 @@ def held_out_properties(folder: Path, properties: Sequence[str], *, split_column
             f"{folder}: no molecule of the test split has any of {', '.join(properties)}; set conditional: 0, or change the split"
         )
     return wanted
+
+
+def _warn_of_unseen(requests: Sequence[Request], ranges: Mapping[str, tuple[float, float]], reporter: Reporter) -> None:
+    for name, (low, high) in ranges.items():
+        outside = [request[name] for request in requests if not low <= request.get(name, low) <= high and not numpy.isnan(request[name])]
+        if outside:
+            told = f"{len(outside):,} of {len(requests):,} requests for {name} ({min(outside):g} to {max(outside):g})"
+            reporter.log(f"WARNING: {told} lie outside what the model saw in training, {low:g} to {high:g}")
 
 
 def _configure_by_hand(parser: ArgumentParser) -> None:
