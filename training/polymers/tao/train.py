@@ -59,8 +59,10 @@ def open_task(data: Path, config: PolyTAOConfig, reporter: Reporter) -> Task:
         form = form.fitted(learnt.values)
     if model is None:
         # What stands for wishes comes behind the atoms, whose numbers stay.
-        tokenizer = build_tokenizer(atoms_of(opened.tokenizer), form.vocabulary())
+        atoms, tokenizer = len(tokenizer), build_tokenizer(atoms_of(opened.tokenizer), form.vocabulary())
         model = T5ForConditionalGeneration(_t5(config, tokenizer))
+        never = [tokenizer.pad_token_id, tokenizer.unk_token_id, *range(atoms, len(tokenizer))]
+        model.generation_config.update(suppress_tokens=never)
     form.into(model.config)
     model.generation_config.update(max_new_tokens=config.maximum_tokens)
     reporter.log(f"polytao: {len(learnt.targets):,} molecules, {len(held_out.targets):,} held out; set aside: {learnt.set_aside}")
