@@ -28,7 +28,7 @@ PARAMS = """
 smiles_tokenizer: {read: [molecules], vocabulary_size: null}
 polytao:
   {properties: [length, rings], prompt_style: STYLE, maximum_tokens: 40, condition_dropout: 0.2, d_model: 32, layers: 1, heads: 2, d_ff: 64,
-   dropout: 0.0, total_samples: TOTAL, warmup_samples: 100, batch_size: 20, learning_rate: 5.0e-3, evaluate_every_samples: 400,
+   dropout: 0.0, total_samples: TOTAL, warmup_samples: 100, batch_size: 20, optimizer: muon, learning_rate: 1.0e-2, evaluate_every_samples: 400,
    checkpoint_every_samples: 400, report_every_samples: 200, evaluate_at_most: 16, written_prompts: 8, seed: 3}
 polytao_samples: {unconditional: 6, conditional: 9, temperatures: [1.0, 0.0], batch_size: 4}
 """
