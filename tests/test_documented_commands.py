@@ -28,7 +28,7 @@ ELSEWHERE = {
     r"figment import|--data imported": "files of other programs; tests/orchestration/cli/test_import.py writes some",
     r"training\.cyclegan\.junyanz": "checkpoints of another program; tests/training/cyclegan/test_junyanz.py writes some",
     r"python -m bench|figment preset (shared|paper|one_core)|sources_report": "needs data from elsewhere, or an hour",
-    r"start_from=gpt2": "needs weights from the network",
+    r"start_from=gpt2|hkqiu/": "needs weights from the network",
     r"vl_convert|html_template": "needs a package from the network",
     r"dvc remote|dvc (push|pull|fetch)|git ": "needs a remote; tests/orchestration/test_sharing.py has one",
 }
@@ -72,6 +72,8 @@ toc_encoder: {total_samples: 32, evaluate_every_samples: 32, checkpoint_every_sa
 toc_titler: {total_samples: 32, evaluate_every_samples: 32, checkpoint_every_samples: 32, report_every_samples: 16, shown_pairs: 2}
 titler_report: {training_pairs: 4, held_out_pairs: 4, shown_pairs: 2}
 cyclegan_paintings: {kimg: 0.016, snap: 0.016, tick: 0.008, checkpoint_kimg: 0.016, metric_images: 4, guard_images: 4}
+polytao: {d_model: 16, layers: 1, heads: 2, d_ff: 16, total_samples: 320, warmup_samples: 32, evaluate_at_most: 8, written_prompts: 2}
+polytao_samples: {unconditional: 20, conditional: 10, temperatures: [1.0]}
 imaginary_papers:
   {count: 2, most_tries: 32, title_characters: [1, 300], abstract_characters: [1, 3000], least_variety: 0, most_similarity: 1,
    least_picture_levels: 0, least_contrast_levels: 0}

@@ -22,6 +22,8 @@ DEMO_S: Mapping[str, float] = {
     "polyvae": 20,
     "polyvae_samples": 4,
     "polyvae_report": 8,
+    "polytao": 20,
+    "polytao_samples": 5,
     "journal_pages": 5.6,
     "papers": 1.7,
     "toc_images": 1.1,

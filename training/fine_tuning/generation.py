@@ -153,8 +153,10 @@ def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generat
     homes = (model.generation_config, model.config, getattr(model.config, "decoder", None)) if model.config.is_encoder_decoder else ()
     starts = [getattr(home, name, None) for name in ("decoder_start_token_id", "bos_token_id") for home in homes]
     tokens["decoder_start_token_id"] = next((start for start in starts if start is not None), None)
-    # A pad or a start in the middle of a text means nothing; a model that has seen none there still gives them some probability.
-    senseless = sorted({tokenizer.pad_token_id, tokenizer.bos_token_id} - {tokenizer.eos_token_id, None}) or None
+    # A pad or a start in the middle of a text means nothing, nor does what a model says it never writes; one that has seen none there still gives
+    # them some probability.
+    never = model.generation_config.suppress_tokens or ()
+    senseless = sorted({tokenizer.pad_token_id, tokenizer.bos_token_id, *never} - {tokenizer.eos_token_id, None}) or None
     # What is not said here is the model's own, of which a greedy search would warn that it ignores it.
     unused: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "top_k": 50, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0}
     beams: dict[str, Any] = {"num_beams": 1, "num_return_sequences": 1, "length_penalty": 1.0}

@@ -51,6 +51,7 @@ def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: In
                 card = model_card(stage, module, stage_description(place.state.resolve().parent, stage), artifacts, numbers)
                 _write(output, tuner, outcome, numbers, card)
                 output.write_json("data_ids.json", dict(place.input_ids))
+                tuner.task.beside(output, place.input_ids)
                 return numbers
 
             return Companions(save, [Hook(config.evaluate_every_samples, lambda: _evaluate(tuner, place))], why_done=tuner.why_done)
@@ -87,5 +88,6 @@ def _write(output: OutputFolder, tuner: FineTuner, outcome: Outcome, numbers: Ma
     summary = {name: getattr(outcome, name) for name in ("samples_seen", "finished", "stopped", "skipped_steps", "rollbacks")}
     summary |= {"what": tuner.config.what, "start_from": tuner.config.start_from}
     summary["examples"] = {"train": len(task.train), "valid": len(task.valid), **task.counts}
+    summary |= task.facts
     summary["last_values"] = {name: round(value, 6) for name, value in {**outcome.values, **numbers}.items()}
     output.write_json("training_summary.json", summary)

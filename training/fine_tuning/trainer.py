@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from stages.derived_seed import derive_seed
+from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.fine_tuning.examples import ExampleOrder, Examples
 from training.fine_tuning.options import FineTuning
@@ -27,7 +28,8 @@ class Task:
 
     loss: (sum of losses, number of terms) of a batch; sums, so that a batch may be cut. samples: to be shown at every evaluation, by file name: text
     or what writes a picture. measure: more numbers at every evaluation, from the model, its held-out loss, and the numbers of the examples that have
-    it. savers: have `save_pretrained`. buckets: see `ExampleOrder`. counts: for the summary. limits: Markdown. pipeline: the task as hubs name it.
+    it. savers: have `save_pretrained`. buckets: see `ExampleOrder`. counts, facts: for the summary. limits: Markdown. pipeline: the task as hubs
+    name it. beside: writes more files into the model's folder, from the content ids of the inputs by name.
     """
 
     model: PreTrainedModel
@@ -43,6 +45,8 @@ class Task:
     pipeline: str = ""
     size: str = ""
     signature: Signature | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    beside: Callable[[OutputFolder, Mapping[str, str]], None] = lambda output, input_ids: None
 
 
 class FineTuner:

@@ -56,7 +56,7 @@ class MoleculeData:
 
     def learnt(self, names: Sequence[str], what: str, *, spellings: int = 0) -> TrainingSet:
         """The training split of the datasets `names`. what: such as `pre-train on`. Raises MoleculeModelError when nothing is left."""
-        tables = [_table(self.folder / name, self.options, "train") for name in names]
+        tables = [molecule_table(self.folder / name, self.options, "train") for name in names]
         encoded = self._encoded(tables, spellings=spellings, processes=os.cpu_count() or 1)
         set_aside = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in encoded.set_aside.items())
         self.reporter.log(f"{self.stage}: {len(encoded):,} molecules to {what}, set aside: {set_aside}")
@@ -69,7 +69,7 @@ class MoleculeData:
 
     def held_out(self, names: Sequence[str]) -> TrainingSet:
         """The validation split of the datasets `names`; may be empty."""
-        return self._encoded([_table(self.folder / name, self.options, "valid") for name in names])
+        return self._encoded([molecule_table(self.folder / name, self.options, "valid") for name in names])
 
     def _encoded(self, tables: Sequence[MoleculeTable], *, spellings: int = 0, processes: int = 1) -> TrainingSet:
         how: dict[str, Any] = {"maximum_tokens": self.options.maximum_tokens, "mean": self.mean, "std": self.std}
@@ -88,11 +88,12 @@ def open_data(stage: str, folder: Path, options: ReadOptions, teachers: Sequence
         # Reading it as a must from one of them says which names there are.
         read_molecules(folder / teachers[0], split="train", split_column=options.split_column, properties=unknown)
     # Properties are measured in standard deviations of the molecules that teach them.
-    tables = [_table(folder / name, options, "train") for name in teachers]
+    tables = [molecule_table(folder / name, options, "train") for name in teachers]
     mean, std = property_scale(tables)
     units = {name: unit for table in tables for name, unit in table.units.items()}
     return MoleculeData(stage, folder, options, reporter, tokenizer, mean, std, units)
 
 
-def _table(folder: Path, options: ReadOptions, split: str) -> MoleculeTable:
+def molecule_table(folder: Path, options: ReadOptions, split: str) -> MoleculeTable:
+    """One split of the dataset in `folder`; properties that it does not have are NaN."""
     return read_molecules(folder, split=split, split_column=options.split_column, properties=options.properties, absent_is_missing=True)

@@ -7,7 +7,7 @@ came of it.
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -35,10 +35,11 @@ _OBEDIENCE = "training.polymers.obedience"
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A trained model that is ready to write. units: by name, of the properties it knows."""
+    """A trained model that is ready to write. units: by name, of the properties it knows. ranges: least and greatest value in training, if known."""
 
     sampler: Sampler
     units: Mapping[str, str]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class NothingToAskForError(Exception):
@@ -110,6 +111,7 @@ def _print_by_hand(arguments: Namespace, model: OpenModel, reporter: Reporter) -
     except ValueError as error:
         raise ParamsError(str(error)) from None
     requests = requests_by_hand(arguments.property, arguments.number, arguments.seed)
+    _warn_of_unseen(requests, model.ranges, reporter)
     molecules = list(model.sampler(requests, settings))
     text = "".join(f"{molecule.smiles}\n" for molecule in molecules)
     if arguments.property:
@@ -126,6 +128,7 @@ def run_sampling(stage: str, model: OpenModel, config: SamplesConfig, data: Path
     """Write `data/<stage>/samples.parquet`. Raises NothingToAskForError, MoleculeTableError."""
     place = data / config.wanted_from
     wanted = held_out_properties(place, list(model.units), split_column=config.split_column, number=config.conditional, seed=config.seed)
+    _warn_of_unseen(wanted, model.ranges, reporter)
     started = time.monotonic()
     rows = list(_sampled(stage, model.sampler, config, wanted, reporter))
     # How fast depends on the machine: it is told, and stands in no file.
@@ -155,6 +158,14 @@ def held_out_properties(folder: Path, properties: Sequence[str], *, split_column
             f"{folder}: no molecule of the test split has any of {', '.join(properties)}; set conditional: 0, or change the split"
         )
     return wanted
+
+
+def _warn_of_unseen(requests: Sequence[Request], ranges: Mapping[str, tuple[float, float]], reporter: Reporter) -> None:
+    for name, (low, high) in ranges.items():
+        outside = [request[name] for request in requests if not low <= request.get(name, low) <= high and not numpy.isnan(request[name])]
+        if outside:
+            told = f"{len(outside):,} of {len(requests):,} requests for {name} ({min(outside):g} to {max(outside):g})"
+            reporter.log(f"WARNING: {told} lie outside what the model saw in training, {low:g} to {high:g}")
 
 
 def _configure_by_hand(parser: ArgumentParser) -> None:

@@ -1,7 +1,4 @@
-"""Titles and abstracts of the same papers as token ids: what a T5 reads, what it is to write, and what that costs it.
-
-Shapes: a batch has `input_ids` and `attention_mask` [B, S], and `labels` [B, T] with -100 where there is nothing to write. Losses are in nats.
-"""
+"""Titles and abstracts of the same papers as token ids: what a T5 reads, what it is to write, and what that costs it, in nats."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
 
 from formats.text_tables import read_paper_texts
-from training.fine_tuning.examples import NO_LABEL, TuningError
+from training.fine_tuning.examples import TuningError
+from training.fine_tuning.pairs import PairExamples, token_losses
 from training.loop.seeding import generator
 from training.metrics.intervals import Estimate, bootstrap_interval
 
@@ -50,36 +45,14 @@ def read_pairs(folder: Path, stage: str, split: str, *, may_be_none: bool = Fals
 
 
 @dataclass(frozen=True)
-class PairExamples:
-    """Pairs in tokens. characters: that the tokens of each target stand for. cut: how many texts are longer than their limit."""
+class TextPairs(PairExamples):
+    """characters: that the tokens of each target stand for. cut: how many texts are longer than their limit."""
 
-    sources: Sequence[Sequence[int]]
-    targets: Sequence[Sequence[int]]
     characters: Sequence[int]
-    pad: int
     cut: Mapping[str, int]
 
-    def __len__(self) -> int:
-        return len(self.targets)
 
-    def lengths(self) -> list[int]:
-        """Tokens of both texts: pairs of like length go side by side."""
-        return [len(source) + len(target) for source, target in zip(self.sources, self.targets, strict=True)]
-
-    def batch(self, indices: Sequence[int], random: torch.Generator | None = None) -> dict[str, Tensor]:
-        del random
-        inputs, labels = (
-            pad_sequence([torch.tensor(texts[index]) for index in indices], batch_first=True, padding_value=filler)
-            for texts, filler in ((self.sources, self.pad), (self.targets, NO_LABEL))
-        )
-        return {"input_ids": inputs, "attention_mask": (inputs != self.pad).long(), "labels": labels}
-
-    def inputs(self, most: int) -> dict[str, Tensor]:
-        """What the model is given to write for the first `most`."""
-        return {name: values for name, values in self.batch(range(min(most, len(self)))).items() if name != "labels"}
-
-
-def encode_pairs(tokenizer: Any, pairs: Pairs, limits: Any, *, most: int | None = None) -> PairExamples:
+def encode_pairs(tokenizer: Any, pairs: Pairs, limits: Any, *, most: int | None = None) -> TextPairs:
     """The first `most` pairs. limits: says prefix, source_tokens and target_tokens (ends included), as the configuration of a trained model does."""
     # No token stands for more characters than the longest has, so what lies behind cannot matter, be it 10 MB. `</s>` in a text is text.
     end, longest = tokenizer.eos_token_id, max(map(len, tokenizer.get_vocab()))
@@ -94,7 +67,7 @@ def encode_pairs(tokenizer: Any, pairs: Pairs, limits: Any, *, most: int | None 
     cut = {name: sum(ids[-1] != end for ids in texts) for name, texts in (("cut_sources", read), ("cut_targets", written))}
     characters = [len(text) if ids[-1] == end else len(tokenizer.decode(ids)) for text, ids in zip(pairs.targets, written, strict=False)]
     # What is read always ends; but no model should learn to end a text where only room did.
-    return PairExamples([[*ids[:-1], end] for ids in read], written, characters, tokenizer.pad_token_id, cut)
+    return TextPairs([[*ids[:-1], end] for ids in read], written, tokenizer.pad_token_id, characters, cut)
 
 
 def others(items: Sequence[Any], seed: int) -> list[Any]:
@@ -104,20 +77,8 @@ def others(items: Sequence[Any], seed: int) -> list[Any]:
     return [items[following[place]] for place in range(len(items))]
 
 
-def token_losses(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    """Negative log-likelihoods [B, T] of `labels`; 0 where there is none."""
-    inputs = model.prepare_decoder_input_ids_from_labels(batch["labels"])
-    scores = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], decoder_input_ids=inputs, use_cache=False).logits
-    return cross_entropy(scores.float().transpose(1, 2), batch["labels"], ignore_index=NO_LABEL, reduction="none")
-
-
-def summed_loss(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The sum of the losses of a batch, and how many tokens it is a sum over."""
-    return token_losses(model, batch).sum(), (batch["labels"] != NO_LABEL).sum()
-
-
 @torch.no_grad()
-def reading_costs(model: Any, examples: PairExamples, *, seed: int) -> numpy.ndarray:
+def reading_costs(model: Any, examples: TextPairs, *, seed: int) -> numpy.ndarray:
     """[3, N]: what each target costs a model in evaluation mode behind its own source, and behind another's; and its characters."""
     costs = numpy.array([[0.0] * len(examples), [0.0] * len(examples), examples.characters])
     for row, shown in enumerate((examples, replace(examples, sources=others(examples.sources, seed)))):

@@ -22,10 +22,11 @@ from training.fine_tuning.examples import TuningError
 from training.fine_tuning.generation import GenerationError, generate
 from training.fine_tuning.hf_job import fine_tuning_job
 from training.fine_tuning.model_folder import load_model, load_tokenizer
+from training.fine_tuning.pairs import summed_loss
 from training.fine_tuning.trainer import Task
 from training.loop.job import Job, run_job
 from training.words.abstracts.config import GENERATIONS, T5Options
-from training.words.abstracts.pairs import TEXTS, encode_pairs, read_pairs, reading_costs, reading_numbers, summed_loss
+from training.words.abstracts.pairs import TEXTS, encode_pairs, read_pairs, reading_costs, reading_numbers
 from training.words.word_tokenizers import train_bpe
 
 # T5's: padding and the end of text are two tokens, texts end, and decoding begins with padding.

@@ -13,8 +13,9 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from tests.training.words.abstracts.toy_papers import toy_pair, toy_papers, write_papers
 from training.fine_tuning.examples import TuningError
+from training.fine_tuning.pairs import summed_loss
 from training.words.abstracts.config import T5Options
-from training.words.abstracts.pairs import Pairs, encode_pairs, others, read_pairs, reading_costs, reading_numbers, summed_loss
+from training.words.abstracts.pairs import Pairs, encode_pairs, others, read_pairs, reading_costs, reading_numbers
 from training.words.abstracts.train import open_t5
 
 TINY = T5Options(vocabulary_size=400, d_model=16, layers=1, heads=2, d_ff=16, dropout=0.0)
