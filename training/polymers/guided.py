@@ -26,6 +26,7 @@ from training.polymers.smiles_grammar import (
     State,
     advance,
     fewest_tokens_to_end,
+    has_aromatic_business,
     may_end,
     read_piece,
     tokens_to_end,
@@ -36,8 +37,8 @@ from training.polymers.smiles_tokenizer import EOS, SPECIAL_TOKENS, readable_tok
 _NEVER = 2**15 - 1
 # States remembered; they are dropped all at once beyond it. A state takes about 2 KiB.
 _REMEMBERED = 50_000
-# How many ways to end a text are looked at before the plain one is taken for the shortest.
-_MOST_SEARCHED = 40
+# How many ways to end a text are looked at, and with how many tokens to spare.
+_MOST_SEARCHED, _SPARE = 200, 8
 _FOR_ENDING = ("C", "c", "n", "o", "[nH]", "*", "(", ")", "-", "=")
 _NEEDED: dict[Rule, tuple[str, ...]] = {"molecule": ("C", "(", ")"), "polymer": ("C", "(", ")", "*")}
 
@@ -80,6 +81,7 @@ class Guide:
         known = set(tokens)
         self._for_ending = [piece for text in _FOR_ENDING if text in known and (piece := read_piece(text, rule))]
         self._places: dict[State, Place] = {}
+        self._found: dict[State, int] = {}
 
     def begin(self) -> Place:
         """Before the first token."""
@@ -108,6 +110,7 @@ class Guide:
         if place is None:
             if len(self._places) >= _REMEMBERED:
                 self._places.clear()
+                self._found.clear()
             place = self._places[state] = Place(state, self._tokens_behind(state))
         return place
 
@@ -122,7 +125,8 @@ class Guide:
                 continue
             behind = self._advanced(state, pieces)
             number = None if behind is None else tokens_to_end(behind, self.rule)
-            found[tokens] = _NEVER if number is None else number
+            # That an aromatic ring can be closed is no more than likely, so a way is looked for while there is still room.
+            found[tokens] = _NEVER if number is None else number + (_SPARE if behind and has_aromatic_business(behind) else 0)
             if opens:
                 of_new_ring = found[tokens[0]]
         if may_end(state, self.rule):
@@ -137,30 +141,47 @@ class Guide:
                 pieces = self._pieces[token]
                 behind = self._advanced(place.state, pieces) if pieces else None
                 assert behind is not None, f"token {token} was allowed behind {place.state}"
-                place.tokens[token] = min(place.tokens[token], self._fewest(behind))
+                place.tokens[token] = self._fewest(behind)
 
-    @functools.cache  # noqa: B019 (a guide lives as long as its program)
     def _fewest(self, state: State) -> int:
-        """The tokens of the shortest way to end that a search of bounded length finds; the plain way where it finds none. Source: Hart et al. 1968 (A*)."""
-        order = itertools.count()
-        queue = [(fewest_tokens_to_end(state, self.rule), next(order), 0, state)]
-        seen = {state}
+        """The tokens of the shortest way to end that a search of bounded length finds. Source: Hart et al. 1968 (A*), of which this is a greedy one."""
+        if state not in self._found:
+            self._search(state)
+        return self._found[state]
+
+    def _search(self, state: State) -> None:
+        order, parents = itertools.count(), dict[State, State | None]({state: None})
+        queue = [(0.0, next(order), 0, state)]
         for _ in range(_MOST_SEARCHED):
             if not queue:
                 break
             _, _, written, here = heapq.heappop(queue)
-            if may_end(here, self.rule):
-                return written + 1
-            rings = [ring[0] for ring in here.rings]
-            new = next((digit for digit in self._digits if digit not in rings), None)
-            digits = [Piece("ring", digit=digit) for digit in (*rings, *([new] if new else []))]
-            for piece in (*digits, *self._for_ending):
+            rest = 1 if may_end(here, self.rule) else self._found.get(here, _NEVER)
+            if rest < _NEVER:
+                self._remember_way(here, rest, parents)
+                return
+            for piece in self._pieces_for_ending(here):
                 behind = advance(here, piece, self.rule)
-                if behind is not None and behind not in seen and tokens_to_end(behind, self.rule) is not None:
-                    seen.add(behind)
-                    # Of two that promise the same, the one that is further.
-                    heapq.heappush(queue, (written + 1 + fewest_tokens_to_end(behind, self.rule), -next(order), written + 1, behind))
-        return tokens_to_end(state, self.rule) or _NEVER
+                plain = None if behind is None or behind in parents else tokens_to_end(behind, self.rule)
+                if behind is not None and plain is not None:
+                    parents[behind] = here
+                    promise = (plain + fewest_tokens_to_end(behind, self.rule)) / 2
+                    # Of two that promise the same, the one that was met last, which is further.
+                    heapq.heappush(queue, (written + promise, -next(order), written + 1, behind))
+        # Nothing was found: the plain way, where it is certain, and otherwise none.
+        plain = tokens_to_end(state, self.rule) if not has_aromatic_business(state) else None
+        self._found[state] = _NEVER if plain is None else plain
+
+    def _remember_way(self, state: State | None, rest: int, parents: dict[State, State | None]) -> None:
+        """From each state on the way, so that what was promised at its beginning is still found later on."""
+        while state is not None:
+            self._found[state] = min(rest, self._found.get(state, _NEVER))
+            state, rest = parents[state], rest + 1
+
+    def _pieces_for_ending(self, state: State) -> list[Piece]:
+        rings = [ring[0] for ring in state.rings]
+        new = next(([digit] for digit in self._digits if digit not in rings), [])
+        return [*(Piece("ring", digit=digit) for digit in (*rings, *new)), *self._for_ending]
 
     def _advanced(self, state: State, pieces: Sequence[Piece] | None) -> State | None:
         for piece in pieces or ():

@@ -20,7 +20,7 @@ PLAIN, AROMATIC, AROMATIC_WITH_DOUBLE, STAR = range(4)
 IMPLICIT, AROMATIC_BOND = 0, 5
 # A bond with a direction is aromatic between aromatic atoms, as one that is not written.
 _BONDS = {"-": 1, "/": IMPLICIT, "\\": IMPLICIT, "=": 2, "#": 3, ":": AROMATIC_BOND}
-_UNBOUNDED = 8
+_UNBOUNDED = 20
 # The most bonds and hydrogens that RDKit grants at charges -2 to 2; elements that are not here have no bound in RDKit, or none that matters.
 _MOST = {
     "H": (8, 2, 1, 8, 8),
@@ -45,6 +45,10 @@ _MOST = {
 }
 _BRACKET = re.compile(r"\[\d*(\*|[A-Z][a-z]?|[a-z][a-z]?)(?:@(?:@|TH\d|AL\d|SP\d|TB\d+|OH\d+)?)?(H\d*)?([+-]\d+|\++|-+)?(?::\d+)?\]")
 _ORGANIC = frozenset("B C N O P S F Cl Br I b c n o p s *".split())
+_ELEMENTS = frozenset(
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I"
+    " Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U b c n o p s se te as si".split()
+)
 _RING = re.compile(r"%?\d+")
 
 
@@ -105,6 +109,8 @@ def read_piece(text: str, rule: Rule) -> Piece | None:
     symbol, hydrogens, charge = bracket.groups() if bracket else (text, None, None)
     if symbol == "*":
         return Piece("atom", atom=Atom(STAR, 1) if rule == "polymer" else Atom(PLAIN, _UNBOUNDED), is_star=True)
+    if symbol not in _ELEMENTS:
+        return None
     most = _most_bonds(symbol.capitalize(), _charge(charge or ""))
     left = most - (int(hydrogens[1:] or 1) if hydrogens else 0)
     kind = PLAIN if symbol[0].isupper() else AROMATIC_WITH_DOUBLE if left == 4 else AROMATIC
@@ -185,9 +191,17 @@ def fewest_tokens_to_end(state: State, rule: Rule) -> int:
     return 1 + len(state.stack) + len(state.rings) + max(missing_stars, is_bare)
 
 
+def has_aromatic_business(state: State) -> bool:
+    """Whether an aromatic atom still waits for bonds, so that `tokens_to_end` is no more than likely."""
+    return any(atom.is_aromatic for atom in state.atoms)
+
+
 def _can_be_met(state: State, place: int, atom: Atom, lack: int) -> bool:
     """Whether the atom can still have the `lack` aromatic bonds that it lacks beside its open rings."""
     in_stack = place in state.stack
+    if place == state.current and state.after in (BOND, BOND_BEHIND_ATOM) and state.order in (IMPLICIT, AROMATIC_BOND):
+        # The bond that is already written may be one of them.
+        return bool(state.rings or state.stack) and atom.free >= lack - 1
     if not in_stack and place != state.current:
         return False
     if in_stack or state.after == CLOSE:
@@ -278,9 +292,7 @@ def _settled(state: State) -> State | None:
     moved = {place: index for index, place in enumerate(live)}
     # Two atoms matter as neighbours while a ring might still join them.
     bonds = frozenset(
-        (moved[one], moved[two])
-        for one, two in state.bonds
-        if (one in openers and two in reachable) or (two in openers and one in reachable)
+        (moved[one], moved[two]) for one, two in state.bonds if (one in openers and two in reachable) or (two in openers and one in reachable)
     )
     return state._replace(
         current=moved.get(state.current, -1),
