@@ -66,10 +66,8 @@ class Guide:
     def __init__(self, tokens: Sequence[str | None], end: int, rule: Rule = "molecule") -> None:
         missing = [piece for piece in _NEEDED[rule] if piece not in tokens]
         if missing:
-            wanted = " ".join(_NEEDED[rule])
-            raise MoleculeModelError(
-                f"the vocabulary has no token {missing[0]}; guided decoding like {rule}s needs {wanted}; learn the tokenizer on {rule}s, or guided: false"
-            )
+            wanted = f"guided decoding like {rule}s needs {' '.join(_NEEDED[rule])}"
+            raise MoleculeModelError(f"the vocabulary has no token {missing[0]}; {wanted}; learn the tokenizer on {rule}s, or set guided: false")
         self.rule, self.end, self.size = rule, end, len(tokens)
         self._pieces = [None if text is None else _pieces(text, rule) for text in tokens]
         # Tokens that mean the same, such as C and [C@H] without neighbours, are looked at once.
@@ -144,7 +142,7 @@ class Guide:
                 place.tokens[token] = self._fewest(behind)
 
     def _fewest(self, state: State) -> int:
-        """The tokens of the shortest way to end that a search of bounded length finds. Source: Hart et al. 1968 (A*), of which this is a greedy one."""
+        """The tokens of the shortest way to end that a search of bounded length finds. After A* (Hart et al. 1968), but greedy."""
         if state not in self._found:
             self._search(state)
         return self._found[state]

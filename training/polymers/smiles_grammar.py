@@ -44,11 +44,11 @@ _MOST = {
     "I": (1, 6, 5, 6, 5),
 }
 _BRACKET = re.compile(r"\[\d*(\*|[A-Z][a-z]?|[a-z][a-z]?)(?:@(?:@|TH\d|AL\d|SP\d|TB\d+|OH\d+)?)?(H\d*)?([+-]\d+|\++|-+)?(?::\d+)?\]")
-_ORGANIC = frozenset("B C N O P S F Cl Br I b c n o p s *".split())
-_ELEMENTS = frozenset(
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I"
-    " Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U b c n o p s se te as si".split()
-)
+_ORGANIC = frozenset(["B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I", "b", "c", "n", "o", "p", "s", "*"])
+_ELEMENTS = """
+H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe
+Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U b c n o p s se te as si
+"""
 _RING = re.compile(r"%?\d+")
 
 
@@ -99,8 +99,12 @@ def read_piece(text: str, rule: Rule) -> Piece | None:
     """The meaning of one piece of `split_smiles`; None where SMILES has no such piece, or one that is not written here (`$`, `~`, arrows)."""
     if text in _BONDS:
         return Piece("bond", order=_BONDS[text])
-    if text == "(" or text == ")" or (text == "." and rule == "molecule"):
-        return Piece(text)  # type: ignore[arg-type]
+    if text == "(":
+        return Piece("(")
+    if text == ")":
+        return Piece(")")
+    if text == "." and rule == "molecule":
+        return Piece(".")
     if _RING.fullmatch(text):
         return Piece("ring", digit=text.lstrip("%"))
     bracket = _BRACKET.fullmatch(text)
@@ -109,7 +113,7 @@ def read_piece(text: str, rule: Rule) -> Piece | None:
     symbol, hydrogens, charge = bracket.groups() if bracket else (text, None, None)
     if symbol == "*":
         return Piece("atom", atom=Atom(STAR, 1) if rule == "polymer" else Atom(PLAIN, _UNBOUNDED), is_star=True)
-    if symbol not in _ELEMENTS:
+    if symbol not in _ELEMENTS.split():
         return None
     most = _most_bonds(symbol.capitalize(), _charge(charge or ""))
     left = most - (int(hydrogens[1:] or 1) if hydrogens else 0)
