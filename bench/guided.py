@@ -3,7 +3,7 @@
     python -m bench.guided --model data/polygpt                 # 256 molecules
     python -m bench.guided --model data/polygpt --scale std     # 2,048
 
-Both sides write from the same random numbers; plain molecules are first written twice, once with guided ones between, and must be equal. A second pass of
+Both sides write from the same random numbers; each is written twice, and must be the same both times. The second pass of
 guided ones knows the states of the first. With `--property name=low:high` the R2 of requested against obtained is told as well.
 """
 
