@@ -4,7 +4,7 @@ Sampling is `generate`'s greedy search over scores in which one token is left, t
 same whatever was written beside it and however large a batch is, but where its number is within a rounding error of a border between tokens.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,11 +94,21 @@ def generate(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: G
     return [[text.text for text in texts] for texts in write(model, tokenizer, inputs, settings, seed=seed, first=first)]
 
 
-def write(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: Generation, *, seed: int, first: int = 0) -> list[list[Written]]:
+def write(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    inputs: Inputs,
+    settings: Generation,
+    *,
+    seed: int,
+    first: int = 0,
+    processors: Sequence[Callable[[Tensor, Tensor], Tensor]] = (),
+) -> list[list[Written]]:
     """What `model` writes for each of N items, [N][returns].
 
     inputs: input_ids and attention_mask (see `tokenize`), or pixel_values.
     first: the number of the first item, for callers who hand over some at a time: text r of item i depends on (seed, i, r).
+    processors: of tokens so far [rows, T] and scores [rows, V], before the cuts of `settings`; new scores each.
     Raises GenerationError where the model has too few positions for prompt and max_new_tokens, or the tokenizer no pad or end token.
     """
     if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
@@ -114,16 +124,23 @@ def write(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: Gene
         chosen = {name: values[batch // copies].to(model.device) for name, values in inputs.items()}
         if model.config.is_encoder_decoder:
             chosen["decoder_attention_mask"] = torch.ones(len(batch), 1, dtype=torch.long, device=model.device)
-        texts += _write_batch(model, tokenizer, chosen, settings, seeds)
+        texts += _write_batch(model, tokenizer, chosen, settings, seeds, processors)
     model.train(was_training)
     return [texts[begin : begin + settings.returns] for begin in range(0, len(texts), settings.returns)]
 
 
 @torch.inference_mode()
-def _write_batch(model: PreTrainedModel, tokenizer: Any, inputs: Inputs, settings: Generation, seeds: Sequence[int]) -> Iterator[Written]:
+def _write_batch(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    inputs: Inputs,
+    settings: Generation,
+    seeds: Sequence[int],
+    before: Sequence[Callable[[Tensor, Tensor], Tensor]],
+) -> Iterator[Written]:
     # An encoder's decoder begins with a start token, which is no part of the text.
     begin = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
-    processors = LogitsProcessorList()
+    processors = LogitsProcessorList(before)
     if settings.strategy == "sample":
         top_k = [TopKLogitsWarper(settings.top_k)] if settings.top_k else []
         uniforms = torch.stack([torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from training.loop.seeding import generator
 from training.polymers.conditions import ConditionedShape
+from training.polymers.guided import GuidedBatch, guide_for
 from training.polymers.sample_table import Request, SampledMolecule
+from training.polymers.smiles_grammar import Rule
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK
 from training.polymers.transformer import KeyValueCache
 
@@ -24,6 +26,7 @@ class SamplingSettings:
     """How tokens are chosen. temperature: 0 takes the likeliest. top_k: only the k likeliest, 0 all.
 
     top_p: the smallest set of at least this probability, 1 all. batch_size: molecules written side by side; it does not change them.
+    guided: only tokens that can still become a molecule of `rule` (training/polymers/guided.py).
     """
 
     temperature: float = 1.0
@@ -31,6 +34,8 @@ class SamplingSettings:
     top_p: float = 1.0
     batch_size: int = 64
     seed: int = 0
+    guided: bool = False
+    rule: Rule = "molecule"
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
@@ -98,26 +103,35 @@ def sample_tokens(
     logits, cache = writer.begin(wanted, wanted_mask, steps, latents)
     written = torch.full((B, steps), PAD, device=device)
     alive = torch.arange(B, device=device)
+    guided = GuidedBatch(guide_for(writer.tokenizer, settings.rule), B) if settings.guided else None
     for step in range(steps):
-        token = choose_token(logits.float(), uniform[alive, step], settings)
+        allowed = guided.mask(steps - step, device) if guided else None
+        token = choose_token(logits.float(), uniform[alive, step], settings, allowed)
         written[alive, step] = token
         unfinished = token != EOS
         if not unfinished.any() or step == steps - 1:
             break
+        if guided:
+            guided.follow(token)
         # Finished molecules leave the batch once they are a quarter of it: copying the cache costs about as much as a few steps.
         if unfinished.sum() <= 0.75 * len(alive):
             rows = unfinished.nonzero().squeeze(-1)
             alive, token = alive[rows], token[rows]
             cache.keep(rows)
+            if guided:
+                guided.keep(rows)
         logits = writer.advance(token, cache)
     return _blank_after_end(written)
 
 
-def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings) -> Tensor:
+def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, allowed: Tensor | None = None) -> Tensor:
     """Tokens [B] from logits [B, V] with uniform random numbers [B] in [0, 1), by the inverse of the cumulated distribution.
 
-    <pad>, <bos>, <unk> and <mask> are never chosen. Source of top-p: Holtzman et al. 2020.
+    <pad>, <bos>, <unk> and <mask> are never chosen. allowed: [B, V] bool, at least one a row; others are never chosen either, before any cut.
+    Source of top-p: Holtzman et al. 2020.
     """
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, float("-inf"))
     logits = logits.index_fill(-1, torch.tensor([PAD, BOS, UNK, MASK], device=logits.device), float("-inf"))
     if settings.temperature == 0:
         return logits.argmax(dim=-1)

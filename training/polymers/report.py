@@ -18,7 +18,7 @@ from training.metrics import fcd
 from training.metrics.copies import Copy, TrainingMolecules, prepare_training
 from training.metrics.distribution import DistributionScores
 from training.polymers.drawings import draw_molecules, draw_novelty, draw_pairs, draw_requested_and_obtained
-from training.polymers.sample_table import SampleTableError, read_sample_groups
+from training.polymers.sample_table import GUIDED, SampleTableError, read_sample_groups
 from training.polymers.scorecard import molecule_headline, molecule_numbers, report_markdown
 from training.polymers.scoring import (
     Dataset,
@@ -65,7 +65,7 @@ class MoleculeReportConfig(ScoringConfig):
 
     def like(self, mode: str) -> Dataset:
         """The dataset that samples of `mode` are judged by."""
-        return self.unconditional_like if mode == "unconditional" else self.conditional_like
+        return self.unconditional_like if mode.removesuffix(GUIDED) == "unconditional" else self.conditional_like
 
 
 # What may be wrong with what a report on molecules reads, each with a message that says all there is to say.

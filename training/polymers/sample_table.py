@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 REQUESTED = "requested_"
+# What the mode of samples ends in that were written under a guide; see training/polymers/guided.py.
+GUIDED = " guided"
 _REQUIRED = ("index", "mode", "temperature", "smiles", "finished")
 
 # Wanted properties by name, in the units of the dataset; {} wants none.
@@ -30,7 +32,7 @@ class SampledMolecule:
 
 @dataclass(frozen=True)
 class SampleRow:
-    """A molecule and how it was made. mode: `unconditional`, or `conditional` where something was requested."""
+    """A molecule and how it was made. mode: `unconditional`, or `conditional` where something was requested; with `GUIDED` behind it."""
 
     mode: str
     temperature: float
@@ -54,8 +56,8 @@ class SampleGroup:
 
     @property
     def name(self) -> str:
-        """Such as `conditional_t0.8`: opens the names of this group's metrics."""
-        return f"{self.mode}_t{self.temperature:g}"
+        """Such as `conditional_t0.8` or `conditional_guided_t1`: opens the names of this group's metrics."""
+        return f"{self.mode.replace(' ', '_')}_t{self.temperature:g}"
 
 
 def write_samples(rows: Sequence[SampleRow], path: Path, *, units: Mapping[str, str]) -> None:

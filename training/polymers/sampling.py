@@ -23,11 +23,15 @@ from stages.reporting import Reporter
 from training.loop.devices import open_devices
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.decoding import SamplingSettings
-from training.polymers.sample_table import Request, SampledMolecule, SampleRow, write_samples
+from training.polymers.sample_table import GUIDED, Request, SampledMolecule, SampleRow, write_samples
+from training.polymers.smiles_grammar import Rule
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
 
 # One molecule for each request, in order.
 Sampler = Callable[[Sequence[Request], SamplingSettings], Iterable[SampledMolecule]]
+
+Dataset = Literal["molecules", "polymers"]
+RULES: Mapping[Dataset, Rule] = {"molecules": "molecule", "polymers": "polymer"}
 
 # How a table by hand is made decides no byte of a stage, so that module must stay out of the stages' code versions, which follow imports by name.
 _OBEDIENCE = "training.polymers.obedience"
@@ -51,7 +55,8 @@ class SamplesConfig:
     """The section of a sampling stage. unconditional, conditional: molecules for each temperature. batch_size: of them, made side by side.
 
     wanted_from: dataset whose test split gives the property values to ask for: of molecules drawn at random, over again when they run out.
-    top_k, top_p: see SamplingSettings.
+    top_k, top_p: see SamplingSettings. guided: write each group once more, in the mode "<mode> guided", with the same random numbers but only tokens
+    that can still become a molecule like those of `guided_like`.
     """
 
     unconditional: int = 1000
@@ -63,6 +68,8 @@ class SamplesConfig:
     top_p: float = 1.0
     batch_size: int = 128
     seed: int = 0
+    guided: bool = False
+    guided_like: Dataset = "molecules"
 
     def __post_init__(self) -> None:
         if self.unconditional < 0 or self.conditional < 0 or self.unconditional + self.conditional == 0:
@@ -72,9 +79,9 @@ class SamplesConfig:
         for temperature in self.temperatures:
             self.settings(temperature, self.seed)
 
-    def settings(self, temperature: float, seed: int) -> SamplingSettings:
+    def settings(self, temperature: float, seed: int, *, guided: bool = False) -> SamplingSettings:
         """How the molecules of one group are made."""
-        return SamplingSettings(temperature, self.top_k, self.top_p, self.batch_size, seed)
+        return SamplingSettings(temperature, self.top_k, self.top_p, self.batch_size, seed, guided, RULES[self.guided_like])
 
 
 def sampling_program(
@@ -107,7 +114,9 @@ def sampling_program(
 
 def _print_by_hand(arguments: Namespace, model: OpenModel, reporter: Reporter) -> None:
     try:
-        settings = SamplingSettings(arguments.temperature, arguments.top_k, arguments.top_p, min(128, arguments.number), arguments.seed)
+        batch, rule = min(128, arguments.number), RULES[arguments.guided or "molecules"]
+        cuts = (arguments.top_k, arguments.top_p)
+        settings = SamplingSettings(arguments.temperature, *cuts, batch, arguments.seed, arguments.guided is not None, rule)
     except ValueError as error:
         raise ParamsError(str(error)) from None
     requests = requests_by_hand(arguments.property, arguments.number, arguments.seed)
@@ -185,6 +194,8 @@ def _configure_by_hand(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--top-k", type=int, default=0, help="only the k likeliest tokens; 0 is all (default: %(default)s)")
     parser.add_argument("--top-p", type=float, default=1.0, help="only the likeliest tokens of this total probability (default: %(default)s)")
+    words = "only tokens that can still become a molecule, or, with `polymers`, a repeat unit with two stars"
+    parser.add_argument("--guided", nargs="?", const="molecules", choices=list(RULES), help=words)
 
 
 def requests_by_hand(pairs: Sequence[str], number: int, seed: int) -> list[Request]:
@@ -213,9 +224,13 @@ def _sampled(stage: str, sampler: Sampler, config: SamplesConfig, wanted: Sequen
         asked = [wanted[row % len(wanted)] for row in range(config.conditional)] if wanted else []
         for mode, requests in (("unconditional", [{}] * config.unconditional), ("conditional", asked)):
             # Another temperature or mode is another set of molecules, not the same dice thrown again.
-            molecules = sampler(requests, config.settings(temperature, config.seed + 2 * index + (mode == "conditional")))
-            told = reporter.progress(molecules, total=len(requests), what=f"{stage}: {mode} at T={temperature:g}")
-            yield from (SampleRow(mode, temperature, molecule, request) for molecule, request in zip(told, requests, strict=True))
+            seed = config.seed + 2 * index + (mode == "conditional")
+            # Guided ones do throw the same dice: what differs between the two groups is what guiding does.
+            for guided in (False, True)[: 1 + config.guided]:
+                name = mode + GUIDED * guided
+                molecules = sampler(requests, config.settings(temperature, seed, guided=guided))
+                told = reporter.progress(molecules, total=len(requests), what=f"{stage}: {name} at T={temperature:g}")
+                yield from (SampleRow(name, temperature, molecule, request) for molecule, request in zip(told, requests, strict=True))
 
 
 def count(text: str) -> int:

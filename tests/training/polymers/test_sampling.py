@@ -82,3 +82,11 @@ def test_ranges_by_hand_are_spread_evenly_and_independently_of_each_other():
     assert abs(numpy.corrcoef(weights, rings)[0, 1]) < 0.3 and {request["charge"] for request in asked} == {-1.0}
     assert asked == requests_by_hand(["weight=100:200", "rings=0:10", "charge=-1"], 101, seed=3)
     assert requests_by_hand([], 2, seed=0) == [{}, {}]
+
+
+def test_guided_groups_are_twins_of_the_plain_ones_with_the_same_seed(data, reporter):
+    config = SamplesConfig(unconditional=2, conditional=5, temperatures=(1.0,), seed=10, guided=True)
+    free, wanted = [None, None], WANTED
+    assert run(data, reporter, config) == [(free, 1.0, 10), (free, 1.0, 10), (wanted, 1.0, 11), (wanted, 1.0, 11)]
+    names = [group.name for group in read_sample_groups(data / "samples" / "samples.parquet")]
+    assert names == ["unconditional_t1", "conditional_t1", "conditional_guided_t1", "unconditional_guided_t1"]
