@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+from rdkit import Chem
 from rdkit.Chem import Mol, rdDepictor
 from rdkit.Chem.Draw import MolsToGridImage, rdMolDraw2D
 
@@ -37,7 +38,10 @@ def draw_pairs(pairs: Sequence[tuple[Mol, Mol, str]], path: Path, *, nothing: st
 
 def draw_strip(molecules: Sequence[Mol | None], captions: Sequence[str], path: Path) -> None:
     """A PNG of the molecules in one row, each above its caption; None leaves its place empty."""
-    return draw_grid([Mol() if one is None else one for one in molecules], path, legends=captions, columns=len(molecules))
+    # RDKit writes no caption below what has no atom, so an empty place holds one that is not seen.
+    blank = Chem.MolFromSmiles("*")
+    blank.GetAtomWithIdx(0).SetProp("_displayLabel", " ")
+    return draw_grid([blank if one is None else one for one in molecules], path, legends=captions, columns=len(molecules))
 
 
 def draw_novelty(curves: Mapping[str, Mapping[int, Rate]], path: Path) -> None:

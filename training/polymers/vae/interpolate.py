@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rdkit import Chem
+from rdkit import Chem, rdBase
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -65,7 +65,8 @@ def slerp(one: Tensor, other: Tensor, place: float) -> Tensor:
 
 def draw_way(molecules: Sequence[SampledMolecule], properties: Sequence[str], path: Path) -> None:
     """The strip: below each molecule what RDKit finds of `properties` in it, or that there is none."""
-    read = [Chem.MolFromSmiles(one.smiles) if one.smiles else None for one in molecules]
+    with rdBase.BlockLogs():
+        read = [Chem.MolFromSmiles(one.smiles) if one.smiles else None for one in molecules]
     shown = [name for name in properties if name in DESCRIPTORS]
     captions = ["not valid" if one is None else ", ".join(f"{DESCRIPTORS[name].measure(one):.3g}" for name in shown) for one in read]
     draw_strip(read, captions, path)
@@ -73,7 +74,8 @@ def draw_way(molecules: Sequence[SampledMolecule], properties: Sequence[str], pa
 
 def _read(model: PolyVAE, tokenizer: Tokenizer, smiles: str) -> tuple[Tensor, Mapping[str, float]]:
     """Token ids [1, T] of a molecule, and those of the model's properties that RDKit computes."""
-    molecule = Chem.MolFromSmiles(smiles)
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or not molecule.GetNumAtoms():
         raise MoleculeModelError(f"'{smiles}' is not a SMILES that RDKit can read; check its brackets, ring closures and valences")
     canonical = Chem.MolToSmiles(molecule)

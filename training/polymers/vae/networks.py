@@ -62,7 +62,8 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
         self.blocks = nn.ModuleList(Block(inner, causal=False) for _ in range(inner.layers))
         self.final_norm = nn.LayerNorm(inner.width)
-        self.attention = nn.Linear(inner.width, 1)
+        # Without a bias, which no softmax notices.
+        self.attention = nn.Linear(inner.width, 1, bias=False)
         self.to_latent = nn.Sequential(nn.Linear(inner.width, inner.width), nn.GELU(), nn.Linear(inner.width, shape.latent), nn.GELU())
         self.mean, self.log_variance = nn.Linear(shape.latent, shape.latent), nn.Linear(shape.latent, shape.latent)
 

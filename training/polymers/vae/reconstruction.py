@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.polymers.batches import BatchStream, TrainingSet
-from training.polymers.smiles_tokenizer import EOS, PAD
+from training.polymers.smiles_tokenizer import PAD
 from training.polymers.vae.losses import kl_by_dimension
 from training.polymers.vae.networks import PolyVAE
 from training.polymers.vae.writer import write_from
@@ -67,14 +67,10 @@ def reconstruct(model: PolyVAE, tokenizer: Tokenizer, data: TrainingSet, seed: i
         logits = model.decode(shown, drawn, *asked)
         cost = functional.cross_entropy(logits.transpose(1, 2), targets, ignore_index=PAD, reduction="none").sum(dim=1)
         guessed = model.decode(shown, mean, *asked).argmax(dim=-1)
-        written = _until_the_end(write_from(model, tokenizer, mean, batch.wanted.cpu(), batch.wanted_mask.cpu()), targets.shape[1])
+        # Cut or filled up to the length of the targets: what goes on for longer has something else where their <eos> is.
+        written = write_from(model, tokenizer, mean, batch.wanted.cpu(), batch.wanted_mask.cpu())
+        written = functional.pad(written, (0, max(0, targets.shape[1] - written.shape[1])), value=PAD)[:, : targets.shape[1]]
         is_real = targets != PAD
         right, right_greedy = (((tokens == targets) & is_real).sum(dim=1) for tokens in (guessed, written))
         parts.append((is_real.sum(dim=1), right, right_greedy, cost, mean, kl_by_dimension(mean, log_variance)))
     return Reconstruction(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
-
-
-def _until_the_end(written: Tensor, length: int) -> Tensor:
-    """Cut, or filled up with <pad>, to `length`. What is longer than the molecule has something else where its <eos> should be."""
-    assert EOS != PAD
-    return functional.pad(written, (0, max(0, length - written.shape[1])), value=PAD)[:, :length]
