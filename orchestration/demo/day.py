@@ -59,7 +59,7 @@ def _number(value: float) -> str:
 
 
 def _next_steps(root: Path) -> list[tuple[str, str]]:
-    reports = [root / f"data/{name}/report.md" for name in ("toc_report", "book_report", "paintings_report", "polygpt_report")]
+    reports = [root / f"data/{name}/report.md" for name in ("toc_report", "book_report", "paintings_report", "molecule_bakeoff")]
     # `make demo` runs in an environment that the user's shell has not activated.
     here = "" if shutil.which("figment") else f"{os.path.relpath(Path(sys.executable).parent)}/"
     steps = [
