@@ -16,7 +16,7 @@ DEMO_S: Mapping[str, float] = {
     "polygpt_samples": 4.9,
     "polygpt_report": 27,
     "polytao": 20,
-    "polytao_samples": 5,
+    "polytao_samples": 6,
     "journal_pages": 5.6,
     "papers": 1.7,
     "toc_images": 1.1,
