@@ -23,7 +23,7 @@ DEMO_S: Mapping[str, float] = {
     "polyvae_samples": 4,
     "polyvae_report": 8,
     "polytao": 20,
-    "polytao_samples": 5,
+    "polytao_samples": 6,
     "journal_pages": 5.6,
     "papers": 1.7,
     "toc_images": 1.1,
