@@ -13,6 +13,13 @@ _COMPACT = re.compile(r"\b([12][0-9]{3})([01][0-9])([0-3][0-9])\b", re.ASCII)
 _DAY_FIRST = re.compile(r"\b(?:([0-3]?[0-9])(?:st|nd|rd|th)?[\s.-]+)?([A-Za-z]{3,9})\.?,?[\s-]+([12][0-9]{3})\b", re.ASCII)
 _MONTH_FIRST = re.compile(r"\b([A-Za-z]{3,9})\.?\s+([0-3]?[0-9])(?:st|nd|rd|th)?,?\s+([12][0-9]{3})\b", re.ASCII)
 _SLASHED = re.compile(r"\b([0-9]{1,2})[/.]([0-9]{1,2})[/.]([12][0-9]{3})\b", re.ASCII)
+# How open-access journals worded their licence before they linked to it. CC0 and the older dedication have one version each.
+_LICENSED = r"\b(?:article|work|paper)\b[^.]{0,120}\bunder (?:the |a )?(?:terms of (?:the|a) )?(?:terms of )?Creative Commons\s+"
+_LICENCE_WORDS = (
+    (re.compile(_LICENSED + r"Attribution\s+(?:\(CC[ -]BY\)\s+)?Licen[cs]e(?!\s*\(?[0-9])", re.IGNORECASE), "CC-BY"),
+    (re.compile(_LICENSED + r"(?:CC0|Zero)\b", re.IGNORECASE), "CC0-1.0"),
+    (re.compile(_LICENSED + r"Public\s+Domain\s+(?:Declaration|Dedication)", re.IGNORECASE), "CC-PDDC"),
+)
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _LANGUAGES = {
     "eng": "en",
@@ -93,6 +100,14 @@ def language_in(text: str | None) -> str:
     """A language tag in lower case without region: 'en' of 'EN', 'en_GB' and 'eng'; '' for anything else."""
     found = _LANGUAGE.fullmatch((text or "").strip())
     return _LANGUAGES.get(found[1].lower(), found[1].lower()) if found else ""
+
+
+def licence_in_words(text: str) -> str:
+    """The licence that a sentence such as 'distributed under the terms of the Creative Commons Attribution License' names, or ''.
+
+    CC-BY without a version is what such a sentence says: no SPDX name, since the version is not known, and still a licence that is.
+    """
+    return next((name for pattern, name in _LICENCE_WORDS if pattern.search(text)), "")
 
 
 def join(base: str, href: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from lxml import etree
 
 from assets.papers.items import Page, PageObject, Parsed, Problem
+from assets.papers.page_rules import keep_rules
 from formats.plain_text import BLOCKS, clean, decode, script
 
 # What hostile or broken bytes make the parsers and the code below raise.
@@ -28,12 +29,12 @@ _TEX_BODY = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
 
 
 def tolerant(parse: Callable[[Page], Parsed]) -> PageObject:
-    """A page object that sets a page it cannot read aside as one problem, where `parse` would raise."""
+    """A page object that sets a page it cannot read aside as one problem, where `parse` would raise, and keeps the rules of all page objects."""
 
     @wraps(parse)
     def read(page: Page) -> Parsed:
         try:
-            return parse(page)
+            return keep_rules(page, parse(page))
         except BAD_INPUT as error:
             words = f"cannot be read: {type(error).__name__}: {clean(str(error))[:200]}; keep the page and mend its page object, or drop its address"
             return Parsed(problems=(Problem(page.url, words),))

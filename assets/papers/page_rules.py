@@ -1,0 +1,47 @@
+"""What holds for every page object, whoever wrote it: furniture is no picture of a paper, and a list that says nothing is a problem.
+
+`tolerant` of assets/papers/pages/markup.py applies it to ours, and `read_page` to one's own.
+"""
+
+import re
+from dataclasses import replace
+from urllib.parse import unquote, urlsplit
+
+from assets.papers.items import Page, Parsed, Problem
+
+# Folders that hold icons, glyphs of letters, logos and covers.
+_FOLDERS = re.compile(r"/(?:icons?|entit(?:y|ies)|entityimage|glyphs?|logos?|cover(?:s|gifs?)|newimages|spacers?)(?:/|$)", re.IGNORECASE)
+# Names of files that are nothing but that, as a whole.
+_NAMES = re.compile(
+    r"(?:single|clear|one|white|empty)?[-_]?(?:pixel|spacer|blank|placeholder|transparent)(?:[-_]?[0-9]+(?:x[0-9]+)?)?|1x1"
+    r"|(?:[a-z0-9_-]*[-_])?(?:loader|spinner)|loading(?:[-_]?[0-9]+x[0-9]+|[-_]?background)?"
+    r"|icons?(?:[-_].*)?|.*[-_]icon|favicon.*|(?:[a-z]*[-_])?logo(?:[-_]?[0-9]+)?|rss"
+    r"|access[-_]?free|free[-_]?access|open[-_]?access|author[-_]?choice"
+    r"|(?:home|journal|front|back|issue)?[-_]?cover(?:[-_]?(?:ill|image|small|medium|large|thumb))?[0-9]*",
+    re.IGNORECASE,
+)
+_SERVICES = re.compile(r"/CoverIssue\b|-cov[0-9]+h?\.gif$", re.IGNORECASE)
+
+
+def is_furniture(address: str) -> bool:
+    """Whether a picture's address is that of an icon, a glyph of a letter, a spacer, a logo or a cover: never a paper's picture."""
+    try:
+        path = unquote(urlsplit(address).path)
+    except ValueError:
+        return False
+    folder, _, name = path.rpartition("/")
+    return bool(_FOLDERS.search(folder + "/") or _SERVICES.search(path) or _NAMES.fullmatch(name.rpartition(".")[0] or name))
+
+
+def keep_rules(page: Page, parsed: Parsed) -> Parsed:
+    """What the page object said, without furniture for pictures, and with a problem where a list yields neither papers nor links."""
+    bare = {paper.key for paper in parsed.papers if paper.image_url and is_furniture(paper.image_url)}
+    if bare:
+        papers = tuple(replace(paper, image_url="") if paper.key in bare else paper for paper in parsed.papers)
+        links = tuple(link for link in parsed.links if not (link.kind == "image" and is_furniture(link.url)))
+        parsed = replace(parsed, papers=papers, links=links)
+    if page.kind == "index" and not (parsed.papers or parsed.links or parsed.withdrawals or parsed.problems):
+        words = "a list that yields neither papers nor links; its markup may be another one: `figment crawl try ADDRESS` says who reads it"
+        return replace(parsed, problems=(Problem(page.url, words),))
+    return parsed
+
