@@ -80,6 +80,7 @@ _KEYED_CALL = re.compile(r"""\w\(\s*["']10\.[0-9]{4,9}/""")
 _TOTAL_COUNT = re.compile(rb"<!--\s*totalCount\s*([0-9]{1,5})\s*-->")
 _ISSUE_TITLE = re.compile(r"\s*(.+?)\s*(?:[:|]\s*(?=vol)|:\s|\||$)", re.IGNORECASE)
 _PAGES_ALONE = re.compile(r"pp?\.?\s+([A-Za-z]{0,3}[0-9][0-9A-Za-z]*(?:\s*[-–−‐]\s*[0-9A-Za-z]+)?)")
+_OWN_PAGE = re.compile(r"/doi/(?:abs/|full/)?10\.")
 _MISSING = {"", "none", "null", "undefined"}
 _PAGES_LABEL = re.compile(r"^pp?\.?\s+", re.IGNORECASE)
 _WANTED = {
@@ -220,10 +221,11 @@ def _address(page: Page, anchors: list[etree._Element], anchor: etree._Element |
     if anchor is None:
         return ""
     url = join(page.url, anchor.get("href"))
-    if doi and doi_in(url) not in ("", doi):
-        # The title of a correction leads to the article that it corrects: any other page of its own will do.
-        own = (link.get("href") for link in anchors if "/doi/" in link.get("href") and "/suppl" not in link.get("href"))
-        url = next((join(page.url, href) for href in own if doi_in(href) == doi), "")
+    of_another = doi_in(url)
+    if doi and of_another not in ("", doi):
+        # The title of a correction leads to the article that it corrects; its own page lies beside that one.
+        own = (link.get("href") for link in anchors if _OWN_PAGE.search(link.get("href")) and doi_in(link.get("href")) == doi)
+        url = join(page.url, next(own, url.lower().replace(of_another, doi)))
     return url.partition("?")[0] if "/doi/" in url else url
 
 

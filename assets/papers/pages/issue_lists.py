@@ -19,7 +19,7 @@ from assets.papers.pages.markup import text_of
 _VOLUME = re.compile(r"\bvol(?:ume)?\.?\s*([0-9]+[A-Za-z]?)", re.IGNORECASE)
 _NUMBER = re.compile(r"\b(?:iss(?:ue)?|number|no|part|pt)\.?\s*([0-9]+[A-Za-z]?(?:[-–/][0-9]+)?)", re.IGNORECASE)
 _FOLIO = r"(?:[A-Za-z]{0,4}[0-9]+[A-Za-z]{0,2}|[ivxlc]+(?![a-z]))"
-_PAGES = re.compile(rf"(?<![A-Za-z])(?:pages?|pgs?|pp?)\.?\s*({_FOLIO}(?:\s*[-–−‐]\s*{_FOLIO})?)", re.IGNORECASE)
+_PAGES = re.compile(rf"(?<![A-Za-z])(?:pages?|pgs?|pp?)[.:]?\s*({_FOLIO}(?:\s*[-–−‐]\s*{_FOLIO})?)", re.IGNORECASE)
 _RANGE = re.compile(r"\s*[-−‐–]\s*")
 
 
