@@ -36,7 +36,8 @@ Pictures = Callable[[str], Mapping[str, str]]
 class Case:
     """A saved page. articles: how many the page states. pictures: what the picture's address holds, by what the paper's key, address or picture holds.
 
-    peer: selectors of the bare script: entries, title, DOI, pages, picture. not_papers: covers and contents among the articles.
+    peer: selectors of the bare script: entries, title, DOI, pages, picture. scripts: by which it finds pictures that scripts name.
+    not_papers: covers and contents among the articles.
     """
 
     page_object: str
@@ -46,6 +47,7 @@ class Case:
     pictures: Pictures
     peer: tuple[str, str, str, str, str]
     not_papers: int = 0
+    scripts: str = ""
 
 
 def _count(pattern: str) -> Find:
@@ -68,13 +70,14 @@ def _one(key: str, picture: str) -> Pictures:
     return lambda text: {key: picture} if picture in text else {}
 
 
-_FLAGGED = _pairs(r"addFigure\('([^']+)','[^']+','([^']+)','true'\)")
+_FLAGGED_CALL = r"addFigure\('([^']+)','[^']+','([^']+)','true'\)"
+_FLAGGED = _pairs(_FLAGGED_CALL)
 _BOX = ("div.articleBox", "h2 a", "div.DOI::text", "div.articleAuthors ~ *::text", "div.articleFigure img::attr(src)")
 _METAS = ("html", "h1", "meta[name='citation_doi']::attr(content), meta[name='dc.Identifier']::attr(content)", "meta[name='citation_firstpage']::attr(content)", "img[alt]::attr(src)")
 _ACS = "http://pubs.acs.org"
 CASES: dict[str, Case] = {
     **{
-        f"acs_{code}-issueToc-2009-03-05.html": Case("acs", f"{_ACS}/toc/{code}/current", "index", _stated(r"totalCount(\d+)"), _FLAGGED, _BOX)
+        f"acs_{code}-issueToc-2009-03-05.html": Case("acs", f"{_ACS}/toc/{code}/current", "index", _stated(r"totalCount(\d+)"), _FLAGGED, _BOX, scripts=_FLAGGED_CALL)
         for code in ("jacsat", "bichaw", "ancham", "achre4")
     },
     "acs_inocaj-34-25.html": Case("acs", f"{_ACS}/toc/inocaj/34/25", "index", _stated(r"totalCount(\d+)"), _FLAGGED, _BOX),
@@ -141,6 +144,9 @@ def read(case: Case, body: bytes) -> Parsed:
 def bare(case: Case, body: bytes) -> int:
     """The peer: how many entries it met."""
     entries, title, doi, pages, picture = case.peer
+    page = Selector(text=body.decode("utf-8", "replace"))
+    if case.scripts:
+        page.css("script::text").re(case.scripts)
     found = [
         {
             "title": entry.css(title).xpath("string()").get(),
@@ -148,7 +154,7 @@ def bare(case: Case, body: bytes) -> int:
             "pages": entry.css(pages).getall(),
             "picture": entry.css(picture).get(),
         }
-        for entry in Selector(text=body.decode("utf-8", "replace")).css(entries)
+        for entry in page.css(entries)
     ]
     return len(found)
 

@@ -5,7 +5,7 @@
 
 import re
 from dataclasses import replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from assets.papers.items import Page, Parsed, Problem
 
@@ -25,10 +25,9 @@ _SERVICES = re.compile(r"/CoverIssue\b|-cov[0-9]+h?\.gif$", re.IGNORECASE)
 
 def is_furniture(address: str) -> bool:
     """Whether a picture's address is that of an icon, a glyph of a letter, a spacer, a logo or a cover: never a paper's picture."""
-    try:
-        path = unquote(urlsplit(address).path)
-    except ValueError:
-        return False
+    path = address.partition("#")[0].partition("?")[0]
+    if "%" in path:
+        path = unquote(path)
     folder, _, name = path.rpartition("/")
     return bool(_FOLDERS.search(folder + "/") or _SERVICES.search(path) or _NAMES.fullmatch(name.rpartition(".")[0] or name))
 

@@ -38,6 +38,7 @@ Links: every issue of the same journal that the page names, the article pages (`
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from lxml import etree
@@ -45,25 +46,20 @@ from lxml import etree
 from assets.images.licences import spdx
 from assets.papers.items import Link, Page, Paper, Parsed, Problem
 from assets.papers.page_rules import is_furniture
-from assets.papers.pages.article import is_no_paper, is_withdrawn_title, paper_fingerprint, paper_links
+from assets.papers.pages.article import is_no_paper, is_withdrawn_title
 from assets.papers.pages.facts import date_in, doi_in, doi_in_path, fingerprint, join
 from assets.papers.pages.glyphs import spell_glyphs
-from assets.papers.pages.issue_lists import Issue, count_problem, first_of, has_class, issue_in, page_range, publishers_article
+from assets.papers.pages.issue_lists import Issue, count_problem, issue_in, listed_links, page_range, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 from formats.plain_text import clean, plain_text
 
 
-_ITEMS = etree.XPath(f"//*[{has_class('issue-item', 'articleBox')}]")
 _ABSTRACT_PARAGRAPHS = etree.XPath(".//p[ancestor-or-self::*[contains(@class, 'bstract')]]")
-_PICTURES = etree.XPath(".//img")
-_SCRIPTS = etree.XPath(".//script")
 _OWN_DOI = etree.XPath(".//@doi | .//@data-doi | .//input[@name='doi']/@value")
 _WITH_DOI = etree.XPath(".//input/@value")
-_JOURNAL_LOGO = etree.XPath("//*[@id='journalLogo']//img/@alt")
-_CITATION = etree.XPath("//*[@id='citation']")
-_PAGE_DATE = etree.XPath(f"//*[@id='date' or {has_class('coverDate')}]")
 
 _DEEPEST_ITEM = 8  # an end tag that is missing puts the next item into this one
+_ITEM_CLASSES = {"issue-item", "articleBox"}
 _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 _TITLE_CLASSES = {"issue-item_title", "art_title"}
 _ISSUE_PATH = re.compile(r"^/toc/([^/]+)/([0-9]+)/([0-9][^/]*)/?$")
@@ -74,9 +70,9 @@ _NOT_A_FIGURE = re.compile(
 # The picture of an item of 2009 to 2011 lies in a folder of pictures of one size; all other pictures there are icons and letters.
 _SIZED = re.compile(r"/images/(?:small|medium|large|gif)/")
 _FIGURE_CALL = re.compile(
-    r"""\w\(\s*["'](10\.[0-9]{4,9}/[^"'\s]{1,200})["']\s*,\s*["']([^"'\s]{1,500})["']\s*,\s*["']([^"'/\s]{1,200})["']\s*,\s*["']?true["']?\s*\)"""
+    r"""\(\s*["'](10\.[0-9]{4,9}/[^"'\s]{1,200})["']\s*,\s*["']([^"'\s]{1,500})["']\s*,\s*["']([^"'/\s]{1,200})["']\s*,\s*["']?true["']?\s*\)"""
 )
-_KEYED_CALL = re.compile(r"""\w\(\s*["']10\.[0-9]{4,9}/""")
+_KEYED_CALL = re.compile(r"""\(\s*["']10\.[0-9]{4,9}/""")
 _TOTAL_COUNT = re.compile(rb"<!--\s*totalCount\s*([0-9]{1,5})\s*-->")
 _ISSUE_TITLE = re.compile(r"\s*(.+?)\s*(?:[:|]\s*(?=vol)|:\s|\||$)", re.IGNORECASE)
 _PAGES_ALONE = re.compile(r"pp?\.?\s+([A-Za-z]{0,3}[0-9][0-9A-Za-z]*(?:\s*[-–−‐]\s*[0-9A-Za-z]+)?)")
@@ -120,7 +116,7 @@ def _read(page: Page, *, follow_articles: bool) -> Parsed:
     links: list[Link] = []
     problems: list[Problem] = []
     # Items of both ages of the markup, in page order. Broken markup nests them; each reads all inside it, so depth has to have an end.
-    items = _ITEMS(root)
+    items = [element for element in root.iter("div", "li", "article", "section", "tr") if _is_item(element.get("class") or "")]
     everything = set(items)
     for item in items:
         if sum(around in everything for around in item.iterancestors()) > _DEEPEST_ITEM:
@@ -135,19 +131,22 @@ def _read(page: Page, *, follow_articles: bool) -> Parsed:
             problems.append(Problem(paper.key, f"listed twice on {page.url}; the first one counts"))
         elif not is_no_paper(paper.title):
             papers[paper.key] = paper
-            if follow_articles and paper.url != page.url:
-                links.append(Link(paper.url, "article", fingerprint=paper_fingerprint(paper), paper_key=paper.key))
-            links += paper_links(paper)
+            links += listed_links(page, paper, with_article=follow_articles)
     stated = _TOTAL_COUNT.search(page.body)
     if problem := count_problem(page, int(stated[1]) if stated else None, len(items)):
         problems.append(problem)
     return Parsed(papers=tuple(papers.values()), links=(*_issue_links(root, page), *links), problems=tuple(problems))
 
 
+@lru_cache(maxsize=1024)
+def _is_item(classes: str) -> bool:
+    return not _ITEM_CLASSES.isdisjoint(classes.split())
+
+
 def _article(page: Page) -> Parsed:
     """The article page adds what its metadata says; its picture is the abstract's figure, since og:image may be the journal's cover."""
     parsed = publishers_article(page)
-    cited = first_of(_CITATION(html_tree(page)))
+    cited = html_tree(page).find(".//*[@id='citation']")
     if cited is None or not parsed.papers:
         return parsed
     # Of 2010: <cite>Journal</cite>, 2010, <span class="citation_volume">10</span> (8), pp 1–10
@@ -169,19 +168,30 @@ def _issue(root: etree._Element, page: Page) -> Issue:
     """What the page says once for all its items."""
     title = text_of(root.find(".//title"))
     named = _ISSUE_TITLE.match(title)
-    journal = next((text for text in map(clean, _JOURNAL_LOGO(root)) if text), "") or (named[1] if named and named.end() < len(title) else "")
+    logo = root.find(".//*[@id='journalLogo']//img")
+    journal = clean(logo.get("alt") or "") if logo is not None else ""
+    journal = journal or (named[1] if named and named.end() < len(title) else "")
     said = issue_in(title)
     # Papers that are in no issue yet are listed under 0/0.
     from_address = _ISSUE_PATH.match(urlsplit(page.url).path)
     volume, number = (said.volume, said.issue) if said.volume else from_address.groups()[1:] if from_address else ("", "")
     is_none_yet = volume.strip("0") == ""
-    return Issue(journal, "" if is_none_yet else volume, "" if is_none_yet else number, date_in(text_of(first_of(_PAGE_DATE(root)))))
+    return Issue(journal, "" if is_none_yet else volume, "" if is_none_yet else number, date_in(text_of(_page_date(root))))
+
+
+def _page_date(root: etree._Element) -> etree._Element | None:
+    """What tells the day of the issue, looked up once a page."""
+    day = root.find(".//*[@id='date']")
+    return day if day is not None else next((element for element in root.iter("div", "span", "p") if "coverDate" in (element.get("class") or "").split()), None)
 
 
 def _abstract_figures(root: etree._Element) -> dict[str, str]:
     """The abstract's figure of each DOI, as script calls name it, wherever they stand: its folder, the size shown beside abstracts, its file."""
     figures: dict[str, str] = {}
     for element in root.iter("script"):
+        text = element.text
+        if not text or "true" not in text:
+            continue
         for doi, folder, file in _FIGURE_CALL.findall(_script_text(element)):
             figures.setdefault(doi_in(doi), f"{folder.rstrip('/')}/images/medium/{file}")
     return figures
@@ -221,8 +231,8 @@ def _address(page: Page, anchors: list[etree._Element], anchor: etree._Element |
     if anchor is None:
         return ""
     url = join(page.url, anchor.get("href"))
-    of_another = doi_in(url)
-    if doi and of_another not in ("", doi):
+    of_another = doi_in(url) if doi and doi not in url.lower() else ""
+    if of_another:
         # The title of a correction leads to the article that it corrects; its own page lies beside that one.
         own = (link.get("href") for link in anchors if _OWN_PAGE.search(link.get("href")) and doi_in(link.get("href")) == doi)
         url = join(page.url, next(own, url.lower().replace(of_another, doi)))
@@ -256,21 +266,38 @@ def _is_in_title(anchor: etree._Element, item: etree._Element) -> bool:
 def _facts(item: etree._Element) -> dict[str, str]:
     """Journal, volume, issue, pages and dates, by the classes of the elements that hold them, or by their words where they have none."""
     facts: dict[str, str] = {}
-    for element in item.iter("span", "div", "li", "strong"):
-        for name in (element.get("class") or "").split():
-            if name in _WANTED:
-                facts.setdefault(_WANTED[name], text_of(element))
-        # The boxes of 2009: 'pp 1–10' alone in a <div> or behind one, 'Publication Date (Web): ' before the day.
-        for text in (element.text, element.tail):
-            if text and (pages := _PAGES_ALONE.fullmatch(text.strip())):
-                facts.setdefault("pages", page_range(pages[1]))
-        if element.tag == "strong" and element.text and element.tail and element.text.lstrip().startswith("Publication Date"):
-            facts.setdefault("date", element.tail)
+    # A box of 2009 says all of it in its first part, and has menus of links behind.
+    head = next((part for part in item.iterchildren("div") if part.get("class") == "articleBoxMeta"), None)
+    if head is not None:
+        _add_facts(head, facts)
+    if head is None or "pages" not in facts or "date" not in facts:
+        _add_facts(item, facts)
     return facts
 
 
+def _add_facts(part: etree._Element, facts: dict[str, str]) -> None:
+    for element in part.iter("span", "div", "li", "strong"):
+        if classes := element.get("class"):
+            for fact in _facts_of(classes):
+                facts.setdefault(fact, text_of(element))
+        # The boxes of 2009: 'pp 1–10' alone in a <div> or behind one, 'Publication Date (Web): ' before the day.
+        for text in (element.text, element.tail):
+            if text and text.lstrip()[:1] == "p" and (pages := _PAGES_ALONE.fullmatch(text.strip())):
+                facts.setdefault("pages", page_range(pages[1]))
+        if element.tag == "strong" and element.text and element.tail and element.text.lstrip().startswith("Publication Date"):
+            facts.setdefault("date", element.tail)
+
+
+@lru_cache(maxsize=1024)
+def _facts_of(classes: str) -> tuple[str, ...]:
+    return tuple(_WANTED[name] for name in classes.split() if name in _WANTED)
+
+
 def _abstract(item: etree._Element) -> str:
-    paragraphs = _ABSTRACT_PARAGRAPHS(item) or list(item.iter("p"))[:1]
+    first = next(item.iter("p"), None)
+    if first is None:
+        return ""
+    paragraphs = _ABSTRACT_PARAGRAPHS(item) or [first]
     text = clean(" ".join(text_of(paragraph) for paragraph in paragraphs))
     return "" if text.lower() in _MISSING else text
 
@@ -278,7 +305,7 @@ def _abstract(item: etree._Element) -> str:
 def _image(item: etree._Element, base: str) -> str:
     """The picture that is shown in the end: lazy attributes come before `src`, script calls count where no element has one."""
     is_box = "articleBox" in (item.get("class") or "").split()
-    for picture in _PICTURES(item):
+    for picture in item.iter("img"):
         if is_box and not _SIZED.search(picture.get("src") or ""):
             continue
         for attribute in ("data-src", "data-original", "data-lazy-src", "src"):
@@ -287,7 +314,7 @@ def _image(item: etree._Element, base: str) -> str:
         if url := _figure((picture.get("srcset") or picture.get("data-srcset") or "").split(",")[0].strip().partition(" ")[0], base):
             return url
     # The 2009 markup: of the pictures that scripts name, one under /medium/ counts first.
-    texts = [text for text in map(_script_text, _SCRIPTS(item)) if not _KEYED_CALL.search(text)]
+    texts = [text for text in map(_script_text, item.iter("script")) if not _KEYED_CALL.search(text)]
     called = [url for text in texts for match in _IN_SCRIPT.finditer(text) if (url := _figure(match[1], base))]
     return next((url for url in called if "/medium/" in url), called[0] if called else "")
 

@@ -27,17 +27,17 @@ from assets.papers.pages.markup import html_tree, json_of, text_of, tolerant
 from formats.plain_text import plain_text
 
 _ABSTRACTS = etree.XPath(
-    "//*[@id='abstract' or @id='Abs1-content' or @id='Abs1' or @id='abs' or @id='abstractBox' or @id='lblAbstractValue']"
-    " | //*[self::section or self::div or self::p]["
+    "descendant::*[@id='abstract' or @id='Abs1-content' or @id='Abs1' or @id='abs' or @id='abstractBox' or @id='lblAbstractValue']"
+    " | descendant::*[self::section or self::div or self::p]["
     " contains(concat(' ', normalize-space(@class), ' '), ' abstract ') or contains(concat(' ', normalize-space(@class), ' '), ' hlFld-Abstract ')]"
-    " | //p[contains(@class, 'articleBody_abstractText')]"
-    " | //*[self::h1 or self::h2 or self::h3 or self::h4][normalize-space() = 'Abstract']/parent::*[self::section or self::div]"
+    " | descendant::p[contains(@class, 'articleBody_abstractText')]"
+    " | descendant::*[self::h1 or self::h2 or self::h3 or self::h4][normalize-space() = 'Abstract']/parent::*[self::section or self::div]"
 )
 _LOWER_ALT = "translate(normalize-space(@alt), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')"
 _TOC_FIGURES = etree.XPath(
-    "//*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img') or contains(@class, 'toc-graphic')"
+    "descendant::*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img') or contains(@class, 'toc-graphic')"
     " or contains(@class, 'graphicalAbstract')]/descendant-or-self::img"
-    f" | //img[{_LOWER_ALT} = 'abstract image' or starts-with({_LOWER_ALT}, 'graphical abstract') or {_LOWER_ALT} = 'toc graphic'"
+    f" | descendant::img[{_LOWER_ALT} = 'abstract image' or starts-with({_LOWER_ALT}, 'graphical abstract') or {_LOWER_ALT} = 'toc graphic'"
     f" or {_LOWER_ALT} = 'thumbnail image of graphical abstract']"
 )
 # What lies in or beside an abstract and is not of it: elements that say so, and blocks that are hardly more than links.
@@ -52,8 +52,8 @@ _MOST_OF_LINKS = 0.6
 # An address that a script gives to a picture after the page has come.
 _SET_BY_SCRIPT = re.compile(r"""\(\s*["']#([\w-]{1,100})["']\s*\)\.attr\(\s*["']src["']\s*,\s*["']([^"']{1,1000})["']""")
 _OWN_DOI = etree.XPath(
-    "//*[contains(translate(@class, 'DOI', 'doi'), 'doi') or contains(translate(@id, 'DOI', 'doi'), 'doi')]"
-    " | //*[starts-with(translate(normalize-space(), 'DOI', 'doi'), 'doi')]"
+    "descendant::*[contains(translate(@class, 'DOI', 'doi'), 'doi') or contains(translate(@id, 'DOI', 'doi'), 'doi')]"
+    " | descendant::*[starts-with(translate(normalize-space(), 'DOI', 'doi'), 'doi')]"
 )
 _LONGEST_OWN_DOI = 120  # characters of an element that holds nothing but the paper's DOI with its label
 _OF_REFERENCES = re.compile(r"\b(?:ref|refs|references?|citations?|bibliography|related|footnotes?|comments?)\b|cited", re.IGNORECASE)

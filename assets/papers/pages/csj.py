@@ -19,12 +19,12 @@ from assets.papers.pages.facts import date_in
 from assets.papers.pages.issue_lists import Entry, first_of, has_class, issue_in, issue_list, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
-_ROWS = etree.XPath("//tr[not(.//tr)]")
+_ROWS = etree.XPath("descendant::tr[not(.//tr)]")
 _RELEASE = etree.XPath(f".//span[{has_class('web')}]/following-sibling::span[{has_class('release')}]")
 _CELLS = {name: etree.XPath(f".//td[{has_class(name)}]") for name in ("number", "title", "link", "text")}
-_JOURNAL = etree.XPath(f"//span[{has_class('autitle')}]")
-_NUMBER = etree.XPath(f"//span[{has_class('augr')}]")
-_STEPS = etree.XPath("//a[contains(@href, '/list') or contains(@href, '_list.') or contains(@href, 'newissue')]/@href")
+_JOURNAL = etree.XPath(f"descendant::span[{has_class('autitle')}]")
+_NUMBER = etree.XPath(f"descendant::span[{has_class('augr')}]")
+_STEPS = etree.XPath("descendant::a[contains(@href, '/list') or contains(@href, '_list.') or contains(@href, 'newissue')]/@href")
 
 
 @tolerant

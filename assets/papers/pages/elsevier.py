@@ -15,13 +15,13 @@ from assets.papers.pages.facts import date_in
 from assets.papers.pages.issue_lists import Entry, first_of, has_class, issue_in, issue_list, pages_in, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
-_ENTRIES = etree.XPath(f"//table[{has_class('resultRow')}] | //li[{has_class('js-article-list-item')}]")
+_ENTRIES = etree.XPath(f"descendant::table[{has_class('resultRow')}] | descendant::li[{has_class('js-article-list-item')}]")
 _TITLE_LINK = etree.XPath(f".//h3//a[@href] | .//a[{has_class('cLink', 'article-content-title')}] | .//a[contains(@href, '/article/pii/')]")
 _PAGES = etree.XPath(f".//i | .//*[{has_class('js-article-page-range')}]")
 _FIGURE = etree.XPath(f".//*[{has_class('graphAbs', 'graphical-abstract', 'js-graphical-abstract')}]//img/@src")
-_HEADING = etree.XPath("//*[self::h1 or self::h2][contains(., 'Volume')]")
-_RANGE = etree.XPath("//*[@id='docRange']")
-_STEPS = etree.XPath("//a[contains(@title, 'volume/issue') or contains(@aria-label, 'vol/issue')]/@href")
+_HEADING = etree.XPath("descendant::*[self::h1 or self::h2][contains(., 'Volume')]")
+_RANGE = etree.XPath("descendant::*[@id='docRange']")
+_STEPS = etree.XPath("descendant::a[contains(@title, 'volume/issue') or contains(@aria-label, 'vol/issue')]/@href")
 _FROM_TO = re.compile(r"articles\s*([0-9]+)\s*[-–]\s*([0-9]+)")
 _PII = re.compile(r"/pii/[A-Za-z0-9()-]{10,40}")
 

@@ -18,12 +18,12 @@ from assets.papers.pages.glyphs import spell_glyphs
 from assets.papers.pages.issue_lists import Entry, has_class, issue_in, issue_list, page_range, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
-_ENTRIES = etree.XPath(f"//table[{has_class('tocs_entry_table')}]")
+_ENTRIES = etree.XPath(f"descendant::table[{has_class('tocs_entry_table')}]")
 _HEADINGS = etree.XPath(".//h3 | .//h4")
 _ADDRESSES = (etree.XPath(".//a[contains(@href, 'abs.html')]/@href"), etree.XPath(".//a[img[@alt='[HTML version]']]/@href"))
 _FIGURE = etree.XPath(".//img[contains(@src, 'thm.') or contains(@src, 'thumbnail')]/@src")
-_NAME = etree.XPath("//meta[@name='prism.publicationName']/@content")
-_STEPS = etree.XPath("//a[img[@alt='Previous' or @alt='Next']]/@href | //frame/@src")
+_NAME = etree.XPath("descendant::meta[@name='prism.publicationName']/@content")
+_STEPS = etree.XPath("descendant::a[img[@alt='Previous' or @alt='Next']]/@href | descendant::frame/@src")
 _CITED = re.compile(r"\([12][0-9]{3}\)\.?\s*[A-Z]?\s*[0-9]{1,3}\s*,\s*([A-Za-z]{0,2}[0-9]+(?:\s*[-–−]\s*[A-Za-z]{0,2}[0-9]+)?)")
 _ONLINE = re.compile(r"\bOnline\s+([0-9]{1,2} [A-Z][a-z]+ [12][0-9]{3})")
 _SYNOPSIS = re.compile(r"^Synopsis:\s*")

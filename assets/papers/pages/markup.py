@@ -21,6 +21,7 @@ _SPECIAL = _NOT_TEXT | {"math", "tex-math", "alternatives"}
 _MARKERS = {"fn", "aff", "corresp", "author-notes", "table-fn"}  # JATS: asterisks and numbers that lead to notes
 _SCRIPTS = {"sub", "sup"}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_CONTROL_BYTES = bytes([*range(9), 0x0B, 0x0C, *range(0x0E, 0x20)])
 _END_OF_SUBSET = re.compile(r"\]\s*>")
 _NOT_SPACE = re.compile(r"\S")
 _NAMED = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});")
@@ -44,10 +45,20 @@ def tolerant(parse: Callable[[Page], Parsed]) -> PageObject:
 
 def html_tree(page: Page) -> etree._Element:
     """The root element of an HTML page; a page without any element gives an empty document."""
-    text = _CONTROL.sub(" ", decode(page.body, page.content_type))
+    data = _without_controls(decode(page.body, page.content_type))
     parser = etree.HTMLParser(encoding="utf-8", huge_tree=False, no_network=True, remove_comments=True, remove_pis=True)
-    root = etree.fromstring(text.encode("utf-8"), parser) if text.strip() else None
+    root = etree.fromstring(data, parser) if data.strip() else None
     return etree.Element("html") if root is None else root
+
+
+def _without_controls(text: str) -> bytes:
+    """UTF-8 without the characters that no parser takes. Nearly no page has any, and looking at bytes tells it fastest."""
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair
+        return _CONTROL.sub(" ", text).encode("utf-8")
+    has_none = len(data.translate(None, _CONTROL_BYTES)) == len(data) and b"\xef\xbf" not in data
+    return data if has_none else _CONTROL.sub(" ", text).encode("utf-8")
 
 
 def xml_tree(text: str, *, recover: bool = False) -> etree._Element:
@@ -133,7 +144,8 @@ def text_of(element: etree._Element | None) -> str:
         return ""
     parts: list[str] = []
     _collect(element, parts)
-    return clean("".join(parts))
+    # Line ends are by far the most of what `clean` has to look for letter by letter.
+    return clean("".join(parts).replace("\n", " ").replace("\t", " ").replace("\r", " "))
 
 
 def _collect(element: etree._Element, parts: list[str]) -> None:

@@ -15,18 +15,12 @@ from lxml import etree
 
 from assets.papers.items import Page, Parsed
 from assets.papers.pages.facts import date_in, doi_in
-from assets.papers.pages.issue_lists import Entry, first_of, has_class, heading, issue_in, issue_list, pages_in, publishers_article
+from assets.papers.pages.issue_lists import Entry, first_of, has_class, heading, issue_in, issue_list, of_class, pages_in, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
-_ENTRIES = etree.XPath(f"//*[{has_class('atl')}]/.. | //article[.//h3//a[contains(@href, '/articles/')]]")
-_TITLE = etree.XPath(f".//*[{has_class('atl')}] | .//h3[.//a]")
-_LINKS = etree.XPath(".//a[contains(@href, '/abs/')] | .//a[contains(@href, '/full/')] | .//h3//a[contains(@href, '/articles/')] | .//a[contains(@href, '/pdf/')]")
-_DOI = etree.XPath(f".//*[{has_class('doi')}]")
-_SAID = etree.XPath(f".//*[{has_class('annotation', 'abs', 'c-card__summary', 'standfirst')}]")
-_FIGURE = etree.XPath(".//img[contains(@src, '/toc_images/') or contains(@src, 'media.springernature.com')]/@src")
-_PAGES = etree.XPath(f".//*[{has_class('page')}]")
-_STEPS = etree.XPath(f"//a[{has_class('prev', 'next', 'previous')} or @rel='next' or @rel='prev']/@href[not(contains(., '/articles/'))]")
-_MONTH_AND_VOLUME = etree.XPath("//*[self::h1 or self::h2][contains(., 'Volume')]")
+_ENTRIES = etree.XPath(f"descendant::*[{has_class('atl')}]/.. | descendant::article[.//h3//a[contains(@href, '/articles/')]]")
+_STEPS = etree.XPath(f"descendant::a[{has_class('prev', 'next', 'previous')} or @rel='next' or @rel='prev']/@href[not(contains(., '/articles/'))]")
+_MONTH_AND_VOLUME = etree.XPath("descendant::*[self::h1 or self::h2][contains(., 'Volume')]")
 _OF_TITLE = re.compile(r"^(?:table of contents|contents|current issue|archive|volume [0-9]+.*?)\s*[:|]\s*", re.IGNORECASE)
 
 
@@ -43,18 +37,22 @@ def parse(page: Page) -> Parsed:
 
 
 def _entry(entry: etree._Element) -> Entry:
-    links = _LINKS(entry)
     # An abstract's page before the full text, and either before the PDF.
-    address = next((link.get("href") for part in ("/abs/", "/full/", "/articles/", "/pdf/") for link in links if part in link.get("href")), "")
+    links = [href for anchor in entry.iter("a") if (href := anchor.get("href"))]
+    address = next((href for part in ("/abs/", "/full/", "/articles/", "/pdf/") for href in links if part in href), "")
+    title = next(of_class(entry, "atl"), None)
+    title = entry.find(".//h3") if title is None else title
+    dois = (doi_in(text_of(element)) for element in of_class(entry, "doi"))
+    pages = pages_in(text_of(next(of_class(entry, "page"), None)))  # before the title, which is read without them
+    pictures = (picture.get("src") or "" for picture in entry.iter("img"))
     day = entry.find(".//time")
-    pages = pages_in(text_of(first_of(_PAGES(entry))))  # before the title, which is read without them
     return Entry(
-        title=heading(_TITLE(entry)[0], without=frozenset({"hidden", "page"})),
+        title=heading(title, without=frozenset({"hidden", "page"})) if title is not None else "",
         address=address.partition("#")[0],
-        doi=next((doi for doi in (doi_in(text_of(element)) for element in _DOI(entry)) if doi), ""),
+        doi=next((doi for doi in dois if doi), ""),
         pages=pages,
         date=date_in(day.get("datetime")) if day is not None else None,
-        abstract=text_of(first_of(_SAID(entry))),
-        picture=next(iter(_FIGURE(entry)), ""),
+        abstract=text_of(next(of_class(entry, "annotation", "abs", "c-card__summary", "standfirst"), None)),
+        picture=next((address for address in pictures if "/toc_images/" in address or "media.springernature.com" in address), ""),
         is_page="/pdf/" not in address,
     )

@@ -19,20 +19,14 @@ from lxml import etree
 from assets.papers.items import Page, Parsed
 from assets.papers.page_rules import is_furniture
 from assets.papers.pages.facts import doi_in
-from assets.papers.pages.issue_lists import Entry, Issue, first_of, has_class, issue_in, issue_list, page_range, publishers_article
+from assets.papers.pages.issue_lists import Entry, Issue, first_of, issue_in, issue_list, of_class, page_range, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
-_BOXES = etree.XPath(f"//div[{has_class('grey_box_wrapper', 'capsule--article')}][.//a[contains(@href, '/articlelanding/')]]")
-_TITLE_LINK = etree.XPath(".//*[self::h2 or self::h3 or self::h4]//a[contains(@href, '/articlelanding/')] | .//a[contains(@href, '/articlelanding/')]")
-_TITLE = etree.XPath(f".//*[{has_class('capsule__title')}] | .//h2 | .//h3")
-_SAID = etree.XPath(f".//*[@title='Brief Abstract'] | .//*[{has_class('capsule__text')}]")
-_FIGURE = etree.XPath(".//img[starts-with(translate(@alt, 'GA', 'ga'), 'graphical abstract')]")
-_STATED_DOI = etree.XPath(".//@href[contains(., 'doi.org/10.')] | .//text()[contains(., '10.')]")
-_STEPS = etree.XPath("//a[@title='Previous Issue' or @title='Next Issue' or @rel='next' or @rel='prev']/@href")
+_STEPS = etree.XPath("descendant::a[@title='Previous Issue' or @title='Next Issue' or @rel='next' or @rel='prev']/@href")
 _SERVICE = re.compile(r"""\burlGAImage\s*=\s*["']([^"']{1,500})["']""")
 _USUAL_SERVICE = "http://pubs.rsc.org/services/images/RSCpubs.ePlatform.Service.FreeContent.ImageService.svc/ImageService/image/GA?id="
 _NUMBER = re.compile(r"/articlelanding/(?:[^/?#]+/){0,3}([a-z0-9]{8,12})(?:[/?#]|$)", re.IGNORECASE)
-_CITED = re.compile(r"([^,]{2,80}),\s*([12][0-9]{3}),\s*(?:([0-9]{1,4})\s*(?:\(([0-9]+)\))?,\s*)?([A-Za-z]?[0-9]+(?:\s*[-–−]\s*[A-Za-z]?[0-9]+)?)")
+_CITED = re.compile(r"\b([12][0-9]{3}),\s*(?:([0-9]{1,4})\s*(?:\(([0-9]+)\))?,\s*)?([A-Za-z]?[0-9]+(?:\s*[-–−]\s*[A-Za-z]?[0-9]+)?)")
 _ISSUE_NUMBER = re.compile(r"""\bIssueNo\s*=\s*["']([0-9]{1,3})["']""")
 
 
@@ -44,34 +38,52 @@ def parse(page: Page) -> Parsed:
     root = html_tree(page)
     scripts = " ".join(element.text or "" for element in root.iter("script"))
     service = found[1] if (found := _SERVICE.search(scripts)) else _USUAL_SERVICE
-    boxes = _BOXES(root)
+    boxes = [box for box in of_class(root, "grey_box_wrapper", "capsule--article", tags=("div",)) if _landing(box) is not None]
     return issue_list(page, _issue(root, boxes, scripts), (_entry(box, service) for box in boxes), steps=_STEPS(root))
 
 
 def _issue(root: etree._Element, boxes: list[etree._Element], scripts: str) -> Issue:
     """Of what the papers say they are in; the number of the issue is in the scripts of about 2010, or in a heading."""
-    cited = next((found for box in boxes if (found := _CITED.search(text_of(box)))), None)
-    headed = issue_in(next((text for text in map(text_of, root.iter("h1", "h2", "h3", "title")) if "ssue" in text), ""))
     number = _ISSUE_NUMBER.search(scripts)
+    cited = next((found for box in boxes if (found := _CITED.search(_citation(box)))), None)
+    headings = (text_of(heading) for heading in root.iter("title", "h1", "h2", "h3"))
+    headed = Issue() if cited and cited[2] and number else issue_in(next((text for text in headings if "ssue" in text), ""))
     journal = text_of(first_of(boxes[0].findall(".//i/b"))) if boxes else ""
-    return Issue(journal, (cited[3] or "") if cited else headed.volume, number[1] if number else headed.issue, None)
+    return Issue(journal, (cited[2] or "") if cited else headed.volume, number[1] if number else headed.issue, None)
+
+
+def _landing(box: etree._Element) -> etree._Element | None:
+    return next((link for link in box.iter("a") if "/articlelanding/" in (link.get("href") or "")), None)
+
+
+def _citation(box: etree._Element) -> str:
+    """What the box cites: all that stands beside the journal's name, or the whole box of today."""
+    name = box.find(".//i/b")
+    return text_of(box if name is None else name.getparent().getparent())
 
 
 def _entry(box: etree._Element, service: str) -> Entry | None:
-    link, title = first_of(_TITLE_LINK(box)), first_of(_TITLE(box))
+    link = _landing(box)
     if link is None:
         return None
     address = link.get("href").partition("?")[0]
     number = _NUMBER.search(address)
-    stated = next((doi for doi in map(doi_in, _STATED_DOI(box)) if doi), "")
-    cited = _CITED.search(text_of(box))
+    citation = _citation(box)
+    links = (anchor.get("href") for anchor in box.iter("a") if "doi.org/10." in (anchor.get("href") or ""))
+    doi = doi_in(citation) or doi_in(next(links, "")) or (f"10.1039/{number[1].lower()}" if number else "")
+    cited = _CITED.search(citation)
+    if "capsule" in (box.get("class") or ""):
+        title, said = next(of_class(box, "capsule__title"), link), next(of_class(box, "capsule__text"), None)
+    else:
+        title, said = link, next((part for part in box.iter("div") if part.get("title") == "Brief Abstract"), None)
+    images = (image for image in box.iter("img") if (image.get("alt") or "").lower().startswith("graphical abstract"))
     return Entry(
-        title=text_of(title) if title is not None else text_of(link),
+        title=text_of(title),
         address=address,
-        doi=stated or (f"10.1039/{number[1].lower()}" if number else ""),
-        pages=page_range(cited[5]) if cited else "",
-        abstract=text_of(first_of(_SAID(box))),
-        picture=next((picture for image in _FIGURE(box) for picture in _figures(image, service)), ""),
+        doi=doi,
+        pages=page_range(cited[4]) if cited else "",
+        abstract=text_of(said),
+        picture=next((picture for image in images for picture in _figures(image, service)), ""),
     )
 
 

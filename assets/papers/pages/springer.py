@@ -13,16 +13,16 @@ from assets.papers.pages.issue_lists import Entry, first_of, has_class, issue_in
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
 _TITLE_LINKS = etree.XPath(
-    "//*[self::h2 or self::h3 or self::h4 or self::h5]//a[contains(@href, '/article/10.')]"
-    f" | //p[{has_class('title')}]//a[contains(@href, '/article/10.')] | //a[{has_class('title')}][contains(@href, '/article/10.')]"
+    "descendant::*[self::h2 or self::h3 or self::h4 or self::h5]//a[contains(@href, '/article/10.')]"
+    f" | descendant::p[{has_class('title')}]//a[contains(@href, '/article/10.')] | descendant::a[{has_class('title')}][contains(@href, '/article/10.')]"
 )
 _AROUND = etree.XPath(f"ancestor::*[self::article or self::li or {has_class('toc-item')}][1]")
 _PAGES = etree.XPath(f".//*[{has_class('pages', 'page-range', 'c-meta__item', 'pagination')}]")
 _SAID = etree.XPath(f".//*[{has_class('snippet', 'c-card__summary')}]")
 _FIGURE = etree.XPath(".//img[contains(@src, 'media.springernature.com') or contains(@src, 'MediaObjects')]/@src")
-_HEADING = etree.XPath("//h1[contains(., 'olume')] | //h2[contains(., 'olume')] | //title")
-_JOURNAL = etree.XPath("//meta[@name='citation_journal_title']/@content | //*[@id='journalTitle']/text() | //*[@id='title']//text()")
-_STEPS = etree.XPath("//a[contains(@href, '/journal/') and (@rel='next' or @rel='prev' or contains(@class, 'next') or contains(@class, 'prev'))]/@href")
+_HEADING = etree.XPath("descendant::h1[contains(., 'olume')] | descendant::h2[contains(., 'olume')] | descendant::title")
+_JOURNAL = etree.XPath("descendant::meta[@name='citation_journal_title']/@content | descendant::*[@id='journalTitle']/text() | descendant::*[@id='title']//text()")
+_STEPS = etree.XPath("descendant::a[contains(@href, '/journal/') and (@rel='next' or @rel='prev' or contains(@class, 'next') or contains(@class, 'prev'))]/@href")
 
 
 @tolerant

@@ -15,19 +15,10 @@ from lxml import etree
 from assets.papers.items import Page, Parsed
 from assets.papers.page_rules import is_furniture
 from assets.papers.pages.facts import date_in, doi_in
-from assets.papers.pages.issue_lists import Entry, first_of, has_class, heading, issue_in, issue_list, pages_in, publishers_article
+from assets.papers.pages.issue_lists import Entry, has_class, issue_in, issue_list, of_class, pages_in, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
-_ENTRIES = etree.XPath(f"//*[{has_class('tocArticle')}] | //div[{has_class('issue-item')}][.//a[contains(@href, '/doi/')]]")
-_TITLE_LINK = etree.XPath(f".//a[{has_class('issue-item__title')}] | .//*[self::h2 or self::h3 or self::h4]//a[contains(@href, '/doi/')] | ./a | .//a[contains(@href, '/doi/')]")
-_LINES = etree.XPath(f".//p | .//li[{has_class('ePubDate', 'page-range')}] | .//span[{has_class('ePubDate')}]")
-_PAGES = etree.XPath(f"./a/span | .//*[{has_class('page-range')}]")
-_FIGURE = etree.XPath(".//img[contains(translate(@alt, 'GA', 'ga'), 'graphical abstract')] | .//div[contains(@class, 'abstract')]//img")
-_SAID = etree.XPath(f".//*[{has_class('graphicalAbstract', 'tocAbstract', 'hlFld-Abstract')}]")
-_JOURNAL = etree.XPath("//*[@id='productTitle'] | //meta[@name='citation_journal_title']/@content")
-_NUMBER = etree.XPath(f"//*[{has_class('issueAndVolume')}] | //*[{has_class('cover-image__parent-item')}] | //title")
-_MONTH = etree.XPath("//*[@id='metaData']//h2")
-_STEPS = etree.XPath(f"//*[@id='previousLink' or @id='nextLink' or {has_class('content-navigation__btn--pre', 'content-navigation__btn--next')}]/@href")
+_STEPS = etree.XPath(f"descendant::*[@id='previousLink' or @id='nextLink' or {has_class('content-navigation__btn--pre', 'content-navigation__btn--next')}]/@href")
 
 
 @tolerant
@@ -37,30 +28,42 @@ def parse(page: Page) -> Parsed:
         return publishers_article(page)
     root = html_tree(page)
     title = text_of(root.find(".//title"))
-    journal = next((text if isinstance(text, str) else text_of(text) for text in _JOURNAL(root)), "") or title.partition(" - Vol")[0].partition(": Vol")[0]
+    journal = text_of(root.find(".//*[@id='productTitle']")) or title.partition(" - Vol")[0].partition(": Vol")[0]
     # September/October 2011 is the first of September.
-    month = text_of(first_of(_MONTH(root)))
+    month = text_of(root.find(".//*[@id='metaData']//h2"))
     day = date_in(f"{month.partition('/')[0]} {month[-4:]}") if "/" in month else date_in(month)
-    issue = issue_in(next((text for text in map(text_of, _NUMBER(root)) if "ol" in text), ""), journal=journal, day=day)
-    return issue_list(page, issue, map(_entry, _ENTRIES(root)), steps=_STEPS(root))
+    number = text_of(next(of_class(root, "issueAndVolume", tags=("p", "div")), None))
+    issue = issue_in(number or title, journal=journal, day=day)
+    entries = of_class(root, "tocArticle", "issue-item", tags=("div", "li"))
+    return issue_list(page, issue, (_entry(entry) for entry in entries if _links(entry)), steps=_STEPS(root))
 
 
-def _entry(entry: etree._Element) -> Entry | None:
-    link = first_of(_TITLE_LINK(entry))
-    if link is None:
-        return None
-    lines = [text_of(line) for line in _LINES(entry)]
-    pages = next((pages for pages in (pages_in(text_of(element)) for element in _PAGES(entry)) if pages), "")
+def _links(entry: etree._Element) -> list[etree._Element]:
+    return [link for link in entry.iter("a") if "/doi/" in (link.get("href") or "")]
+
+
+def _entry(entry: etree._Element) -> Entry:
+    links = _links(entry)
+    link = next((link for link in links if "issue-item__title" in (link.get("class") or "")), links[0])
+    lines = [text_of(line) for line in (*entry.iter("p"), *of_class(entry, "ePubDate", "page-range"))]
+    # The pages of 2010 stand in the title, in brackets.
+    pages = next((found for line in lines if line.startswith("Page") and (found := pages_in(line))), "")
     for span in link.findall("span"):
-        if pages_in(text_of(span)):
-            span.text = ""
-    address = link.get("href") or ""
+        if found := pages_in(text_of(span)):
+            pages, span.text = found, ""
+    address = link.get("href")
     return Entry(
-        title=heading(link),
+        title=text_of(link),
         address=address,
         doi=next((doi for line in lines if "DOI" in line and (doi := doi_in(line))), "") or doi_in(address.removesuffix("/abstract").removesuffix("/full")),
         pages=pages,
         date=next((day for line in lines if "ublished" in line and (day := date_in(line.partition("|")[0].rpartition(":")[2]))), None),
-        abstract=text_of(first_of(_SAID(entry))),
-        picture=next((address for image in _FIGURE(entry) if (address := image.get("data-src") or image.get("src")) and not is_furniture(address)), ""),
+        abstract=text_of(next(of_class(entry, "graphicalAbstract", "tocAbstract", "hlFld-Abstract"), None)),
+        picture=next((address for image in entry.iter("img") if _is_figure(image) and (address := image.get("data-src") or image.get("src"))), ""),
     )
+
+
+def _is_figure(image: etree._Element) -> bool:
+    if "graphical abstract" in (image.get("alt") or "").lower():
+        return True
+    return any("abstract" in (around.get("class") or "") for around in image.iterancestors("div")) and not is_furniture(image.get("src") or "")
