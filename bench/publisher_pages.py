@@ -34,7 +34,7 @@ Pictures = Callable[[str], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Case:
-    """A saved page. articles: how many the page states. pictures: what the picture's address holds, by what the paper's key, address or picture holds.
+    """A saved page. articles: how many the page states. pictures: a part of the picture's address, by the paper's key or a part of its address.
 
     peer: selectors of the bare script: entries, title, DOI, pages, picture. scripts: by which it finds pictures that scripts name.
     not_papers: covers and contents among the articles.
@@ -73,15 +73,25 @@ def _one(key: str, picture: str) -> Pictures:
 _FLAGGED_CALL = r"addFigure\('([^']+)','[^']+','([^']+)','true'\)"
 _FLAGGED = _pairs(_FLAGGED_CALL)
 _BOX = ("div.articleBox", "h2 a", "div.DOI::text", "div.articleAuthors ~ *::text", "div.articleFigure img::attr(src)")
-_METAS = ("html", "h1", "meta[name='citation_doi']::attr(content), meta[name='dc.Identifier']::attr(content)", "meta[name='citation_firstpage']::attr(content)", "img[alt]::attr(src)")
+_METAS = (
+    "html",
+    "h1",
+    "meta[name='citation_doi']::attr(content), meta[name='dc.Identifier']::attr(content)",
+    "meta[name='citation_firstpage']::attr(content)",
+    "img[alt]::attr(src)",
+)
 _ACS = "http://pubs.acs.org"
 CASES: dict[str, Case] = {
     **{
-        f"acs_{code}-issueToc-2009-03-05.html": Case("acs", f"{_ACS}/toc/{code}/current", "index", _stated(r"totalCount(\d+)"), _FLAGGED, _BOX, scripts=_FLAGGED_CALL)
+        f"acs_{code}-issueToc-2009-03-05.html": Case(
+            "acs", f"{_ACS}/toc/{code}/current", "index", _stated(r"totalCount(\d+)"), _FLAGGED, _BOX, scripts=_FLAGGED_CALL
+        )
         for code in ("jacsat", "bichaw", "ancham", "achre4")
     },
     "acs_inocaj-34-25.html": Case("acs", f"{_ACS}/toc/inocaj/34/25", "index", _stated(r"totalCount(\d+)"), _FLAGGED, _BOX),
-    "acs_cg100078b.html": Case("acs", f"{_ACS}/doi/abs/10.1021/cg100078b", "article", lambda _: 1, _one("10.1021/cg100078b", "cg-2010-00078b_0014.gif"), _METAS),
+    "acs_cg100078b.html": Case(
+        "acs", f"{_ACS}/doi/abs/10.1021/cg100078b", "article", lambda _: 1, _one("10.1021/cg100078b", "cg-2010-00078b_0014.gif"), _METAS
+    ),
     "rsc_cc-issue-47-03.html": Case(
         "rsc",
         "http://pubs.rsc.org/en/journals/journal/cc?issueid=cc047003&issnprint=1359-7345",
@@ -91,7 +101,14 @@ CASES: dict[str, Case] = {
         ("div.grey_box_wrapper", "h2 a", "div.grey_left_box_text_s4_new::text", "div.grey_left_box_text_s4_new::text", "img.GALoader1::attr(title)"),
         not_papers=3,
     ),
-    "rsc_cc-C0CC03247F.html": Case("rsc", "http://pubs.rsc.org/en/content/articlelanding/2011/cc/c0cc03247f", "article", lambda _: 1, _one("10.1039/c0cc03247f", "image/GA?id=C0CC03247F"), _METAS),
+    "rsc_cc-C0CC03247F.html": Case(
+        "rsc",
+        "http://pubs.rsc.org/en/content/articlelanding/2011/cc/c0cc03247f",
+        "article",
+        lambda _: 1,
+        _one("10.1039/c0cc03247f", "image/GA?id=C0CC03247F"),
+        _METAS,
+    ),
     "nature_nchem-issue-3-1.html": Case(
         "nature",
         "http://www.nature.com/nchem/journal/v3/n1/index.html",
@@ -100,7 +117,9 @@ CASES: dict[str, Case] = {
         lambda text: {f"10.1038/{name}": f"/toc_images/{name}_toc.jpg" for name in re.findall(r"/toc_images/(nchem\.\d+)_toc\.jpg", text)},
         ("div.entry, div.compound", "h4.atl", "p.doi span::text", "span.page::text", "img.compound::attr(src)"),
     ),
-    "nature_nchem-943.html": Case("nature", "http://www.nature.com/nchem/journal/v3/n1/abs/nchem.943.html", "article", lambda _: 1, lambda _: {}, _METAS),
+    "nature_nchem-943.html": Case(
+        "nature", "http://www.nature.com/nchem/journal/v3/n1/abs/nchem.943.html", "article", lambda _: 1, lambda _: {}, _METAS
+    ),
     "wiley_1536-0687_16_4.html": Case(
         "wiley",
         "http://onlinelibrary.wiley.com/doi/10.1002/abc.v16.4/issuetoc",
@@ -109,7 +128,14 @@ CASES: dict[str, Case] = {
         lambda _: {},
         ("div.tocArticle", "a", "p::text", "a span::text", "img::attr(src)"),
     ),
-    "iucr_e-2011-03-head.html": Case("iucr", "http://journals.iucr.org/e/issues/2011/03/00/isscontshdr.html", "index", lambda _: 0, lambda _: {}, ("html", "title", "a::attr(href)", "a::attr(href)", "img::attr(src)")),
+    "iucr_e-2011-03-head.html": Case(
+        "iucr",
+        "http://journals.iucr.org/e/issues/2011/03/00/isscontshdr.html",
+        "index",
+        lambda _: 0,
+        lambda _: {},
+        ("html", "title", "a::attr(href)", "a::attr(href)", "img::attr(src)"),
+    ),
     "iucr_e-2011-03-body.html": Case(
         "iucr",
         "http://journals.iucr.org/e/issues/2011/03/00/isscontsbdy.html",
@@ -202,7 +228,10 @@ def measure(folder: Path, rounds: int) -> dict[str, dict]:
             "articles_stated": case.articles(text),
             "not_papers": case.not_papers,
             "papers": len(papers),
-            **{f"with_{fact}": sum(bool(getattr(paper, fact)) for paper in papers) for fact in ("title", "doi", "pages", "date", "abstract", "journal")},
+            **{
+                f"with_{fact}": sum(bool(getattr(paper, fact)) for paper in papers)
+                for fact in ("title", "doi", "pages", "date", "abstract", "journal")
+            },
             "links": sum(link.kind in ("index", "article") for link in parsed.links),
             "problems": len(parsed.problems),
             "pictures_stated": pictures,
@@ -214,7 +243,18 @@ def measure(folder: Path, rounds: int) -> dict[str, dict]:
 
 
 def markdown(report: Mapping[str, Mapping]) -> str:
-    header = ["page", "page object", "articles: found of stated", "titles", "DOIs", "pages", "abstracts", "pictures: right of stated", "wrong", "CPU, parsel = 1"]
+    header = [
+        "page",
+        "page object",
+        "articles: found of stated",
+        "titles",
+        "DOIs",
+        "pages",
+        "abstracts",
+        "pictures: right of stated",
+        "wrong",
+        "CPU, parsel = 1",
+    ]
     rows = [
         [
             name.removesuffix(".html"),

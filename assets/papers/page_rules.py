@@ -9,18 +9,20 @@ from urllib.parse import unquote
 
 from assets.papers.items import Page, Parsed, Problem
 
+# How a page object's problem begins where a list says that it has another number of articles than were found: a check looks for it.
+STATED_OTHERWISE = "the page says that it lists"
+
 # Folders that hold icons, glyphs of letters, logos and covers.
-_FOLDERS = re.compile(r"/(?:icons?|entit(?:y|ies)|entityimage|glyphs?|logos?|cover(?:s|gifs?)|newimages|spacers?)(?:/|$)", re.IGNORECASE)
+_WORDS = "icon icons entity entities entityimage glyph glyphs logo logos covers covergif covergifs coverissue newimages spacer spacers"
+_FOLDERS = frozenset(_WORDS.split())
 # Names of files that are nothing but that, as a whole.
 _NAMES = re.compile(
     r"(?:single|clear|one|white|empty)?[-_]?(?:pixel|spacer|blank|placeholder|transparent)(?:[-_]?[0-9]+(?:x[0-9]+)?)?|1x1"
     r"|(?:[a-z0-9_-]*[-_])?(?:loader|spinner)|loading(?:[-_]?[0-9]+x[0-9]+|[-_]?background)?"
     r"|icons?(?:[-_].*)?|.*[-_]icon|favicon.*|(?:[a-z]*[-_])?logo(?:[-_]?[0-9]+)?|rss"
     r"|access[-_]?free|free[-_]?access|open[-_]?access|author[-_]?choice"
-    r"|(?:home|journal|front|back|issue)?[-_]?cover(?:[-_]?(?:ill|image|small|medium|large|thumb))?[0-9]*",
-    re.IGNORECASE,
+    r"|(?:home|journal|front|back|issue)?[-_]?cover(?:[-_]?(?:ill|image|small|medium|large|thumb))?[0-9]*|.*-cov[0-9]+h?"
 )
-_SERVICES = re.compile(r"/CoverIssue\b|-cov[0-9]+h?\.gif$", re.IGNORECASE)
 
 
 def is_furniture(address: str) -> bool:
@@ -28,8 +30,8 @@ def is_furniture(address: str) -> bool:
     path = address.partition("#")[0].partition("?")[0]
     if "%" in path:
         path = unquote(path)
-    folder, _, name = path.rpartition("/")
-    return bool(_FOLDERS.search(folder + "/") or _SERVICES.search(path) or _NAMES.fullmatch(name.rpartition(".")[0] or name))
+    *folders, name = path.lower().split("/")
+    return not _FOLDERS.isdisjoint(folders) or name == "coverissue" or bool(_NAMES.fullmatch(name.rpartition(".")[0] or name))
 
 
 def keep_rules(page: Page, parsed: Parsed) -> Parsed:
@@ -43,4 +45,3 @@ def keep_rules(page: Page, parsed: Parsed) -> Parsed:
         words = "a list that yields neither papers nor links; its markup may be another one: `figment crawl try ADDRESS` says who reads it"
         return replace(parsed, problems=(Problem(page.url, words),))
     return parsed
-

@@ -11,8 +11,8 @@ What an item of an issue is, in the markup of the 2020s (other attributes and el
     </div>
 
 Titles are the text of the link in the title element, else the `title` attribute of the first link that has one. Images that are missing, 'None',
-inlined or placeholders count as none. In the markup of 2009 to 2011 the pictures of all papers sit in script calls before and outside the boxes, keyed by
-DOI; the fourth argument says that a picture is the abstract's, and no other call names one that counts:
+inlined or placeholders count as none. In the markup of 2009 to 2011 the pictures of all papers sit in script calls before and outside the boxes,
+keyed by DOI; the fourth argument says that a picture is the abstract's, and no other call names one that counts:
 
     <title>Journal of Nothing: Volume 131, Issue 9 (ACS Publications)</title>   <div id="date">March 11, 2009</div>   <!--totalCount66-->
     <script type="text/javascript">addFigure('10.1021/ja0000001','/appl/…/ja0000001','ja-2009-000001_0005.gif','true');</script>
@@ -29,8 +29,8 @@ or in a call inside the box, whatever the function is called:
       <script type="text/javascript">genFigure('/appl/…/images/medium/ja-2009-000001_0001.gif', 'Abstract Image');</script>
       <div class="articleAbstract"><p>Abstract</p></div>
 
-The DOI is the one that the item states as its own, since the title of a correction may link to the article it corrects; else that of its links, fields
-or image path. What an item does not state of journal, volume, issue and date, the page states once, by its title, its date and its address
+The DOI is the one that the item states as its own, since the title of a correction may link to the article it corrects; else that of its links,
+fields or image path. What an item does not state of journal, volume, issue and date, the page states once, by its title, its date and its address
 /toc/CODE/VOLUME/ISSUE. totalCountN says how many items there are; another number is a problem.
 Links: every issue of the same journal that the page names, the article pages (`acs`, not `acs_lists`), and the images.
 """
@@ -52,7 +52,6 @@ from assets.papers.pages.glyphs import spell_glyphs
 from assets.papers.pages.issue_lists import Issue, count_problem, issue_in, listed_links, page_range, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 from formats.plain_text import clean, plain_text
-
 
 _ABSTRACT_PARAGRAPHS = etree.XPath(".//p[ancestor-or-self::*[contains(@class, 'bstract')]]")
 _OWN_DOI = etree.XPath(".//@doi | .//@data-doi | .//input[@name='doi']/@value")
@@ -110,7 +109,8 @@ def _read(page: Page, *, follow_articles: bool) -> Parsed:
     if page.kind == "article":
         return _article(page)
     root = html_tree(page)
-    spell_glyphs(root)
+    if b"entit" in page.body:
+        spell_glyphs(root)
     issue, figures = _issue(root, page), _abstract_figures(root)
     papers: dict[str, Paper] = {}
     links: list[Link] = []
@@ -182,7 +182,11 @@ def _issue(root: etree._Element, page: Page) -> Issue:
 def _page_date(root: etree._Element) -> etree._Element | None:
     """What tells the day of the issue, looked up once a page."""
     day = root.find(".//*[@id='date']")
-    return day if day is not None else next((element for element in root.iter("div", "span", "p") if "coverDate" in (element.get("class") or "").split()), None)
+    return (
+        day
+        if day is not None
+        else next((element for element in root.iter("div", "span", "p") if "coverDate" in (element.get("class") or "").split()), None)
+    )
 
 
 def _abstract_figures(root: etree._Element) -> dict[str, str]:
@@ -276,7 +280,7 @@ def _facts(item: etree._Element) -> dict[str, str]:
 
 
 def _add_facts(part: etree._Element, facts: dict[str, str]) -> None:
-    for element in part.iter("span", "div", "li", "strong"):
+    for element in part.iter("span", "div", "li", "strong", "h2", "h3"):
         if classes := element.get("class"):
             for fact in _facts_of(classes):
                 facts.setdefault(fact, text_of(element))

@@ -35,8 +35,8 @@ _ABSTRACTS = etree.XPath(
 )
 _LOWER_ALT = "translate(normalize-space(@alt), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')"
 _TOC_FIGURES = etree.XPath(
-    "descendant::*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img') or contains(@class, 'toc-graphic')"
-    " or contains(@class, 'graphicalAbstract')]/descendant-or-self::img"
+    "descendant::*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img')"
+    " or contains(@class, 'toc-graphic') or contains(@class, 'graphicalAbstract')]/descendant-or-self::img"
     f" | descendant::img[{_LOWER_ALT} = 'abstract image' or starts-with({_LOWER_ALT}, 'graphical abstract') or {_LOWER_ALT} = 'toc graphic'"
     f" or {_LOWER_ALT} = 'thumbnail image of graphical abstract']"
 )
@@ -61,11 +61,13 @@ _HEADING = re.compile(r"^(?i:abstract|summary|resumen|résumé|zusammenfassung)(
 _LONGEST_ABSTRACT = 8_000  # characters; what is longer under such a name is a whole article
 _BLURB = re.compile(r"peer[- ]reviewed.{0,80}\bjournal\b|\bjournal\b.{0,80}peer[- ]reviewed|open[- ]access resource", re.IGNORECASE)
 _NO_PAPER = re.compile(
-    r"(?:(?:inside|outside|front|back|journal|issue|graphical|inner|outer)[\s-]+){0,3}cover(?:\s+(?:picture|image|feature|profile|art|page|story|caption)s?)?(?:\s*[:(–].*)?"
+    r"(?:(?:inside|outside|front|back|journal|issue|graphical|inner|outer)[\s-]+){0,3}cover"
+    r"(?:\s+(?:picture|image|feature|profile|art|page|story|caption)s?)?(?:\s*[:(–].*)?"
     r"|title page|(?:graphical\s+)?(?:table\s+of\s+)?contents(?:\s+(?:list|pages?|continued))?|graphical (?:abstracts|contents(?: list| entries)?)"
     r"|(?:front|back|end)[\s/-]*(?:back[\s-]*)?matter|(?:issue\s+)?(?:editorial\s+)?masthead|issue\s+(?:publication\s+)?information"
     r"|editorial\s+(?:advisory\s+)?board|(?:author|subject|keyword)\s+index|(?:instructions|guidelines|information)\s+(?:for|to)\s+authors"
-    r"|advertise(?:ment|ments|rs|rs index)|home(?:\s*page)?|welcome|log\s?in|sign\s?in|search(?:\s+results)?|(?:page\s+)?not\s+found|error(?:\s+[0-9]{3})?",
+    r"|advertise(?:ment|ments|rs|rs index)|home(?:\s*page)?|welcome|log\s?in|sign\s?in|search(?:\s+results)?|(?:page\s+)?not\s+found"
+    r"|error(?:\s+[0-9]{3})?",
     re.IGNORECASE,
 )
 _FRONT_PAGE = re.compile(r"/?(?:(?:index|home|default)(?:\.[a-z]{3,5})?/?)?", re.IGNORECASE)
@@ -174,7 +176,9 @@ def parse(page: Page) -> Parsed:
         return Parsed(links=folder_links(page))
     paper = read_article(page)
     if paper is None:
-        words = "no title found in citation_title, dc.title, JSON-LD, og:title, h1 or title, or that of a cover, a list of contents or the site itself"
+        words = (
+            "no title found in citation_title, dc.title, JSON-LD, og:title, h1 or title, or that of a cover, a list of contents or the site itself"
+        )
         return Parsed(problems=(Problem(page.url, words),))
     return Parsed(papers=(paper,), links=paper_links(paper))
 
@@ -266,14 +270,15 @@ def _doi(data: Metadata) -> str:
 
 
 def _shown_doi(data: Metadata) -> str:
-    """The DOI of an element that holds nothing else, such as 'DOI: 10.5555/x'; references and comments have DOIs of others."""
+    """The one DOI that stands alone in an element, such as 'DOI: 10.5555/x'; of several none, and references and comments have DOIs of others."""
+    found = set()
     for element in _OWN_DOI(data.root):
         text = text_of(element)
         doi = doi_in(text) if len(text) <= _LONGEST_OWN_DOI else ""
         around = (f"{other.get('class') or ''} {other.get('id') or ''}" for other in (element, *element.iterancestors()))
         if doi and not any(map(_OF_REFERENCES.search, around)):
-            return doi
-    return ""
+            found.add(doi)
+    return found.pop() if len(found) == 1 else ""
 
 
 def _pages(data: Metadata) -> str:

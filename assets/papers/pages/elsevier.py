@@ -1,9 +1,10 @@
 """Elsevier's ScienceDirect: issue lists of about 2010 and of today, and article pages. Lists have no DOIs; a paper is named by its address there.
 
-    <table class="resultRow">… <h3><a class="cLink" href="http://www.sciencedirect.com/science/article/pii/S0000000000000001">Title</a></h3>
-      <i>Pages 3-4</i><br>Authors<br> …</table>          <div id="docRange">articles <b>1 - 17</b></div>
+<table class="resultRow">… <h3><a class="cLink" href="http://www.sciencedirect.com/science/article/pii/S0000000000000001">Title</a></h3>
+  <i>Pages 3-4</i><br>Authors<br> …</table>          <div id="docRange">articles <b>1 - 17</b></div>
 
-    <li class="js-article-list-item"><a class="article-content-title" href="/science/article/pii/…">Title</a> <dd class="js-article-page-range">Pages 3-4</dd></li>
+    <li class="js-article-list-item"><a class="article-content-title" href="/science/article/pii/…">Title</a>
+      <dd class="js-article-page-range">Pages 3-4</dd></li>
 """
 
 import re

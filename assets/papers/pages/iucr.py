@@ -1,8 +1,10 @@
 """International Union of Crystallography (journals.iucr.org): contents of an issue, a frame set of a head with the steps and a body with the papers.
 
     <table class="tocs_entry_table"><tr><td><img src="/x/issues/2011/03/00/ab0001/ab0001contentsthm.gif"></td><td><div class="tocs_entry_div">
-      <p><a href="/x/issues/2011/03/00/ab0001/index.html"><img alt="[HTML version]"></a> <a href="…/ab0001abs.html"><img alt="[Article Abstract]"></a></p>
-      <p><i>Acta Cryst.</i> (2011). E<b>67</b>, i21 [ doi:10.1107/S0000000000000001 ]</p> <h3>Title of letters and of <img alt="[eta]" src="…/entities/…"></h3>
+      <p><a href="/x/issues/2011/03/00/ab0001/index.html"><img alt="[HTML version]"></a>
+        <a href="…/ab0001abs.html"><img alt="[Article Abstract]"></a></p>
+      <p><i>Acta Cryst.</i> (2011). E<b>67</b>, i21 [ doi:10.1107/S0000000000000001 ]</p>
+      <h3>Title of letters and of <img alt="[eta]" src="…/entities/…"></h3>
       <p><b>Synopsis: </b>…</p><p>Online 5 February 2011</p></div></td></tr></table>
 
 The picture is the thumbnail in the paper's own folder; buttons and letters that are pictures are none. A frame set leads to its frames.
@@ -57,5 +59,3 @@ def _entry(entry: etree._Element) -> Entry:
         abstract=next((_SYNOPSIS.sub("", line) for line in lines if _SYNOPSIS.match(line)), ""),
         picture=next(iter(_FIGURE(entry)), ""),
     )
-
-

@@ -20,7 +20,9 @@ _NOT_TEXT = {"script", "style", "noscript", "template", "annotation", "annotatio
 _SPECIAL = _NOT_TEXT | {"math", "tex-math", "alternatives"}
 _MARKERS = {"fn", "aff", "corresp", "author-notes", "table-fn"}  # JATS: asterisks and numbers that lead to notes
 _SCRIPTS = {"sub", "sup"}
+_TREATED = _SPECIAL | _SCRIPTS | {"xref", ""}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_NO_CHARACTER = re.compile(b"\xef\xbf[\xbe\xbf]")
 _CONTROL_BYTES = bytes([*range(9), 0x0B, 0x0C, *range(0x0E, 0x20)])
 _END_OF_SUBSET = re.compile(r"\]\s*>")
 _NOT_SPACE = re.compile(r"\S")
@@ -57,7 +59,7 @@ def _without_controls(text: str) -> bytes:
         data = text.encode("utf-8")
     except UnicodeEncodeError:  # half a surrogate pair
         return _CONTROL.sub(" ", text).encode("utf-8")
-    has_none = len(data.translate(None, _CONTROL_BYTES)) == len(data) and b"\xef\xbf" not in data
+    has_none = len(data.translate(None, _CONTROL_BYTES)) == len(data) and not (b"\xef\xbf" in data and _NO_CHARACTER.search(data))
     return data if has_none else _CONTROL.sub(" ", text).encode("utf-8")
 
 
@@ -143,7 +145,10 @@ def text_of(element: etree._Element | None) -> str:
     if element is None:
         return ""
     parts: list[str] = []
-    _collect(element, parts)
+    if len(element) or name_of(element) in _TREATED:
+        _collect(element, parts)
+    elif element.text:
+        parts.append(element.text)  # most elements hold words and nothing else
     # Line ends are by far the most of what `clean` has to look for letter by letter.
     return clean("".join(parts).replace("\n", " ").replace("\t", " ").replace("\r", " "))
 

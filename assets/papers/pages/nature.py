@@ -4,7 +4,8 @@
       <p class="doi">doi:10.1038/nnone.1</p> <img src="/nnone/journal/v3/n1/toc_images/nnone.1_toc.jpg" class="compound"/>
       <p class="annotation">What it is about</p> <p class="articlelinks"><a href="/nnone/journal/v3/n1/abs/nnone.1.html">Abstract</a></p></div>
 
-    <article><h3 class="c-card__title"><a href="/articles/s00000-000-00000-0">Title</a></h3> <div class="c-card__summary">…</div> <time datetime="…"></article>
+    <article><h3 class="c-card__title"><a href="/articles/s00000-000-00000-0">Title</a></h3>
+      <div class="c-card__summary">…</div> <time datetime="…"></article>
 
 Only what lies in `toc_images` or in the card is a picture of a paper; covers and advertisements are none.
 """

@@ -1,8 +1,10 @@
 """Royal Society of Chemistry (pubs.rsc.org): issue lists of about 2010 and of today, and the landing pages of articles.
 
-    <div class="grey_box_wrapper"><h2 class="title_text_s4_jrnls"><a name="C0XX00001A" href="/en/content/articlelanding/2011/xx/c0xx00001a">Title</a></h2>
+    <div class="grey_box_wrapper"><h2 class="title_text_s4_jrnls">
+      <a name="C0XX00001A" href="/en/content/articlelanding/2011/xx/c0xx00001a">Title</a></h2>
       <i><b>Journ. Abbr.</b></i>, 2011, <b>47</b>, 842-846 <strong>DOI: </strong>10.1039/C0XX00001A
-      <div title="Brief Abstract">…</div> <div class="GALoader"><img title="C0XX00001A" alt="Graphical abstract: …" src="a picture of waiting"></div></div>
+      <div title="Brief Abstract">…</div>
+      <div class="GALoader"><img title="C0XX00001A" alt="Graphical abstract: …" src="a picture of waiting"></div></div>
 
     <div class="capsule capsule--article"><a href="/en/content/articlelanding/…"><h3 class="capsule__title">Title</h3></a>
       <img alt="Graphical abstract: …" data-original="…ImageType=GA…"> <div class="capsule__text">…</div> … <a href="https://doi.org/10.1039/…"></div>
@@ -22,7 +24,8 @@ from assets.papers.pages.facts import doi_in
 from assets.papers.pages.issue_lists import Entry, Issue, first_of, issue_in, issue_list, of_class, page_range, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
-_STEPS = etree.XPath("descendant::a[@title='Previous Issue' or @title='Next Issue' or @rel='next' or @rel='prev']/@href")
+_BOXES = ("grey_box_wrapper", "capsule--article")
+_STEPS = {"Previous Issue", "Next Issue"}
 _SERVICE = re.compile(r"""\burlGAImage\s*=\s*["']([^"']{1,500})["']""")
 _USUAL_SERVICE = "http://pubs.rsc.org/services/images/RSCpubs.ePlatform.Service.FreeContent.ImageService.svc/ImageService/image/GA?id="
 _NUMBER = re.compile(r"/articlelanding/(?:[^/?#]+/){0,3}([a-z0-9]{8,12})(?:[/?#]|$)", re.IGNORECASE)
@@ -38,8 +41,10 @@ def parse(page: Page) -> Parsed:
     root = html_tree(page)
     scripts = " ".join(element.text or "" for element in root.iter("script"))
     service = found[1] if (found := _SERVICE.search(scripts)) else _USUAL_SERVICE
-    boxes = [box for box in of_class(root, "grey_box_wrapper", "capsule--article", tags=("div",)) if _landing(box) is not None]
-    return issue_list(page, _issue(root, boxes, scripts), (_entry(box, service) for box in boxes), steps=_STEPS(root))
+    boxes = [(box, link) for box in of_class(root, *_BOXES, tags=("div",)) if (link := _landing(box)) is not None]
+    steps = (link.get("href") for link in root.iter("a") if link.get("title") in _STEPS or link.get("rel") in ("next", "prev"))
+    entries = (_entry(box, link, service) for box, link in boxes)
+    return issue_list(page, _issue(root, [box for box, _ in boxes], scripts), entries, steps=steps)
 
 
 def _issue(root: etree._Element, boxes: list[etree._Element], scripts: str) -> Issue:
@@ -62,10 +67,7 @@ def _citation(box: etree._Element) -> str:
     return text_of(box if name is None else name.getparent().getparent())
 
 
-def _entry(box: etree._Element, service: str) -> Entry | None:
-    link = _landing(box)
-    if link is None:
-        return None
+def _entry(box: etree._Element, link: etree._Element, service: str) -> Entry:
     address = link.get("href").partition("?")[0]
     number = _NUMBER.search(address)
     citation = _citation(box)

@@ -1,8 +1,8 @@
-"""SpringerLink (link.springer.com): issue lists, and article pages. Written from what its public markup is known to be, and not yet tried on saved lists.
+"""SpringerLink (link.springer.com): issue lists, and article pages. Written from its public markup, and not yet tried on saved lists.
 
-    <div class="toc-item"> or <li>  <h3 class="title"><a href="/article/10.1007/s00000-011-0001-1">Title</a></h3> <p class="pages">Pages 1-10</p>
-    <article class="c-card-open">   <h3 class="c-card-open__heading"><a href="https://link.springer.com/article/10.1007/…">Title</a></h3>
-                                    <span class="c-meta__item">Pages: 1 - 10</span> <img src="//media.springernature.com/…"></article>
+<div class="toc-item"> or <li>  <h3 class="title"><a href="/article/10.1007/s00000-011-0001-1">Title</a></h3> <p class="pages">Pages 1-10</p>
+<article class="c-card-open">   <h3 class="c-card-open__heading"><a href="https://link.springer.com/article/10.1007/…">Title</a></h3>
+                                <span class="c-meta__item">Pages: 1 - 10</span> <img src="//media.springernature.com/…"></article>
 """
 
 from lxml import etree
@@ -14,15 +14,20 @@ from assets.papers.pages.markup import html_tree, text_of, tolerant
 
 _TITLE_LINKS = etree.XPath(
     "descendant::*[self::h2 or self::h3 or self::h4 or self::h5]//a[contains(@href, '/article/10.')]"
-    f" | descendant::p[{has_class('title')}]//a[contains(@href, '/article/10.')] | descendant::a[{has_class('title')}][contains(@href, '/article/10.')]"
+    f" | descendant::p[{has_class('title')}]//a[contains(@href, '/article/10.')]"
+    f" | descendant::a[{has_class('title')}][contains(@href, '/article/10.')]"
 )
 _AROUND = etree.XPath(f"ancestor::*[self::article or self::li or {has_class('toc-item')}][1]")
 _PAGES = etree.XPath(f".//*[{has_class('pages', 'page-range', 'c-meta__item', 'pagination')}]")
 _SAID = etree.XPath(f".//*[{has_class('snippet', 'c-card__summary')}]")
 _FIGURE = etree.XPath(".//img[contains(@src, 'media.springernature.com') or contains(@src, 'MediaObjects')]/@src")
 _HEADING = etree.XPath("descendant::h1[contains(., 'olume')] | descendant::h2[contains(., 'olume')] | descendant::title")
-_JOURNAL = etree.XPath("descendant::meta[@name='citation_journal_title']/@content | descendant::*[@id='journalTitle']/text() | descendant::*[@id='title']//text()")
-_STEPS = etree.XPath("descendant::a[contains(@href, '/journal/') and (@rel='next' or @rel='prev' or contains(@class, 'next') or contains(@class, 'prev'))]/@href")
+_JOURNAL = etree.XPath(
+    "descendant::meta[@name='citation_journal_title']/@content | descendant::*[@id='journalTitle']/text() | descendant::*[@id='title']//text()"
+)
+_STEPS = etree.XPath(
+    "descendant::a[contains(@href, '/journal/') and (@rel='next' or @rel='prev' or contains(@class, 'next') or contains(@class, 'prev'))]/@href"
+)
 
 
 @tolerant

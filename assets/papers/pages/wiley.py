@@ -18,7 +18,9 @@ from assets.papers.pages.facts import date_in, doi_in
 from assets.papers.pages.issue_lists import Entry, has_class, issue_in, issue_list, of_class, pages_in, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
-_STEPS = etree.XPath(f"descendant::*[@id='previousLink' or @id='nextLink' or {has_class('content-navigation__btn--pre', 'content-navigation__btn--next')}]/@href")
+_STEPS = etree.XPath(
+    f"descendant::*[@id='previousLink' or @id='nextLink' or {has_class('content-navigation__btn--pre', 'content-navigation__btn--next')}]/@href"
+)
 
 
 @tolerant
@@ -55,7 +57,8 @@ def _entry(entry: etree._Element) -> Entry:
     return Entry(
         title=text_of(link),
         address=address,
-        doi=next((doi for line in lines if "DOI" in line and (doi := doi_in(line))), "") or doi_in(address.removesuffix("/abstract").removesuffix("/full")),
+        doi=next((doi for line in lines if "DOI" in line and (doi := doi_in(line))), "")
+        or doi_in(address.removesuffix("/abstract").removesuffix("/full")),
         pages=pages,
         date=next((day for line in lines if "ublished" in line and (day := date_in(line.partition("|")[0].rpartition(":")[2]))), None),
         abstract=text_of(next(of_class(entry, "graphicalAbstract", "tocAbstract", "hlFld-Abstract"), None)),
