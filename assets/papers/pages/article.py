@@ -271,13 +271,16 @@ def _doi(data: Metadata) -> str:
 
 def _shown_doi(data: Metadata) -> str:
     """The one DOI that stands alone in an element, such as 'DOI: 10.5555/x'; of several none, and references and comments have DOIs of others."""
-    found = set()
-    for element in _OWN_DOI(data.root):
-        text = text_of(element)
+    found: set[str] = set()
+    around_others: set[etree._Element] = set()
+    for element in reversed(_OWN_DOI(data.root)):  # what is inside comes before what is around it
+        text = text_of(element) if element not in around_others else ""
         doi = doi_in(text) if len(text) <= _LONGEST_OWN_DOI else ""
-        around = (f"{other.get('class') or ''} {other.get('id') or ''}" for other in (element, *element.iterancestors()))
-        if doi and not any(map(_OF_REFERENCES.search, around)):
-            found.add(doi)
+        if doi:
+            around = list(element.iterancestors())
+            around_others.update(around)
+            if not any(_OF_REFERENCES.search(f"{other.get('class') or ''} {other.get('id') or ''}") for other in (element, *around)):
+                found.add(doi)
     return found.pop() if len(found) == 1 else ""
 
 
