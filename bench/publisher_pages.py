@@ -1,7 +1,7 @@
 """Every page object on the real pages of its publisher: what it finds against what the page itself says, and its CPU beside a bare parsel script.
 
     python -m bench.publisher_pages --folder ../shared/data/journals/publisher_pages
-    python -m bench publisher_pages --scale std                # that folder, more rounds
+    python -m bench publisher_pages --scale std          # that folder, more rounds
 
 The pages belong to their publishers and lie beside the checkout; where they are absent there is nothing to do. Of each: articles that the page states
 (a count of its own, or its entries counted by a plain search of its text), papers with title, DOI and pages, pictures that are those which the page
