@@ -18,11 +18,12 @@ _FOLDERS = frozenset(_WORDS.split())
 # Names of files that are nothing but that, as a whole.
 _NAMES = re.compile(
     r"(?:single|clear|one|white|empty)?[-_]?(?:pixel|spacer|blank|placeholder|transparent)(?:[-_]?[0-9]+(?:x[0-9]+)?)?|1x1"
-    r"|(?:[a-z0-9_-]*[-_])?(?:loader|spinner)|loading(?:[-_]?[0-9]+x[0-9]+|[-_]?background)?"
-    r"|icons?(?:[-_].*)?|.*[-_]icon|favicon.*|(?:[a-z]*[-_])?logo(?:[-_]?[0-9]+)?|rss"
-    r"|access[-_]?free|free[-_]?access|open[-_]?access|author[-_]?choice"
-    r"|(?:home|journal|front|back|issue)?[-_]?cover(?:[-_]?(?:ill|image|small|medium|large|thumb))?[0-9]*|.*-cov[0-9]+h?"
+    r"|loader|spinner|loading(?:[-_]?[0-9]+x[0-9]+|[-_]?background)?|icons?(?:[-_].*)?|favicon.*|(?:[a-z]+[-_])?logo(?:[-_]?[0-9]+)?|rss"
+    r"|access[-_]?free|free[-_]?access|open[-_]?access|author[-_]?choice|coverissue"
+    r"|(?:home|journal|front|back|issue)?[-_]?cover(?:[-_]?(?:ill|image|small|medium|large|thumb))?[0-9]*"
 )
+_ENDS = ("-loader", "_loader", "-spinner", "_spinner", "-icon", "_icon")
+_COVER_SIZE = re.compile(r"-cov[0-9]+h?$")
 
 
 def is_furniture(address: str) -> bool:
@@ -31,7 +32,10 @@ def is_furniture(address: str) -> bool:
     if "%" in path:
         path = unquote(path)
     *folders, name = path.lower().split("/")
-    return not _FOLDERS.isdisjoint(folders) or name == "coverissue" or bool(_NAMES.fullmatch(name.rpartition(".")[0] or name))
+    stem = name.rpartition(".")[0] or name
+    if not _FOLDERS.isdisjoint(folders) or stem.endswith(_ENDS) or _NAMES.fullmatch(stem):
+        return True
+    return "-cov" in stem and bool(_COVER_SIZE.search(stem))
 
 
 def keep_rules(page: Page, parsed: Parsed) -> Parsed:

@@ -14,13 +14,12 @@ _ENTITY_NAME = re.compile(r"\[?([A-Za-z]{2,10})\]?")
 def spell_glyphs(root: etree._Element) -> None:
     """Put the letter that a picture draws behind the picture, where `text_of` finds it; what is no such picture stays as it is."""
     for picture in root.iter("img"):
-        if letters := _letters(picture.get("src") or "", picture.get("alt") or ""):
+        address = picture.get("src") or ""
+        if "entit" in address and (letters := _letters(address, picture.get("alt") or "")):
             picture.tail = letters + (picture.tail or "")
 
 
 def _letters(address: str, words: str) -> str:
-    if "entit" not in address:
-        return ""
     try:
         parts = urlsplit(address)
     except ValueError:

@@ -7,10 +7,13 @@
       <h3>Title of letters and of <img alt="[eta]" src="…/entities/…"></h3>
       <p><b>Synopsis: </b>…</p><p>Online 5 February 2011</p></div></td></tr></table>
 
-The picture is the thumbnail in the paper's own folder; buttons and letters that are pictures are none. A frame set leads to its frames.
+or, without the tables, between two <hr>. The picture is the thumbnail in the paper's own folder; buttons and letters that are pictures are none. A frame set leads to its frames.
 """
 
+import copy
+import itertools
 import re
+from collections.abc import Iterator
 
 from lxml import etree
 
@@ -43,7 +46,18 @@ def parse(page: Page) -> Parsed:
     named = _OF_TITLE.search(title)
     journal = next(iter(_NAME(root)), "") or (named[1] if named else "")
     issue = issue_in(title, journal=journal, day=date_in(title.rpartition("(")[2].rstrip(")")))
-    return issue_list(page, issue, map(_entry, _ENTRIES(root)), steps=_STEPS(root))
+    return issue_list(page, issue, map(_entry, _ENTRIES(root) or _between_rules(root)), steps=_STEPS(root))
+
+
+def _between_rules(root: etree._Element) -> Iterator[etree._Element]:
+    """The entries of lists without tables: what stands between two rules and has a DOI."""
+    for line in list(root.iter("p")):
+        if "doi:10." in "".join(line.itertext()):
+            entry = etree.Element("div")
+            before = list(itertools.takewhile(lambda sibling: sibling.tag != "hr", line.itersiblings(preceding=True)))
+            after = itertools.takewhile(lambda sibling: sibling.tag != "hr", line.itersiblings())
+            entry.extend(copy.deepcopy(part) for part in (*reversed(before), line, *after))
+            yield entry
 
 
 def _entry(entry: etree._Element) -> Entry:

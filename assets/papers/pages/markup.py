@@ -149,8 +149,11 @@ def text_of(element: etree._Element | None) -> str:
         _collect(element, parts)
     elif element.text:
         parts.append(element.text)  # most elements hold words and nothing else
-    # Line ends are by far the most of what `clean` has to look for letter by letter.
-    return clean("".join(parts).replace("\n", " ").replace("\t", " ").replace("\r", " "))
+    text = "".join(parts)
+    # Markup is full of line ends and indents, for which `clean` would look letter by letter. Only in misread UTF-8 may one be part of a letter.
+    if "Â" not in text and "Ã" not in text and "â" not in text:
+        text = " ".join(text.split())
+    return clean(text)
 
 
 def _collect(element: etree._Element, parts: list[str]) -> None:
