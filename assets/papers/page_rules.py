@@ -5,6 +5,7 @@
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import unquote
 
 from assets.papers.items import Page, Parsed, Problem
@@ -31,11 +32,16 @@ def is_furniture(address: str) -> bool:
     path = address.partition("#")[0].partition("?")[0]
     if "%" in path:
         path = unquote(path)
-    *folders, name = path.lower().split("/")
+    folder, _, name = path.lower().rpartition("/")
     stem = name.rpartition(".")[0] or name
-    if not _FOLDERS.isdisjoint(folders) or stem.endswith(_ENDS) or _NAMES.fullmatch(stem):
+    if _is_of_furniture(folder) or stem.endswith(_ENDS) or _NAMES.fullmatch(stem):
         return True
     return "-cov" in stem and bool(_COVER_SIZE.search(stem))
+
+
+@lru_cache(maxsize=1024)
+def _is_of_furniture(folder: str) -> bool:
+    return not _FOLDERS.isdisjoint(folder.split("/"))
 
 
 def keep_rules(page: Page, parsed: Parsed) -> Parsed:

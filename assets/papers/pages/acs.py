@@ -118,8 +118,12 @@ def _read(page: Page, *, follow_articles: bool) -> Parsed:
     # Items of both ages of the markup, in page order. Broken markup nests them; each reads all inside it, so depth has to have an end.
     items = [element for element in root.iter("div", "li", "article", "section", "tr") if _is_item(element.get("class") or "")]
     everything = set(items)
+    depths: dict[etree._Element | None, int] = {}  # of what is around them, which most items share
     for item in items:
-        if sum(around in everything for around in item.iterancestors()) > _DEEPEST_ITEM:
+        parent = item.getparent()
+        if parent not in depths:
+            depths[parent] = sum(around in everything for around in item.iterancestors())
+        if depths[parent] > _DEEPEST_ITEM:
             problems.append(Problem(page.url, f"items nested more than {_DEEPEST_ITEM} deep; expected a list of them; the inner ones are left out"))
             break
         paper = _paper(item, page, issue, figures)

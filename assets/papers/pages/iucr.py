@@ -7,7 +7,8 @@
       <h3>Title of letters and of <img alt="[eta]" src="…/entities/…"></h3>
       <p><b>Synopsis: </b>…</p><p>Online 5 February 2011</p></div></td></tr></table>
 
-or, without the tables, between two <hr>. The picture is the thumbnail in the paper's own folder; buttons and letters that are pictures are none. A frame set leads to its frames.
+or, without the tables, between two <hr>. The picture is the thumbnail in the paper's own folder; buttons and letters that are pictures are none.
+A frame set leads to its frames.
 """
 
 import copy
@@ -32,6 +33,7 @@ _STEPS = etree.XPath("descendant::a[img[@alt='Previous' or @alt='Next']]/@href |
 _CITED = re.compile(r"\([12][0-9]{3}\)\.?\s*[A-Z]?\s*[0-9]{1,3}\s*,\s*([A-Za-z]{0,2}[0-9]+(?:\s*[-–−]\s*[A-Za-z]{0,2}[0-9]+)?)")
 _ONLINE = re.compile(r"\bOnline\s+([0-9]{1,2} [A-Z][a-z]+ [12][0-9]{3})")
 _SYNOPSIS = re.compile(r"^Synopsis:\s*")
+_MOST_PARTS = 12  # of an entry, before and behind the line with its DOI
 _OF_TITLE = re.compile(r"Contents (?:for|of)\s+(.+?)\s+Vol", re.IGNORECASE)
 
 
@@ -49,13 +51,17 @@ def parse(page: Page) -> Parsed:
     return issue_list(page, issue, map(_entry, _ENTRIES(root) or _between_rules(root)), steps=_STEPS(root))
 
 
+def _is_no_rule(element: etree._Element) -> bool:
+    return element.tag != "hr"
+
+
 def _between_rules(root: etree._Element) -> Iterator[etree._Element]:
     """The entries of lists without tables: what stands between two rules and has a DOI."""
     for line in list(root.iter("p")):
         if "doi:10." in "".join(line.itertext()):
             entry = etree.Element("div")
-            before = list(itertools.takewhile(lambda sibling: sibling.tag != "hr", line.itersiblings(preceding=True)))
-            after = itertools.takewhile(lambda sibling: sibling.tag != "hr", line.itersiblings())
+            before, after = (list(itertools.takewhile(_is_no_rule, itertools.islice(siblings, _MOST_PARTS))) for siblings in
+                             (line.itersiblings(preceding=True), line.itersiblings()))  # fmt: skip
             entry.extend(copy.deepcopy(part) for part in (*reversed(before), line, *after))
             yield entry
 

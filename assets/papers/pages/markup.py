@@ -22,7 +22,6 @@ _MARKERS = {"fn", "aff", "corresp", "author-notes", "table-fn"}  # JATS: asteris
 _SCRIPTS = {"sub", "sup"}
 _TREATED = _SPECIAL | _SCRIPTS | {"xref", ""}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_NO_CHARACTER = re.compile(b"\xef\xbf[\xbe\xbf]")
 _CONTROL_BYTES = bytes([*range(9), 0x0B, 0x0C, *range(0x0E, 0x20)])
 _END_OF_SUBSET = re.compile(r"\]\s*>")
 _NOT_SPACE = re.compile(r"\S")
@@ -59,7 +58,7 @@ def _without_controls(text: str) -> bytes:
         data = text.encode("utf-8")
     except UnicodeEncodeError:  # half a surrogate pair
         return _CONTROL.sub(" ", text).encode("utf-8")
-    has_none = len(data.translate(None, _CONTROL_BYTES)) == len(data) and not (b"\xef\xbf" in data and _NO_CHARACTER.search(data))
+    has_none = len(data.translate(None, _CONTROL_BYTES)) == len(data) and "\ufffe" not in text and "\uffff" not in text
     return data if has_none else _CONTROL.sub(" ", text).encode("utf-8")
 
 

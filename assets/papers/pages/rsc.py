@@ -26,6 +26,7 @@ from assets.papers.pages.markup import html_tree, text_of, tolerant
 
 _BOXES = ("grey_box_wrapper", "capsule--article")
 _STEPS = {"Previous Issue", "Next Issue"}
+_GRAPHICAL_ABSTRACT = ("Graphical abstract", "Graphical Abstract", "graphical abstract")
 _SERVICE = re.compile(r"""\burlGAImage\s*=\s*["']([^"']{1,500})["']""")
 _USUAL_SERVICE = "http://pubs.rsc.org/services/images/RSCpubs.ePlatform.Service.FreeContent.ImageService.svc/ImageService/image/GA?id="
 _NUMBER = re.compile(r"/articlelanding/(?:[^/?#]+/){0,3}([a-z0-9]{8,12})(?:[/?#]|$)", re.IGNORECASE)
@@ -78,7 +79,7 @@ def _entry(box: etree._Element, link: etree._Element, service: str) -> Entry:
         title, said = next(of_class(box, "capsule__title"), link), next(of_class(box, "capsule__text"), None)
     else:
         title, said = link, next((part for part in box.iter("div") if part.get("title") == "Brief Abstract"), None)
-    images = (image for image in box.iter("img") if (image.get("alt") or "").lower().startswith("graphical abstract"))
+    images = (image for image in box.iter("img") if (image.get("alt") or "").startswith(_GRAPHICAL_ABSTRACT))
     return Entry(
         title=text_of(title),
         address=address,
