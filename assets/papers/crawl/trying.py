@@ -25,7 +25,7 @@ from stages.reporting import Reporter
 
 _KINDS: tuple[PageKind, ...] = ("index", "article", "api")
 _SHOWN = 5
-_FACTS = ("doi", "journal", "volume", "pages", "date", "abstract", "image_url")
+_TELLING = ("doi", "volume", "pages", "date", "abstract")
 
 
 class TryError(Exception):
@@ -46,9 +46,10 @@ class Verdict:
 
     @property
     def merit(self) -> tuple[int, int, int, int]:
-        """The more papers, facts of them and links, the better; and the fewer problems."""
-        facts = sum(bool(getattr(paper, name)) for paper in self.parsed.papers for name in _FACTS)
-        return len(self.parsed.papers), facts, len(self.parsed.links), -len(self.parsed.problems)
+        """The more papers, facts of them and links, the better, and the fewer problems. A title alone, which every page has, makes no paper."""
+        papers = [paper for paper in self.parsed.papers if any(getattr(paper, name) for name in _TELLING)]
+        facts = sum(bool(getattr(paper, name)) for paper in papers for name in (*_TELLING, "image_url"))
+        return len(papers), facts, len(self.parsed.links), -len(self.parsed.problems)
 
 
 def nothing(page: Page) -> Parsed:  # noqa: ARG001 - a page object takes a page

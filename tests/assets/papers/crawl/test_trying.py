@@ -86,6 +86,12 @@ def test_the_publishers_own_page_object_is_the_best(case):
     assert best.page_object == case.partition("/")[0] and best.kind == "index"
 
 
+def test_a_list_of_lists_is_no_paper_for_all_its_title():
+    page = saved_page("iucr/frames")
+    best, *_ = verdicts(page, ["acs", "article", "distill", "iucr"])
+    assert (best.page_object, best.kind, len(best.parsed.links)) == ("iucr", "index", 2)
+
+
 def test_problems_of_the_best_are_told():
     page = saved_page("acs/issue_2009")
     broken = page.body.replace(b"totalCount3", b"totalCount5")
