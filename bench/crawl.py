@@ -1,12 +1,14 @@
 """Our crawl beside plain Scrapy with its FilesPipeline, on the same site of issue pages and images on loopback.
 
-    python -m bench.crawl                                # 20 issues, 200 images
-    python -m bench.crawl --scale std --json crawl.json  # 200 issues, 2,000 images
+    python -m bench.crawl                                # 20 issues, 200 images; 1 as large as real ones, 200 images
+    python -m bench.crawl --scale std --json crawl.json  # 200 issues, 2,000 images; 10 as large as real ones, 2,000 images
 
 The peer is what a Scrapy user writes: a spider that reads the issue pages with CSS selectors, items in a JSON Lines feed, images by FilesPipeline, no
 delay, no robots.txt. Ours does what it always does: WARC, index, robots.txt, problems, resume. A first run checks that both have the same titles,
-abstracts and images. Then the sides take turns, each in a fresh folder; CPU seconds are those of the whole process with its start (rusage), and
-also without it (less the CPU of a run on a site with one page). Ratios, ours over theirs, round by round; aim: at most 1.2 CPU a response.
+abstracts and images. Then the sides take turns, each in a fresh folder, and every round another one goes first; CPU seconds are those of the whole
+process with its start (rusage), and also without it (less the CPU of a run on a site with one page); wall seconds beside them. Ratios, ours over
+theirs, round by round; aim: at most 1.2 CPU a response. All of it twice: with pages of ten papers, and with pages of 200 papers and 700 KB, as real
+issues are.
 Counted besides: requests of our second night (unchanged: no image), of a third (one new issue: its images alone), and repeats after kill -9 at half.
 Exits 1 when contents or counts are not as they should be.
 """
@@ -28,8 +30,10 @@ from urllib.parse import urlsplit
 
 from bench.measuring import ROOT, cpu_and_wall_s, parser, spread, write_report
 
-SCALES = {"smoke": (20, 2), "std": (200, 5)}
+SCALES = {"smoke": (20, 1, 2), "std": (200, 10, 5)}  # issues, large issues, rounds
 PER_ISSUE = 10
+PER_LARGE_ISSUE = 200
+MENU, LARGE_MENU = 20, 110  # entries of the menu beside each paper: 16 KB and 700 KB a page
 IMAGE_BYTES = 15_000
 AIM = 1.2
 HOST = "letters.example"
@@ -75,10 +79,10 @@ class Server(ThreadingHTTPServer):
 
 
 class Site:
-    """Issue pages of PER_ISSUE papers with an image each; `asked` counts requests by path."""
+    """Issue pages of `per_issue` papers with an image each; `asked` counts requests by path."""
 
-    def __init__(self, issues: int) -> None:
-        self.issues = issues
+    def __init__(self, issues: int, *, per_issue: int = PER_ISSUE, menu: int = MENU) -> None:
+        self.issues, self.per_issue, self.menu = issues, per_issue, menu
         self.asked: Counter[str] = Counter()
         site = self
 
@@ -130,8 +134,8 @@ class Site:
         items = "".join(
             f'<div class="issue-item clearfix"><h5 class="issue-item_title"><a href="/doi/10.5555/bench.{number}.{item}" title="t">'
             f"Paper {item} of issue {number}</a></h5><img data-src='/images/{number}-{item}.png'><span class='hlFld-Abstract'><p>"
-            f"{f'What paper {item} of issue {number} found. ' * 25}</p></span><ul>{'<li class=nav>menu</li>' * 20}</ul></div>"
-            for item in range(PER_ISSUE)
+            f"{f'What paper {item} of issue {number} found. ' * 25}</p></span><ul>{'<li class=nav>menu</li>' * self.menu}</ul></div>"
+            for item in range(self.per_issue)
         )
         return f"<!DOCTYPE html><html><body>{links}{items}</body></html>".encode()
 
@@ -142,12 +146,14 @@ class Site:
         return {"pages": counts["toc"], "images": counts["images"], "robots": counts["robots.txt"]}
 
 
-def run_peer(site: Site, folder: Path) -> float:
+def run_peer(site: Site, folder: Path) -> tuple[float, float]:
+    """CPU and wall seconds."""
     (folder / "spider.py").write_text(PEER)
-    return cpu_and_wall_s([sys.executable, "spider.py", f"{site.address}/toc/letters/1/1"], cwd=folder, variables={})[0]
+    return cpu_and_wall_s([sys.executable, "spider.py", f"{site.address}/toc/letters/1/1"], cwd=folder, variables={})
 
 
-def run_ours(site: Site, folder: Path) -> float:
+def run_ours(site: Site, folder: Path) -> tuple[float, float]:
+    """CPU and wall seconds."""
     source = {
         "name": "letters",
         "page": "acs_lists",
@@ -158,7 +164,7 @@ def run_ours(site: Site, folder: Path) -> float:
     }
     pace = {"delay_s": 0, "concurrency_per_host": 8, "target_concurrency": 8.0}
     (folder / "params.yaml").write_text(json.dumps({"journal_pages": {"contact": "bench@figment-crawl.net", "sources": [source], **pace}}))
-    return cpu_and_wall_s(OURS, cwd=folder, variables={})[0]
+    return cpu_and_wall_s(OURS, cwd=folder, variables={})
 
 
 def contents_of_peer(folder: Path) -> tuple[set[tuple[str, str, str]], set[str]]:
@@ -181,7 +187,7 @@ def kill_at_half(site: Site, folder: Path) -> dict[str, int]:
     """Kill our crawl when half of the images were asked for, run it again: requests in all, and how many were asked twice."""
     process = subprocess.Popen(OURS, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
     # Killed when the site has been asked for half of the images, not after a time: the same on a slow machine.
-    half = site.issues * PER_ISSUE // 2
+    half = site.issues * site.per_issue // 2
     deadline = time.monotonic() + 120
     while sum(path.startswith("/images/") for path in list(site.asked)) < half and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -193,41 +199,55 @@ def kill_at_half(site: Site, folder: Path) -> dict[str, int]:
 
 
 def measure(scale: str) -> dict:
-    issues, rounds = SCALES[scale]
-    responses = issues * (1 + PER_ISSUE)
-    site, one_page = Site(issues), Site(0)
-    report: dict = {"scale": scale, "responses": responses, "rounds": []}
+    issues, large_issues, rounds = SCALES[scale]
+    small = measure_site(Site(issues), rounds, with_nights=True)
+    large = measure_site(Site(large_issues, per_issue=PER_LARGE_ISSUE, menu=LARGE_MENU), rounds)
+    return {"scale": scale, **small, "large_pages": large}
+
+
+def measure_site(site: Site, rounds: int, *, with_nights: bool = False) -> dict:
+    """Both sides on one site, round by round, and the requests of the nights that follow."""
+    one_page = Site(0)
+    page_bytes = len(site.answer("/toc/letters/1/1")[1])
+    report: dict = {"responses": site.issues * (1 + site.per_issue), "page_bytes": page_bytes, "rounds": []}
+    sides = {"ours": run_ours, "peer": run_peer}
     try:
         # Round 0 checks contents and counts, and warms the disk cache; the others are timed. Each side starts from an empty folder.
         for number in range(rounds + 1):
-            cpu = {}
-            for name, run in (("ours", run_ours), ("peer", run_peer)):
+            spent: dict[str, float] = {}
+            for name in sides if number % 2 else reversed(sides):
                 with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as small:
-                    cpu[f"{name}_start"] = run(one_page, Path(small))
-                    cpu[name] = run(site, Path(folder))
+                    spent[f"{name}_start"], spent[f"{name}_start_wall"] = sides[name](one_page, Path(small))
+                    spent[name], spent[f"{name}_wall"] = sides[name](site, Path(folder))
                     if number == 0:
                         report[name] = contents_of_ours(Path(folder)) if name == "ours" else contents_of_peer(Path(folder))
                         report.setdefault("requests", {})[name] = site.take_counts()
-                        if name == "ours":
+                        if name == "ours" and with_nights:
                             report["requests"] |= nights(site, Path(folder))
             site.take_counts()
             if number == 0:
-                check_equal(report.pop("ours"), report.pop("peer"), issues)
+                check_equal(report.pop("ours"), report.pop("peer"), site)
             else:
-                report["rounds"].append(cpu)
-        with tempfile.TemporaryDirectory() as folder:
-            run_ours(one_page, Path(folder))
-            params = json.loads((Path(folder) / "params.yaml").read_text())
-            params["journal_pages"]["sources"][0]["via"] = site.address
-            killed = Path(folder) / "killed"
-            killed.mkdir()
-            (killed / "params.yaml").write_text(json.dumps(params))
-            site.take_counts()
-            report["requests"]["killed_at_half"] = kill_at_half(site, killed)
+                report["rounds"].append(spent)
+        if with_nights:
+            report["requests"]["killed_at_half"] = killed(site, one_page)
     finally:
         site.close()
         one_page.close()
     return report
+
+
+def killed(site: Site, one_page: Site) -> dict[str, int]:
+    """The requests of a crawl that is killed at half and run again."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_ours(one_page, Path(folder))
+        params = json.loads((Path(folder) / "params.yaml").read_text())
+        params["journal_pages"]["sources"][0]["via"] = site.address
+        again = Path(folder) / "killed"
+        again.mkdir()
+        (again / "params.yaml").write_text(json.dumps(params))
+        site.take_counts()
+        return kill_at_half(site, again)
 
 
 def nights(site: Site, folder: Path) -> dict[str, dict[str, int]]:
@@ -241,8 +261,8 @@ def nights(site: Site, folder: Path) -> dict[str, dict[str, int]]:
     return counts
 
 
-def check_equal(ours: tuple, peer: tuple, issues: int) -> None:
-    wanted = issues * PER_ISSUE
+def check_equal(ours: tuple, peer: tuple, site: Site) -> None:
+    wanted = site.issues * site.per_issue
     if ours != peer or len(ours[0]) != wanted or len(ours[1]) != wanted:
         raise SystemExit(
             f"crawl: contents differ: ours {len(ours[0])} papers, {len(ours[1])} images; peer {len(peer[0])}, {len(peer[1])}; {wanted} wanted"
@@ -264,16 +284,20 @@ def check_counts(requests: dict[str, dict[str, int]]) -> list[str]:
 def main() -> int:
     arguments = parser(__doc__).parse_args()
     report = measure(arguments.scale)
-    ratios = {
-        "whole process": [cpu["ours"] / cpu["peer"] for cpu in report["rounds"]],
-        "without the start": [(cpu["ours"] - cpu["ours_start"]) / (cpu["peer"] - cpu["peer_start"]) for cpu in report["rounds"]],
-    }
-    report["ratios"] = {name: spread(values) for name, values in ratios.items()}
-    for side in ("ours", "peer"):
-        each = [1000 * cpu[side] / report["responses"] for cpu in report["rounds"]]
-        print(f"{side:<5} {statistics.median(each):6.2f} ms CPU a response ({min(each):.2f}-{max(each):.2f}), {report['responses']:,} responses")
-    for name, found in report["ratios"].items():
-        print(f"CPU, {name}: {found['median']:.2f} ({found['lowest']:.2f}-{found['highest']:.2f}); aim {AIM}")
+    for words, part in (("pages of 10 papers", report), ("pages as large as real ones", report["large_pages"])):
+        rounds = part["rounds"]
+        ratios = {
+            "CPU, whole process": [spent["ours"] / spent["peer"] for spent in rounds],
+            "CPU, without the start": [(spent["ours"] - spent["ours_start"]) / (spent["peer"] - spent["peer_start"]) for spent in rounds],
+            "wall, whole process": [spent["ours_wall"] / spent["peer_wall"] for spent in rounds],
+        }
+        part["ratios"] = {name: spread(values) for name, values in ratios.items()}
+        print(f"{words}: {part['page_bytes']:,} bytes a page, {part['responses']:,} responses")
+        for side in ("ours", "peer"):
+            each = [1000 * spent[side] / part["responses"] for spent in rounds]
+            print(f"  {side:<5} {statistics.median(each):6.2f} ms CPU a response ({min(each):.2f}-{max(each):.2f})")
+        for name, found in part["ratios"].items():
+            print(f"  {name}: {found['median']:.2f} ({found['lowest']:.2f}-{found['highest']:.2f})" + (f"; aim {AIM}" if "CPU" in name else ""))
     for name, counts in report["requests"].items():
         print(f"requests, {name}: {', '.join(f'{number:,} {kind}' for kind, number in counts.items())}")
     write_report(arguments.json, report)

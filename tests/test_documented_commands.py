@@ -21,6 +21,7 @@ ELSEWHERE = {
     r"make |PYTHON=|TORCH=": "the verbs of the Makefile are tests/test_setup.py's, and these are the tests themselves",
     r"git clone|pip install|-m venv|pre-commit install": "installs from the network; tests/test_setup.py does it with small packages",
     r"figment (up|view|app)|python -m assets\.demo_sites|training\.\w+\.view": "runs until Ctrl-C; tests of the servers start and stop them",
+    r"figment crawl try": "asks somebody's site; tests/assets/papers/crawl/test_trying.py has one of its own",
     r"figment demo$": "what the whole test begins with, in small",
     r"network-snapshot-005000\.pkl": "a file of NVIDIA's; tests/training/stylegan3/test_nvidia_snapshots.py writes one",
     r"\bcolour": "tests/test_worked_example.py",

@@ -29,6 +29,7 @@ from assets.papers.parsed_memo import ParsedMemo
 from assets.papers.pictures import StoredPictures, is_reserved
 from assets.papers.raw_pages import RawPages, RawPagesError
 from assets.papers.reading import UnknownPage, bounded, read_pages, rejected_row
+from assets.papers.shared_pictures import set_aside_shared
 from assets.papers.tables import IMAGES, PAPERS, REJECTED_PAPERS, WITHDRAWN
 from assets.papers.withdrawals import REASONS, Withdrawn, requests_for_papers, withdrawn_by
 from formats.plain_text import clean
@@ -147,6 +148,7 @@ def build_papers(
     wanted = requests_for_papers(requests)
     rows, withdrawn = _sort_out(config, merged, wanted, rejected, facts)
     rejected += _missing_pictures(rows, raw)
+    rejected += set_aside_shared(rows)
     images = _image_rows(rows, pictures, histories)
     facts.unknown_requests = wanted.unknown
     # Order decides bytes: rows by serial, what was set aside by its own words.

@@ -7,13 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.images.columns import UNKNOWN_LICENCE
+from assets.papers.page_rules import STATED_OTHERWISE
 from assets.papers.raw_pages import RawPages
+from assets.papers.shared_pictures import REASON
 from assets.papers.tables import PAPERS
 from stages.reporting import Reporter
 
 
 def report_checks(folder: Path, raw: RawPages, reporter: Reporter, *, rows_before: int | None, collapse_fraction: float) -> None:
-    """Report `licences_known`, `ids_unique`, `no_withdrawn_paper`, `pictures_stored` and `rows_did_not_collapse` of the `papers` in `folder`.
+    """Report the checks of the stage `papers` on what lies in `folder`.
 
     rows_before: of the previous version; None when there was none.
     """
@@ -39,6 +41,13 @@ def report_checks(folder: Path, raw: RawPages, reporter: Reporter, *, rows_befor
     live = {image["sha256"] for image in images if image["is_live"]}
     missing = sorted((shown - stored) | (shown ^ live))
     reporter.check("pictures_stored", not missing, pictures=len(shown), missing=len(missing), first=missing[0] if missing else "")
+
+    # What a person should look at: a picture that many papers share, and a list in which not all was found that it says it has.
+    rejected = pq.read_table(folder / "rejected.parquet", columns=["where", "reason", "words"]).to_pylist()
+    shared = [row["where"] for row in rejected if row["reason"] == REASON]
+    reporter.check("pictures_not_shared", not shared, severity="WARN", papers=len(shared), first=shared[0] if shared else "")
+    short = [row["where"] for row in rejected if row["words"].startswith(STATED_OTHERWISE)]
+    reporter.check("lists_complete", not short, severity="WARN", lists=len(short), first=short[0] if short else "")
 
     # Far fewer rows than last time mean a site whose markup changed, rather than a journal that withdrew half of itself.
     least = 0 if rows_before is None else collapse_fraction * rows_before

@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable
 
 from assets.papers.items import Page, PageObject, Parsed, Problem
+from assets.papers.page_rules import keep_rules
 from stages.near_misses import did_you_mean
 
 
@@ -27,7 +28,7 @@ def find_page_object(name: str) -> PageObject:
 def read_page(read: PageObject, page: Page, *, log: Callable[[str], None] | None = None) -> Parsed:
     """What the page object says of the page; where it raises, a problem that says so, which `log` hears at once."""
     try:
-        return read(page)
+        return keep_rules(page, read(page))
     except Exception as error:  # noqa: BLE001 - it may be a user's own and raise anything, and one page is not worth all the others
         words = f"the page object failed: {type(error).__name__}: {str(error)[:200]}; this is a defect of it, not of the page"
         if log is not None:

@@ -31,6 +31,7 @@ VERBS = {
     "generate": "write molecules or polymers with wanted properties",
     "app": "try the trained models in the browser",
     "preset": "take the settings of a preset into params.yaml",
+    "crawl": "say who would read an address, and what is found there; nothing is stored",
     "up": "open Dagster and MLflow on this machine until Ctrl-C",
     "demo": "do the main job from end to end and show what came out",
 }

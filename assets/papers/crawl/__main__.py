@@ -62,10 +62,12 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     nights = read_nights(_STATE / "nights.jsonl", str(target))
     reporter.markdown("nights", nights_table(nights))
     reporter.markdown("nights over time", nights_picture(nights))
-    # A source that has never answered is a matter for a person: a wrong address, or a site that does not want this.
+    # A source that has never answered, or in whose answers nobody finds a paper, is a matter for a person: a wrong address, a site that does not want
+    # this, or markup that its page object does not know.
     answered = {record.source for record in records if record.status == 200 and record.kind != "robots"}
     silent = [source.name for source in config.sources if source.name not in answered]
-    reporter.check("sources_answered", not silent, severity="WARN", sources=silent)
+    empty = [name for name in night.sources_without_papers if name not in silent]
+    reporter.check("sources_answered", not (silent or empty), severity="WARN", sources=silent, **({"without_papers": empty} if empty else {}))
     reporter.log(
         f"journal_pages: {night.total_requests:,} requests, {night.stored:,} responses stored, {night.unchanged:,} unchanged, "
         f"{night.papers_new:,} new papers, {night.papers_changed:,} changed, {night.papers_gone:,} gone, {night.problems:,} problems"

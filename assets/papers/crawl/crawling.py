@@ -72,6 +72,7 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
         # Publish first, all at once; then what is remembered of it. Killed in between, the memory does not fit the store, and is read from it again.
         night.is_new = publish(unfinished, config, raw, _offsite(spider))
         _remember(spider)
+        night.sources_without_papers = [source.name for source in config.sources if not memory.papers.get(source.name)]
         save_memory(own / "memory.parquet", memory, store_identity(target))
         append_night(state / "nights.jsonl", night)
         discard(unfinished)

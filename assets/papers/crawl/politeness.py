@@ -133,6 +133,11 @@ class Throttle(AutoThrottle):
         if response.status in _BUSY:
             self._hold(key, slot, _wait_s(response, request.meta.get("retry_times", 0)))
 
+    def _adjust_delay(self, slot: Slot, latency: float, response: Response) -> None:
+        # Scrapy lets only a 200 make pauses shorter, since errors come fast. A 304 is as good an answer, and most of a night is 304s: after one slow
+        # answer they would all be asked for at its pace.
+        super()._adjust_delay(slot, latency, response.replace(status=200) if response.status == 304 else response)
+
     def _hold(self, key: str, slot: Slot, wait_s: float) -> None:
         # More patience than a crawl has: what waits for this host is given up at once, and noted as told_to_wait.
         if wait_s > spider_of(self.crawler).config.max_retry_after_s:

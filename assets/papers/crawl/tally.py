@@ -19,6 +19,7 @@ class Night:
 
     papers_gone: pages of papers found missing for the second time. papers_withdrawn: newly marked as retracted or deleted by their source.
     problems: addresses that could not be had. page_problems: places in pages that their page objects could not use.
+    sources_without_papers: those that have told of no paper in this night or any before.
     is_new: whether the crawl changed the raw store.
     """
 
@@ -38,6 +39,7 @@ class Night:
     papers_changed: int = 0
     papers_gone: int = 0
     papers_withdrawn: int = 0
+    sources_without_papers: list[str] = field(default_factory=list)
 
     @property
     def total_requests(self) -> int:

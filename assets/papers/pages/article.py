@@ -2,9 +2,11 @@
 
 Precedence, field by field: Highwire (`citation_*`), Dublin Core (`dc.*`, `dcterms.*`, any letter case) and PRISM, JSON-LD, the page's own abstract
 and figure, Open Graph and Twitter cards, and last the plain elements of the page. Where the page's heading says the same with subscripts, it is the
-heading that counts. A listing (kind index) gives links to the pages below it.
+heading that counts. A listing (kind index) gives links to the pages below it. A cover, a table of contents, a homepage and a page that is called like
+its site are no papers.
 """
 
+import copy
 import re
 import unicodedata
 from collections import defaultdict
@@ -12,29 +14,63 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
+from urllib.parse import urlsplit
 
 from lxml import etree
 
 from assets.images.licences import spdx
 from assets.papers.items import Link, Page, Paper, Parsed, Problem
-from assets.papers.pages.facts import date_in, doi_in, fingerprint, join, language_in
+from assets.papers.page_rules import is_furniture
+from assets.papers.pages.facts import date_in, doi_in, fingerprint, join, language_in, licence_in_words
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.markup import html_tree, json_of, text_of, tolerant
 from formats.plain_text import plain_text
 
 _ABSTRACTS = etree.XPath(
-    "//*[@id='abstract' or @id='Abs1-content' or @id='Abs1' or @id='abs'] | //*[self::section or self::div]["
+    "descendant::*[@id='abstract' or @id='Abs1-content' or @id='Abs1' or @id='abs' or @id='abstractBox' or @id='lblAbstractValue']"
+    " | descendant::*[self::section or self::div or self::p]["
     " contains(concat(' ', normalize-space(@class), ' '), ' abstract ') or contains(concat(' ', normalize-space(@class), ' '), ' hlFld-Abstract ')]"
-    " | //p[contains(@class, 'articleBody_abstractText')]"
-    " | //*[self::h1 or self::h2 or self::h3 or self::h4][normalize-space() = 'Abstract']/parent::*[self::section or self::div]"
+    " | descendant::p[contains(@class, 'articleBody_abstractText')]"
+    " | descendant::*[self::h1 or self::h2 or self::h3 or self::h4][normalize-space() = 'Abstract']/parent::*[self::section or self::div]"
 )
+_LOWER_ALT = "translate(normalize-space(@alt), 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')"
 _TOC_FIGURES = etree.XPath(
-    "//*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img') or contains(@class, 'toc-graphic')"
-    " or contains(@class, 'graphicalAbstract')]/descendant-or-self::img"
+    "descendant::*[contains(translate(@class, 'GA', 'ga'), 'graphical-abstract') or contains(@class, 'article_abstract-img')"
+    " or contains(@class, 'toc-graphic') or contains(@class, 'graphicalAbstract')]/descendant-or-self::img"
+    f" | descendant::img[{_LOWER_ALT} = 'abstract image' or starts-with({_LOWER_ALT}, 'graphical abstract') or {_LOWER_ALT} = 'toc graphic'"
+    f" or {_LOWER_ALT} = 'thumbnail image of graphical abstract']"
 )
+# What lies in or beside an abstract and is not of it: elements that say so, and blocks that are hardly more than links.
+_NAVIGATION = {"nav", "aside", "form", "button", "select", "figure", "footer", "header", "iframe"}
+_NAVIGATION_CLASS = re.compile(
+    r"(?:^|[-_ ])(?:nav|navigation|toolbar|tools?|menu|breadcrumbs?|share|sharing|social|bookmarks?|downloads?|permissions|reprints|jumplist|hidden"
+    r"|keywords?|subject-terms|figures-at-a-glance|citation-tools|view-?links)(?:$|[-_ ])",
+    re.IGNORECASE,
+)
+_BLOCKS_OF_LINKS = ("div", "ul", "ol", "dl", "p", "table")
+_MOST_OF_LINKS = 0.6
+# An address that a script gives to a picture after the page has come.
+_SET_BY_SCRIPT = re.compile(r"""\(\s*["']#([\w-]{1,100})["']\s*\)\.attr\(\s*["']src["']\s*,\s*["']([^"']{1,1000})["']""")
+_OWN_DOI = etree.XPath(
+    "descendant::*[contains(translate(@class, 'DOI', 'doi'), 'doi') or contains(translate(@id, 'DOI', 'doi'), 'doi')]"
+    " | descendant::*[starts-with(translate(normalize-space(), 'DOI', 'doi'), 'doi')]"
+)
+_LONGEST_OWN_DOI = 120  # characters of an element that holds nothing but the paper's DOI with its label
+_OF_REFERENCES = re.compile(r"\b(?:ref|refs|references?|citations?|bibliography|related|footnotes?|comments?)\b|cited", re.IGNORECASE)
 _HEADING = re.compile(r"^(?i:abstract|summary|resumen|résumé|zusammenfassung)(?:[.:]\s*|\s+(?=[^a-z])|$)")
 _LONGEST_ABSTRACT = 8_000  # characters; what is longer under such a name is a whole article
 _BLURB = re.compile(r"peer[- ]reviewed.{0,80}\bjournal\b|\bjournal\b.{0,80}peer[- ]reviewed|open[- ]access resource", re.IGNORECASE)
+_NO_PAPER = re.compile(
+    r"(?:(?:inside|outside|front|back|journal|issue|graphical|inner|outer)[\s-]+){0,3}cover"
+    r"(?:\s+(?:picture|image|feature|profile|art|page|story|caption)s?)?(?:\s*[:(–].*)?"
+    r"|title page|(?:graphical\s+)?(?:table\s+of\s+)?contents(?:\s+(?:list|pages?|continued))?|graphical (?:abstracts|contents(?: list| entries)?)"
+    r"|(?:front|back|end)[\s/-]*(?:back[\s-]*)?matter|(?:issue\s+)?(?:editorial\s+)?masthead|issue\s+(?:publication\s+)?information"
+    r"|editorial\s+(?:advisory\s+)?board|(?:author|subject|keyword)\s+index|(?:instructions|guidelines|information)\s+(?:for|to)\s+authors"
+    r"|advertise(?:ment|ments|rs|rs index)|home(?:\s*page)?|welcome|log\s?in|sign\s?in|search(?:\s+results)?|(?:page\s+)?not\s+found"
+    r"|error(?:\s+[0-9]{3})?",
+    re.IGNORECASE,
+)
+_FRONT_PAGE = re.compile(r"/?(?:(?:index|home|default)(?:\.[a-z]{3,5})?/?)?", re.IGNORECASE)
 _WITHDRAWN_TITLE = re.compile(r"^\[?(?:retracted(?: article)?|withdrawn(?: article)?)\s*[:\]]", re.IGNORECASE)
 _ARTICLE_TYPES = {
     "scholarlyarticle",
@@ -52,6 +88,11 @@ _ARTICLE_TYPES = {
 def is_withdrawn_title(title: str) -> bool:
     """Whether the publisher has put RETRACTED: or WITHDRAWN: before the title."""
     return bool(_WITHDRAWN_TITLE.match(title))
+
+
+def is_no_paper(title: str) -> bool:
+    """Whether a title is that of a cover, a table of contents or another page that every issue or site has."""
+    return bool(_NO_PAPER.fullmatch(title.strip(" .")))
 
 
 @dataclass(frozen=True)
@@ -89,13 +130,13 @@ def read_metadata(page: Page) -> Metadata:
 
 
 def read_article(page: Page, *, own_figure_only: bool = False) -> Paper | None:
-    """The paper a page is about, or None where nothing on the page names one.
+    """The paper a page is about, or None where nothing on the page names one, or what it names is a cover, a list or the site itself.
 
     own_figure_only: the picture must be marked as the abstract's; what is meant for social media may be the journal's cover.
     """
     data = read_metadata(page)
     title = _title(data)
-    if not title:
+    if not title or _is_of_the_site(data, title):
         return None
     doi = _doi(data)
     return Paper(
@@ -135,9 +176,22 @@ def parse(page: Page) -> Parsed:
         return Parsed(links=folder_links(page))
     paper = read_article(page)
     if paper is None:
-        words = "no title found in citation_title, dc.title, JSON-LD, og:title, h1 or title; if it is a paper, write a page object for this site"
+        words = (
+            "no title found in citation_title, dc.title, JSON-LD, og:title, h1 or title, or that of a cover, a list of contents or the site itself"
+        )
         return Parsed(problems=(Problem(page.url, words),))
     return Parsed(papers=(paper,), links=paper_links(paper))
+
+
+def _is_of_the_site(data: Metadata, title: str) -> bool:
+    """Whether the page is a cover, a homepage or called like its site or journal, and so about no paper."""
+    if is_no_paper(title):
+        return True
+    names = [*data.all("og:site_name", "application-name", "citation_journal_title", "prism.publicationname"), _journal(data)]
+    if any(name and _is_same(plain_text(name), title) for name in names):
+        return True
+    is_stated = data.first("citation_title", "citation_doi", "prism.doi", "dc.identifier", "dc.title") or data.linked
+    return not is_stated and bool(_FRONT_PAGE.fullmatch(urlsplit(data.page.url).path)) and not urlsplit(data.page.url).query
 
 
 def _title(data: Metadata) -> str:
@@ -160,7 +214,7 @@ def _bare(text: str) -> str:
 
 
 def _abstract(data: Metadata) -> str:
-    own = [_HEADING.sub("", text_of(element), count=1) for element in _ABSTRACTS(data.root)]
+    own = [_HEADING.sub("", text_of(_without_navigation(element)), count=1) for element in _ABSTRACTS(data.root)]
     own = [text for text in own if 80 < len(text) < _LONGEST_ABSTRACT]
     # From what is made for an abstract to what may be any description; of the page's own elements the longest.
     candidates = [
@@ -174,14 +228,60 @@ def _abstract(data: Metadata) -> str:
     texts = (plain_text(text) for text in candidates)
     # A description that praises the journal is not the paper's.
     stated = next((text for text in texts if text and text != "None" and not _BLURB.search(text[:400])), "")
-    return next((text for text in own if stated and _is_same(text, stated)), stated)
+    return next((text for text in own if stated and _is_nearly_all(text, stated)), stated)
+
+
+def _is_nearly_all(text: str, stated: str) -> bool:
+    """Whether the page shows the stated abstract, perhaps without a list of subjects that metadata appends to it."""
+    one, other = _bare(text), _bare(stated)
+    return one == other or (other.startswith(one) and len(one) > 0.8 * len(other))
+
+
+def _without_navigation(element: etree._Element) -> etree._Element:
+    """A copy without menus, tools and blocks that are hardly more than links."""
+    element = copy.deepcopy(element)
+    for inner in list(element.iterdescendants()):
+        if isinstance(inner.tag, str) and _is_navigation(inner):
+            _empty(inner)
+    return element
+
+
+def _is_navigation(element: etree._Element) -> bool:
+    if element.tag in _NAVIGATION or _NAVIGATION_CLASS.search(f"{element.get('class') or ''} {element.get('id') or ''}"):
+        return True
+    if element.tag not in _BLOCKS_OF_LINKS:
+        return False
+    linked = [len("".join(anchor.itertext())) for anchor in element.iter("a")]
+    return len(linked) > 1 and sum(linked) > _MOST_OF_LINKS * len("".join(element.itertext()).strip())
+
+
+def _empty(element: etree._Element) -> None:
+    """Remove what is inside, and keep the text that follows it."""
+    tail = element.tail
+    element.clear()
+    element.tail = tail
 
 
 def _doi(data: Metadata) -> str:
-    # From what is made for DOIs to addresses that may hold one; the page's own counts last.
+    # From what is made for DOIs to addresses that may hold one; then what the page shows as its own.
     stated = data.all("citation_doi", "prism.doi", "dc.identifier", "dcterms.identifier", "dc.identifier.doi", "doi")
     stated += [*_texts(data.linked.get("identifier")), data.said("@id"), data.said("sameAs"), _canonical(data), data.page.url]
-    return next((doi for doi in map(doi_in, stated) if doi), "")
+    return next((doi for doi in map(doi_in, stated) if doi), "") or _shown_doi(data)
+
+
+def _shown_doi(data: Metadata) -> str:
+    """The one DOI that stands alone in an element, such as 'DOI: 10.5555/x'; of several none, and references and comments have DOIs of others."""
+    found: set[str] = set()
+    around_others: set[etree._Element] = set()
+    for element in reversed(_OWN_DOI(data.root)):  # what is inside comes before what is around it
+        text = text_of(element) if element not in around_others else ""
+        doi = doi_in(text) if len(text) <= _LONGEST_OWN_DOI else ""
+        if doi:
+            around = list(element.iterancestors())
+            around_others.update(around)
+            if not any(_OF_REFERENCES.search(f"{other.get('class') or ''} {other.get('id') or ''}") for other in (element, *around)):
+                found.add(doi)
+    return found.pop() if len(found) == 1 else ""
 
 
 def _pages(data: Metadata) -> str:
@@ -197,9 +297,18 @@ def _date(data: Metadata) -> date | None:
 
 
 def _image(data: Metadata, *, own_figure_only: bool) -> str:
-    own = [picture.get("data-src") or picture.get("src") or "" for picture in _TOC_FIGURES(data.root)]
+    own = [address for picture in _TOC_FIGURES(data.root) for address in _addresses(data, picture)]
     stated = [] if own_figure_only else _stated_images(data)
-    return next((url for text in [*own, *stated] if (url := join(data.page.url, text)) and text not in ("None", "none")), "")
+    addresses = (join(data.page.url, text) for text in [*own, *stated] if text not in ("None", "none"))
+    return next((url for url in addresses if url and not is_furniture(url)), "")
+
+
+def _addresses(data: Metadata, picture: etree._Element) -> Iterator[str]:
+    """Where a picture may be had: what a script gives it comes before what the page shows until then."""
+    if name := picture.get("id"):
+        texts = (element.text or "" for element in data.root.iter("script"))
+        yield from (match[2] for text in texts if name in text for match in _SET_BY_SCRIPT.finditer(text) if match[1] == name)
+    yield from (picture.get(attribute) or "" for attribute in ("data-src", "data-original", "src"))
 
 
 def _stated_images(data: Metadata) -> list[str]:
@@ -217,7 +326,10 @@ def _licence(data: Metadata) -> str:
     if named := next((name for name in map(spdx, stated) if name), ""):
         return named
     linked = {spdx(anchor.get("href")) for anchor in data.root.iter("a") if "creativecommons.org/" in (anchor.get("href") or "")}
-    return linked.pop() if len(linked) == 1 else ""  # several licences on one page: some picture's, not the paper's
+    if linked:
+        return linked.pop() if len(linked) == 1 else ""  # several licences on one page: some picture's, not the paper's
+    # Older articles name their licence in a sentence, without its address.
+    return licence_in_words(" ".join("".join(data.root.itertext("p", "div", "span", "a", "li", "dd", "td", "em", "i", "b", "strong")).split()))
 
 
 def _language(data: Metadata) -> str:

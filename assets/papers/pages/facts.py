@@ -4,15 +4,27 @@ import hashlib
 import re
 import urllib.parse
 from datetime import date
+from functools import lru_cache
 
 _DOI = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]+)*/[^\s\"'<>{}|\\^`]+", re.ASCII)
+_AFTER_DOI = re.compile(r"[?#]|&(?:amp;)?[a-z]+=")
 _DOI_IN_PATH = re.compile(r"/(10\.[0-9]{4,9})/([A-Za-z0-9._()-]+)/")
+# A path from the root without anything that joining would change: by far the most links of a list.
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~()-]*)+/?")
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]{1,200}(?:/[A-Za-z0-9._~()-]*)+(?:\?[A-Za-z0-9._~&=%()-]*)?")
 _MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
 _ISO = re.compile(r"(?<![0-9/.])([12][0-9]{3})(?:[-/.]([0-9]{1,2}))?(?:[-/.]([0-9]{1,2}))?(?![0-9])", re.ASCII)
 _COMPACT = re.compile(r"\b([12][0-9]{3})([01][0-9])([0-3][0-9])\b", re.ASCII)
 _DAY_FIRST = re.compile(r"\b(?:([0-3]?[0-9])(?:st|nd|rd|th)?[\s.-]+)?([A-Za-z]{3,9})\.?,?[\s-]+([12][0-9]{3})\b", re.ASCII)
 _MONTH_FIRST = re.compile(r"\b([A-Za-z]{3,9})\.?\s+([0-3]?[0-9])(?:st|nd|rd|th)?,?\s+([12][0-9]{3})\b", re.ASCII)
 _SLASHED = re.compile(r"\b([0-9]{1,2})[/.]([0-9]{1,2})[/.]([12][0-9]{3})\b", re.ASCII)
+# How open-access journals worded their licence before they linked to it. CC0 and the older dedication have one version each.
+_LICENSED = r"\b(?:article|work|paper)\b[^.]{0,120}\bunder (?:the |a )?(?:terms of (?:the|a) )?(?:terms of )?Creative Commons\s+"
+_LICENCE_WORDS = (
+    (re.compile(_LICENSED + r"Attribution\s+(?:\(CC[ -]BY\)\s+)?Licen[cs]e(?!\s*\(?[0-9])", re.IGNORECASE), "CC-BY"),
+    (re.compile(_LICENSED + r"(?:CC0|Zero)\b", re.IGNORECASE), "CC0-1.0"),
+    (re.compile(_LICENSED + r"Public\s+Domain\s+(?:Declaration|Dedication)", re.IGNORECASE), "CC-PDDC"),
+)
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _LANGUAGES = {
     "eng": "en",
@@ -32,12 +44,14 @@ _LANGUAGES = {
 
 def doi_in(text: str | None) -> str:
     """The first DOI in a text or address, in lower case, or ''. A query, a fragment and closing punctuation do not belong to it."""
-    found = _DOI.search(urllib.parse.unquote(text)) if text else None
+    if not text or ("10." not in text and "%" not in text):
+        return ""
+    found = _DOI.search(urllib.parse.unquote(text))
     if found is None:
         return ""
     # A DOI may hold nearly anything (ISO 26324), so its end is guessed: before a query or fragment, without closing punctuation,
     # and without a bracket that was opened before it.
-    doi = re.split(r"[?#]|&(?:amp;)?[a-z]+=", found[0], maxsplit=1)[0].rstrip(".,;:]*&")
+    doi = _AFTER_DOI.split(found[0], maxsplit=1)[0].rstrip(".,;:]*&")
     while doi.endswith(")") and doi.count(")") > doi.count("("):
         doi = doi[:-1].rstrip(".,;:")
     return doi.lower()
@@ -49,6 +63,7 @@ def doi_in_path(url: str | None) -> str:
     return f"{found[1]}/{found[2]}".lower() if found else ""
 
 
+@lru_cache(maxsize=4096)
 def date_in(text: str | None) -> date | None:
     """The first date in a text. A missing month or day is read as the first one; 03/04/2020 could be either, so it is none."""
     if not text:
@@ -95,11 +110,23 @@ def language_in(text: str | None) -> str:
     return _LANGUAGES.get(found[1].lower(), found[1].lower()) if found else ""
 
 
+def licence_in_words(text: str) -> str:
+    """The licence that a sentence such as 'distributed under the terms of the Creative Commons Attribution License' names, or ''.
+
+    CC-BY without a version is what such a sentence says: no SPDX name, since the version is not known, and still a licence that is.
+    """
+    return next((name for pattern, name in _LICENCE_WORDS if pattern.search(text)), "")
+
+
 def join(base: str, href: str | None) -> str:
     """The absolute http address of a link without its fragment, or '' where it is none (data:, mailto:, javascript:, broken …)."""
     href = (href or "").strip()
     if not href or href.startswith("#"):
         return ""
+    if _PLAIN_PATH.fullmatch(href) and (root := _root_of(base)):
+        return root + href
+    if _PLAIN_URL.fullmatch(href):
+        return href
     try:
         url = urllib.parse.urldefrag(urllib.parse.urljoin(base, href)).url
         parts = urllib.parse.urlsplit(url)
@@ -109,6 +136,18 @@ def join(base: str, href: str | None) -> str:
     except ValueError:
         return ""
     return urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=~-._") if not url.isascii() or " " in url else url
+
+
+@lru_cache(maxsize=64)
+def _root_of(base: str) -> str:
+    """Scheme and host of an address, to which a path from the root is appended; '' where it takes more than that."""
+    try:
+        parts = urllib.parse.urlsplit(base)
+        _ = parts.port
+    except ValueError:
+        return ""
+    is_plain = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.netloc.isascii() and parts.netloc.isprintable()
+    return f"{parts.scheme}://{parts.netloc}" if is_plain and " " not in parts.netloc else ""
 
 
 def fingerprint(*facts: object) -> str:

@@ -13,7 +13,7 @@ from lxml import etree
 from assets.images.licences import spdx
 from assets.papers.items import Page, Paper, Parsed, Problem, Withdrawal
 from assets.papers.pages.article import is_withdrawn_title, paper_links
-from assets.papers.pages.facts import date_in, date_of, doi_in, join, language_in
+from assets.papers.pages.facts import date_in, date_of, doi_in, join, language_in, licence_in_words
 from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.markup import children, descendants, first, name_of, text_of, tolerant, xml_tree
 from formats.plain_text import decode
@@ -126,6 +126,8 @@ def _licence(meta: etree._Element) -> str:
         for text in [*stated, text_of(licence)]:
             if name := spdx(text):
                 return name
+        if name := licence_in_words(text_of(licence)):
+            return name
     return ""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from lxml import etree
 
 from assets.papers.items import Page, PageObject, Parsed, Problem
+from assets.papers.page_rules import keep_rules
 from formats.plain_text import BLOCKS, clean, decode, script
 
 # What hostile or broken bytes make the parsers and the code below raise.
@@ -19,7 +20,9 @@ _NOT_TEXT = {"script", "style", "noscript", "template", "annotation", "annotatio
 _SPECIAL = _NOT_TEXT | {"math", "tex-math", "alternatives"}
 _MARKERS = {"fn", "aff", "corresp", "author-notes", "table-fn"}  # JATS: asterisks and numbers that lead to notes
 _SCRIPTS = {"sub", "sup"}
+_TREATED = _SPECIAL | _SCRIPTS | {"xref", ""}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_CONTROL_BYTES = bytes([*range(9), 0x0B, 0x0C, *range(0x0E, 0x20)])
 _END_OF_SUBSET = re.compile(r"\]\s*>")
 _NOT_SPACE = re.compile(r"\S")
 _NAMED = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});")
@@ -28,12 +31,12 @@ _TEX_BODY = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
 
 
 def tolerant(parse: Callable[[Page], Parsed]) -> PageObject:
-    """A page object that sets a page it cannot read aside as one problem, where `parse` would raise."""
+    """A page object that sets a page it cannot read aside as one problem, where `parse` would raise, and keeps the rules of all page objects."""
 
     @wraps(parse)
     def read(page: Page) -> Parsed:
         try:
-            return parse(page)
+            return keep_rules(page, parse(page))
         except BAD_INPUT as error:
             words = f"cannot be read: {type(error).__name__}: {clean(str(error))[:200]}; keep the page and mend its page object, or drop its address"
             return Parsed(problems=(Problem(page.url, words),))
@@ -43,10 +46,20 @@ def tolerant(parse: Callable[[Page], Parsed]) -> PageObject:
 
 def html_tree(page: Page) -> etree._Element:
     """The root element of an HTML page; a page without any element gives an empty document."""
-    text = _CONTROL.sub(" ", decode(page.body, page.content_type))
+    data = _without_controls(decode(page.body, page.content_type))
     parser = etree.HTMLParser(encoding="utf-8", huge_tree=False, no_network=True, remove_comments=True, remove_pis=True)
-    root = etree.fromstring(text.encode("utf-8"), parser) if text.strip() else None
+    root = etree.fromstring(data, parser) if data.strip() else None
     return etree.Element("html") if root is None else root
+
+
+def _without_controls(text: str) -> bytes:
+    """UTF-8 without the characters that no parser takes. Nearly no page has any, and looking at bytes tells it fastest."""
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair
+        return _CONTROL.sub(" ", text).encode("utf-8")
+    has_none = len(data.translate(None, _CONTROL_BYTES)) == len(data) and "\ufffe" not in text and "\uffff" not in text
+    return data if has_none else _CONTROL.sub(" ", text).encode("utf-8")
 
 
 def xml_tree(text: str, *, recover: bool = False) -> etree._Element:
@@ -131,8 +144,15 @@ def text_of(element: etree._Element | None) -> str:
     if element is None:
         return ""
     parts: list[str] = []
-    _collect(element, parts)
-    return clean("".join(parts))
+    if len(element) or name_of(element) in _TREATED:
+        _collect(element, parts)
+    elif element.text:
+        parts.append(element.text)  # most elements hold words and nothing else
+    text = "".join(parts)
+    # Markup is full of line ends and indents, for which `clean` would look letter by letter. Only in misread UTF-8 may one be part of a letter.
+    if "Â" not in text and "Ã" not in text and "â" not in text:
+        text = " ".join(text.split())
+    return clean(text)
 
 
 def _collect(element: etree._Element, parts: list[str]) -> None:

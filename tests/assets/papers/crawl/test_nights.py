@@ -231,6 +231,18 @@ def test_a_site_without_anything_gives_an_empty_store_and_a_warning(crawler, sit
         assert [(record.url, record.status) for record in raw.records()] == [(f"http://tiny.example{path}", 404) for path in paths]
 
 
+def test_a_source_that_answers_and_tells_of_no_paper_fails_its_check(crawler, site):
+    site.answers = {"tiny.example/": page(lists=["/list/2"]), "tiny.example/list/2": page()}
+    words = crawler.run()
+    assert "check sources_answered failed (WARN): sources=[], without_papers=['tiny']" in words
+    assert last_night(crawler)["page_problems"] == 1, "a list with neither papers nor links"
+    # What was once found is remembered: a night of lists alone is no reason to worry.
+    site.answers["tiny.example/list/2"] = page(key="paper-1", title="One")
+    assert "sources_answered failed" not in crawler.run()
+    site.answers["tiny.example/list/2"] = page()
+    assert "sources_answered failed" not in crawler.run()
+
+
 @pytest.mark.slow
 def test_a_server_that_does_not_answer_is_a_problem_and_no_failure(crawler):
     crawler.params = {"retries": 0}

@@ -77,7 +77,7 @@ def test_all_9_open_access_pages_tell_title_abstract_doi_journal_and_date(journa
     papers = papers_of(read("article", sorted((journals / "html_oa").glob("*.html")), journals))
     assert len(papers) == 9
     assert all(paper.title and len(paper.abstract) > 500 and paper.doi and paper.journal and paper.date for paper in papers)
-    assert {paper.licence for paper in papers} == {"", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-NC-ND-3.0"}
+    assert {paper.licence for paper in papers} == {"CC-BY", "CC0-1.0", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-NC-ND-3.0"}
 
 
 def test_all_57_jats_articles_have_titles_and_52_have_abstracts(journals):

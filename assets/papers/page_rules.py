@@ -1,0 +1,57 @@
+"""What holds for every page object, whoever wrote it: furniture is no picture of a paper, and a list that says nothing is a problem.
+
+`tolerant` of assets/papers/pages/markup.py applies it to ours, and `read_page` to one's own.
+"""
+
+import re
+from dataclasses import replace
+from functools import lru_cache
+from urllib.parse import unquote
+
+from assets.papers.items import Page, Parsed, Problem
+
+# How a page object's problem begins where a list says that it has another number of articles than were found: a check looks for it.
+STATED_OTHERWISE = "the page says that it lists"
+
+# Folders that hold icons, glyphs of letters, logos and covers.
+_WORDS = "icon icons entity entities entityimage glyph glyphs logo logos covers covergif covergifs coverissue newimages spacer spacers"
+_FOLDERS = frozenset(_WORDS.split())
+# Names of files that are nothing but that, as a whole.
+_NAMES = re.compile(
+    r"(?:single|clear|one|white|empty)?[-_]?(?:pixel|spacer|blank|placeholder|transparent)(?:[-_]?[0-9]+(?:x[0-9]+)?)?|1x1"
+    r"|loader|spinner|loading(?:[-_]?[0-9]+x[0-9]+|[-_]?background)?|icons?(?:[-_].*)?|favicon.*|(?:[a-z]+[-_])?logo(?:[-_]?[0-9]+)?|rss"
+    r"|access[-_]?free|free[-_]?access|open[-_]?access|author[-_]?choice|coverissue"
+    r"|(?:home|journal|front|back|issue)?[-_]?cover(?:[-_]?(?:ill|image|small|medium|large|thumb))?[0-9]*"
+)
+_ENDS = ("-loader", "_loader", "-spinner", "_spinner", "-icon", "_icon")
+_COVER_SIZE = re.compile(r"-cov[0-9]+h?$")
+
+
+def is_furniture(address: str) -> bool:
+    """Whether a picture's address is that of an icon, a glyph of a letter, a spacer, a logo or a cover: never a paper's picture."""
+    path = address.partition("#")[0].partition("?")[0]
+    if "%" in path:
+        path = unquote(path)
+    folder, _, name = path.lower().rpartition("/")
+    stem = name.rpartition(".")[0] or name
+    if _is_of_furniture(folder) or stem.endswith(_ENDS) or _NAMES.fullmatch(stem):
+        return True
+    return "-cov" in stem and bool(_COVER_SIZE.search(stem))
+
+
+@lru_cache(maxsize=1024)
+def _is_of_furniture(folder: str) -> bool:
+    return not _FOLDERS.isdisjoint(folder.split("/"))
+
+
+def keep_rules(page: Page, parsed: Parsed) -> Parsed:
+    """What the page object said, without furniture for pictures, and with a problem where a list yields neither papers nor links."""
+    bare = {paper.key for paper in parsed.papers if paper.image_url and is_furniture(paper.image_url)}
+    if bare:
+        papers = tuple(replace(paper, image_url="") if paper.key in bare else paper for paper in parsed.papers)
+        links = tuple(link for link in parsed.links if not (link.kind == "image" and is_furniture(link.url)))
+        parsed = replace(parsed, papers=papers, links=links)
+    if page.kind == "index" and not (parsed.papers or parsed.links or parsed.withdrawals or parsed.problems):
+        words = "a list that yields neither papers nor links; its markup may be another one: `figment crawl try ADDRESS` says who reads it"
+        return replace(parsed, problems=(Problem(page.url, words),))
+    return parsed
