@@ -1,0 +1,139 @@
+"""Bias, upsampling, leaky ReLU, clamp, downsampling: by a fused kernel where there is one for the device, by matrix products everywhere else.
+
+The matrix products (`layers.filtered_lrelu`) are the fallback and what the kernel is tested against. Which of both a device gets is decided once, by
+a trial of the kernel, and said in the log.
+
+    python -m pytest tests/training/stylegan3/test_filtered_lrelu_triton.py      # on a CPU: where triton is installed, by its interpreter
+
+Along an axis, resampling is a matrix with few diagonals. Both resamplings of a layer are kept as the same kind of thing, a `Stage`: entry (m, i) of its
+matrix, from low-rate place i to middle place m, is taps[m + offset - i * factor]. Going up multiplies by it, going down by its transpose, so the gradient
+of "up by one stage, down by the other" is the same with the stages exchanged. Source: Karras et al. 2021, sections 2 and 3, figure 4.
+"""
+
+import functools
+import logging
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, LayerFilters, filtered_lrelu
+
+_LOG = logging.getLogger(__name__)
+# Tuples that grow in a loop, which the kernel keeps its rows in, came with this release.
+_OLDEST_TRITON = (3, 3)
+# The first generation of NVIDIA's with matrix products in bfloat16 and TF32.
+_OLDEST_CAPABILITY = (8, 0)
+_KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+Path = Literal["auto", "plain", "kernel"]
+
+
+class Stage(NamedTuple):
+    """A change of rate between a low and the middle rate. taps: [T] for both axes, or [T, T]; in the order of the formula above, gain included."""
+
+    taps: np.ndarray
+    factor: int
+    offset: int
+
+    @property
+    def is_radial(self) -> bool:
+        return self.taps.ndim == 2
+
+
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """Up by one stage, down by the other. Sizes are (height, width) at the input, the middle and the output."""
+
+    up: Stage
+    down: Stage
+    in_size: tuple[int, int]
+    middle_size: tuple[int, int]
+    out_size: tuple[int, int]
+
+    @functools.cached_property
+    def transposed(self) -> "Resampling":
+        """What gradients take: the transposed matrices in the opposite order."""
+        other = Resampling(self.down, self.up, self.out_size, self.middle_size, self.in_size)
+        other.__dict__["transposed"] = self
+        return other
+
+
+def resampling(
+    up_kernel: np.ndarray, down_kernel: np.ndarray, *, in_size: tuple[int, int], up: int, down: int, padding: tuple[int, int]
+) -> Resampling:
+    """What `layers.filtered_lrelu_reference` does with the same arguments. Raises ValueError where the filters are longer than the picture."""
+    # Output m of the first filter takes tap t of the padded sample m + taps - 1 - t, and input i lies at i * up + padding[0].
+    first = Stage(up_kernel * float(up) ** up_kernel.ndim, up, len(up_kernel) - 1 - padding[0])
+    # Output o of the second takes tap t of sample o * down + taps - 1 - t: the filter is reversed in the order of samples.
+    second = Stage(np.flip(down_kernel).copy(), down, 0)
+    middle_size = tuple(size * up + sum(padding) - len(up_kernel) + 1 for size in in_size)
+    out_size = tuple((size - len(down_kernel)) // down + 1 for size in middle_size)
+    if min(out_size) < 1:
+        raise ValueError(
+            f"nothing is left of {in_size[0]} x {in_size[1]} pixels, {up} times up and {down} times down with padding {padding}: "
+            f"the filters have {len(up_kernel)} and {len(down_kernel)} taps; pad more"
+        )
+    return Resampling(first, second, in_size, middle_size, out_size)  # type: ignore[arg-type]
+
+
+def activate(
+    x: Tensor,
+    factor: Tensor | None,
+    bias: Tensor,
+    *,
+    filters: LayerFilters,
+    plan: Resampling,
+    slope: float = LRELU_SLOPE,
+    gain: float = LRELU_GAIN,
+    clamp: float,
+    path: Path = "auto",
+) -> Tensor:
+    """x [B, C, in, in] times factor [B, C] (None: 1) plus bias [C], then the filtered leaky ReLU: [B, C, out, out] in the precision of x.
+
+    filters and plan are the same resampling, for either path. path: "auto" takes the kernel where `refusal` has nothing against it; "kernel" raises
+    RuntimeError where it has. The plain path is differentiable once, the kernel any number of times.
+    """
+    reason = None if path == "plain" else refusal(x.device, x.dtype)
+    if path == "kernel" and reason is not None:
+        raise RuntimeError(f"no kernel for filtered_lrelu on {x.device} in {x.dtype}: {reason}; take path='plain' or 'auto'")
+    if path == "plain" or reason is not None:
+        shift = bias.to(x.dtype)[:, None, None]
+        x = x + shift if factor is None else torch.addcmul(shift, x, factor.to(x.dtype)[:, :, None, None])
+        return filtered_lrelu(x, filters, slope=slope, gain=gain, clamp=clamp)
+    from training.stylegan3.filtered_lrelu_triton import fused_filtered_lrelu
+
+    return fused_filtered_lrelu(x, factor, bias, plan, slope=slope, gain=gain, clamp=clamp)
+
+
+@functools.cache
+def refusal(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why the kernel is not used there, or None where it is. Decided at the first call for a device and a precision, which also logs it."""
+    reason = _reason_against(device, dtype)
+    if reason is None:
+        _LOG.info("filtered_lrelu on %s in %s: fused kernel", device, dtype)
+    elif device.type != "cpu":
+        _LOG.info("filtered_lrelu on %s in %s: plain matrix products (%s)", device, dtype, reason)
+    return reason
+
+
+def _reason_against(device: torch.device, dtype: torch.dtype) -> str | None:
+    if device.type != "cuda" or torch.version.hip is not None:
+        return "the kernel is written for NVIDIA's GPUs"
+    if dtype not in _KERNEL_DTYPES:
+        return f"the kernel computes in float16, bfloat16 and float32, not in {dtype}"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _OLDEST_CAPABILITY:
+        return f"compute capability {capability[0]}.{capability[1]}, the kernel needs {_OLDEST_CAPABILITY[0]}.{_OLDEST_CAPABILITY[1]}"
+    try:
+        import triton
+    except ImportError as error:
+        return f"triton cannot be imported ({error}); install figment[gpu]"
+    version = tuple(int(part) for part in triton.__version__.split(".")[:2])
+    if version < _OLDEST_TRITON:
+        return f"triton {triton.__version__} is older than {_OLDEST_TRITON[0]}.{_OLDEST_TRITON[1]}"
+    from training.stylegan3.filtered_lrelu_triton import failed_trial
+
+    return failed_trial(device, dtype)
