@@ -5,9 +5,9 @@ a trial of the kernel, and said in the log.
 
     python -m pytest tests/training/stylegan3/test_filtered_lrelu_triton.py      # on a CPU: where triton is installed, by its interpreter
 
-Along an axis, resampling is a matrix with few diagonals. Both resamplings of a layer are kept as the same kind of thing, a `Stage`: entry (m, i) of its
-matrix, from low-rate place i to middle place m, is taps[m + offset - i * factor]. Going up multiplies by it, going down by its transpose, so the gradient
-of "up by one stage, down by the other" is the same with the stages exchanged. Source: Karras et al. 2021, sections 2 and 3, figure 4.
+Along an axis, resampling is a matrix with few diagonals. Both resamplings of a layer are kept as the same kind of thing, a `Stage`: entry (m, i) of
+its matrix, from low-rate place i to middle place m, is taps[m + offset - i * factor]. Going up multiplies by it, going down by its transpose, so that
+the gradient of "up by one stage, down by the other" is the same with the stages exchanged. Source: Karras et al. 2021, sections 2 and 3, figure 4.
 """
 
 import functools
@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, LayerFilters, filtered_lrelu
+from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, LayerFilters
+from training.stylegan3.layers import filtered_lrelu as plain_filtered_lrelu
 
 _LOG = logging.getLogger(__name__)
 # Tuples that grow in a loop, which the kernel keeps its rows in, came with this release.
@@ -79,7 +80,7 @@ def resampling(
     return Resampling(first, second, in_size, middle_size, out_size)  # type: ignore[arg-type]
 
 
-def activate(
+def filtered_lrelu(
     x: Tensor,
     factor: Tensor | None,
     bias: Tensor,
@@ -91,18 +92,20 @@ def activate(
     clamp: float,
     path: Path = "auto",
 ) -> Tensor:
-    """x [B, C, in, in] times factor [B, C] (None: 1) plus bias [C], then the filtered leaky ReLU: [B, C, out, out] in the precision of x.
+    """Pictures x [B, C, in, in] times factor [B, C] (None: 1) plus bias [C], then the filtered leaky ReLU: [B, C, out, out] in the precision of x.
 
     filters and plan are the same resampling, for either path. path: "auto" takes the kernel where `refusal` has nothing against it; "kernel" raises
     RuntimeError where it has. The plain path is differentiable once, the kernel any number of times.
     """
+    # A compiler looks into matrix products, not into the kernel.
+    path = "plain" if torch.compiler.is_compiling() else path
     reason = None if path == "plain" else refusal(x.device, x.dtype)
     if path == "kernel" and reason is not None:
         raise RuntimeError(f"no kernel for filtered_lrelu on {x.device} in {x.dtype}: {reason}; take path='plain' or 'auto'")
     if path == "plain" or reason is not None:
         shift = bias.to(x.dtype)[:, None, None]
         x = x + shift if factor is None else torch.addcmul(shift, x, factor.to(x.dtype)[:, :, None, None])
-        return filtered_lrelu(x, filters, slope=slope, gain=gain, clamp=clamp)
+        return plain_filtered_lrelu(x, filters, slope=slope, gain=gain, clamp=clamp)
     from training.stylegan3.filtered_lrelu_triton import fused_filtered_lrelu
 
     return fused_filtered_lrelu(x, factor, bias, plan, slope=slope, gain=gain, clamp=clamp)

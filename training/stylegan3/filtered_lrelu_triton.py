@@ -1,11 +1,6 @@
-"""The filtered leaky ReLU as one Triton kernel: nothing at the high rate ever leaves the processor but two bits a place. Import it lazily: needs triton.
+"""The filtered leaky ReLU as one Triton kernel: of the high rate, nothing leaves the processor but two bits a place. Needs triton: import it lazily.
 
     TRITON_INTERPRET=1 python -m pytest tests/training/stylegan3/test_filtered_lrelu_triton.py      # on a CPU
-
-A program makes a strip of output columns, for a group of channels, from top to bottom. Vertically, filters run in polyphase form over a few rows kept in
-registers: an input row is loaded once and each middle row is a sum of taps / up rows; each middle row is added to the taps / down output rows that
-it belongs to, and the oldest of them is stored. Horizontally, a row times a small band matrix is a product for tensor cores, [places out, places in] x
-[places in, channels]; filters that are no outer product have one such matrix a tap row. docs/stylegan3_speed.md has the reasoning about sizes.
 
 Shapes: B pictures, C channels. Rates and offsets are those of `filtered_lrelu.Resampling`.
 """
@@ -14,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -22,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from training.stylegan3.filtered_lrelu import Resampling, resampling
+from training.stylegan3.filtered_lrelu_kernel import filtered_lrelu_kernel
 
 # What a launch does with the map of branches taken.
 _IGNORE, _WRITE, _READ = 0, 1, 2
@@ -30,196 +27,17 @@ _CODES_PER_BYTE = 4
 _LEAST_DOT = 16
 
 
-@triton.jit
-def _filtered_lrelu_kernel(
-    x,
-    factor,
-    bias,
-    codes,
-    out,
-    up_bank,
-    down_bank,
-    up_taps,
-    down_taps,
-    channels,
-    in_height,
-    in_width,
-    middle_height,
-    middle_width,
-    out_height,
-    out_width,
-    x_b,
-    x_c,
-    x_y,
-    x_x,
-    out_b,
-    out_c,
-    out_y,
-    out_x,
-    groups,
-    strip,
-    rows,
-    down_offset,
-    first_in,
-    UP: tl.constexpr,
-    DOWN: tl.constexpr,
-    UP_TAPS: tl.constexpr,
-    DOWN_TAPS: tl.constexpr,
-    UP_RADIAL: tl.constexpr,
-    DOWN_RADIAL: tl.constexpr,
-    PHASE: tl.constexpr,
-    PERIOD: tl.constexpr,
-    SLOPE: tl.constexpr,
-    GAIN: tl.constexpr,
-    CLAMP: tl.constexpr,
-    MODE: tl.constexpr,
-    PROLOGUE: tl.constexpr,
-    ACCUMULATE: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-    WI: tl.constexpr,
-    WM: tl.constexpr,
-    WO: tl.constexpr,
-    C: tl.constexpr,
-):
-    # PERIOD middle rows are one period of both rates: IN input rows and OUT output rows.
-    IN: tl.constexpr = PERIOD // UP
-    OUT: tl.constexpr = PERIOD // DOWN
-    # So many rows before those are still within reach of the filters: REACH input rows, LATE output rows.
-    REACH: tl.constexpr = (UP_TAPS + UP - 1) // UP - 1
-    LATE: tl.constexpr = (DOWN_TAPS + DOWN - 1) // DOWN - 1
-    KEPT: tl.constexpr = REACH + 1 + (PHASE + PERIOD - 1) // UP - IN
-
-    group = tl.program_id(0) % groups
-    left = (tl.program_id(0) // groups) * strip
-    top = tl.program_id(1) * rows
-    picture = tl.program_id(2).to(tl.int64)
-    channel = group * C + tl.arange(0, C)
-    is_channel = (channel < channels)[None, :]
-
-    # A strip begins at the same phase of both rates wherever it lies (`_fit` sees to that), so one matrix serves all.
-    in_column = (left * DOWN // UP + first_in - REACH + tl.arange(0, WI))[:, None]
-    middle_column = (left * DOWN - down_offset + tl.arange(0, WM))[:, None]
-    out_column = (left + tl.arange(0, WO))[:, None]
-    x += picture * x_b + channel[None, :] * x_c + in_column * x_x
-    out += picture * out_b + channel[None, :] * out_c + out_column * out_x
-    # A place takes part when its column is below the end of its row; what is beyond a border or no channel lies past every end.
-    in_place = tl.where((in_column >= 0) & is_channel, in_column, in_width)
-    out_place = tl.where(is_channel, out_column, out_width)
-    code_pitch = (channels + 3) // 4
-    codes += picture * middle_height * middle_width * code_pitch + middle_column * code_pitch
-    if MODE == 1:
-        byte = (group * (C // 4) + tl.arange(0, C // 4))[None, :]
-        codes += byte
-        code_place = tl.where(byte < code_pitch, middle_column, middle_width)
-    if MODE == 2:
-        codes += channel[None, :] // 4
-        bit = 2 * (channel[None, :] % 4)
-        code_place = tl.where((middle_column >= 0) & is_channel, middle_column, middle_width)
-    if PROLOGUE:
-        scale = tl.load(factor + picture * channels + channel, mask=channel < channels, other=0.0).to(ACCUMULATE)[None, :]
-        shift = tl.load(bias + channel, mask=channel < channels, other=0.0).to(ACCUMULATE)[None, :]
-
-    up_places = tl.arange(0, WM)[:, None] * WI + tl.arange(0, WI)[None, :]
-    down_places = tl.arange(0, WO)[:, None] * WM + tl.arange(0, WM)[None, :]
-    up_matrix = tl.load(up_bank + up_places)
-    down_matrix = tl.load(down_bank + down_places)
-    limit = tl.full([1, 1], CLAMP, ACCUMULATE)
-    stop = tl.minimum(top + rows, out_height)
-    in_top = top * DOWN // UP + first_in - REACH
-
-    kept = ()
-    sums = ()
-    for _ in tl.static_range(LATE):
-        sums = sums + (tl.zeros([WO, C], ACCUMULATE),)
-    # The first turn, ahead of all others, only loads the rows that the first period begins with.
-    for k in tl.static_range(KEPT):
-        in_row = in_top + k
-        is_there = in_place < tl.where((in_row >= 0) & (in_row < in_height), in_width, 0)
-        row = tl.load(x + in_row * x_y, mask=is_there, other=0.0)
-        if PROLOGUE:
-            row = tl.where(is_there, row.to(ACCUMULATE) * scale + shift, 0.0)
-        row = row.to(OPERAND)
-        kept = kept + (row if UP_RADIAL else tl.dot(up_matrix, row, input_precision=PRECISION),)
-
-    for period in range((stop - top + LATE + OUT - 1) // OUT):
-        for k in tl.static_range(IN):
-            in_row = in_top + period * IN + KEPT + k
-            is_there = in_place < tl.where((in_row >= 0) & (in_row < in_height), in_width, 0)
-            row = tl.load(x + in_row * x_y, mask=is_there, other=0.0)
-            if PROLOGUE:
-                # Padding comes behind the bias, so it stays zero.
-                row = tl.where(is_there, row.to(ACCUMULATE) * scale + shift, 0.0)
-            row = row.to(OPERAND)
-            kept = kept + (row if UP_RADIAL else tl.dot(up_matrix, row, input_precision=PRECISION),)
-        for _ in tl.static_range(OUT):
-            sums = sums + (tl.zeros([WO, C], ACCUMULATE),)
-
-        for j in tl.static_range(PERIOD):
-            # Polyphase: middle row j meets every UP-th tap only, with the input rows before it.
-            middle = tl.zeros([WM, C], ACCUMULATE)
-            for a in tl.static_range(REACH + 1):
-                if (PHASE + j) % UP + a * UP < UP_TAPS:
-                    if UP_RADIAL:
-                        matrix = tl.load(up_bank + ((PHASE + j) % UP + a * UP) * WM * WI + up_places)
-                        middle += tl.dot(matrix, kept[(PHASE + j) // UP - a + REACH], input_precision=PRECISION)
-                    else:
-                        middle += kept[(PHASE + j) // UP - a + REACH] * up_taps[(PHASE + j) % UP + a * UP]
-
-            middle_row = (top + period * OUT) * DOWN - down_offset + j
-            place = codes + middle_row * middle_width * code_pitch
-            if MODE == 2:
-                end = tl.where((middle_row >= 0) & (middle_row < middle_height), middle_width, 0)
-                code = (tl.load(place, mask=code_place < end, other=0xFF).to(tl.int32) >> bit) & 3
-                middle = tl.where(code == 0, middle, tl.where(code == 1, middle * SLOPE, 0.0)) * GAIN
-            else:
-                is_positive = middle > 0
-                middle = tl.where(is_positive, middle, middle * SLOPE) * GAIN
-                is_clamped = tl.abs(middle) >= CLAMP
-                if MODE == 1:
-                    code = tl.where(is_clamped, 2, tl.where(is_positive, 0, 1)).to(tl.int32)
-                    code = tl.reshape(code, [WM, C // 4, 4]) << (2 * tl.arange(0, 4))[None, None, :]
-                    # Neighbours overlap, yet every place is written by one program: the last of a row or column takes the rest.
-                    end_y = tl.where(top + rows >= out_height, middle_height, (top + rows) * DOWN - down_offset)
-                    end_x = tl.where(left + strip >= out_width, middle_width, (left + strip) * DOWN - down_offset)
-                    tl.store(place, tl.sum(code, axis=2).to(tl.uint8), mask=code_place < tl.where(middle_row < end_y, end_x, 0))
-                # What is no number compares as false and stays none, or a diverging training would look healthy.
-                middle = tl.where(is_clamped, tl.where(is_positive, limit, -limit), middle)
-
-            middle = middle.to(OPERAND)
-            if not DOWN_RADIAL:
-                filtered = tl.dot(down_matrix, middle, input_precision=PRECISION)
-            updated = ()
-            for k in tl.static_range(LATE + OUT):
-                if (j - (k - LATE) * DOWN >= 0) and (j - (k - LATE) * DOWN < DOWN_TAPS):
-                    if DOWN_RADIAL:
-                        matrix = tl.load(down_bank + (j - (k - LATE) * DOWN) * WO * WM + down_places)
-                        updated = updated + (sums[k] + tl.dot(matrix, middle, input_precision=PRECISION),)
-                    else:
-                        updated = updated + (sums[k] + filtered * down_taps[j - (k - LATE) * DOWN],)
-                else:
-                    updated = updated + (sums[k],)
-            sums = updated
-
-        for k in tl.static_range(OUT):
-            out_row = top + period * OUT + k - LATE
-            end = tl.where((out_row >= top) & (out_row < stop), tl.minimum(left + strip, out_width), 0)
-            tl.store(out + out_row * out_y, sums[k].to(out.dtype.element_ty), mask=out_place < end)
-        sums = sums[OUT:]
-        kept = kept[IN:]
-
-
 class Tile(NamedTuple):
     """What one program makes: so many middle columns and channels (powers of two, 16 at least), at most so many output rows, with so many warps."""
 
-    middle: int = 32
-    channels: int = 16
+    middle: int
+    channels: int
+    warps: int
     rows: int = 64
-    warps: int = 4
 
 
 # Of these, an accelerator takes the fastest for each shape; docs/stylegan3_speed.md counts their registers and shared memory.
-TILES = (Tile(32, 16), Tile(32, 32), Tile(64, 16), Tile(64, 32, warps=8))
+TILES = (Tile(32, 32, warps=4), Tile(64, 16, warps=4), Tile(32, 16, warps=2))
 
 
 class Activation(NamedTuple):
@@ -260,7 +78,7 @@ def fused_filtered_lrelu(
     clamp: float,
     tile: Tile | None = None,
 ) -> Tensor:
-    """x [B, C, H, W] times factor [B, C] plus bias [C], filtered leaky ReLU: [B, C, H', W'], channels last. Differentiable any number of times.
+    """Of x [B, C, H, W] * factor [B, C] + bias [C], the filtered leaky ReLU: [B, C, H', W'], channels last. Differentiable any number of times.
 
     Computes in float32 for float16, bfloat16 and float32 (matrix products as `_ARITHMETIC` has them), in float64 for float64. tile: None measures.
     """
@@ -361,7 +179,7 @@ def _run(
     rows = -(-min(tile.rows, plan.out_size[0]) // fit.step) * fit.step
     grid = (groups * -(-plan.out_size[1] // fit.strip), -(-plan.out_size[0] // rows), len(x))
     absent = banks[0]
-    _filtered_lrelu_kernel[grid](
+    filtered_lrelu_kernel[grid](
         x,
         absent if factor is None else factor,
         absent if bias is None else bias,
@@ -433,19 +251,20 @@ def _fit(plan: Resampling, tile: Tile) -> _Fit:
     return _Fit(strip, in_columns, middle, out_columns, step, first_in, phase)
 
 
-_BANKS: dict[tuple[Resampling, _Fit, torch.device, torch.dtype], tuple[Tensor, ...]] = {}
+_BANKS: WeakKeyDictionary[Resampling, dict[tuple[_Fit, torch.device, torch.dtype], tuple[Tensor, ...]]] = WeakKeyDictionary()
 
 
 def _banks(plan: Resampling, fit: _Fit, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Band matrices of a strip for up and for down, [1 or T, places out, places in]."""
-    key = (plan, fit, device, dtype)
-    if key not in _BANKS:
+    banks = _BANKS.setdefault(plan, {})
+    if (fit, device, dtype) not in banks:
         up, down = plan.up, plan.down
         reach = -(-len(up.taps) // up.factor) - 1
         up_bank = _band_matrices(up.taps, fit.phase + reach * up.factor, up.factor, (fit.middle_columns, fit.in_columns))
         down_bank = _band_matrices(down.taps, 0, down.factor, (fit.middle_columns, fit.out_columns)).swapaxes(1, 2)
-        _BANKS[key] = tuple(torch.as_tensor(np.ascontiguousarray(bank), dtype=dtype, device=device) for bank in (up_bank, down_bank))
-    return _BANKS[key]
+        made = (torch.as_tensor(np.ascontiguousarray(bank), dtype=dtype, device=device) for bank in (up_bank, down_bank))
+        banks[fit, device, dtype] = tuple(made)
+    return banks[fit, device, dtype]
 
 
 def _weights(taps: np.ndarray) -> tuple[float, ...]:
@@ -454,7 +273,7 @@ def _weights(taps: np.ndarray) -> tuple[float, ...]:
 
 
 def _band_matrices(taps: np.ndarray, offset: int, factor: int, shape: tuple[int, int]) -> np.ndarray:
-    """taps [T] or [T, T] → [1 or T, high, low] with entries taps[..., offset + high - low * factor]."""
+    """Matrices [1 or T, high, low] of taps [T] or [T, T]: entries taps[..., offset + high - low * factor]."""
     tap = offset + np.arange(shape[0])[:, None] - np.arange(shape[1])[None, :] * factor
     T = taps.shape[-1]
     return np.where((tap >= 0) & (tap < T), np.atleast_2d(taps)[:, np.clip(tap, 0, T - 1)], 0.0)
@@ -464,7 +283,7 @@ _BEST: dict[tuple[Any, ...], Tile] = {}
 
 
 def _best_tile(run: Callable[[Tile], None], x: Tensor, plan: Resampling, mode: int) -> Tile:
-    """The fastest of TILES for such a launch, measured once; without an accelerator the first. A launch may be repeated: it only writes its outputs."""
+    """The fastest of TILES for such a launch, measured once; without an accelerator the first. Running a launch again does no harm."""
     if x.device.type != "cuda":
         return TILES[0]
     shape = (plan.in_size, plan.out_size, plan.up.taps.shape, plan.down.taps.shape, plan.up.factor, plan.down.factor)
@@ -472,7 +291,7 @@ def _best_tile(run: Callable[[Tile], None], x: Tensor, plan: Resampling, mode: i
     if key not in _BEST:
         from triton.testing import do_bench
 
-        times = {tile: do_bench(lambda tile=tile: run(tile), warmup=2, rep=10, return_mode="min") for tile in TILES}  # type: ignore[misc]
+        times = {tile: do_bench(lambda tile=tile: run(tile), warmup=2, rep=10, return_mode="min") for tile in TILES}
         _BEST[key] = min(times, key=lambda tile: times[tile])
     return _BEST[key]
 
@@ -489,15 +308,15 @@ def failed_trial(device: torch.device, dtype: torch.dtype) -> str | None:
     taps = torch.from_numpy(kernel)
     options = {"slope": 0.2, "gain": 2**0.5, "clamp": 1.0}
     y = filtered_lrelu_reference(expected, up_kernel=taps, down_kernel=taps, up=2, down=2, padding=(12, 12), bias=bias, **options)
-    y.backward(upstream)
+    (slope_of_y,) = torch.autograd.grad(y, expected, upstream)
     # The input is rounded to the precision on trial; half a per cent of the largest number is what that costs at most in bfloat16.
     tolerance = {torch.float16: 5e-3, torch.bfloat16: 4e-2}.get(dtype, 1e-4)
     try:
         found = x.to(device, dtype).requires_grad_()
         z = fused_filtered_lrelu(found, None, bias.to(device), plan, tile=TILES[0], **options)
-        z.backward(upstream.to(device, dtype))
-        pairs = ((z, y), (found.grad, expected.grad))
-        errors = [(ours.double().cpu() - theirs).abs().max().item() / theirs.abs().max().item() for ours, theirs in pairs]  # type: ignore[union-attr]
+        (slope_of_z,) = torch.autograd.grad(z, found, upstream.to(device, dtype))
+        pairs = ((z, y), (slope_of_z, slope_of_y))
+        errors = [(ours.double().cpu() - theirs).abs().max().item() / theirs.abs().max().item() for ours, theirs in pairs]
     except Exception as error:  # noqa: BLE001 (compilers, drivers and linkers fail in ways of their own; the plain path works without them)
         return f"its trial failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
     return None if max(errors) < tolerance else f"its trial gave other numbers than the plain path, off by {max(errors):.1e} of the largest"
