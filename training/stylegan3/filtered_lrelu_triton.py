@@ -5,6 +5,7 @@
 Shapes: B pictures, C channels. Rates and offsets are those of `filtered_lrelu.Resampling`.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from torch import Tensor
 from training.stylegan3.filtered_lrelu import Resampling, resampling
 from training.stylegan3.filtered_lrelu_kernel import filtered_lrelu_kernel
 
-# What a launch does with the map of branches taken.
-_IGNORE, _WRITE, _READ = 0, 1, 2
+# What a launch does with the map of branches taken (`filtered_lrelu_kernel`).
+_IGNORE, _WRITE, _READ, _FINISH = 0, 1, 2, 3
 # Codes are packed four channels to a byte.
 _CODES_PER_BYTE = 4
 _LEAST_DOT = 16
@@ -99,15 +100,19 @@ class _Fused(torch.autograd.Function):
         codes = empty_codes(x, plan) if any(ctx.needs_input_grad) else None
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, factor, codes)
         ctx.plan, ctx.activation, ctx.tile, ctx.bias_dtype = plan, activation, tile, None if bias is None else bias.dtype
-        return _launch(x, factor, bias, codes, plan, activation, _IGNORE if codes is None else _WRITE, tile)
+        return _launch(_IGNORE if codes is None else _WRITE, x, codes, plan, activation, tile, factor=factor, bias=bias)[0]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, factor, codes = ctx.saved_tensors
+        if ctx.needs_input_grad[1] and ctx.needs_input_grad[2] and not torch.is_grad_enabled():
+            # Nobody will differentiate this again: what follows happens within the kernel.
+            grad, sums = _launch(_FINISH, grad, codes, ctx.plan.transposed, ctx.activation, ctx.tile, factor=factor, given=x)
+            return grad, sums[1].to(factor.dtype), sums[0].sum(dim=0).to(ctx.bias_dtype), None, None, None
         grad = _Masked.apply(grad, codes, ctx.plan.transposed, ctx.activation, ctx.tile)
-        sums = torch.promote_types(grad.dtype, torch.float32)
-        grad_factor = (grad * x).sum((2, 3), dtype=sums).to(factor.dtype) if ctx.needs_input_grad[1] else None
-        grad_bias = grad.sum((0, 2, 3), dtype=sums).to(ctx.bias_dtype) if ctx.needs_input_grad[2] else None
+        wide = torch.promote_types(grad.dtype, torch.float32)
+        grad_factor = (grad * x).sum((2, 3), dtype=wide).to(factor.dtype) if ctx.needs_input_grad[1] else None
+        grad_bias = grad.sum((0, 2, 3), dtype=wide).to(ctx.bias_dtype) if ctx.needs_input_grad[2] else None
         grad_x = grad if factor is None else grad * factor.to(grad.dtype)[:, :, None, None]
         return grad_x, grad_factor, grad_bias, None, None, None
 
@@ -119,7 +124,7 @@ class _Masked(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, codes: Tensor, plan: Resampling, activation: Activation, tile: Tile | None) -> Tensor:
         ctx.save_for_backward(codes)
         ctx.plan, ctx.activation, ctx.tile = plan, activation, tile
-        return _launch(x, None, None, codes, plan, activation, _READ, tile)
+        return _launch(_READ, x, codes, plan, activation, tile)[0]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -136,91 +141,49 @@ def empty_codes(x: Tensor, plan: Resampling) -> Tensor:
 
 
 def _launch(
+    mode: int,
     x: Tensor,
-    factor: Tensor | None,
-    bias: Tensor | None,
     codes: Tensor | None,
     plan: Resampling,
     activation: Activation,
-    mode: int,
     tile: Tile | None,
-) -> Tensor:
+    *,
+    factor: Tensor | None = None,
+    bias: Tensor | None = None,
+    given: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One run of the kernel: its output, and with `given` the sums [2, B, C] of the output, and of it times `given`, before the factor."""
     B, C = x.shape[:2]
     out = torch.empty((B, C, *plan.out_size), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    has_prologue = factor is not None or bias is not None
+    if given is not None:
+        given = given.contiguous(memory_format=torch.channels_last)
+        out = torch.empty_like(given)
+    has_prologue = mode < _READ and not (factor is None and bias is None)
     if has_prologue:
-        factor = x.new_ones(B, C) if factor is None else factor.contiguous()
-        bias = x.new_zeros(C) if bias is None else bias.contiguous()
+        factor, bias = (x.new_ones(B, C) if factor is None else factor), (x.new_zeros(C) if bias is None else bias)
+    arithmetic, up, down = _ARITHMETIC[x.dtype], plan.up, plan.down
 
-    def run(tile: Tile) -> None:
-        _run(x, factor, bias, codes, out, plan, activation, mode, tile, has_prologue)
+    def run(tile: Tile) -> Tensor:
+        fit = _fit(plan, tile)
+        banks = _banks(plan, fit, x.device, arithmetic.operand_dtype)
+        groups, strips = -(-C // tile.channels), -(-plan.out_size[1] // fit.strip)
+        rows = -(-min(tile.rows, plan.out_size[0]) // fit.step) * fit.step
+        grid = (groups * strips, -(-plan.out_size[0] // rows), B)
+        partials = x.new_empty((2, B, strips * grid[1], C if mode == _FINISH else 0), dtype=torch.promote_types(x.dtype, torch.float32))
+        # What a mode does without is never looked at; any pointer will do.
+        small = (banks[0] if one is None else one.contiguous() for one in (factor, bias))
+        tensors = (x, *small, banks[0] if given is None else given, banks[0] if codes is None else codes, out, partials)
+        sizes = (C, *plan.in_size, *plan.middle_size, *plan.out_size, *x.stride(), *out.stride(), groups, fit.strip, rows, down.offset, fit.first_in)
+        rates = (up.factor, down.factor, len(up.taps), len(down.taps), up.is_radial, down.is_radial, fit.phase, fit.step * down.factor)
+        numbers = (has_prologue, arithmetic.accumulate, arithmetic.operand, arithmetic.precision)
+        tiles = (fit.in_columns, fit.middle_columns, fit.out_columns, tile.channels)
+        arguments = (*tensors, *banks, _weights(up.taps), _weights(down.taps), *sizes, *rates, *activation, mode, *numbers, *tiles)
+        with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
+            filtered_lrelu_kernel[grid](*arguments, num_warps=tile.warps)
+        return partials
 
-    run(tile or _best_tile(run, x, plan, mode))
-    return out
-
-
-def _run(
-    x: Tensor,
-    factor: Tensor | None,
-    bias: Tensor | None,
-    codes: Tensor | None,
-    out: Tensor,
-    plan: Resampling,
-    activation: Activation,
-    mode: int,
-    tile: Tile,
-    has_prologue: bool,
-) -> None:
-    arithmetic = _ARITHMETIC[x.dtype]
-    up, down = plan.up, plan.down
-    fit = _fit(plan, tile)
-    banks = _banks(plan, fit, x.device, arithmetic.operand_dtype)
-    groups = -(-x.shape[1] // tile.channels)
-    rows = -(-min(tile.rows, plan.out_size[0]) // fit.step) * fit.step
-    grid = (groups * -(-plan.out_size[1] // fit.strip), -(-plan.out_size[0] // rows), len(x))
-    absent = banks[0]
-    filtered_lrelu_kernel[grid](
-        x,
-        absent if factor is None else factor,
-        absent if bias is None else bias,
-        absent if codes is None else codes,
-        out,
-        *banks,
-        _weights(up.taps),
-        _weights(down.taps),
-        x.shape[1],
-        *plan.in_size,
-        *plan.middle_size,
-        *plan.out_size,
-        *x.stride(),
-        *out.stride(),
-        groups,
-        fit.strip,
-        rows,
-        down.offset,
-        fit.first_in,
-        UP=up.factor,
-        DOWN=down.factor,
-        UP_TAPS=len(up.taps),
-        DOWN_TAPS=len(down.taps),
-        UP_RADIAL=up.is_radial,
-        DOWN_RADIAL=down.is_radial,
-        PHASE=fit.phase,
-        PERIOD=fit.step * down.factor,
-        SLOPE=activation.slope,
-        GAIN=activation.gain,
-        CLAMP=activation.clamp,
-        MODE=mode,
-        PROLOGUE=has_prologue,
-        ACCUMULATE=arithmetic.accumulate,
-        OPERAND=arithmetic.operand,
-        PRECISION=arithmetic.precision,
-        WI=fit.in_columns,
-        WM=fit.middle_columns,
-        WO=fit.out_columns,
-        C=tile.channels,
-        num_warps=tile.warps,
-    )
+    partials = run(tile or _best_tile(run, x, plan, mode))
+    return out, partials.sum(dim=2)
 
 
 class _Fit(NamedTuple):
@@ -282,7 +245,7 @@ def _band_matrices(taps: np.ndarray, offset: int, factor: int, shape: tuple[int,
 _BEST: dict[tuple[Any, ...], Tile] = {}
 
 
-def _best_tile(run: Callable[[Tile], None], x: Tensor, plan: Resampling, mode: int) -> Tile:
+def _best_tile(run: Callable[[Tile], Tensor], x: Tensor, plan: Resampling, mode: int) -> Tile:
     """The fastest of TILES for such a launch, measured once; without an accelerator the first. Running a launch again does no harm."""
     if x.device.type != "cuda":
         return TILES[0]
