@@ -81,16 +81,7 @@ def resampling(
 
 
 def filtered_lrelu(
-    x: Tensor,
-    factor: Tensor | None,
-    bias: Tensor,
-    *,
-    filters: LayerFilters,
-    plan: Resampling,
-    slope: float = LRELU_SLOPE,
-    gain: float = LRELU_GAIN,
-    clamp: float,
-    path: Path = "auto",
+    x: Tensor, factor: Tensor | None, bias: Tensor, *, filters: LayerFilters, plan: Resampling, clamp: float, path: Path = "auto"
 ) -> Tensor:
     """Pictures x [B, C, in, in] times factor [B, C] (None: 1) plus bias [C], then the filtered leaky ReLU: [B, C, out, out] in the precision of x.
 
@@ -105,10 +96,10 @@ def filtered_lrelu(
     if path == "plain" or reason is not None:
         shift = bias.to(x.dtype)[:, None, None]
         x = x + shift if factor is None else torch.addcmul(shift, x, factor.to(x.dtype)[:, :, None, None])
-        return plain_filtered_lrelu(x, filters, slope=slope, gain=gain, clamp=clamp)
-    from training.stylegan3.filtered_lrelu_triton import fused_filtered_lrelu
+        return plain_filtered_lrelu(x, filters, clamp=clamp)
+    from training.stylegan3.filtered_lrelu_triton import Activation, fused_filtered_lrelu
 
-    return fused_filtered_lrelu(x, factor, bias, plan, slope=slope, gain=gain, clamp=clamp)
+    return fused_filtered_lrelu(x, factor, bias, plan, Activation(LRELU_SLOPE, LRELU_GAIN, clamp))
 
 
 @functools.cache

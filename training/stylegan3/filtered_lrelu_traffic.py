@@ -56,10 +56,10 @@ def _layer_traffic(layer: SynthesisLayer) -> tuple[Traffic, Traffic]:
     return Traffic(forward, forward, backward, middle), Traffic(first + last, first + last + codes, last + codes + 2 * first, codes)
 
 
-def main() -> None:
+def main(resolutions: tuple[int, ...] = (128, 256, 512, 1024)) -> None:
     print("| configuration | TB a kimg, plain | kernel | ratio | MB kept a picture, plain | kernel |\n|---|---|---|---|---|---|")
     for cfg in ("stylegan3-t", "stylegan3-r"):
-        for resolution in (128, 256, 512, 1024):
+        for resolution in resolutions:
             plain, kernel = traffic(StyleGAN3Config(cfg=cfg, resolution=resolution))
             moved, fused = plain.tb_a_kimg(), kernel.tb_a_kimg()
             kept = f"{plain.kept / 1e6:.0f} | {kernel.kept / 1e6:.0f}"

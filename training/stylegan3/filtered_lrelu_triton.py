@@ -8,7 +8,6 @@ Shapes: B pictures, C channels. Rates and offsets are those of `filtered_lrelu.R
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -49,35 +48,18 @@ class Activation(NamedTuple):
     clamp: float
 
 
-@dataclass(frozen=True)
-class _Arithmetic:
-    """accumulate: of sums; operand: of what goes into matrix products; precision: how the processor multiplies those."""
-
-    accumulate: Any
-    operand: Any
-    operand_dtype: torch.dtype
-    precision: str
-
-
+# For sums; for what goes into matrix products, twice; how the processor multiplies those.
 # bfloat16 is multiplied as TF32, which has three bits more and as much range; float32 as three products of TF32, which together keep float32's bits.
 _ARITHMETIC = {
-    torch.float16: _Arithmetic(tl.float32, tl.float16, torch.float16, "tf32"),
-    torch.bfloat16: _Arithmetic(tl.float32, tl.float32, torch.float32, "tf32"),
-    torch.float32: _Arithmetic(tl.float32, tl.float32, torch.float32, "tf32x3"),
-    torch.float64: _Arithmetic(tl.float64, tl.float64, torch.float64, "ieee"),
+    torch.float16: (tl.float32, tl.float16, torch.float16, "tf32"),
+    torch.bfloat16: (tl.float32, tl.float32, torch.float32, "tf32"),
+    torch.float32: (tl.float32, tl.float32, torch.float32, "tf32x3"),
+    torch.float64: (tl.float64, tl.float64, torch.float64, "ieee"),
 }
 
 
 def fused_filtered_lrelu(
-    x: Tensor,
-    factor: Tensor | None,
-    bias: Tensor | None,
-    plan: Resampling,
-    *,
-    slope: float,
-    gain: float,
-    clamp: float,
-    tile: Tile | None = None,
+    x: Tensor, factor: Tensor | None, bias: Tensor | None, plan: Resampling, activation: Activation, tile: Tile | None = None
 ) -> Tensor:
     """Of x [B, C, H, W] * factor [B, C] + bias [C], the filtered leaky ReLU: [B, C, H', W'], channels last. Differentiable any number of times.
 
@@ -87,7 +69,7 @@ def fused_filtered_lrelu(
         raise ValueError(f"expected pictures of {plan.in_size[0]} x {plan.in_size[1]} pixels, found {list(x.shape)}; build the plan for that size")
     if x.dtype not in _ARITHMETIC:
         raise TypeError(f"expected pictures in float16, bfloat16, float32 or float64, found {x.dtype}")
-    return _Fused.apply(x, factor, bias, plan, Activation(slope, gain, clamp), tile)
+    return _Fused.apply(x, factor, bias, plan, activation, tile)
 
 
 class _Fused(torch.autograd.Function):
@@ -100,14 +82,14 @@ class _Fused(torch.autograd.Function):
         codes = empty_codes(x, plan) if any(ctx.needs_input_grad) else None
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, factor, codes)
         ctx.plan, ctx.activation, ctx.tile, ctx.bias_dtype = plan, activation, tile, None if bias is None else bias.dtype
-        return _launch(_IGNORE if codes is None else _WRITE, x, codes, plan, activation, tile, factor=factor, bias=bias)[0]
+        return _launch(_IGNORE if codes is None else _WRITE, x, codes, plan, activation, tile, (factor, bias, None))[0]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, factor, codes = ctx.saved_tensors
         if ctx.needs_input_grad[1] and ctx.needs_input_grad[2] and not torch.is_grad_enabled():
             # Nobody will differentiate this again: what follows happens within the kernel.
-            grad, sums = _launch(_FINISH, grad, codes, ctx.plan.transposed, ctx.activation, ctx.tile, factor=factor, given=x)
+            grad, sums = _launch(_FINISH, grad, codes, ctx.plan.transposed, ctx.activation, ctx.tile, (factor, None, x))
             return grad, sums[1].to(factor.dtype), sums[0].sum(dim=0).to(ctx.bias_dtype), None, None, None
         grad = _Masked.apply(grad, codes, ctx.plan.transposed, ctx.activation, ctx.tile)
         wide = torch.promote_types(grad.dtype, torch.float32)
@@ -147,25 +129,27 @@ def _launch(
     plan: Resampling,
     activation: Activation,
     tile: Tile | None,
-    *,
-    factor: Tensor | None = None,
-    bias: Tensor | None = None,
-    given: Tensor | None = None,
+    operands: tuple[Tensor | None, Tensor | None, Tensor | None] = (None, None, None),
 ) -> tuple[Tensor, Tensor]:
-    """One run of the kernel: its output, and with `given` the sums [2, B, C] of the output, and of it times `given`, before the factor."""
+    """One run of the kernel. operands: factor, bias, and the input of the forward pass (`given`).
+
+    Returns the output, and with `given` the sums [2, B, C] of the output, and of it times `given`, before the factor.
+    """
     B, C = x.shape[:2]
     out = torch.empty((B, C, *plan.out_size), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    factor, bias, given = operands
     if given is not None:
         given = given.contiguous(memory_format=torch.channels_last)
         out = torch.empty_like(given)
     has_prologue = mode < _READ and not (factor is None and bias is None)
     if has_prologue:
         factor, bias = (x.new_ones(B, C) if factor is None else factor), (x.new_zeros(C) if bias is None else bias)
-    arithmetic, up, down = _ARITHMETIC[x.dtype], plan.up, plan.down
+    up, down = plan.up, plan.down
+    accumulate, operand, operand_dtype, precision = _ARITHMETIC[x.dtype]
 
     def run(tile: Tile) -> Tensor:
         fit = _fit(plan, tile)
-        banks = _banks(plan, fit, x.device, arithmetic.operand_dtype)
+        banks = _banks(plan, fit, x.device, operand_dtype)
         groups, strips = -(-C // tile.channels), -(-plan.out_size[1] // fit.strip)
         rows = -(-min(tile.rows, plan.out_size[0]) // fit.step) * fit.step
         grid = (groups * strips, -(-plan.out_size[0] // rows), B)
@@ -175,9 +159,11 @@ def _launch(
         tensors = (x, *small, banks[0] if given is None else given, banks[0] if codes is None else codes, out, partials)
         sizes = (C, *plan.in_size, *plan.middle_size, *plan.out_size, *x.stride(), *out.stride(), groups, fit.strip, rows, down.offset, fit.first_in)
         rates = (up.factor, down.factor, len(up.taps), len(down.taps), up.is_radial, down.is_radial, fit.phase, fit.step * down.factor)
-        numbers = (has_prologue, arithmetic.accumulate, arithmetic.operand, arithmetic.precision)
+        numbers = (has_prologue, accumulate, operand, precision)
         tiles = (fit.in_columns, fit.middle_columns, fit.out_columns, tile.channels)
-        arguments = (*tensors, *banks, _weights(up.taps), _weights(down.taps), *sizes, *rates, *activation, mode, *numbers, *tiles)
+        # A processor multiplies by arguments of a kernel without loading them: the taps that rows are weighted with.
+        weights = ((0.0,) if stage.is_radial else tuple(stage.taps.tolist()) for stage in (up, down))
+        arguments = (*tensors, *banks, *weights, *sizes, *rates, *activation, mode, *numbers, *tiles)
         with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
             filtered_lrelu_kernel[grid](*arguments, num_warps=tile.warps)
         return partials
@@ -230,11 +216,6 @@ def _banks(plan: Resampling, fit: _Fit, device: torch.device, dtype: torch.dtype
     return banks[fit, device, dtype]
 
 
-def _weights(taps: np.ndarray) -> tuple[float, ...]:
-    """The taps that rows are weighted with, as arguments of the kernel: a processor multiplies by those without loading them."""
-    return (0.0,) if taps.ndim == 2 else tuple(taps.tolist())
-
-
 def _band_matrices(taps: np.ndarray, offset: int, factor: int, shape: tuple[int, int]) -> np.ndarray:
     """Matrices [1 or T, high, low] of taps [T] or [T, T]: entries taps[..., offset + high - low * factor]."""
     tap = offset + np.arange(shape[0])[:, None] - np.arange(shape[1])[None, :] * factor
@@ -246,8 +227,8 @@ _BEST: dict[tuple[Any, ...], Tile] = {}
 
 
 def _best_tile(run: Callable[[Tile], Tensor], x: Tensor, plan: Resampling, mode: int) -> Tile:
-    """The fastest of TILES for such a launch, measured once; without an accelerator the first. Running a launch again does no harm."""
-    if x.device.type != "cuda":
+    """The fastest of TILES for such a launch, measured once; the first where nothing can be measured. Running a launch again does no harm."""
+    if x.device.type != "cuda" or torch.cuda.is_current_stream_capturing():
         return TILES[0]
     shape = (plan.in_size, plan.out_size, plan.up.taps.shape, plan.down.taps.shape, plan.up.factor, plan.down.factor)
     key = (shape, x.shape, x.stride(), x.dtype, x.device, mode)
@@ -269,14 +250,14 @@ def failed_trial(device: torch.device, dtype: torch.dtype) -> str | None:
     plan = resampling(kernel, kernel, in_size=(14, 14), up=2, down=2, padding=(12, 12))
     expected = x.clone().requires_grad_()
     taps = torch.from_numpy(kernel)
-    options = {"slope": 0.2, "gain": 2**0.5, "clamp": 1.0}
-    y = filtered_lrelu_reference(expected, up_kernel=taps, down_kernel=taps, up=2, down=2, padding=(12, 12), bias=bias, **options)
+    activation = Activation(0.2, 2**0.5, 1.0)
+    y = filtered_lrelu_reference(expected, up_kernel=taps, down_kernel=taps, up=2, down=2, padding=(12, 12), bias=bias, **activation._asdict())
     (slope_of_y,) = torch.autograd.grad(y, expected, upstream)
     # The input is rounded to the precision on trial; half a per cent of the largest number is what that costs at most in bfloat16.
     tolerance = {torch.float16: 5e-3, torch.bfloat16: 4e-2}.get(dtype, 1e-4)
     try:
         found = x.to(device, dtype).requires_grad_()
-        z = fused_filtered_lrelu(found, None, bias.to(device), plan, tile=TILES[0], **options)
+        z = fused_filtered_lrelu(found, None, bias.to(device), plan, activation, TILES[0])
         (slope_of_z,) = torch.autograd.grad(z, found, upstream.to(device, dtype))
         pairs = ((z, y), (slope_of_z, slope_of_y))
         errors = [(ours.double().cpu() - theirs).abs().max().item() / theirs.abs().max().item() for ours, theirs in pairs]
