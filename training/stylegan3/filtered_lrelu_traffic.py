@@ -50,8 +50,9 @@ def _layer_traffic(layer: SynthesisLayer) -> tuple[Traffic, Traffic]:
     forward = 2 * first + (first + across) + (across + middle) + 2 * middle + 2 * middle + (middle + along) + (along + last)
     # The same axes backwards; both masks read two tensors.
     backward = (last + along) + (along + middle) + 3 * middle + 3 * middle + (middle + across) + (across + first)
-    # Then the product with the factor, the bias' sum, the factor's product and its sum. The kernel only loads what the factor was multiplied by.
-    backward += 2 * first + first + 4 * first
+    # Then the product with the factor, the bias' sum, and for the factor two products (torch.addcmul multiplies by 1, too) and a sum. The kernel only
+    # loads what the factor was multiplied by.
+    backward += 2 * first + first + (2 + 3 + 1) * first
     codes = -(-C // 4) * plan.middle_size[0] * plan.middle_size[1]
     return Traffic(forward, forward, backward, middle), Traffic(first + last, first + last + codes, last + codes + 2 * first, codes)
 

@@ -1,6 +1,7 @@
 """Which path is taken, and how many bytes either moves. Needs no triton."""
 
 import logging
+import math
 import sys
 from dataclasses import replace
 from types import ModuleType
@@ -96,6 +97,11 @@ def test_the_transposed_of_the_transposed_is_the_plan_itself():
     assert plan.transposed.out_size == (9, 9) and plan.transposed.up is plan.down
 
 
+def distinct(tensor):
+    """Elements in memory: a matrix that is repeated for every row of a picture is there once."""
+    return math.prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
+
+
 class Counted(TorchDispatchMode):
     """Bytes that operations on activations read and write; what views and what filters or factors weigh is left out."""
 
@@ -106,11 +112,11 @@ class Counted(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         result = function(*arguments, **(keywords or {}))
         is_view = any(returned.alias_info is not None and not returned.alias_info.is_write for returned in function._schema.returns)
-        if not is_view and "empty" not in function.name() and "detach" not in function.name():
-            read = [one for one in tree_leaves((arguments, keywords)) if isinstance(one, torch.Tensor)]
-            read = [one for one in read if not any(one is given for given in [(keywords or {}).get("out"), (keywords or {}).get("grad_input")])]
+        if not is_view and not any(word in function.name() for word in ("empty", "detach", "_unsafe_view")):
+            inputs = {key: one for key, one in (keywords or {}).items() if key not in ("out", "grad_input")}
+            read = [one for one in tree_leaves((arguments, inputs)) if isinstance(one, torch.Tensor)]
             written = [one for one in tree_leaves(result) if isinstance(one, torch.Tensor)]
-            self.bytes += sum(one.numel() * one.element_size() for one in (*read, *written) if one.numel() >= self.at_least)
+            self.bytes += sum(size * 4 for size in map(distinct, (*read, *written)) if size >= self.at_least)
         return result
 
 

@@ -18,8 +18,8 @@ pytest.importorskip("triton", reason="triton is not installed (extra gpu); the k
 from training.stylegan3 import filtered_lrelu as choice
 from training.stylegan3.config import layer_schedule
 from training.stylegan3.filtered_lrelu import resampling
-from training.stylegan3.filtered_lrelu_triton import TILES, Activation, Tile, _fit, empty_codes, failed_trial, fused_filtered_lrelu
 from training.stylegan3.filtered_lrelu_traffic import traffic
+from training.stylegan3.filtered_lrelu_triton import TILES, Activation, Tile, _fit, empty_codes, failed_trial, fused_filtered_lrelu
 from training.stylegan3.layers import filtered_lrelu_reference
 
 from .tiny import TINIEST, TINIEST_R, TINY, make_generator
@@ -84,7 +84,7 @@ def assert_close(found, expected, tolerance=1e-5):
 
 CASES = {
     "seed": st.integers(0, 10_000),
-    "size": st.tuples(st.integers(5, 13), st.integers(5, 13)),
+    "size": st.tuples(st.integers(5, 9), st.integers(5, 13)),
     "up": st.integers(1, 4),
     "down": st.integers(1, 4),
     "taps": st.tuples(st.integers(1, 13), st.integers(1, 13)),
@@ -102,7 +102,7 @@ def check_any_shape(size, up, taps, padding, **others):
 
 
 # Examples are the same at every run: close to a kink, float32 and float64 may rightly take different branches.
-@settings(max_examples=8, derandomize=True, deadline=None)
+@settings(max_examples=5, derandomize=True, deadline=None)
 @given(**CASES)
 def test_output_gradient_and_second_derivatives_are_those_of_the_definition(**case):
     check_any_shape(**case)
@@ -122,9 +122,10 @@ PADDINGS = [(2, (9, 8)), (4, (-6, -9)), (2, (-11, -12)), (2, (11, 10)), (4, (-2,
 @pytest.mark.parametrize(("up", "padding"), PADDINGS[:2])
 @pytest.mark.parametrize("radial", [False, True])
 def test_the_filters_of_the_networks_in_several_strips(up, padding, radial):
-    case = Case(size=(20, 22), up=up, taps=(6 * up, 12), padding=padding, radial=(False, radial))
-    tile = Tile(32, 16, warps=4, rows=8)
-    assert _fit(case.plan, tile).strip < case.plan.out_size[1] and case.plan.out_size[0] > 8
+    case = Case(size=(10 + 2 * (up == 4), 14), up=up, taps=(6 * up, 12), padding=padding, radial=(False, radial))
+    tile = Tile(32 if up == 2 else 64, 16, warps=4, rows=6)
+    plans = (case.plan, case.plan.transposed)
+    assert any(_fit(plan, tile).strip < plan.out_size[1] for plan in plans) and any(plan.out_size[0] > 6 for plan in plans)
     assert_close(case.found(tile=tile), case.expected())
 
 
@@ -180,7 +181,7 @@ def test_all_layers_of_the_network_are_the_same_along_both_paths(config, monkeyp
 @in_float64
 @pytest.mark.parametrize("radial", [False, True])
 def test_first_and_second_derivatives_are_those_of_finite_differences(radial):
-    case = Case(size=(4, 3), channels=2, taps=(4, 4), padding=(2, 1), radial=(False, radial))
+    case = Case(size=(3, 2), channels=2, taps=(4, 4), padding=(2, 1), radial=(False, radial))
     leaves = [leaf.requires_grad_() for leaf in (case.x, case.factor, case.bias)]
 
     def function(x, factor, bias):
