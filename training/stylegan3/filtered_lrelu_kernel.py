@@ -15,7 +15,20 @@ import triton
 import triton.language as tl
 
 # Sizes are numbers to the compiler, not reasons to compile again.
-_SIZES = ("in_height", "in_width", "middle_height", "middle_width", "out_height", "out_width", "groups", "strip", "rows", "down_offset", "first_in")
+_SIZES = (
+    "in_height",
+    "in_width",
+    "middle_height",
+    "middle_width",
+    "out_height",
+    "out_width",
+    "groups",
+    "strip",
+    "rows",
+    "down_offset",
+    "first_in",
+    "reached",
+)
 
 
 # One argument a line would be fifty lines.
@@ -24,7 +37,7 @@ _SIZES = ("in_height", "in_width", "middle_height", "middle_width", "out_height"
 def filtered_lrelu_kernel(
     x, factor, bias, given, codes, out, partials, up_bank, down_bank, up_taps, down_taps,
     channels, in_height, in_width, middle_height, middle_width, out_height, out_width,
-    x_b, x_c, x_y, x_x, out_b, out_c, out_y, out_x, groups, strip, rows, down_offset, first_in,
+    x_b, x_c, x_y, x_x, out_b, out_c, out_y, out_x, groups, strip, rows, down_offset, first_in, reached,
     UP: tl.constexpr, DOWN: tl.constexpr, UP_TAPS: tl.constexpr, DOWN_TAPS: tl.constexpr, UP_RADIAL: tl.constexpr, DOWN_RADIAL: tl.constexpr,
     PHASE: tl.constexpr, PERIOD: tl.constexpr, SLOPE: tl.constexpr, GAIN: tl.constexpr, CLAMP: tl.constexpr, MODE: tl.constexpr,
     PROLOGUE: tl.constexpr, ACCUMULATE: tl.constexpr, OPERAND: tl.constexpr, PRECISION: tl.constexpr,
@@ -55,7 +68,8 @@ def filtered_lrelu_kernel(
     if MODE == 3:
         given += picture * out_b + channel[None, :] * out_c + out_column * out_x
     # A place takes part when its column is below the end of its row; what is beyond a border or no channel lies past every end.
-    in_place = tl.where((in_column >= 0) & is_channel, in_column, in_width)
+    is_reached = (in_column >= 0) & (tl.arange(0, WI) < reached)[:, None]
+    in_place = tl.where(is_reached & is_channel, in_column, in_width)
     out_place = tl.where(is_channel, out_column, out_width)
     code_pitch = (channels + 3) // 4
     codes += picture * middle_height * middle_width * code_pitch + middle_column * code_pitch

@@ -6,6 +6,7 @@ An operation is counted as reading its operands and writing its result once each
 one operation to the next. Filters, biases and factors are small and left out.
 """
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -58,13 +59,13 @@ def _layer_traffic(layer: SynthesisLayer) -> tuple[Traffic, Traffic]:
 
 
 def main(resolutions: tuple[int, ...] = (128, 256, 512, 1024)) -> None:
-    print("| configuration | TB a kimg, plain | kernel | ratio | MB kept a picture, plain | kernel |\n|---|---|---|---|---|---|")
+    print("| configuration | cbase | TB a kimg, plain | kernel | ratio | MB kept a picture, plain | kernel |\n|---|---|---|---|---|---|---|")
     for cfg in ("stylegan3-t", "stylegan3-r"):
-        for resolution in resolutions:
-            plain, kernel = traffic(StyleGAN3Config(cfg=cfg, resolution=resolution))
+        for resolution, cbase in itertools.product(resolutions, (16384, 32768)):
+            plain, kernel = traffic(StyleGAN3Config(cfg=cfg, resolution=resolution, cbase=cbase))
             moved, fused = plain.tb_a_kimg(), kernel.tb_a_kimg()
             kept = f"{plain.kept / 1e6:.0f} | {kernel.kept / 1e6:.0f}"
-            print(f"| {cfg[-1].upper()} {resolution} | {moved:.2f} | {fused:.2f} | {moved / fused:.1f} | {kept} |")
+            print(f"| {cfg[-1].upper()} {resolution} | {cbase} | {moved:.2f} | {fused:.2f} | {moved / fused:.1f} | {kept} |")
 
 
 if __name__ == "__main__":

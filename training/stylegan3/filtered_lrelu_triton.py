@@ -157,7 +157,20 @@ def _launch(
         # What a mode does without is never looked at; any pointer will do.
         small = (banks[0] if one is None else one.contiguous() for one in (factor, bias))
         tensors = (x, *small, banks[0] if given is None else given, banks[0] if codes is None else codes, out, partials)
-        sizes = (C, *plan.in_size, *plan.middle_size, *plan.out_size, *x.stride(), *out.stride(), groups, fit.strip, rows, down.offset, fit.first_in)
+        sizes = (
+            C,
+            *plan.in_size,
+            *plan.middle_size,
+            *plan.out_size,
+            *x.stride(),
+            *out.stride(),
+            groups,
+            fit.strip,
+            rows,
+            down.offset,
+            fit.first_in,
+            fit.reached,
+        )
         rates = (up.factor, down.factor, len(up.taps), len(down.taps), up.is_radial, down.is_radial, fit.phase, fit.step * down.factor)
         numbers = (has_prologue, accumulate, operand, precision)
         tiles = (fit.in_columns, fit.middle_columns, fit.out_columns, tile.channels)
@@ -175,7 +188,8 @@ def _launch(
 class _Fit(NamedTuple):
     """How strips of a plan fit into a tile. Columns are powers of two; a strip is so many of the out_columns.
 
-    step: output places a period of both rates. first_in, phase: which input place, and how far behind it, the first middle place lies at.
+    step: output places a period of both rates. first_in, phase: which input place, and how far behind it, the first middle place lies at. reached: of
+    the in_columns, those that the strip depends on.
     """
 
     strip: int
@@ -185,6 +199,7 @@ class _Fit(NamedTuple):
     step: int
     first_in: int
     phase: int
+    reached: int
 
 
 def _fit(plan: Resampling, tile: Tile) -> _Fit:
@@ -195,9 +210,9 @@ def _fit(plan: Resampling, tile: Tile) -> _Fit:
     middle = max(tile.middle, triton.next_power_of_2((step - 1) * down.factor + len(down.taps)))
     strip = ((middle - len(down.taps)) // down.factor + 1) // step * step
     used = (strip - 1) * down.factor + len(down.taps)
-    columns = (phase + used - 1) // up.factor + -(-len(up.taps) // up.factor)
-    in_columns, out_columns = (max(triton.next_power_of_2(count), _LEAST_DOT) for count in (columns, strip))
-    return _Fit(strip, in_columns, middle, out_columns, step, first_in, phase)
+    reached = (phase + used - 1) // up.factor + -(-len(up.taps) // up.factor)
+    in_columns, out_columns = (max(triton.next_power_of_2(count), _LEAST_DOT) for count in (reached, strip))
+    return _Fit(strip, in_columns, middle, out_columns, step, first_in, phase, reached)
 
 
 _BANKS: WeakKeyDictionary[Resampling, dict[tuple[_Fit, torch.device, torch.dtype], tuple[Tensor, ...]]] = WeakKeyDictionary()
