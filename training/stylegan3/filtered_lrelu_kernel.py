@@ -14,25 +14,13 @@ Written in triton's language, in which a tuple grows by adding to it, and a loop
 import triton
 import triton.language as tl
 
-# Sizes are numbers to the compiler, not reasons to compile again.
-_SIZES = (
-    "in_height",
-    "in_width",
-    "middle_height",
-    "middle_width",
-    "out_height",
-    "out_width",
-    "groups",
-    "strip",
-    "rows",
-    "down_offset",
-    "first_in",
-    "reached",
-)
-
-
-# One argument a line would be fifty lines.
+# One name a line would be sixty lines.
 # fmt: off
+# Sizes are numbers to the compiler, not reasons to compile again.
+_SIZES = ("in_height", "in_width", "middle_height", "middle_width", "out_height", "out_width",
+          "groups", "strip", "rows", "down_offset", "first_in", "reached")
+
+
 @triton.jit(do_not_specialize=_SIZES)
 def filtered_lrelu_kernel(
     x, factor, bias, given, codes, out, partials, up_bank, down_bank, up_taps, down_taps,

@@ -7,11 +7,13 @@ one operation to the next. Filters, biases and factors are small and left out.
 """
 
 import itertools
-from typing import NamedTuple
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from typing import NamedTuple, get_args
 
 import torch
 
-from training.stylegan3.config import StyleGAN3Config
+from training.stylegan3.config import Cfg, StyleGAN3Config
 from training.stylegan3.generator import Generator, SynthesisLayer
 
 
@@ -32,12 +34,9 @@ def traffic(config: StyleGAN3Config) -> tuple[Traffic, Traffic]:
     """Of all filtered leaky ReLUs of a generator on a GPU: (plain, kernel)."""
     with torch.device("meta"):
         layers = [layer for layer in Generator(config).synthesis.layers() if not layer.spec.is_torgb]
-    plain, kernel = zip(*(_layer_traffic(layer) for layer in layers), strict=True)
-    return _sum(plain), _sum(kernel)
-
-
-def _sum(parts: tuple[Traffic, ...]) -> Traffic:
-    return Traffic(*(sum(column) for column in zip(*parts, strict=True)))
+    paths = zip(*(_layer_traffic(layer) for layer in layers), strict=True)
+    plain, kernel = (Traffic(*(sum(column) for column in zip(*path, strict=True))) for path in paths)
+    return plain, kernel
 
 
 def _layer_traffic(layer: SynthesisLayer) -> tuple[Traffic, Traffic]:
@@ -58,14 +57,17 @@ def _layer_traffic(layer: SynthesisLayer) -> tuple[Traffic, Traffic]:
     return Traffic(forward, forward, backward, middle), Traffic(first + last, first + last + codes, last + codes + 2 * first, codes)
 
 
-def main(resolutions: tuple[int, ...] = (128, 256, 512, 1024)) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = ArgumentParser(description="Bytes that filtered leaky ReLUs move.")
+    parser.add_argument("--resolutions", type=int, nargs="+", default=[128, 256, 512, 1024], metavar="N")
+    resolutions = parser.parse_args(argv).resolutions
     print("| configuration | cbase | TB a kimg, plain | kernel | ratio | MB kept a picture, plain | kernel |\n|---|---|---|---|---|---|---|")
-    for cfg in ("stylegan3-t", "stylegan3-r"):
-        for resolution, cbase in itertools.product(resolutions, (16384, 32768)):
-            plain, kernel = traffic(StyleGAN3Config(cfg=cfg, resolution=resolution, cbase=cbase))
-            moved, fused = plain.tb_a_kimg(), kernel.tb_a_kimg()
-            kept = f"{plain.kept / 1e6:.0f} | {kernel.kept / 1e6:.0f}"
-            print(f"| {cfg[-1].upper()} {resolution} | {cbase} | {moved:.2f} | {fused:.2f} | {moved / fused:.1f} | {kept} |")
+    configurations: tuple[Cfg, ...] = get_args(Cfg)
+    for cfg, resolution, cbase in itertools.product(configurations, resolutions, (16384, 32768)):
+        plain, kernel = traffic(StyleGAN3Config(cfg=cfg, resolution=resolution, cbase=cbase))
+        moved, fused = plain.tb_a_kimg(), kernel.tb_a_kimg()
+        kept = f"{plain.kept / 1e6:.0f} | {kernel.kept / 1e6:.0f}"
+        print(f"| {cfg[-1].upper()} {resolution} | {cbase} | {moved:.2f} | {fused:.2f} | {moved / fused:.1f} | {kept} |")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     TRITON_INTERPRET=1 python -m pytest tests/training/stylegan3/test_filtered_lrelu_triton.py      # on a CPU
 
-Shapes: B pictures, C channels. Rates and offsets are those of `filtered_lrelu.Resampling`.
+Shapes: B pictures, C channels. Rates and offsets are those of `resampling.Resampling`.
 """
 
 import contextlib
@@ -17,8 +17,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from training.stylegan3.filtered_lrelu import Resampling, resampling
 from training.stylegan3.filtered_lrelu_kernel import filtered_lrelu_kernel
+from training.stylegan3.layers import filtered_lrelu_reference
+from training.stylegan3.resampling import Resampling, resampling
 
 # What a launch does with the map of branches taken (`filtered_lrelu_kernel`).
 _IGNORE, _WRITE, _READ, _FINISH = 0, 1, 2, 3
@@ -257,8 +258,6 @@ def _best_tile(run: Callable[[Tile], Tensor], x: Tensor, plan: Resampling, mode:
 
 def failed_trial(device: torch.device, dtype: torch.dtype) -> str | None:
     """Compile the kernel and compare a small result and its gradient with the definition, in float64 on the CPU. What went wrong, or None."""
-    from training.stylegan3.layers import filtered_lrelu_reference
-
     random = torch.Generator().manual_seed(0)
     x, bias, upstream = (torch.randn(*shape, generator=random, dtype=torch.float64) for shape in ((1, 5, 8, 8), (5,), (1, 5, 9, 9)))
     kernel = np.hanning(14)[1:-1] / np.hanning(14).sum()

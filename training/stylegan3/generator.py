@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from formats.weights import ModelFiles, write_weights
 from training.stylegan3.config import InputSpec, LayerSpec, StyleGAN3Config, input_spec, layer_schedule
 from training.stylegan3.filtered_lrelu import Path as FilteredBy
-from training.stylegan3.filtered_lrelu import Resampling, filtered_lrelu, resampling
+from training.stylegan3.filtered_lrelu import filtered_lrelu
 from training.stylegan3.filters import filtering_matrices, kaiser_sinc, radial_kaiser_jinc
 from training.stylegan3.layers import (
     BandedMatrix,
@@ -28,6 +28,7 @@ from training.stylegan3.layers import (
     modulated_convolution,
     normalise_second_moment,
 )
+from training.stylegan3.resampling import Resampling, resampling
 
 _OUTPUT_SCALE = 0.25
 # Beside generator.safetensors, which is drawn with: the weights that were trained on when that is their average. Not every folder has it.

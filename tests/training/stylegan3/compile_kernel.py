@@ -16,10 +16,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from training.stylegan3.config import StyleGAN3Config, layer_schedule
-from training.stylegan3.filtered_lrelu import resampling
 from training.stylegan3.filtered_lrelu_kernel import filtered_lrelu_kernel
 from training.stylegan3.filtered_lrelu_triton import _ARITHMETIC, TILES, _fit
 from training.stylegan3.generator import _layer_filters
+from training.stylegan3.resampling import resampling
 
 NAMES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
 

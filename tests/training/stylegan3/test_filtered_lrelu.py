@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from training.stylegan3 import filtered_lrelu as choice
 from training.stylegan3.config import StyleGAN3Config
-from training.stylegan3.filtered_lrelu import filtered_lrelu, refusal, resampling
+from training.stylegan3.filtered_lrelu import filtered_lrelu, refusal
 from training.stylegan3.filtered_lrelu_traffic import main, traffic
+from training.stylegan3.resampling import resampling
 
 from .tiny import TINIEST, TINIEST_R, make_generator
 
@@ -151,7 +152,7 @@ def test_the_kernel_moves_a_small_part_of_the_bytes_and_keeps_an_eighth_of_the_m
 
 
 def test_the_table_has_both_configurations(capsys):
-    main(resolutions=(128,))
+    main(["--resolutions", "128"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" |")[0] for line in lines[2:]] == ["| T 128", "| T 128", "| R 128", "| R 128"]
 

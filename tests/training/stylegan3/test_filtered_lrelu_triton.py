@@ -20,10 +20,10 @@ pytest.importorskip("triton", reason="triton is not installed (extra gpu); the k
 
 from training.stylegan3 import filtered_lrelu as choice
 from training.stylegan3.config import layer_schedule
-from training.stylegan3.filtered_lrelu import resampling
 from training.stylegan3.filtered_lrelu_traffic import traffic
 from training.stylegan3.filtered_lrelu_triton import TILES, Activation, Tile, _fit, empty_codes, failed_trial, fused_filtered_lrelu
 from training.stylegan3.layers import filtered_lrelu_reference
+from training.stylegan3.resampling import resampling
 
 from .tiny import TINIEST, TINIEST_R, TINY, make_generator
 
@@ -123,7 +123,13 @@ PADDINGS = [(2, (9, 8)), (4, (-6, -9)), (2, (-11, -12)), (2, (11, 10)), (4, (-2,
 
 
 def in_several_strips(up, padding, radial):
-    case = Case(size=(14, 16) if up == 4 else (10 - min(sum(padding), 0) // 2, 14 - min(sum(padding), 0) // 2), up=up, taps=(6 * up, 12), padding=padding, radial=(False, radial))
+    case = Case(
+        size=(14, 16) if up == 4 else (10 - min(sum(padding), 0) // 2, 14 - min(sum(padding), 0) // 2),
+        up=up,
+        taps=(6 * up, 12),
+        padding=padding,
+        radial=(False, radial),
+    )
     tile = Tile(32 if up == 2 else 64, 16, warps=4, rows=6)
     plans = (case.plan, case.plan.transposed)
     assert any(_fit(plan, tile).strip < plan.out_size[1] for plan in plans) and any(plan.out_size[0] > 6 for plan in plans)
