@@ -158,26 +158,14 @@ def _launch(
         # What a mode does without is never looked at; any pointer will do.
         small = (banks[0] if one is None else one.contiguous() for one in (factor, bias))
         tensors = (x, *small, banks[0] if given is None else given, banks[0] if codes is None else codes, out, partials)
-        sizes = (
-            C,
-            *plan.in_size,
-            *plan.middle_size,
-            *plan.out_size,
-            *x.stride(),
-            *out.stride(),
-            groups,
-            fit.strip,
-            rows,
-            down.offset,
-            fit.first_in,
-            fit.reached,
-        )
+        sizes = (C, *plan.in_size, *plan.middle_size, *plan.out_size, *x.stride(), *out.stride())
+        places = (groups, fit.strip, rows, down.offset, fit.first_in, fit.reached)
         rates = (up.factor, down.factor, len(up.taps), len(down.taps), up.is_radial, down.is_radial, fit.phase, fit.step * down.factor)
         numbers = (has_prologue, accumulate, operand, precision)
         tiles = (fit.in_columns, fit.middle_columns, fit.out_columns, tile.channels)
         # A processor multiplies by arguments of a kernel without loading them: the taps that rows are weighted with.
         weights = ((0.0,) if stage.is_radial else tuple(stage.taps.tolist()) for stage in (up, down))
-        arguments = (*tensors, *banks, *weights, *sizes, *rates, *activation, mode, *numbers, *tiles)
+        arguments = (*tensors, *banks, *weights, *sizes, *places, *rates, *activation, mode, *numbers, *tiles)
         with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
             filtered_lrelu_kernel[grid](*arguments, num_warps=tile.warps)
         return partials
