@@ -38,7 +38,9 @@ class Compiling:
     def __init__(self, capability):
         self.capability, self.compiled = capability, []
         target = GPUTarget("cuda", capability, 32)
-        driver.set_active(SimpleNamespace(get_current_target=lambda: target, get_current_device=lambda: 0, get_current_stream=lambda device: 0))
+        # What was compiled is remembered by the number of a device: each capability has one of its own.
+        device = SimpleNamespace(get_current_target=lambda: target, get_current_device=lambda: capability, get_current_stream=lambda number: 0)
+        driver.set_active(device)
 
     def __getitem__(self, grid):
         def launch(*arguments, **options):

@@ -112,7 +112,7 @@ def test_output_gradient_and_second_derivatives_are_those_of_the_definition(**ca
 
 
 @pytest.mark.slow
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 @given(**CASES)
 def test_the_same_over_many_more_shapes(**case):
     check_any_shape(**case)
