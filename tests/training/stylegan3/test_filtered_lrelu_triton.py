@@ -123,13 +123,10 @@ PADDINGS = [(2, (9, 8)), (4, (-6, -9)), (2, (-11, -12)), (2, (11, 10)), (4, (-2,
 
 
 def in_several_strips(up, padding, radial):
-    case = Case(
-        size=(14, 16) if up == 4 else (10 - min(sum(padding), 0) // 2, 14 - min(sum(padding), 0) // 2),
-        up=up,
-        taps=(6 * up, 12),
-        padding=padding,
-        radial=(False, radial),
-    )
+    # As many middle places whatever is cropped.
+    more = (17 - sum(padding)) // 2
+    size = (14, 16) if up == 4 else (10 + more, 14 + more)
+    case = Case(size=size, up=up, taps=(6 * up, 12), padding=padding, radial=(False, radial))
     tile = Tile(32 if up == 2 else 64, 16, warps=4, rows=6)
     plans = (case.plan, case.plan.transposed)
     assert any(_fit(plan, tile).strip < plan.out_size[1] for plan in plans) and any(plan.out_size[0] > 6 for plan in plans)
