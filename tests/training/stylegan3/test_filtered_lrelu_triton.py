@@ -122,15 +122,25 @@ def test_the_same_over_many_more_shapes(**case):
 PADDINGS = [(2, (9, 8)), (4, (-6, -9)), (2, (-11, -12)), (2, (11, 10)), (4, (-2, -5)), (2, (-9, -10))]
 
 
+def assert_answers_are_close(case):
+    """As `assert_close`, but gradients of factor and bias are compared with the size of what they sum up, which may cancel."""
+    found, expected = case.found(tile=case.tile), case.expected()
+    per_place = expected[1] / case.factor[:, :, None, None]
+    sizes = {2: (per_place * case.x).abs().sum((2, 3)).max(), 3: per_place.abs().sum((0, 2, 3)).max()}
+    sizes |= {5: sizes[2], 6: sizes[3]}
+    for index, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+        assert (ours - theirs).abs().max() <= 1e-5 * sizes.get(index, theirs.abs().max()), index
+
+
 def in_several_strips(up, padding, radial):
     # As many middle places whatever is cropped.
     more = (17 - sum(padding)) // 2
     size = (14, 16) if up == 4 else (10 + more, 14 + more)
     case = Case(size=size, up=up, taps=(6 * up, 12), padding=padding, radial=(False, radial))
-    tile = Tile(32 if up == 2 else 64, 16, warps=4, rows=6)
+    case.tile = tile = Tile(32 if up == 2 else 64, 16, warps=4, rows=6)
     plans = (case.plan, case.plan.transposed)
     assert any(_fit(plan, tile).strip < plan.out_size[1] for plan in plans) and any(plan.out_size[0] > 6 for plan in plans)
-    assert_close(case.found(tile=tile), case.expected())
+    assert_answers_are_close(case)
 
 
 @pytest.mark.parametrize(("up", "padding", "radial"), [(*PADDINGS[0], True), (*PADDINGS[1], False)])
