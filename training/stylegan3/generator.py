@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from formats.weights import ModelFiles, write_weights
 from training.stylegan3.config import InputSpec, LayerSpec, StyleGAN3Config, input_spec, layer_schedule
+from training.stylegan3.filtered_lrelu import Path as FilteredBy
+from training.stylegan3.filtered_lrelu import filtered_lrelu
 from training.stylegan3.filters import filtering_matrices, kaiser_sinc, radial_kaiser_jinc
 from training.stylegan3.layers import (
     BandedMatrix,
@@ -22,11 +24,11 @@ from training.stylegan3.layers import (
     LayerFilters,
     RunningMean,
     compute_dtype,
-    filtered_lrelu,
     layer_filters,
     modulated_convolution,
     normalise_second_moment,
 )
+from training.stylegan3.resampling import Resampling, resampling
 
 _OUTPUT_SCALE = 0.25
 # Beside generator.safetensors, which is drawn with: the weights that were trained on when that is their average. Not every folder has it.
@@ -171,6 +173,8 @@ class SynthesisLayer(nn.Module):
     up: Tensor
     down_vertical: Tensor
     down_horizontal: Tensor
+    plan: Resampling
+    filtered_by: FilteredBy = "auto"
 
     def __init__(self, spec: LayerSpec, config: StyleGAN3Config) -> None:
         super().__init__()
@@ -198,11 +202,9 @@ class SynthesisLayer(nn.Module):
         x, factor = modulated_convolution(
             x.to(dtype), self.weight, styles, padding=spec.kernel - 1, demodulate=not spec.is_torgb, input_gain=self.magnitude_ema.rsqrt()
         )
-        bias = self.bias.to(dtype)[:, None, None]
-        x = x + bias if factor is None else torch.addcmul(bias, x, factor.to(dtype)[:, :, None, None])
         if spec.is_torgb:
-            return x.clamp(-self.conv_clamp, self.conv_clamp)
-        return filtered_lrelu(x, self.filters, clamp=self.conv_clamp)
+            return (x + self.bias.to(dtype)[:, None, None]).clamp(-self.conv_clamp, self.conv_clamp)
+        return filtered_lrelu(x, factor, self.bias, filters=self.filters, plan=self.plan, clamp=self.conv_clamp, path=self.filtered_by)
 
     @property
     def filters(self) -> LayerFilters:
@@ -213,16 +215,11 @@ class SynthesisLayer(nn.Module):
     def _set_matrices(self, up_filter: np.ndarray | None, down_filter: np.ndarray | None) -> None:
         if self.spec.is_torgb:
             return
-        identity = np.ones(1)
+        up_kernel, down_kernel = (np.ones(1) if one is None else one.astype(np.float64) for one in (up_filter, down_filter))
         # The convolution pads by kernel - 1 on either side and eats kernel - 1: that much more is what the filters begin with.
-        matrices = filtering_matrices(
-            (identity if up_filter is None else up_filter).astype(np.float64),
-            (identity if down_filter is None else down_filter).astype(np.float64),
-            in_size=self.spec.in_size + self.spec.kernel - 1,
-            up=self.spec.up,
-            down=self.spec.down,
-            padding=self.spec.padding,
-        )
+        spec, in_size = self.spec, self.spec.in_size + self.spec.kernel - 1
+        self.plan = resampling(up_kernel, down_kernel, in_size=(in_size, in_size), up=spec.up, down=spec.down, padding=spec.padding)
+        matrices = filtering_matrices(up_kernel, down_kernel, in_size=in_size, up=spec.up, down=spec.down, padding=spec.padding)
         filters = layer_filters(matrices, self.weight)
         for name, filter_matrix in filters._asdict().items():
             self.register_buffer(name, filter_matrix.matrix, persistent=False)
