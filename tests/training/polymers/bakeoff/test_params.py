@@ -13,14 +13,24 @@ from stages.params import load_params, read_yaml
 from training.polymers.bakeoff.config import BakeoffConfig
 from training.polymers.bakeoff.entries import check_same_decoding
 from training.polymers.gpt.config import PolyGPTConfig
+from training.polymers.ldm.config import PolyLDMConfig
+from training.polymers.ldm.sample import PolyLDMSamplesConfig
+from training.polymers.predictor.config import PredictorConfig
+from training.polymers.predictor.report import PredictorReportConfig
 from training.polymers.report import MoleculeReportConfig
 from training.polymers.sampling import SamplesConfig
 from training.polymers.smiles_tokenizer import SmilesTokenizerConfig
+from training.polymers.tao.config import PolyTAOConfig
+from training.polymers.vae.config import PolyVAEConfig
+from training.polymers.vae.report import PolyVAEReportConfig
 
 TASKS = ("qm9_4", "qm7b", "polymers_15", "band_gaps", "open_polymer")
 READERS = {
     "molecule_sources": MoleculeSourcesConfig, "molecules": DatasetConfig, "polymers": DatasetConfig, "smiles_tokenizer": SmilesTokenizerConfig,
     "polygpt": PolyGPTConfig, "polygpt_samples": SamplesConfig, "polygpt_report": MoleculeReportConfig, "molecule_bakeoff": BakeoffConfig,
+    "polytao": PolyTAOConfig, "polytao_samples": SamplesConfig, "polyvae": PolyVAEConfig, "polyvae_samples": SamplesConfig,
+    "polyvae_report": PolyVAEReportConfig, "polyldm": PolyLDMConfig, "polyldm_samples": PolyLDMSamplesConfig,
+    "property_predictor": PredictorConfig, "predictor_report": PredictorReportConfig,
 }  # fmt: skip
 
 
@@ -36,9 +46,19 @@ def test_every_parameter_is_in_params_yaml_as_in_the_demo(project_root):
 
 
 @pytest.mark.parametrize("file", ["params.yaml", "presets/shared.yaml", "presets/paper.yaml"])
-def test_the_models_that_are_there_decode_alike(project_root, file):
-    models = [name.removesuffix("_samples") for name in read_yaml(project_root / file) if name.startswith("poly") and name.endswith("_samples")]
-    check_same_decoding(project_root / file, models)
+def test_the_models_that_are_compared_are_asked_for_the_same_and_decode_alike(project_root, file):
+    check_alike(project_root / file)
+
+
+def check_alike(params):
+    sections = read_yaml(params)
+    compared = sections["molecule_bakeoff"]
+    check_same_decoding(params, compared["models"])
+    # PolyLDM is asked what the PolyVAE it stands on was taught.
+    taught = [sections["polyvae" if model == "polyldm" else model]["properties"] for model in compared["models"]]
+    asked = [{name: sections[f"{model}_samples"][name] for name in ("wanted_from", "split_column", "seed")} for model in compared["models"]]
+    assert all(one == taught[0] for one in taught) and all(one == asked[0] for one in asked)
+    assert all(set(compared["temperatures"]) <= set(sections[f"{model}_samples"]["temperatures"]) for model in compared["models"])
 
 
 def write_sections(project_root, params):
@@ -55,9 +75,11 @@ def test_a_task_applies_and_its_sections_fit(project_root, tmp_path, task):
     assert apply_preset(params, project_root / f"presets/{task}.yaml")
     for section, config in READERS.items():
         load_params(params, section, config)
-    sections = read_yaml(project_root / f"presets/{task}.yaml")
-    assert sections["polygpt"]["properties"] == sections["polytao"]["properties"] == sections["property_predictor"]["properties"]
-    assert set(sections["polytao"]["steps"]) <= set(sections["polytao"]["properties"])
+    check_alike(params)
+    sections = read_yaml(params)
+    assert len(sections["molecule_bakeoff"]["models"]) == 4
+    assert sections["polygpt"]["properties"] == sections["property_predictor"]["properties"]
+    assert sections["predictor_report"]["learn_from"] == sections["property_predictor"]["learn_from"]
 
 
 @pytest.mark.slow

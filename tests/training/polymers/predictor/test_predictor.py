@@ -287,7 +287,7 @@ def test_a_killed_training_ends_with_the_same_bytes(project, tmp_path):
     while time.monotonic() < deadline and started.poll() is None and len(list(checkpoints.rglob("*.pt"))) < 2:
         time.sleep(0.02)
     started.send_signal(signal.SIGKILL)
-    started.wait()
+    assert started.wait() == -signal.SIGKILL, "it had ended before"
     subprocess.run(command, env=environment, check=True, capture_output=True)
     killed = {path.name: path.read_bytes() for path in (tmp_path / "data/property_predictor").glob("*.*")}
     subprocess.run([*command, "--from-scratch"], env=environment, check=True, capture_output=True)
