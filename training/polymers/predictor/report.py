@@ -105,12 +105,17 @@ def _lines(judged: Sequence[Judged], numbers: Numbers, factors: Mapping[str, flo
         numbers.add(name, number)
         return cell(number)
 
-    rows, sure, sides, rounds = [], [], [], {"rounds": config.bootstrap_rounds, "seed": config.seed}
+    rows, against, sure, sides = [], [], [], []
+    rounds = {"rounds": config.bootstrap_rounds, "seed": config.seed}
     for one in judged:
         title = f"{escape(one.name)} ({escape(one.unit)})" if one.unit else escape(one.name)
         for way in one.ways:
             measured = _measured(one, way, rounds).items()
             rows.append([title, way, *(told(f"{one.name}{_of(way)}_{measure}", number) for measure, number in measured), f"{len(one.true):,}"])
+        if "ridge" in one.ways:
+            ahead = mean_estimate(one.errors("ridge") - one.errors(), **rounds)
+            verdict = "the predictor is better" if ahead.low > 0 else "ridge is better" if ahead.high < 0 else "not told apart"
+            against.append([title, told(f"{one.name}_ahead_of_ridge", ahead), verdict])
         numbers.add(f"{one.name}_coverage_90", one.coverage)
         sure.append([title, cell(one.coverage, with_n=True), cell(factors[one.name])])
         errors = {side: one.errors()[is_there] for side, is_there in (("inside", one.inside), ("outside", ~one.inside))}
@@ -120,9 +125,10 @@ def _lines(judged: Sequence[Judged], numbers: Numbers, factors: Mapping[str, flo
     yield table(["property", "predicted by", *_MEASURES.values(), "n"], rows)
     yield f"""On the test part of `{config.split_column}`. σ: standard deviation of the true values there. `mean`: of the training part. `ridge`:
 ridge regression on the same features, taught by at most {config.ridge_at_most:,} training molecules. In brackets: 95 % interval (bootstrap).
-
-## How sure it is
 """
+    if against:
+        yield table(["property", "MAE of ridge less that of the predictor", "verdict"], against)
+    yield "## How sure it is\n"
     yield table(["property", "coverage of the 90 % interval", "calibration factor"], sure)
     yield """The factor multiplies the spread that the ensemble tells, so that on the validation split nine in ten true values lie in the interval
 (split conformal prediction). It is above 1 where the ensemble is too sure of itself.

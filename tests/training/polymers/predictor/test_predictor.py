@@ -215,6 +215,11 @@ def test_the_report_has_the_predictor_beside_those_who_know_less(project):
     assert numbers["length_mae_low"] <= numbers["length_mae"] <= numbers["length_mae_high"]
     assert {"length_ridge_r2", "rings_coverage_90", "length_inside_mae", "in_domain"} <= numbers.keys()
     assert "challenge_wmae" not in numbers
+    # Errors are paired, so the difference of means is exact, and the words are those of its interval.
+    assert numbers["length_ahead_of_ridge"] == pytest.approx(numbers["length_ridge_mae"] - numbers["length_mae"], rel=1e-4)
+    low, high = (numbers[f"length_ahead_of_ridge_{end}"] for end in ("low", "high"))
+    verdict = "the predictor is better" if low > 0 else "ridge is better" if high < 0 else "not told apart"
+    assert f"| {verdict} |" in (project / "data/predictor_report/report.md").read_text()
     assert "rings" in (project / "data/predictor_report/report.md").read_text()
 
 
