@@ -19,22 +19,22 @@ from training.polymers.predictor.train import main as train_predictor
 
 PARAMS = """
 smiles_tokenizer: {read: [molecules], vocabulary_size: null}
-property_predictor: {properties: [length], bits: 64, members: 2, width: 16, total_samples: 800, batch_size: 32, evaluate_every_samples: 400}
+property_predictor: {properties: [length], bits: 64, members: 2, width: 16, total_samples: 400, batch_size: 32, evaluate_every_samples: 400}
 polygpt:
-  {properties: [length, rings], maximum_tokens: 40, width: 16, layers: 1, heads: 2, pretrain_samples: 400, finetune_samples: 200, batch_size: 20,
+  {properties: [length, rings], maximum_tokens: 40, width: 16, layers: 1, heads: 2, pretrain_samples: 200, finetune_samples: 100, batch_size: 20,
    warmup_samples: 40, learning_rate: 1.0e-2, predictor_width: 8}
 polytao:
   {properties: [length, rings], steps: {tpsa: 5}, prompt_style: tokens, maximum_tokens: 40, d_model: 32, layers: 1, heads: 2, d_ff: 64,
-   total_samples: 400, batch_size: 20, evaluate_every_samples: 400, checkpoint_every_samples: 400, evaluate_at_most: 8, written_prompts: 2}
+   total_samples: 200, batch_size: 20, evaluate_every_samples: 200, checkpoint_every_samples: 200, evaluate_at_most: 8, written_prompts: 2}
 polyvae:
   {properties: [length, rings], maximum_tokens: 40, width: 16, property_width: 8, latent: 4, encoder_layers: 1, layers: 1, heads: 2,
-   total_samples: 400, batch_size: 20, learning_rate: 1.0e-2}
-polyldm: {hidden_width: 16, step_width: 8, diffusion_steps: 100, samples: 200, batch_size: 20, validation_steps: 5}
-polygpt_samples: {unconditional: 20, conditional: 20, temperatures: [1.0]}
-polytao_samples: {unconditional: 30, conditional: 20, temperatures: [1.0, 0.0]}
-polyvae_samples: {unconditional: 20, conditional: 12, temperatures: [1.0]}
-polyldm_samples: {unconditional: 20, conditional: 20, temperatures: [1.0], steps: 5, guidance: 2.0}
-molecule_bakeoff: {temperatures: [1.0], uniqueness_at: [10], with_fcd: false, bootstrap_rounds: 20}
+   total_samples: 200, batch_size: 20, learning_rate: 1.0e-2}
+polyldm: {hidden_width: 16, step_width: 8, diffusion_steps: 100, samples: 100, batch_size: 20, validation_steps: 5}
+polygpt_samples: {unconditional: 8, conditional: 8, temperatures: [1.0]}
+polytao_samples: {unconditional: 9, conditional: 8, temperatures: [1.0]}
+polyvae_samples: {unconditional: 8, conditional: 6, temperatures: [1.0]}
+polyldm_samples: {unconditional: 8, conditional: 8, temperatures: [1.0], steps: 5, guidance: 2.0}
+molecule_bakeoff: {temperatures: [1.0], uniqueness_at: [4], with_fcd: false, bootstrap_rounds: 20}
 """
 
 
@@ -60,7 +60,7 @@ def test_all_stand_in_one_table_with_as_many_samples_of_each(flags):
     assert report.main(flags) == 0
     numbers = json.loads((folder / "data/molecule_bakeoff/metrics.json").read_text())
     for model in MODELS:
-        assert numbers[f"{model}_unconditional_t1_validity_n"] == 20 and numbers[f"{model}_conditional_t1_success_n"] == 12
+        assert numbers[f"{model}_unconditional_t1_validity_n"] == 8 and numbers[f"{model}_conditional_t1_success_n"] == 6
         assert numbers[f"{model}_training_parameters"] > 0 and numbers[f"{model}_training_flop"] > 0
     assert "as the property predictor tells it" in (folder / "data/molecule_bakeoff/report.md").read_text()
 
