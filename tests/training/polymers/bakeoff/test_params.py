@@ -1,13 +1,15 @@
 """The sections of the bake-off and the presets of tasks fit the programs that read them, and name columns and files that are there."""
 
-import re
+import json
 import shutil
 from dataclasses import fields
 
 import pytest
+import yaml
 
 from assets.molecules.build import DatasetConfig
 from assets.molecules.sources import MoleculeSourcesConfig
+from bench.bakeoff import merged
 from orchestration.cli.preset import apply_preset
 from stages.params import load_params, read_yaml
 from training.polymers.bakeoff.config import BakeoffConfig
@@ -61,18 +63,23 @@ def check_alike(params):
     assert all(set(compared["temperatures"]) <= set(sections[f"{model}_samples"]["temperatures"]) for model in compared["models"])
 
 
-def write_sections(project_root, params):
-    """The sections of params.yaml that a task is about: reading and writing all of them takes seconds."""
-    text = (project_root / "params.yaml").read_text()
-    wanted = [part for part in re.split(r"\n(?=[a-z_]+:)", text) if part.partition(":")[0] in READERS]
-    params.write_text("\n".join(wanted) + "\n")
+@pytest.fixture(scope="module")
+def sections(project_root):
+    """Those of params.yaml that a task is about: reading and writing all of them takes seconds."""
+    return {name: section for name, section in read_yaml(project_root / "params.yaml").items() if name in READERS}
+
+
+def test_settings_are_merged_here_as_figment_preset_does(project_root, tmp_path, sections):
+    params, preset = tmp_path / "params.yaml", project_root / "presets/band_gaps.yaml"
+    params.write_text(yaml.safe_dump(sections, sort_keys=False))
+    assert apply_preset(params, preset)
+    assert read_yaml(params) == merged(sections, read_yaml(preset))
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_applies_and_its_sections_fit(project_root, tmp_path, task):
+def test_the_sections_of_a_task_fit(project_root, tmp_path, sections, task):
     params = tmp_path / "params.yaml"
-    write_sections(project_root, params)
-    assert apply_preset(params, project_root / f"presets/{task}.yaml")
+    params.write_text(json.dumps(merged(sections, read_yaml(project_root / f"presets/{task}.yaml"))))
     for section, config in READERS.items():
         load_params(params, section, config)
     check_alike(params)
