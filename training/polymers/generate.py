@@ -56,7 +56,7 @@ def open_model(name: str, folder: Path, device: Any) -> OpenModel:
 def known_ranges(data: Path, folder: Path, properties: Sequence[str]) -> dict[str, tuple[float, float]]:
     """The least and the greatest value of each property among the training molecules of the model in `folder`, where its tables are below `data`.
 
-    Of others mean ± 4 standard deviations, from the model's config.json; a property of neither is left out.
+    Of others mean ± 4 standard deviations, where the model's config.json has them; a property of neither is left out.
     """
     ranges: dict[str, tuple[float, float]] = {}
     origin = read_origin(folder)
@@ -139,7 +139,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
         raise ParamsError(str(error)) from None
     with open_devices() as devices:
         model = open_model(arguments.model, folder, devices.device)
-        check_requests(requests, model, known_ranges(arguments.data, folder, list(requests[0])) if requests[0] else {})
+        check_requests(requests, model, {**model.ranges, **known_ranges(arguments.data, folder, list(requests[0]))} if requests[0] else {})
         predictor = open_predictor(arguments.data / PREDICTOR) if requests[0].keys() - DESCRIPTORS.keys() else None
         pairs, tried = generate(model, requests, arguments)
     reading = read_texts([text for _, text in pairs])

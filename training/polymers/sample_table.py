@@ -59,6 +59,10 @@ class SampleGroup:
         """Such as `conditional_t0.8` or `conditional_guided_t1`: opens the names of this group's metrics."""
         return f"{self.mode.replace(' ', '_')}_t{self.temperature:g}"
 
+    @property
+    def is_guided(self) -> bool:
+        return self.mode.endswith(GUIDED)
+
 
 def write_samples(rows: Sequence[SampleRow], path: Path, *, units: Mapping[str, str]) -> None:
     """The table of `rows`, with the same bytes for the same rows. units: by name, of every property that could be requested; may be empty."""

@@ -108,6 +108,13 @@ def test_what_the_model_does_not_know_is_refused_with_what_it_knows(data, monkey
     assert not (data / "out").exists()
 
 
+def test_a_range_that_the_model_itself_knows_holds_where_its_tables_are_not_at_hand(data, monkeypatch, capsys):
+    (data / "polygpt/config.json").write_text("{}")
+    monkeypatch.setattr(generate, "open_model", lambda *_: OpenModel(writes([]).sampler, {"gap": "eV"}, {"gap": (1.0, 5.0)}))
+    assert run(data, "--property", "gap=6") == 1
+    assert "gap=6 lies outside what the model saw in training, 1 to 5 eV" in capsys.readouterr().err
+
+
 def test_an_unknown_model_is_refused_with_the_known_ones_and_a_missing_one_with_how_to_make_it(tmp_path):
     with pytest.raises(MoleculeModelError, match=r"no model 'polygtp' \(did you mean 'polygpt'\?\); models: polygpt, polytao, polyvae, polyldm"):
         generate.open_model("polygtp", tmp_path, "cpu")

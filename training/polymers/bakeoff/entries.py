@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
 
-from stages.params import build_config, read_yaml
+from stages.params import read_yaml
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.origin import check_same_splits, read_origin
 from training.polymers.sample_table import SampleGroup, read_sample_groups
@@ -16,7 +16,6 @@ from training.polymers.sampling import SamplesConfig
 
 # A model that is of no use without another one: that one's training is part of what it cost.
 _STANDS_ON: Mapping[str, tuple[str, ...]] = {"polyldm": ("polyvae",)}
-GUIDED = " guided"
 
 
 class BakeoffError(MoleculeModelError):
@@ -37,36 +36,34 @@ class Cost:
 
 
 def check_same_decoding(params: Path, models: Sequence[str]) -> None:
-    """Raises BakeoffError where the sampling sections of the models differ in anything but how many molecules are made side by side."""
-    tree = read_yaml(params)
-    sections = {model: build_config(SamplesConfig, tree.get(f"{model}_samples"), where=f"{params}: {model}_samples") for model in models}
-    first = models[0]
-    for model, section in sections.items():
-        for name, value in vars(section).items():
-            if name != "batch_size" and value != (expected := getattr(sections[first], name)):
-                raise BakeoffError(
-                    f"{params}: {model}_samples.{name} is {value!r} and {first}_samples.{name} is {expected!r}; "
-                    "models are compared at the same decoding only: give both the same value"
-                )
+    """Raises BakeoffError where the sampling sections of the models choose tokens differently; temperatures and requests stand in the samples."""
+    tree, first = read_yaml(params), models[0]
+    for name in ("top_k", "top_p", "guided_like"):
+        said = {model: (tree.get(f"{model}_samples") or {}).get(name, getattr(SamplesConfig, name)) for model in models}
+        if other := next((model for model in models if said[model] != said[first]), None):
+            raise BakeoffError(
+                f"{params}: {other}_samples.{name} is {said[other]!r} and {first}_samples.{name} is {said[first]!r}; "
+                "models are compared at the same decoding only: give both the same value"
+            )
 
 
 def read_entries(data: Path, models: Sequence[str], *, temperatures: Sequence[float], at_most: int) -> dict[str, dict[str, SampleGroup]]:
-    """By model and name of the decoding, its first `at_most` samples (0 = all) of each of the `temperatures` (none = all).
+    """By name of the decoding and model, its first samples at each of the `temperatures` (none = all): of every model as many as of the one that has
+    fewest, `at_most` (0 = no bound).
 
     Raises SampleTableError, and BakeoffError where the models did not answer the same requests or learnt from different splits.
     """
-    entries = {}
+    decodings: dict[str, dict[str, SampleGroup]] = {}
     for model in models:
         groups = read_sample_groups(data / f"{model}_samples" / "samples.parquet")
-        entries[model] = {group.name: group for group in groups if not temperatures or group.temperature in temperatures}
-        if not entries[model]:
+        chosen = [group for group in groups if not temperatures or group.temperature in temperatures]
+        if not chosen:
             found = ", ".join(f"{group.temperature:g}" for group in groups)
             raise BakeoffError(f"{data / model}_samples: no samples at the temperatures {list(temperatures)}, found {found}; change temperatures")
-    first, *others = models
-    for model in others:
-        check_same_splits(data / first, data / model)
-        _check_same_requests(first, entries[first], model, entries[model])
-    return {model: {name: _first(group, at_most) for name, group in groups.items()} for model, groups in entries.items()}
+        for group in chosen:
+            decodings.setdefault(group.name, {})[model] = group
+        check_same_splits(data / models[0], data / model)
+    return {name: _alike(name, groups, models, at_most) for name, groups in decodings.items()}
 
 
 def learnt_from(data: Path, models: Sequence[str]) -> list[str]:
@@ -92,34 +89,40 @@ def _summary(folder: Path) -> tuple[int, int]:
         ) from None
 
 
-def _check_same_requests(one: str, ours: Mapping[str, SampleGroup], other: str, theirs: Mapping[str, SampleGroup]) -> None:
-    difference = next(_differences(ours, theirs), None)
-    if difference is not None:
-        raise BakeoffError(
-            f"{one} and {other} cannot be compared fairly: {difference}; sample both again with equal sections: "
-            f"figment materialize {one}_samples {other}_samples"
-        )
+def _alike(name: str, groups: Mapping[str, SampleGroup], models: Sequence[str], at_most: int) -> dict[str, SampleGroup]:
+    """As many samples of each, for the same requests."""
+    number = min(len(group.smiles) for group in groups.values())
+    alike = {model: _first(group, min(number, at_most or number)) for model, group in groups.items()}
+    first = next(iter(alike))
+    for model in models:
+        difference = ""
+        if model in alike:
+            difference = _difference(name, alike[first].requested, alike[model].requested)
+        elif not alike[first].is_guided:
+            # A model may leave guided decoding out, as it stands in a table of its own.
+            difference = f"only one of them has samples at {name}"
+        if difference:
+            one, other = sorted((first, model), key=models.index)
+            raise BakeoffError(
+                f"{one} and {other} cannot be compared fairly: {difference}; sample both again with equal sections: "
+                f"figment materialize {one}_samples {other}_samples"
+            )
+    return alike
 
 
-def _differences(ours: Mapping[str, SampleGroup], theirs: Mapping[str, SampleGroup]) -> Iterator[str]:
-    # A model may leave guided decoding out altogether, as it stands in a table of its own.
-    if plain := {name for name in ours.keys() ^ theirs.keys() if GUIDED not in name}:
-        yield f"only one of them has samples at {min(plain)}"
-    for name in sorted(ours.keys() & theirs.keys()):
-        a, b = ours[name], theirs[name]
-        if len(a.smiles) != len(b.smiles):
-            yield f"at {name} they wrote {len(a.smiles):,} and {len(b.smiles):,} molecules"
-        if a.requested.keys() != b.requested.keys():
-            yield f"at {name} they were asked for {', '.join(sorted(a.requested)) or 'nothing'} and {', '.join(sorted(b.requested)) or 'nothing'}"
-        for asked in sorted(a.requested):
-            for place, values in enumerate(zip(a.requested[asked], b.requested[asked], strict=True)):
-                if not numpy.array_equal(*values, equal_nan=True):
-                    yield f"at {name} request {place} is {asked} = {values[0]:g} of one and {values[1]:g} of the other"
+def _difference(name: str, ours: Mapping[str, numpy.ndarray], theirs: Mapping[str, numpy.ndarray]) -> str:
+    if ours.keys() != theirs.keys():
+        return f"at {name} they were asked for {', '.join(sorted(ours)) or 'nothing'} and {', '.join(sorted(theirs)) or 'nothing'}"
+    for asked in sorted(ours):
+        for place, (one, other) in enumerate(zip(ours[asked], theirs[asked], strict=True)):
+            if not numpy.array_equal(one, other, equal_nan=True):
+                return f"at {name} request {place} is {asked} = {one:g} of one and {other:g} of the other"
+    return ""
 
 
-def _first(group: SampleGroup, at_most: int) -> SampleGroup:
-    if not at_most or len(group.smiles) <= at_most:
+def _first(group: SampleGroup, number: int) -> SampleGroup:
+    if len(group.smiles) == number:
         return group
-    requested = {name: values[:at_most] for name, values in group.requested.items()}
+    requested = {name: values[:number] for name, values in group.requested.items()}
     # How many of these ended by themselves is not known any more, and the table does not say it.
-    return replace(group, smiles=group.smiles[:at_most], finished=0, requested=requested)
+    return replace(group, smiles=group.smiles[:number], finished=0, requested=requested)

@@ -12,7 +12,7 @@ from rdkit.Chem import Mol
 from training.metrics.intervals import Estimate, Rate
 from training.polymers.bakeoff.compare import Judged
 from training.polymers.bakeoff.config import BakeoffConfig
-from training.polymers.bakeoff.table import Decodings, title_of
+from training.polymers.bakeoff.table import Decodings, group_of, title_of
 from training.polymers.drawings import draw_grid, draw_requested_and_obtained
 from training.reports.pictures import draw_panels, draw_sentence
 from training.reports.report import Picture
@@ -44,7 +44,7 @@ def bakeoff_pictures(decodings: Decodings, config: BakeoffConfig) -> list[Pictur
 
 
 def _draw_answers(judged: Mapping[str, Judged], requests: int, path: Path) -> None:
-    group = next(iter(judged.values())).scores.group
+    group = group_of(judged)
     rows = range(min(requests, len(group.smiles)))
     if not rows:
         return draw_sentence("no request to draw", path)

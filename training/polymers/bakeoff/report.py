@@ -27,9 +27,9 @@ from training.metrics.copies import prepare_training
 from training.polymers.bakeoff.baselines import Baselines
 from training.polymers.bakeoff.compare import difference, differences, judge_entry
 from training.polymers.bakeoff.config import BakeoffConfig
-from training.polymers.bakeoff.entries import GUIDED, check_same_decoding, learnt_from, read_cost, read_entries
+from training.polymers.bakeoff.entries import check_same_decoding, learnt_from, read_cost, read_entries
 from training.polymers.bakeoff.pictures import bakeoff_pictures
-from training.polymers.bakeoff.table import Decodings, bakeoff_headline, bakeoff_markdown, bakeoff_numbers
+from training.polymers.bakeoff.table import Decodings, bakeoff_headline, bakeoff_markdown, bakeoff_numbers, group_of
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.origin import check_same_splits
 from training.polymers.property_judge import PREDICTOR, Predictor, open_predictor
@@ -47,9 +47,7 @@ def judge(config: BakeoffConfig, data: Path, reporter: Reporter) -> Report:
     if config.with_fcd and (reason := fcd.missing_reason()):
         reporter.log(f"{STAGE}: {fcd.FCD_KEY} is left out: {reason}")
         config = replace(config, with_fcd=False)
-    entries = read_entries(data, config.models, temperatures=config.temperatures, at_most=config.samples_at_most)
-    names = dict.fromkeys(name for groups in entries.values() for name in groups)
-    groups = {name: {model: groups[name] for model, groups in entries.items() if name in groups} for name in names}
+    groups = read_entries(data, config.models, temperatures=config.temperatures, at_most=config.samples_at_most)
     asked = sorted({name for models in groups.values() for group in models.values() for name in group.requested})
     predictor = _open_judge(data, config.models, asked)
     # All that any of the models was shown is known, for every entry alike.
@@ -64,7 +62,8 @@ def judge(config: BakeoffConfig, data: Path, reporter: Reporter) -> Report:
     decodings: dict[str, dict] = {}
     for name, models in reporter.progress(groups.items(), total=len(groups), what=STAGE):
         like = config.like(name)
-        everyone = models | ({} if GUIDED in name else _answers(baselines[like], next(iter(models.values())), config))
+        group = next(iter(models.values()))
+        everyone = models | ({} if group.is_guided else _answers(baselines[like], group, config))
         decodings[name] = {entry: judge_entry(group, reals[like], known, surrogates[like], predictor, config) for entry, group in everyone.items()}
     apart = {name: differences(judged, config) for name, judged in decodings.items()}
     tokens = float(numpy.mean([len(split_smiles(smiles)) for smiles in known.smiles])) if known.smiles else 0.0
@@ -104,7 +103,7 @@ def _beats_baselines(decodings: Decodings, config: BakeoffConfig) -> Check:
     """Whether the model that listens best, by mean R², listens better than each of the baselines `beaten`, by more than chance."""
     for name, judged in decodings.items():
         asked = {model: judged[model] for model in config.models if model in judged and judged[model].controls}
-        if asked and GUIDED not in name:
+        if asked and not group_of(judged).is_guided:
             best = max(asked, key=lambda model: numpy.nan_to_num(asked[model].mean_r2.value, nan=-numpy.inf))
             against = {rival: difference(judged[best], judged[rival], "mean_r2", config) for rival in config.beaten if rival in judged}
             # A rival without one valid molecule has no number to beat, and neither has a model without one.

@@ -9,7 +9,8 @@ from training.metrics import fcd
 from training.metrics.intervals import Number
 from training.polymers.bakeoff.compare import Difference, Judged
 from training.polymers.bakeoff.config import BakeoffConfig
-from training.polymers.bakeoff.entries import GUIDED, Cost
+from training.polymers.bakeoff.entries import Cost
+from training.polymers.sample_table import SampleGroup
 from training.reports.numbers import MOST_HEADLINE_NUMBERS, Headline, Numbers, cell
 
 # By name of the decoding, then by entry.
@@ -30,16 +31,14 @@ _cell_with_n = partial(cell, with_n=True)
 def bakeoff_numbers(decodings: Decodings, apart: Mapping[str, Sequence[Difference]], costs: Mapping[str, Cost]) -> Numbers:
     """`<entry>_<mode>_t<temperature>_<number>`; of paired differences `<entry>_…_behind_best_<measure>`; of trainings `<entry>_training_<fact>`."""
     numbers = Numbers()
-    for mode, judged in decodings.items():
-        # Guided modes have a blank in their names.
-        name = mode.replace(" ", "_")
+    for name, judged in decodings.items():
         for entry, one in judged.items():
             for what, number in _whole(one).items():
                 numbers.add(f"{entry}_{name}_{what}", number)
             for control in one.controls:
                 for what in ("r2", "mae", "success", "coverage"):
                     numbers.add(f"{entry}_{name}_{control.name}_{what}", getattr(control, what))
-        for behind in apart[mode]:
+        for behind in apart[name]:
             numbers.add(f"{behind.other}_{name}_behind_best_{behind.measure}", behind.by)
     for entry, cost in costs.items():
         for what in ("parameters", "samples", "flop"):
@@ -49,18 +48,17 @@ def bakeoff_numbers(decodings: Decodings, apart: Mapping[str, Sequence[Differenc
 
 def bakeoff_headline(decodings: Decodings) -> Headline:
     """Validity and mean R² of each entry where something was asked for, else validity and uniqueness, at the first such decoding."""
-    name = next((name for name in decodings if name.startswith("conditional") and GUIDED not in name), next(iter(decodings)))
+    name = next((name for name, judged in decodings.items() if group_of(judged).mode == "conditional"), next(iter(decodings)))
     what = ["validity", "mean_r2"] if name.startswith("conditional") else ["validity", "quality"]
     return {f"{entry}_{name}": what for entry in [*decodings[name]][: MOST_HEADLINE_NUMBERS // 2]}
 
 
 def bakeoff_markdown(config: BakeoffConfig, decodings: Decodings, apart: Mapping[str, Sequence[Difference]], costs: Mapping[str, Cost]) -> str:
     """The report without its pictures."""
-    plain = {name: judged for name, judged in decodings.items() if GUIDED not in name}
-    guided = {name: judged for name, judged in decodings.items() if GUIDED in name}
+    guided = {name: judged for name, judged in decodings.items() if group_of(judged).is_guided}
     lines = ["# The bake-off\n", _introduction(config)]
-    for name, judged in plain.items():
-        lines += _decoding_section(judged, apart[name])
+    for name in [name for name in decodings if name not in guided]:
+        lines += _decoding_section(decodings[name], apart[name])
     if guided:
         lines += [
             "## Guided decoding\n",
@@ -71,9 +69,14 @@ def bakeoff_markdown(config: BakeoffConfig, decodings: Decodings, apart: Mapping
     return "\n".join([*lines, *_cost_section(costs)])
 
 
+def group_of(judged: Mapping[str, Judged]) -> SampleGroup:
+    """The samples of the first entry at one decoding, whose requests are those of all."""
+    return next(iter(judged.values())).scores.group
+
+
 def title_of(judged: Mapping[str, Judged]) -> str:
     """Such as `conditional, T = 0.8`."""
-    group = next(iter(judged.values())).scores.group
+    group = group_of(judged)
     return f"{group.mode}, T = {group.temperature:g}"
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from formats.descriptors import DESCRIPTORS, descriptors_named
+from formats.descriptors import DESCRIPTORS
 from training.loop.bounds import above, at_least, within
 from training.loop.loop import Plan
 
@@ -17,11 +17,8 @@ _DEAR = ("qed", "sa_score")
 class PredictorConfig:
     """The section `property_predictor` of params.yaml. Samples are molecules shown to each member, repeats included.
 
-    radius, bits: of the Morgan fingerprints. descriptors: of formats/descriptors.py; empty = all but `qed` and `sa_score`. Those among the properties
-    are left out. members: networks of the ensemble. bootstrap: each learns from a draw with replacement (Breiman 1996), not from all molecules in
-    an order of its own (Lakshminarayanan et al. 2017). beta: weight of the likelihood by variance^beta (Seitzer et al. 2022); 0 = likelihood.
-    balance: a property known of a share s of the molecules weighs s^-balance. domain_molecules: training molecules that say where the domain ends.
-    evaluate_every_samples: also checkpoints. patience: evaluations without a better one until the training ends; 0 = never.
+    radius, bits: of the Morgan fingerprints. members: networks of the ensemble. evaluate_every_samples: also checkpoints. patience: evaluations
+    without a better one until the training ends; 0 = never.
     """
 
     # What it learns, and from what
@@ -31,8 +28,6 @@ class PredictorConfig:
     # What a molecule is to it
     radius: int = 2
     bits: int = 2048
-    descriptors: tuple[str, ...] = ()
-    domain_molecules: int = 10_000
     # Shape
     members: int = 5
     width: int = 256
@@ -45,9 +40,6 @@ class PredictorConfig:
     learning_rate: float = 1e-3
     warmup_samples: int = 2_000
     weight_decay: float = 0.01
-    bootstrap: bool = False
-    beta: float = 0.5
-    balance: float = 0.5
     seed: int = 0
     # How it is watched
     evaluate_every_samples: int = 5_000
@@ -57,20 +49,17 @@ class PredictorConfig:
     def __post_init__(self) -> None:
         at_least(self, 1, "radius", "bits", "members", "width", "layers", "total_samples", "batch_size", "evaluate_every_samples", "keep_checkpoints")
         at_least(self, 0, "warmup_samples", "weight_decay", "patience")
-        at_least(self, 10, "domain_molecules")
         above(self, 0, "learning_rate")
-        within(self, 0, 1, "dropout", "beta", "balance")
+        within(self, 0, 1, "dropout")
         if not self.learn_from or not self.properties:
             raise ValueError("learn_from and properties must not be empty; name datasets, and columns of them that are to be predicted")
         if len(set(self.properties)) != len(self.properties):
             raise ValueError(f"properties names one twice: {', '.join(self.properties)}")
-        descriptors_named(self.descriptors)
 
     @property
     def described_by(self) -> tuple[str, ...]:
         """The descriptors that the networks are given: none that they are to predict."""
-        chosen = self.descriptors or tuple(name for name in DESCRIPTORS if name not in _DEAR)
-        return tuple(name for name in chosen if name not in self.properties)
+        return tuple(name for name in DESCRIPTORS if name not in (*_DEAR, *self.properties))
 
     @property
     def plan(self) -> Plan:

@@ -24,7 +24,7 @@ from training.loop.devices import Devices, open_devices
 from training.metrics.regression import r_squared
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.predictor.config import PredictorConfig
-from training.polymers.predictor.data import Labelled, check_enough, read_split, recipe_of
+from training.polymers.predictor.data import Labelled, check_enough, read_labelled
 from training.polymers.predictor.judging import WMAE, Judged, judge_molecules, weighted_mae
 from training.polymers.predictor.model_folder import Predictor
 from training.polymers.predictor.train import finished
@@ -51,7 +51,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     config = load_params(arguments.params, "property_predictor", PredictorConfig, overrides=arguments.overrides)
     for dataset in dict.fromkeys(config.learn_from):
         reporter.log(f"{arguments.data / dataset}: {content_id(arguments.data / dataset)}")
-    everything = Labelled.joined([read_split(arguments.data, config, split, recipe_of(config)) for split in ("train", "valid", "test")])
+    everything = read_labelled(arguments.data, config, "train", "valid", "test")
     ranges = dict(zip(config.properties, (numpy.nanmax(everything.values, axis=0) - numpy.nanmin(everything.values, axis=0)).tolist(), strict=True))
     order = numpy.random.default_rng(derive_seed(config.seed, "folds")).permutation(len(everything))
     scores: dict[str, list[float]] = {}

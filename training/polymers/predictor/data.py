@@ -1,6 +1,6 @@
 """What the predictor learns from: molecules of its tables that have at least one of its properties, as features and values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from formats.molecule_tables import MoleculeTable, property_columns, read_molecu
 from training.polymers.batches import property_scale
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.predictor.config import PredictorConfig
-from training.polymers.predictor.features import Features, Recipe, joined_features, measure
+from training.polymers.predictor.features import Features, Recipe, measure
 
 # Of a property, in training and in validation: fewer say nothing of what a predictor of it is worth.
 MINIMUM_VALUES = 10
@@ -37,23 +37,18 @@ class Labelled:
         """Those of the molecules numbered `rows`."""
         return Labelled(self.features.rows(rows), self.values[rows], self.units)
 
-    @classmethod
-    def joined(cls, parts: "Sequence[Labelled]") -> "Labelled":
-        """The molecules of all parts, one behind the other."""
-        return cls(joined_features([part.features for part in parts]), numpy.concatenate([part.values for part in parts]), parts[0].units)
-
     @property
     def scale(self) -> "Scale":
-        (mean, std), (descriptor_mean, descriptor_std) = map(_present_scale, (self.values, self.features.descriptors))
-        return Scale(mean, std, descriptor_mean, descriptor_std)
+        tables = (MoleculeTable([], values, (), {}) for values in (self.values, self.features.descriptors))
+        return Scale(*(part for table in tables for part in property_scale([table])))
 
 
 @dataclass(frozen=True)
 class Scale:
     """Mean and standard deviation of the properties [P] and of the descriptors [D], in their units."""
 
-    mean: numpy.ndarray
-    std: numpy.ndarray
+    property_mean: numpy.ndarray
+    property_std: numpy.ndarray
     descriptor_mean: numpy.ndarray
     descriptor_std: numpy.ndarray
 
@@ -62,31 +57,29 @@ class Scale:
         return numpy.nan_to_num((features.descriptors - self.descriptor_mean) / self.descriptor_std, nan=0.0).astype(numpy.float32)
 
 
-def recipe_of(config: PredictorConfig) -> Recipe:
-    return Recipe(config.radius, config.bits, config.described_by)
-
-
-def read_split(folder: Path, config: PredictorConfig, split: str, recipe: Recipe, *, at_most: int | None = None, seed: int = 0) -> Labelled:
-    """The molecules of one split of the datasets below `folder` that have a value; `at_most`, drawn at random.
+def read_labelled(
+    folder: Path, config: PredictorConfig, *splits: str, recipe: Recipe | None = None, at_most: int | None = None, seed: int = 0
+) -> Labelled:
+    """The molecules of these splits of the datasets below `folder` that have a value; `at_most`, drawn at random. recipe: by default as config says.
 
     Raises MoleculeTableError, MoleculeModelError.
     """
     had = {name for dataset in config.learn_from for name in property_columns(folder / dataset)}
     if unknown := [name for name in config.properties if name not in had]:
         # Reading it as a must from one of them says which names there are.
-        read_molecules(folder / config.learn_from[0], split=split, split_column=config.split_column, properties=unknown)
-    how: dict[str, Any] = {"split": split, "split_column": config.split_column, "properties": config.properties, "absent_is_missing": True}
-    tables = [read_molecules(folder / dataset, **how) for dataset in config.learn_from]
+        read_molecules(folder / config.learn_from[0], split=splits[0], split_column=config.split_column, properties=unknown)
+    how: dict[str, Any] = {"split_column": config.split_column, "properties": config.properties, "absent_is_missing": True}
+    tables = [read_molecules(folder / dataset, split=split, **how) for split in splits for dataset in config.learn_from]
     values = numpy.concatenate([table.properties for table in tables])
     has_some = ~numpy.isnan(values).all(axis=1)
-    rows = numpy.flatnonzero(has_some)
-    rows = numpy.sort(numpy.random.default_rng(seed).permutation(rows)[:at_most])
+    rows = numpy.sort(numpy.random.default_rng(seed).permutation(numpy.flatnonzero(has_some))[:at_most])
     smiles = numpy.array([one for table in tables for one in table.smiles], dtype=object)[rows].tolist()
     molecules = [Chem.MolFromSmiles(one) for one in smiles]
     if None in molecules:
         unreadable = smiles[molecules.index(None)]
         raise MoleculeModelError(f"RDKit cannot read '{unreadable}', which a dataset has; make the dataset again with this release of RDKit")
     units = {name: unit for table in tables for name, unit in table.units.items()}
+    recipe = recipe or Recipe(config.radius, config.bits, config.described_by)
     return Labelled(measure(molecules, recipe), values[rows], units, int((~has_some).sum()))
 
 
@@ -99,7 +92,3 @@ def check_enough(config: PredictorConfig, **parts: Labelled) -> None:
                     f"{known} values of {name} in the split {split} of {' and '.join(config.learn_from)}, at least {MINIMUM_VALUES} are needed "
                     f"to learn it and to calibrate what is said of it; leave it out of properties, or split otherwise"
                 )
-
-
-def _present_scale(values: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    return property_scale([MoleculeTable([], values, (), {})])

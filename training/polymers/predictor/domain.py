@@ -14,7 +14,7 @@ from training.polymers.predictor.features import STAR, Features
 
 SHARE_INSIDE = 0.99
 # Of the training molecules at most so many are held against the rest, over all folds.
-_FOLDS, _MOST_HELD_OUT, _BLOCK_ROWS = 5, 2_000, 256
+_FOLDS, _MOST_HELD_OUT, _MOST_REFERENCES, _BLOCK_ROWS = 5, 2_000, 10_000, 256
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Domain:
         return ""
 
 
-def find_domain(features: Features, descriptors: numpy.ndarray, *, at_most: int, seed: int) -> Domain:
-    """The domain of a predictor taught by these molecules, of which `at_most`, drawn at random, say where it ends."""
+def find_domain(features: Features, descriptors: numpy.ndarray, *, seed: int) -> Domain:
+    """The domain of a predictor taught by these molecules, of which at most 10,000, drawn at random, say where it ends."""
     random = numpy.random.default_rng(seed)
-    rows = numpy.sort(random.permutation(len(features.counts))[:at_most])
+    rows = numpy.sort(random.permutation(len(features.counts))[:_MOST_REFERENCES])
     bits, descriptors, fold = _presence(features.counts[rows]), descriptors[rows], random.permutation(len(rows)) % _FOLDS
     similarity, distance = [], []
     for number in range(_FOLDS):

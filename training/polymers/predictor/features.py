@@ -4,7 +4,6 @@ Of a polymer the networks see the endless chain, not the window on it that a rep
 with as many units beside it as they reach into, and descriptors are those of the canonical unit. No frame, direction or multiple changes anything.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,14 +44,6 @@ class Features:
         """Those of the molecules numbered `rows`."""
         named = [tuple(names[row] for row in rows.tolist()) for names in (self.elements, self.problems)]
         return Features(self.counts[rows], self.descriptors[rows], *named)
-
-
-def joined_features(parts: Sequence[Features]) -> Features:
-    """Those of all parts, one behind the other."""
-    counts, descriptors = (numpy.concatenate([getattr(part, name) for part in parts]) for name in ("counts", "descriptors"))
-    return Features(
-        counts, descriptors, *(tuple(itertools.chain.from_iterable(getattr(part, name) for part in parts)) for name in ("elements", "problems"))
-    )
 
 
 def canonical(molecule: Mol) -> Mol:

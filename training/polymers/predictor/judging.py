@@ -47,7 +47,7 @@ def judge_molecules(predictor: Predictor, teachers: Labelled, test: Labelled) ->
     inputs = [_inputs(part, predictor) for part in (teachers, test)]
     for column, name in enumerate(predictor.properties):
         is_known = ~numpy.isnan(test.values[:, column])
-        ways = {"predictor": predictions.mean[is_known, column], "mean": numpy.full(is_known.sum(), predictor.scale.mean[column])}
+        ways = {"predictor": predictions.mean[is_known, column], "mean": numpy.full(is_known.sum(), predictor.scale.property_mean[column])}
         try:
             pairs = ((inputs[0], teachers.values[:, column]), (inputs[1], test.values[:, column]))
             ways["ridge"] = fit_surrogate(name, *pairs, unit="", rounds=0, seed=0).predict(inputs[1][is_known])

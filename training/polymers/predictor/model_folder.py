@@ -7,7 +7,7 @@ The same training makes the same bytes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy
@@ -63,8 +63,7 @@ class Predictor:
 
     @property
     def scale(self) -> Scale:
-        shape = self.model.shape
-        return Scale(*map(numpy.array, (shape.property_mean, shape.property_std, shape.descriptor_mean, shape.descriptor_std)))
+        return Scale(**{field.name: numpy.array(getattr(self.model.shape, field.name)) for field in fields(Scale)})
 
     def predict(self, molecules: Sequence[Mol]) -> Predictions:
         """Raises MoleculeModelError for None among the molecules."""
@@ -75,12 +74,13 @@ class Predictor:
 
     def predict_features(self, features: Features) -> Predictions:
         """The same from the features of canonical molecules."""
-        scale, device, descriptors = self.scale, self.model.seen.device, self.scale.descriptors(features)
+        scale, device = self.scale, self.model.seen.device
+        descriptors = scale.descriptors(features)
         told = self.model.told(torch.from_numpy(features.counts).to(device), torch.from_numpy(descriptors).to(device))
         mean, variance = (part.cpu().double().numpy() for part in told)
         why = self.domain.why_outside(features, descriptors)
-        deviation = numpy.sqrt(variance) * scale.std * numpy.array(self.model.shape.calibration)
-        return Predictions(mean * scale.std + scale.mean, deviation, numpy.array([not reason for reason in why], dtype=bool), why)
+        deviation = numpy.sqrt(variance) * scale.property_std * numpy.array(self.model.shape.calibration)
+        return Predictions(mean * scale.property_std + scale.property_mean, deviation, numpy.array([not reason for reason in why], dtype=bool), why)
 
 
 def save_predictor(folder: Path, predictor: Predictor) -> None:

@@ -8,8 +8,7 @@ pictures parity.png and calibration.png.
 """
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +21,12 @@ from stages.markdown import escape, table
 from stages.program import program
 from stages.reporting import Reporter
 from training.loop.bounds import at_least, within
-from training.metrics.intervals import Estimate, Rate, bootstrap_interval, mean_estimate
+from training.metrics.intervals import Estimate, Number, Rate, bootstrap_interval, mean_estimate
 from training.metrics.regression import r_squared_estimate
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.origin import Origin, read_origin
 from training.polymers.predictor.config import PredictorConfig
-from training.polymers.predictor.data import read_split
+from training.polymers.predictor.data import read_labelled
 from training.polymers.predictor.judging import WMAE, Judged, judge_molecules, weighted_mae
 from training.polymers.predictor.losses import COVERAGE
 from training.polymers.predictor.model_folder import load_predictor
@@ -67,30 +66,31 @@ class PredictorReportConfig:
 def judge(config: PredictorReportConfig, data: Path, reporter: Reporter) -> Report:
     """The report on the predictor below `data`. Raises MoleculeModelError where it was taught by what it would be judged on."""
     predictor = load_predictor(data / MODEL)
-    names = predictor.properties
     now = Origin({name: content_id(data / name) for name in sorted(config.learn_from) if (data / name).exists()}, config.split_column)
     if read_origin(data / MODEL) != now:
         raise MoleculeModelError(
             f"{data / MODEL} was not taught by the training part of {config.split_column} of {', '.join(config.learn_from)} as they are now: what it "
             f"would be judged on may have taught it (leakage); train it again, or set learn_from and split_column as in {MODEL}"
         )
-    how = PredictorConfig(learn_from=config.learn_from, split_column=config.split_column, properties=names)
-    test = read_split(data, how, "test", predictor.recipe)
+    how = PredictorConfig(learn_from=config.learn_from, split_column=config.split_column, properties=predictor.properties)
+    test = read_labelled(data, how, "test", recipe=predictor.recipe)
     if not len(test):
-        raise MoleculeModelError(f"{data}: no value of {', '.join(names)} in the test part of {config.split_column}; raise test_fraction")
-    teachers = read_split(data, how, "train", predictor.recipe, at_most=config.ridge_at_most, seed=config.seed)
+        names = ", ".join(predictor.properties)
+        raise MoleculeModelError(f"{data}: no value of {names} in the test part of {config.split_column}; raise test_fraction")
+    teachers = read_labelled(data, how, "train", recipe=predictor.recipe, at_most=config.ridge_at_most, seed=config.seed)
     judged, predictions = judge_molecules(predictor, teachers, test)
     reporter.log(f"{STAGE}: {len(test):,} molecules judged")
-    factors, domain = dict(zip(names, predictor.model.shape.calibration, strict=True)), Rate(int(predictions.in_domain.sum()), len(test))
-    numbers, rows = _numbers(judged, config)
+    domain, numbers = Rate(int(predictions.in_domain.sum()), len(test)), Numbers()
     numbers.add("in_domain", domain)
+    factors = dict(zip(predictor.properties, predictor.model.shape.calibration, strict=True))
+    text = "\n".join(_lines(judged, numbers, factors, domain, config))
     worst = min(judged, key=lambda one: one.coverage.value)
     facts = {"property": worst.name, "coverage": round(worst.coverage.value, 4), "floor": config.coverage_floor}
     return Report(
         STAGE,
         MODEL,
         numbers,
-        _text(judged, rows, numbers, factors, domain, Counter(filter(None, map(_kind, predictions.why))), config),
+        text,
         pictures=_pictures(judged),
         checks=[Check("coverage_floor", worst.coverage.value >= config.coverage_floor, facts)],
         headline={"challenge": ("wmae", "wmae_ridge"), **{one.name: ("mae_over_sigma", "r2", "coverage_90") for one in judged}},
@@ -98,25 +98,53 @@ def judge(config: PredictorReportConfig, data: Path, reporter: Reporter) -> Repo
     )
 
 
-def _numbers(judged: Sequence[Judged], config: PredictorReportConfig) -> tuple[Numbers, list[list[str]]]:
-    """All that is measured of properties, and the rows of the first table."""
-    numbers, rows = Numbers(), []
+def _lines(judged: Sequence[Judged], numbers: Numbers, factors: Mapping[str, float], domain: Rate, config: PredictorReportConfig) -> Iterator[str]:
+    """The report, paragraph by paragraph; every number in it is added to `numbers`."""
+
+    def told(name: str, number: Number) -> str:
+        numbers.add(name, number)
+        return cell(number)
+
+    rows, against, sure, sides = [], [], [], []
+    rounds = {"rounds": config.bootstrap_rounds, "seed": config.seed}
     for one in judged:
+        title = f"{escape(one.name)} ({escape(one.unit)})" if one.unit else escape(one.name)
         for way in one.ways:
-            measured = _measured(one, way, config)
-            for measure, estimate in measured.items():
-                numbers.add(f"{one.name}{_of(way)}_{measure}", estimate)
-            rows.append([_title(one), way, *map(cell, measured.values()), f"{len(one.true):,}"])
+            measured = _measured(one, way, rounds).items()
+            rows.append([title, way, *(told(f"{one.name}{_of(way)}_{measure}", number) for measure, number in measured), f"{len(one.true):,}"])
+        if "ridge" in one.ways:
+            ahead = mean_estimate(one.errors("ridge") - one.errors(), **rounds)
+            verdict = "the predictor is better" if ahead.low > 0 else "ridge is better" if ahead.high < 0 else "not told apart"
+            against.append([title, told(f"{one.name}_ahead_of_ridge", ahead), verdict])
         numbers.add(f"{one.name}_coverage_90", one.coverage)
-        for side, is_there in (("inside", one.inside), ("outside", ~one.inside)):
-            numbers.add(f"{one.name}_{side}_mae", mean_estimate(one.errors()[is_there], rounds=config.bootstrap_rounds, seed=config.seed))
-    for way in ("predictor", "ridge", "mean"):
-        numbers.add(f"challenge_wmae{_of(way)}", weighted_mae(judged, way))
-    return numbers, rows
+        sure.append([title, cell(one.coverage, with_n=True), cell(factors[one.name])])
+        errors = {side: one.errors()[is_there] for side, is_there in (("inside", one.inside), ("outside", ~one.inside))}
+        maes = [f"{told(f'{one.name}_{side}_mae', mean_estimate(some, **rounds))}, n = {len(some):,}" for side, some in errors.items()]
+        sides.append([title, *maes])
+    yield "# Property predictor\n"
+    yield table(["property", "predicted by", *_MEASURES.values(), "n"], rows)
+    yield f"""On the test part of `{config.split_column}`. σ: standard deviation of the true values there. `mean`: of the training part. `ridge`:
+ridge regression on the same features, taught by at most {config.ridge_at_most:,} training molecules. In brackets: 95 % interval (bootstrap).
+"""
+    if against:
+        yield table(["property", "MAE of ridge less that of the predictor", "verdict"], against)
+    yield "## How sure it is\n"
+    yield table(["property", "coverage of the 90 % interval", "calibration factor"], sure)
+    yield """The factor multiplies the spread that the ensemble tells, so that on the validation split nine in ten true values lie in the interval
+(split conformal prediction). It is above 1 where the ensemble is too sure of itself.
+
+## Where it knows its way
+"""
+    yield table(["property", "MAE inside the domain", "MAE outside"], sides)
+    yield f"Inside are {cell(domain, with_n=True)} of the test molecules.\n"
+    weighted = [[way, told(f"challenge_wmae{_of(way)}", weighted_mae(judged, way))] for way in judged[0].ways]
+    if "challenge_wmae" in numbers.values:
+        yield "## Open Polymer Challenge\n"
+        yield table(["predicted by", "wMAE"], weighted)
+        yield f"{WMAE} Ranges are those of the test part.\n"
 
 
-def _measured(one: Judged, way: str, config: PredictorReportConfig) -> dict[str, Estimate]:
-    rounds: dict[str, int] = {"rounds": config.bootstrap_rounds, "seed": config.seed}
+def _measured(one: Judged, way: str, rounds: dict[str, int]) -> dict[str, Estimate]:
     errors, number = one.errors(way), len(one.true)
     mae, squares = mean_estimate(errors, **rounds), errors**2
     # The deviation is the ruler, and held fixed.
@@ -126,56 +154,8 @@ def _measured(one: Judged, way: str, config: PredictorReportConfig) -> dict[str,
     return {"mae": mae, "mae_over_sigma": over_sigma, "rmse": rmse, "r2": r_squared_estimate(one.true, one.ways[way], **rounds)}
 
 
-def _text(
-    judged: Sequence[Judged],
-    rows: list[list[str]],
-    numbers: Numbers,
-    factors: dict[str, float],
-    domain: Rate,
-    reasons: Counter[str],
-    config: PredictorReportConfig,
-) -> str:
-    trust = [[_title(one), cell(one.coverage, with_n=True), cell(factors[one.name])] for one in judged]
-    sides = [[_title(one), *(_side(one, is_there, numbers, side) for side, is_there in _SIDES.items())] for one in judged]
-    outside = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items())) or "none"
-    lines = [
-        "# Property predictor\n",
-        table(["property", "predicted by", *_MEASURES.values(), "n"], rows),
-        f"On the test part of `{config.split_column}`. σ: standard deviation of the true values there. `mean`: of the training part. `ridge`: ridge",
-        f"regression on the same features, taught by at most {config.ridge_at_most:,} training molecules. In brackets: 95 % interval (bootstrap).\n",
-        "## How sure it is\n",
-        table(["property", "coverage of the 90 % interval", "calibration factor"], trust),
-        "The factor multiplies the spread that the ensemble tells, so that on the validation split nine in ten true values lie in the interval",
-        "(split conformal prediction). It is above 1 where the ensemble is too sure of itself.\n",
-        "## Where it knows its way\n",
-        table(["property", "MAE inside the domain", "MAE outside"], sides),
-        f"Inside are {cell(domain, with_n=True)} of the test molecules. Outside, by reason: {outside}.\n",
-    ]
-    if "challenge_wmae" in numbers.values:
-        weighted = [[way, cell(numbers.values.get(f"challenge_wmae{_of(way)}"))] for way in judged[0].ways]
-        lines += ["## Open Polymer Challenge\n", table(["predicted by", "wMAE"], weighted), f"{WMAE} Ranges are those of the test part.\n"]
-    return "\n".join(lines)
-
-
-_SIDES = {"inside": True, "outside": False}
-
-
-def _side(one: Judged, is_inside: bool, numbers: Numbers, side: str) -> str:
-    return f"{cell(numbers.values.get(f'{one.name}_{side}_mae'))}, n = {int((one.inside == is_inside).sum()):,}"
-
-
-def _kind(why: str) -> str:
-    """Which sort of reason it is."""
-    kinds = {"has": "elements", "no": "no repeat unit", "similarity": "similarity", "descriptors": "descriptors", "": ""}
-    return kinds[why.partition(" ")[0]]
-
-
 def _of(way: str) -> str:
     return "" if way == "predictor" else f"_{way}"
-
-
-def _title(one: Judged) -> str:
-    return f"{escape(one.name)} ({escape(one.unit)})" if one.unit else escape(one.name)
 
 
 def _pictures(judged: Sequence[Judged]) -> list[Picture]:

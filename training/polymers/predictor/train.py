@@ -24,7 +24,7 @@ from training.loop.loop import Hook, Outcome
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.origin import write_origin
 from training.polymers.predictor.config import PredictorConfig
-from training.polymers.predictor.data import check_enough, read_split, recipe_of
+from training.polymers.predictor.data import check_enough, read_labelled
 from training.polymers.predictor.domain import find_domain
 from training.polymers.predictor.losses import conformal_factor
 from training.polymers.predictor.model_folder import Predictor, save_predictor
@@ -37,7 +37,7 @@ def _inputs(folder: Path, config: PredictorConfig) -> dict[str, Path]:
 
 
 def _open(folder: Path, config: PredictorConfig, devices: Devices, reporter: Reporter) -> Training:
-    train, valid = (read_split(folder, config, split, recipe_of(config)) for split in ("train", "valid"))
+    train, valid = (read_labelled(folder, config, split) for split in ("train", "valid"))
     check_enough(config, train=train, valid=valid)
     reporter.log(f"property_predictor: {len(train):,} molecules to learn from, {len(valid):,} held out, {train.unlabelled:,} without a value")
     trainer = PredictorTrainer(train, valid, config, devices)
@@ -59,10 +59,9 @@ def finished(trainer: PredictorTrainer) -> Predictor:
     """The predictor of the best weights, calibrated on the validation split, with its domain."""
     (train, valid), scale, config, model = trainer.labelled, trainer.scale, trainer.config, trainer.final_model()
     mean, variance = (part.cpu().double().numpy() for part in model.told(*trainer.valid[:2]))
-    errors, deviations = (valid.values - scale.mean) / scale.std - mean, numpy.sqrt(variance)
+    errors, deviations = (valid.values - scale.property_mean) / scale.property_std - mean, numpy.sqrt(variance)
     factors = tuple(map(conformal_factor, errors.T, deviations.T))
-    seed, descriptors = derive_seed(config.seed, "domain"), scale.descriptors(train.features)
-    domain = find_domain(train.features, descriptors, at_most=config.domain_molecules, seed=seed)
+    domain = find_domain(train.features, scale.descriptors(train.features), seed=derive_seed(config.seed, "domain"))
     model.shape = replace(
         model.shape,
         calibration=factors,

@@ -16,6 +16,8 @@ from training.polymers.predictor.losses import gaussian_losses
 from training.polymers.predictor.networks import PredictorShape, PropertyEnsemble
 
 _CLIP_NORM = 5.0
+# Of the likelihood, by variance^beta (Seitzer et al. 2022). A property known of a share s of the molecules weighs s^-balance.
+_BETA, _BALANCE = 0.5, 0.5
 
 
 class PredictorTrainer:
@@ -31,7 +33,7 @@ class PredictorTrainer:
         self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.train, self.valid = self._tensors(train), self._tensors(valid)
         # A property known of few molecules would otherwise be learnt by what is left over from the others.
-        self.weights = (~self.train[2].isnan()).float().mean(dim=0) ** -config.balance
+        self.weights = (~self.train[2].isnan()).float().mean(dim=0) ** -_BALANCE
         self.batch_size = min(config.batch_size, len(train))
         # (epoch, position) in the data.
         self.place, self.salt, self.samples_seen = [0, 0], 0, 0
@@ -49,7 +51,7 @@ class PredictorTrainer:
         counts, descriptors, target = (part[rows] for part in self.train)
         # A sum over members, each a mean over its own batch: the gradients are as if each were alone.
         mean, log_variance = self.model.train()(counts, descriptors)
-        losses = gaussian_losses(mean, log_variance, target, beta=config.beta)
+        losses = gaussian_losses(mean, log_variance, target, beta=_BETA)
         loss = (losses * self.weights).sum() / self.batch_size
         norm, skipped = backward_and_step(loss, self.optimizer, self.parameters, clip_norm=_CLIP_NORM, devices=devices)
         samples = min(self.batch_size, config.total_samples - self.samples_seen)
@@ -66,10 +68,8 @@ class PredictorTrainer:
         return torch.stack([self._order(member)[start : start + self.batch_size] for member in range(self.config.members)])
 
     def _order(self, member: int) -> Tensor:
-        """One epoch of a member: all molecules, or those of a draw with replacement that is its own."""
-        seed, number = self.config.seed, len(self.train[0])
-        order = torch.randperm(number, generator=generator(seed, "order", self.salt, self.place[0], member))
-        return torch.randint(number, (number,), generator=generator(seed, "bootstrap", member))[order] if self.config.bootstrap else order
+        """One epoch of a member: all molecules, in an order of its own (Lakshminarayanan et al. 2017)."""
+        return torch.randperm(len(self.train[0]), generator=generator(self.config.seed, "order", self.salt, self.place[0], member))
 
     def validate(self) -> dict[str, float]:
         """On held-out molecules, of the ensemble as one and by property: MAE over the standard deviation of the training values, and the negative log
@@ -116,25 +116,14 @@ class PredictorTrainer:
 
     def _tensors(self, labelled: Labelled) -> list[Tensor]:
         """Counts, standardised descriptors, and standardised values with NaN where one is missing."""
-        values = ((labelled.values - self.scale.mean) / self.scale.std).astype("float32")
+        values = ((labelled.values - self.scale.property_mean) / self.scale.property_std).astype("float32")
         arrays = (labelled.features.counts, self.scale.descriptors(labelled.features), values)
         return [torch.from_numpy(array).to(self.devices.device) for array in arrays]
 
     def _shape(self) -> PredictorShape:
-        config, scale = self.config, self.scale
-        means, stds = ([tuple(array.tolist()) for array in pair] for pair in ((scale.mean, scale.descriptor_mean), (scale.std, scale.descriptor_std)))
-        return PredictorShape(
-            properties=config.properties,
-            property_mean=means[0],
-            property_std=stds[0],
-            property_units=dict(self.labelled[0].units),
-            calibration=(1.0,) * len(config.properties),
-            radius=config.radius,
-            bits=config.bits,
-            described_by=config.described_by,
-            descriptor_mean=means[1],
-            descriptor_std=stds[1],
-            members=config.members,
-            width=config.width,
-            layers=config.layers,
-        )
+        config = self.config
+        scale: dict[str, Any] = {name: tuple(values.tolist()) for name, values in vars(self.scale).items()}
+        same: dict[str, Any] = {
+            name: getattr(config, name) for name in ("properties", "radius", "bits", "described_by", "members", "width", "layers")
+        }
+        return PredictorShape(**scale, **same, calibration=(1.0,) * len(config.properties), property_units=dict(self.labelled[0].units))

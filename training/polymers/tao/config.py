@@ -5,7 +5,6 @@ from typing import Literal
 
 from training.fine_tuning.options import FineTuning
 from training.loop.bounds import at_least, within
-from training.polymers.conditions import MoleculeModelError, check_known
 from training.polymers.tao.prompts import PUBLISHED, Style
 
 
@@ -13,7 +12,8 @@ from training.polymers.tao.prompts import PUBLISHED, Style
 class PolyTAOConfig(FineTuning):
     """The section `polytao` of params.yaml. Samples are molecules; sizes, by default those of T5-base as published, hold only from scratch.
 
-    steps: by property, what counts as 1 in a prompt; 1 where it says nothing. maximum_tokens: of the longest molecule, its end included.
+    steps: by property, what counts as 1 in a prompt; 1 where it says nothing, those of other properties are passed over. maximum_tokens: of the
+    longest molecule, its end included.
     condition_dropout: share of molecules shown without wishes, and again as many with each wish left out or not by the toss of a coin.
     written_prompts: held-out prompts that are written for at an evaluation, greedily.
     """
@@ -43,10 +43,6 @@ class PolyTAOConfig(FineTuning):
             raise ValueError(f"properties names one twice: {', '.join(self.properties)}")
         if self.d_model % self.heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of heads {self.heads}")
-        try:
-            check_known(self.steps, self.properties)
-        except MoleculeModelError as error:
-            raise ValueError(f"steps: {error}") from None
         for name, step in self.steps.items():
             if not 0 < step < float("inf"):
                 raise ValueError(f"steps.{name} must be above 0, found {step}")

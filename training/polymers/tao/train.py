@@ -41,7 +41,9 @@ _SHOWN = 8
 def open_task(data: Path, config: PolyTAOConfig, reporter: Reporter) -> Task:
     """The fine-tuning on the molecules below `data`. Raises MoleculeModelError, TuningError, MoleculeTableError, SmilesTokenizerError."""
     opened = open_data("polytao", data, config, config.train_on, reporter)
-    form = PromptForm(config.properties, config.steps, config.prompt_style, {}, opened.units, config.maximum_tokens)
+    # A preset of a task adds its steps to those that were there, of properties of another task.
+    steps = {name: step for name, step in config.steps.items() if name in config.properties}
+    form = PromptForm(config.properties, steps, config.prompt_style, {}, opened.units, config.maximum_tokens)
     model: Any = None
     if config.start_from is None:
         tokenizer = build_tokenizer(atoms_of(opened.tokenizer), ())

@@ -108,7 +108,6 @@ def test_polymers_need_two_stars(tmp_path):
     ("change", "said"),
     [
         ({"wanted": (46.0, 60.0, 78.0, 95.0)}, "request 3 is mol_wt = 94 of one and 95 of the other"),
-        ({"answers": ("CCO",), "wanted": (46.0,)}, "they wrote 4 and 1 molecules"),
         ({"asked": "tpsa"}, "they were asked for mol_wt and tpsa"),
         ({"temperature": 0.5}, "only one of them has samples at"),
     ],

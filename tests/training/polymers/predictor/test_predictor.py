@@ -26,9 +26,9 @@ from tests.training.polymers.toy_molecules import write_molecules
 from training.loop.devices import Devices
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.origin import read_origin
-from training.polymers.predictor import cross_validate, load_predictor, predict, report, train
+from training.polymers.predictor import cross_validate, load_predictor, report, train
 from training.polymers.predictor.config import PredictorConfig
-from training.polymers.predictor.data import read_split, recipe_of
+from training.polymers.predictor.data import read_labelled
 from training.polymers.predictor.domain import nearest_distances
 from training.polymers.predictor.features import Recipe, canonical, measure
 from training.polymers.predictor.judging import CHALLENGE, Judged, weighted_mae
@@ -179,7 +179,7 @@ def test_it_learns_and_is_surer_of_nothing_than_it_may_be(project):
     assert predictor.units["length"] == "characters"
     assert summary["best_values"]["validation_mae_over_sigma"] < 0.4
     assert summary["values"]["train"]["rings"] < summary["molecules"]["train"]
-    test = read_split(project / "data", CONFIG, "test", predictor.recipe)
+    test = read_labelled(project / "data", CONFIG, "test", recipe=predictor.recipe)
     predictions = predictor.predict_features(test.features)
     assert predictions.mean.shape == predictions.std.shape == test.values.shape
     known = ~numpy.isnan(test.values)
@@ -208,16 +208,6 @@ def test_foreign_elements_far_molecules_and_repeat_units_are_refused_with_a_reas
     assert "not exactly two stars" in predictions.why[4]
 
 
-def test_predict_by_hand_prints_csv(project, capsys):
-    (project / "asked.txt").write_text("CCO ethanol\n\nxx\n")
-    assert predict.main(arguments(project, "--in", str(project / "asked.txt"), "CC[Se]C")) == 0
-    rows = [line.split(",", 5) for line in capsys.readouterr().out.splitlines()]
-    assert rows[0] == ["smiles", "length_mean", "length_std", "rings_mean", "rings_std", "in_domain,why"]
-    assert [row[0] for row in rows[1:]] == ["CC[Se]C", "CCO", "xx"]
-    assert rows[3][1:] == ["", "", "", "", "False,not a SMILES"]
-    assert predict.main(arguments(project)) == 1
-
-
 def test_the_report_has_the_predictor_beside_those_who_know_less(project):
     assert report.main(arguments(project)) == 0
     numbers = json.loads((project / "data/predictor_report/metrics.json").read_text())
@@ -225,6 +215,11 @@ def test_the_report_has_the_predictor_beside_those_who_know_less(project):
     assert numbers["length_mae_low"] <= numbers["length_mae"] <= numbers["length_mae_high"]
     assert {"length_ridge_r2", "rings_coverage_90", "length_inside_mae", "in_domain"} <= numbers.keys()
     assert "challenge_wmae" not in numbers
+    # Errors are paired, so the difference of means is exact, and the words are those of its interval.
+    assert numbers["length_ahead_of_ridge"] == pytest.approx(numbers["length_ridge_mae"] - numbers["length_mae"], rel=1e-4)
+    low, high = (numbers[f"length_ahead_of_ridge_{end}"] for end in ("low", "high"))
+    verdict = "the predictor is better" if low > 0 else "ridge is better" if high < 0 else "not told apart"
+    assert f"| {verdict} |" in (project / "data/predictor_report/report.md").read_text()
     assert "rings" in (project / "data/predictor_report/report.md").read_text()
 
 
@@ -258,20 +253,17 @@ def test_a_predicted_descriptor_is_not_among_the_features():
 
 
 def test_a_resumed_training_is_the_one_that_never_stopped(project):
-    parts = [read_split(project / "data", CONFIG, split, recipe_of(CONFIG)) for split in ("train", "valid")]
-    for config in (CONFIG, replace(CONFIG, bootstrap=True)):
-        whole, again = (PredictorTrainer(*parts, config, Devices(torch.device("cpu"))) for _ in range(2))
-        whole.config = again.config = replace(config, dropout=0.0)
-        whole.model.dropout = again.model.dropout = 0.0
-        for _ in range(9):
-            whole.step()
-        whole.validate()
-        again.load_state_dict(copy.deepcopy(whole.state_dict()))
-        for trainer in (whole, again):
-            for _ in range(5):
-                trainer.step()
-        assert all(torch.equal(one, other) for one, other in zip(whole.parameters, again.parameters, strict=True))
-        assert whole.best_loss == again.best_loss
+    parts = [read_labelled(project / "data", CONFIG, split) for split in ("train", "valid")]
+    whole, again = (PredictorTrainer(*parts, replace(CONFIG, dropout=0.0), Devices(torch.device("cpu"))) for _ in range(2))
+    for _ in range(9):
+        whole.step()
+    whole.validate()
+    again.load_state_dict(copy.deepcopy(whole.state_dict()))
+    for trainer in (whole, again):
+        for _ in range(5):
+            trainer.step()
+    assert all(torch.equal(one, other) for one, other in zip(whole.parameters, again.parameters, strict=True))
+    assert whole.best_loss == again.best_loss
 
 
 @pytest.mark.slow
@@ -287,7 +279,7 @@ def test_a_killed_training_ends_with_the_same_bytes(project, tmp_path):
     while time.monotonic() < deadline and started.poll() is None and len(list(checkpoints.rglob("*.pt"))) < 2:
         time.sleep(0.02)
     started.send_signal(signal.SIGKILL)
-    started.wait()
+    assert started.wait() == -signal.SIGKILL, "it had ended before"
     subprocess.run(command, env=environment, check=True, capture_output=True)
     killed = {path.name: path.read_bytes() for path in (tmp_path / "data/property_predictor").glob("*.*")}
     subprocess.run([*command, "--from-scratch"], env=environment, check=True, capture_output=True)
@@ -303,7 +295,7 @@ def test_a_polymer_predictor_refuses_what_is_no_repeat_unit(tmp_path):
     (tmp_path / "polymers").mkdir()
     pq.write_table(table, tmp_path / "polymers/polymers-00000.parquet")
     config = replace(CONFIG, learn_from=("polymers",), properties=("tg",), total_samples=800)
-    parts = [read_split(tmp_path, config, part, recipe_of(config)) for part in ("train", "valid")]
+    parts = [read_labelled(tmp_path, config, part) for part in ("train", "valid")]
     predictor = cross_validate.fit(*parts, config, Devices(torch.device("cpu")))
     predictions = predictor.predict(molecules("*CCCO*", "*CCOC*", "CCCO"))
     assert predictions.why[2] == "no repeat unit, and the predictor was taught by repeat units"

@@ -13,16 +13,18 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from stages.params import ParamsError, build_config, read_yaml
+from stages.reporting import Reporter
 from tests.training.polymers.toy_molecules import write_molecules
 from training.polymers import smiles_tokenizer
 from training.polymers.decoding import SamplingSettings
 from training.polymers.origin import read_origin
 from training.polymers.sampling import SamplesConfig
 from training.polymers.tao.config import PolyTAOConfig
+from training.polymers.tao.prompts import PromptForm
 from training.polymers.tao.sample import main as sample_main
 from training.polymers.tao.sample import open_polytao
 from training.polymers.tao.tokenizer import build_tokenizer
-from training.polymers.tao.train import main
+from training.polymers.tao.train import main, open_task
 
 PARAMS = """
 smiles_tokenizer: {read: [molecules], vocabulary_size: null}
@@ -201,6 +203,12 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path, monkeypatch):
     assert different == []
 
 
+def test_steps_of_properties_that_are_not_asked_for_are_passed_over(in_text):
+    config = build_config(PolyTAOConfig, read_yaml(in_text / "params.yaml")["polytao"] | {"steps": {"tpsa": 5, "rings": 2}}, where="polytao")
+    task = open_task(in_text / "data", config, Reporter("polytao"))
+    assert PromptForm.of(task.model.config).steps == {"rings": 2}
+
+
 def test_no_molecule_to_learn_from_is_said_with_the_reasons(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = project(tmp_path, "tokens")
@@ -213,7 +221,6 @@ def test_no_molecule_to_learn_from_is_said_with_the_reasons(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"steps": {"mol_wgt": 2}}, r"steps: no property 'mol_wgt' \(did you mean 'mol_wt'\?\)"),
         ({"steps": {"mol_wt": 0}}, "steps.mol_wt must be above 0, found 0.0"),
         ({"properties": ["tpsa", "tpsa"]}, "properties names one twice"),
         ({"properties": []}, "must each name at least one"),
