@@ -50,8 +50,8 @@ class PolyLDMSamplesConfig(SamplesConfig):
     eta: float = 0.0
     guidance: float = 1.0
 
-    def settings(self, temperature: float, seed: int) -> LatentSettings:
-        return LatentSettings(**vars(super().settings(temperature, seed)), steps=self.steps, eta=self.eta, guidance=self.guidance)
+    def settings(self, temperature: float, seed: int, *, guided: bool = False) -> LatentSettings:
+        return LatentSettings(**vars(super().settings(temperature, seed, guided=guided)), steps=self.steps, eta=self.eta, guidance=self.guidance)
 
 
 @dataclass(frozen=True)
