@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,38 +17,18 @@ from training.polymers.batches import TrainingSet
 from training.polymers.options import TrainingOptions
 from training.polymers.origin import write_origin
 
-Model = TypeVar("Model", bound=nn.Module)
 OptionsT = TypeVar("OptionsT", bound=TrainingOptions)
-StreamT = TypeVar("StreamT", bound="Stream")
 
 
-class Stream(Protocol):
-    """Batches without end; `state_dict()` is their place in the data. salt: changed after a roll-back."""
-
-    salt: int
-
-    def state_dict(self) -> dict[str, int]: ...
-    def load_state_dict(self, state: dict[str, int]) -> None: ...
-
-
-class MoleculeTrainer(Generic[OptionsT, StreamT]):
+class MoleculeTrainer(Generic[OptionsT]):
     """A `Trainable` but for its `step`, which makes losses and gives them to `learned`, and for what it is judged by.
 
-    learner: the module whose weights are learnt. streams: by phase. rampup: of the average, see `Ema`.
+    learner: the module whose weights are learnt. streams: of batches, by phase, such as `BatchStream`. rampup: of the average, see `Ema`.
     """
 
-    def __init__(
-        self,
-        learner: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        streams: Mapping[str, StreamT],
-        config: OptionsT,
-        devices: Devices,
-        *,
-        rampup: float = 0.0,
-    ) -> None:
+    def __init__(self, learner: Any, optimizer: Any, streams: Mapping[str, Any], config: OptionsT, devices: Devices, *, rampup: float = 0) -> None:
         self.learner, self.optimizer, self.streams, self.config, self.devices = learner, optimizer, streams, config, devices
-        self.parameters = list(learner.parameters())
+        self.parameters: list[nn.Parameter] = list(learner.parameters())
         half_life = config.ema_half_life_samples
         self.ema = Ema(learner, half_life_samples=half_life, rampup=rampup) if half_life else None
         self.samples_seen = 0
@@ -73,20 +53,9 @@ class MoleculeTrainer(Generic[OptionsT, StreamT]):
         warmup, final = self.config.warmup_samples, self.config.final_learning_rate_fraction
         return highest * linear_schedule(samples, warmup_samples=warmup, total_samples=total_samples, final_fraction=final)
 
-    def final_model(self) -> nn.Module:
-        """The model to save, in evaluation mode."""
-        return self.averaged(self.learner)
-
-    def validate(self) -> dict[str, float]:
-        """What is to be reported of held-out molecules."""
-        raise NotImplementedError
-
-    def step(self) -> StepOutcome:
-        raise NotImplementedError
-
-    def averaged(self, learner: Model) -> Model:
-        """`learner` with the averaged weights where there is an average, in evaluation mode."""
-        return self.ema.averaged(learner) if self.ema is not None else learner.eval()
+    def final_model(self) -> Any:
+        """The model to save, in evaluation mode: what was learnt, with the averaged weights where there is an average."""
+        return self.ema.averaged(self.learner) if self.ema is not None else self.learner.eval()
 
     def state_dict(self) -> dict[str, Any]:
         streams = {phase: stream.state_dict() for phase, stream in self.streams.items()}
@@ -108,7 +77,7 @@ class MoleculeTrainer(Generic[OptionsT, StreamT]):
 
 
 def training_of(
-    trainer: MoleculeTrainer[Any, Any],
+    trainer: Any,
     datasets: Sequence[str],
     parts: Mapping[str, TrainingSet | None],
     save: Callable[[Path, Any], None],
@@ -117,7 +86,7 @@ def training_of(
     check: Callable[[Workplace], None] = lambda place: None,
     **told: Any,
 ) -> Training:
-    """`trainer` as a training that validates at every checkpoint and saves its final model, its origin and training_summary.json.
+    """A `MoleculeTrainer` as a training that validates at every checkpoint and saves its final model, its origin and training_summary.json.
 
     datasets: names of those learnt from. parts: their molecules, by what they are for. save: writes a model into a folder. facts: more for the
     summary. check: raises where the inputs do not fit. told: `size`, `outcome` and `signature` of the `Training`.

@@ -23,7 +23,7 @@ from training.polymers.trainer import MoleculeTrainer
 _VALIDATION_MOLECULES, _VALIDATION_BATCH = 1024, 128
 
 
-class PolyGPTTrainer(MoleculeTrainer[PolyGPTConfig, BatchStream]):
+class PolyGPTTrainer(MoleculeTrainer[PolyGPTConfig]):
     """Both phases of PolyGPT as one `Trainable`: which one is on follows from `samples_seen`."""
 
     def __init__(self, data: PolyGPTData, config: PolyGPTConfig, devices: Devices) -> None:

@@ -21,7 +21,7 @@ from training.polymers.vae import PolyVAE
 _VALIDATED, _COMPARED = 1024, 2048
 
 
-class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig, LatentStream]):
+class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig]):
     """Learns to tell the noise in posterior samples of a frozen PolyVAE, drawn anew each time. vae: in evaluation mode, without gradients."""
 
     def __init__(self, vae: PolyVAE, train: LatentSet, valid: LatentSet, config: PolyLDMConfig, devices: Devices) -> None:
@@ -51,7 +51,7 @@ class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig, LatentStream]):
 
     def final_model(self) -> PolyLDM:
         """The model to save, with the averaged weights."""
-        return PolyLDM(self.model.shape, self.model.vae, self.averaged(self.diffuser)).eval()
+        return PolyLDM(self.model.shape, self.model.vae, super().final_model()).eval()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The networks of PolyVAE: from a molecule and its properties to a distribution over latents, and from a latent and properties to a molecule.
 
     tokens, properties → transformer → attention pooling → MLP → mean, log-variance of the latent
-    latent, properties → MLP → one position, prepended to the tokens → causal transformer → next token
+    latent, properties → MLP → one position, prepended to the tokens, each with the properties added → causal transformer → next token
 
 Shapes: B molecules, T tokens of a molecule (<bos> … <eos>, then <pad>), S = T + 1 positions (the latent comes first), C width, E width of the
 reader (tokens and properties beside one another), L latent dimensions, V vocabulary, P properties.
@@ -83,6 +83,18 @@ class Encoder(nn.Module):
         return self.mean(hidden).float(), self.log_variance(hidden).float()
 
 
+class WritingCache(KeyValueCache):
+    """With what is added to each token, [B, C]."""
+
+    def __init__(self, shape: PolyVAEShape, added: Tensor, *, capacity: int) -> None:
+        super().__init__(shape, len(added), capacity=capacity, device=added.device, dtype=added.dtype)
+        self.added = added
+
+    def keep(self, rows: Tensor) -> None:
+        super().keep(rows)
+        self.added = self.added[rows]
+
+
 class PolyVAE(nn.Module):
     """Reads molecules into latents and writes molecules from latents, both in the light of properties (none given: zeros)."""
 
@@ -94,6 +106,9 @@ class PolyVAE(nn.Module):
             self.property_encoder = PropertyEncoder(len(shape.properties), shape.property_width)
         self.encoder = Encoder(shape)
         self.from_latent = nn.Sequential(nn.Linear(shape.latent + shape.property_width, shape.width), nn.GELU(), nn.Linear(shape.width, shape.width))
+        # Differs from the seed: the properties also stand beside each token that is read in writing, as they do beside each token of the reader.
+        # From one position far behind them tokens learn late to heed them.
+        self.to_each_token = nn.Linear(shape.property_width, shape.width, bias=False)
         self.position_embedding = nn.Embedding(shape.maximum_tokens + 1, shape.width)
         self.dropout = nn.Dropout(shape.dropout)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
@@ -126,32 +141,34 @@ class PolyVAE(nn.Module):
 
     def decode(self, tokens: Tensor, latents: Tensor, properties: Tensor, mask: Tensor) -> Tensor:
         """Logits [B, T, V] of the token after each of `tokens` [B, T], which begin with <bos>; latents: [B, L]."""
-        return self.head(self._hidden(tokens, self._start(latents, properties, mask), None)[:, 1:])
+        start, added = self._start(latents, properties, mask)
+        return self.head(self._hidden(tokens, start, added, None)[:, 1:])
 
-    def begin(self, latents: Tensor, properties: Tensor, mask: Tensor, capacity: int) -> tuple[Tensor, KeyValueCache]:
+    def begin(self, latents: Tensor, properties: Tensor, mask: Tensor, capacity: int) -> tuple[Tensor, WritingCache]:
         """Logits [B, V] of the first token, and a cache with room for `capacity` more. latents: [B, L].
 
         Raises MoleculeModelError for another width.
         """
-        start = self._start(latents, properties, mask)
-        cache = KeyValueCache(self.shape, len(latents), capacity=capacity + 1, device=start.device, dtype=start.dtype)
+        start, added = self._start(latents, properties, mask)
+        cache = WritingCache(self.shape, added, capacity=capacity + 1)
         first = torch.full((len(latents), 1), BOS, device=start.device)
-        return self.head(self._hidden(first, start, cache)[:, -1]), cache
+        return self.head(self._hidden(first, start, added, cache)[:, -1]), cache
 
-    def advance(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
+    def advance(self, tokens: Tensor, cache: WritingCache) -> Tensor:
         """Logits [B, V] after one more token [B] of each molecule in the cache."""
-        return self.head(self._hidden(tokens.unsqueeze(-1), None, cache)[:, -1])
+        return self.head(self._hidden(tokens.unsqueeze(-1), None, cache.added, cache)[:, -1])
 
-    def _start(self, latents: Tensor, properties: Tensor, mask: Tensor) -> Tensor:
-        """The position [B, C] that a latent becomes."""
+    def _start(self, latents: Tensor, properties: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The position [B, C] that a latent becomes, and what the properties add to each token [B, C]."""
         if latents.dim() != 2 or latents.shape[1] != self.shape.latent:
             found = " x ".join(map(str, latents.shape))
             raise MoleculeModelError(f"latents are {found}, this PolyVAE expects molecules x {self.shape.latent}; take those of the model itself")
-        return self.from_latent(torch.cat([latents, self.property_embedding(properties, mask).to(latents.dtype)], dim=-1))
+        embedding = self.property_embedding(properties, mask)
+        return self.from_latent(torch.cat([latents, embedding.to(latents.dtype)], dim=-1)), self.to_each_token(embedding)
 
-    def _hidden(self, tokens: Tensor, start: Tensor | None, cache: KeyValueCache | None) -> Tensor:
+    def _hidden(self, tokens: Tensor, start: Tensor | None, added: Tensor, cache: KeyValueCache | None) -> Tensor:
         """Hidden states after the last norm, [B, S, C]. start: None to append tokens to a cache that has it already."""
-        x = self.token_embedding(tokens)
+        x = self.token_embedding(tokens) + added.unsqueeze(1)
         if start is not None:
             x = torch.cat([start.unsqueeze(1).to(x.dtype), x], dim=1)
         begun = cache.length if cache is not None else 0

@@ -32,7 +32,7 @@ class PolyVAEData:
     valid: TrainingSet
 
 
-class PolyVAETrainer(MoleculeTrainer[PolyVAEConfig, BatchStream]):
+class PolyVAETrainer(MoleculeTrainer[PolyVAEConfig]):
     """One optimizer for reader and writer. Noise of the latents and dropped words follow from (seed, samples seen), in any number of processes."""
 
     def __init__(self, data: PolyVAEData, config: PolyVAEConfig, devices: Devices, reporter: Reporter) -> None:
@@ -59,10 +59,6 @@ class PolyVAETrainer(MoleculeTrainer[PolyVAEConfig, BatchStream]):
             losses = polyvae_losses(self.model, share, noise, drop_words(share.tokens, shown, config.word_dropout), options)
         rate = self.rate(config.learning_rate, seen, config.total_samples)
         return self.learned(losses.by_name(), len(batch.tokens), {"kl_weight": kl_weight, "learning_rate": rate})
-
-    def final_model(self) -> PolyVAE:
-        """The model to save and to judge."""
-        return self.averaged(self.model)
 
     def validate(self) -> dict[str, float]:
         """On held-out molecules, with their properties. Warns where hardly any dimension of the latent is in use (posterior collapse)."""
