@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy
 
@@ -29,17 +28,9 @@ from training.polymers.origin import read_origin
 from training.polymers.smiles_tokenizer import SmilesTokenizerError, load_smiles_tokenizer
 from training.polymers.trainer import training_of
 from training.polymers.vae import load_polyvae
+from training.polymers.vae.config import PolyVAEConfig
 
 _VAE = "polyvae"
-
-
-class _ReadOptions(NamedTuple):
-    """As training/polymers/data.py wants them; all but the splits are the PolyVAE's."""
-
-    split_column: str
-    properties: tuple[str, ...]
-    maximum_tokens: int
-    seed: int
 
 
 def _inputs(folder: Path, config: PolyLDMConfig) -> dict[str, Path]:
@@ -51,7 +42,8 @@ def _open(folder: Path, config: PolyLDMConfig, devices: Devices, reporter: Repor
     if load_smiles_tokenizer(folder / TOKENIZER).get_vocab() != tokenizer.get_vocab():
         raise MoleculeModelError(f"{folder / _VAE}: its vocabulary is not that of {folder / TOKENIZER}; make polyvae again")
     shape = vae.requires_grad_(False).shape
-    options = _ReadOptions(config.split_column, shape.properties, shape.maximum_tokens, config.seed)
+    # As it was read for the PolyVAE, all but the splits.
+    options = PolyVAEConfig(split_column=config.split_column, properties=shape.properties, maximum_tokens=shape.maximum_tokens, seed=config.seed)
     mean, std = numpy.array(shape.property_mean), numpy.array(shape.property_std)
     data = MoleculeData("polyldm", folder, options, reporter, tokenizer, mean, std, shape.property_units)
     train, valid = data.learnt(config.train_on, "learn from"), data.held_out(config.train_on)
