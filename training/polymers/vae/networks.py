@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from training.polymers.conditions import ConditionedShape, MoleculeModelError, PropertyEncoder
 from training.polymers.smiles_tokenizer import BOS, PAD
-from training.polymers.transformer import Block, KeyValueCache
+from training.polymers.transformer import Block, KeyValueCache, causal_states
 
 _FIRST_LOG_VARIANCE = -5.0
 
@@ -142,7 +142,7 @@ class PolyVAE(nn.Module):
     def decode(self, tokens: Tensor, latents: Tensor, properties: Tensor, mask: Tensor) -> Tensor:
         """Logits [B, T, V] of the token after each of `tokens` [B, T], which begin with <bos>; latents: [B, L]."""
         start, added = self._start(latents, properties, mask)
-        return self.head(self._hidden(tokens, start, added, None)[:, 1:])
+        return self.head(causal_states(self, self.token_embedding(tokens) + added.unsqueeze(1), start, None)[:, 1:])
 
     def begin(self, latents: Tensor, properties: Tensor, mask: Tensor, capacity: int) -> tuple[Tensor, WritingCache]:
         """Logits [B, V] of the first token, and a cache with room for `capacity` more. latents: [B, L].
@@ -152,11 +152,11 @@ class PolyVAE(nn.Module):
         start, added = self._start(latents, properties, mask)
         cache = WritingCache(self.shape, added, capacity=capacity + 1)
         first = torch.full((len(latents), 1), BOS, device=start.device)
-        return self.head(self._hidden(first, start, added, cache)[:, -1]), cache
+        return self.head(causal_states(self, self.token_embedding(first) + added.unsqueeze(1), start, cache)[:, -1]), cache
 
     def advance(self, tokens: Tensor, cache: WritingCache) -> Tensor:
         """Logits [B, V] after one more token [B] of each molecule in the cache."""
-        return self.head(self._hidden(tokens.unsqueeze(-1), None, cache.added, cache)[:, -1])
+        return self.head(causal_states(self, (self.token_embedding(tokens) + cache.added).unsqueeze(1), None, cache)[:, -1])
 
     def _start(self, latents: Tensor, properties: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The position [B, C] that a latent becomes, and what the properties add to each token [B, C]."""
@@ -165,16 +165,3 @@ class PolyVAE(nn.Module):
             raise MoleculeModelError(f"latents are {found}, this PolyVAE expects molecules x {self.shape.latent}; take those of the model itself")
         embedding = self.property_embedding(properties, mask)
         return self.from_latent(torch.cat([latents, embedding.to(latents.dtype)], dim=-1)), self.to_each_token(embedding)
-
-    def _hidden(self, tokens: Tensor, start: Tensor | None, added: Tensor, cache: KeyValueCache | None) -> Tensor:
-        """Hidden states after the last norm, [B, S, C]. start: None to append tokens to a cache that has it already."""
-        x = self.token_embedding(tokens) + added.unsqueeze(1)
-        if start is not None:
-            x = torch.cat([start.unsqueeze(1).to(x.dtype), x], dim=1)
-        begun = cache.length if cache is not None else 0
-        x = self.dropout(x + self.position_embedding.weight[begun : begun + x.shape[1]])
-        for layer, block in enumerate(self.blocks):
-            x = block(x, cache, layer)
-        if cache is not None:
-            cache.length += x.shape[1]
-        return self.final_norm(x)
