@@ -19,7 +19,7 @@ DEMO_S: Mapping[str, float] = {
     "predictor_report": 6,
     "polyldm": 12,
     "polyldm_samples": 6,
-    "polyvae": 20,
+    "polyvae": 25,
     "polyvae_samples": 4,
     "polyvae_report": 8,
     "polytao": 20,

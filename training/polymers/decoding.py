@@ -6,7 +6,7 @@ many are written side by side.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from tokenizers import Tokenizer
@@ -68,6 +68,33 @@ class Writer(Protocol):
     def advance(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
         """Logits [B, V] after one more token [B] of each molecule that is left in the cache."""
         ...
+
+
+@dataclass(frozen=True)
+class ModelWriter:
+    """A model of our own as a `Writer` but for its `begin`. model: has a `shape` and an `advance`."""
+
+    model: Any
+    tokenizer: Tokenizer
+
+    @property
+    def shape(self) -> Any:
+        return self.model.shape
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def advance(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
+        return self.model.advance(tokens, cache)
+
+
+def sample_smiles(writer: Writer, *, number: int, properties: Request | None = None, **settings: Any) -> list[str]:
+    """`number` SMILES as written by the model, valid or not.
+
+    properties: wanted values by name, in the units of the dataset. settings: fields of SamplingSettings, such as temperature and seed.
+    """
+    return [molecule.smiles for molecule in sample_molecules(writer, [properties or {}] * number, SamplingSettings(**settings))]
 
 
 def sample_molecules(writer: Writer, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[SampledMolecule]:

@@ -8,6 +8,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -21,8 +22,8 @@ from stages.params import ParamsError, load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.loop.devices import open_devices
-from training.polymers.conditions import MoleculeModelError
-from training.polymers.decoding import SamplingSettings
+from training.polymers.conditions import ConditionedShape, MoleculeModelError
+from training.polymers.decoding import SamplingSettings, Writer, sample_molecules
 from training.polymers.sample_table import GUIDED, Request, SampledMolecule, SampleRow, write_samples
 from training.polymers.smiles_grammar import Rule
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
@@ -44,6 +45,16 @@ class OpenModel:
     sampler: Sampler
     units: Mapping[str, str]
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def open_writer(writer: Writer) -> OpenModel:
+    """A model of our own that is ready to write."""
+    return OpenModel(partial(sample_molecules, writer), units_of(writer.shape))
+
+
+def units_of(shape: ConditionedShape) -> dict[str, str]:
+    """By the names of all properties; "" where the dataset says none."""
+    return {name: shape.property_units.get(name, "") for name in shape.properties}
 
 
 class NothingToAskForError(Exception):

@@ -3,7 +3,7 @@
 Shapes: B molecules, S positions, C width. A layer sees earlier positions only, unless it was made to read whole molecules (`causal=False`).
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -84,3 +84,20 @@ class Block(nn.Module):
     def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int, real: Tensor | None = None) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), cache, layer, real))
         return x + self.dropout(self.feed(self.feed_norm(x)))
+
+
+def causal_states(model: Any, x: Tensor, prefix: Tensor | None, cache: KeyValueCache | None) -> Tensor:
+    """Hidden states after the last norm, [B, S, C], of embedded tokens x [B, T, C]; position s has seen the prefix and tokens up to s - 1.
+
+    model: has position_embedding, dropout, blocks and final_norm. prefix: [B, C], comes first; None appends tokens to a cache that has it already.
+    """
+    if prefix is not None:
+        x = torch.cat([prefix.unsqueeze(1).to(x.dtype), x], dim=1)
+    start = cache.length if cache is not None else 0
+    x = model.dropout(x + model.position_embedding.weight[start : start + x.shape[1]])
+    for layer, block in enumerate(model.blocks):
+        x = block(x, cache, layer)
+    if cache is not None:
+        cache.length += x.shape[1]
+    states: Tensor = model.final_norm(x)
+    return states

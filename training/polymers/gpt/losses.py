@@ -50,6 +50,11 @@ class Losses:
     predictor: Tensor
     accuracy: Tensor
 
+    def by_name(self) -> dict[str, Tensor]:
+        """As they are reported, the total first."""
+        parts = {"cross_entropy_loss": self.cross_entropy, "auxiliary_loss": self.auxiliary, "align_loss": self.align}
+        return {"loss": self.total, **parts, "predictor_loss": self.predictor, "accuracy": self.accuracy}
+
 
 def polygpt_losses(model: PolyGPT, batch: Batch, weights: LossWeights, denominators: Denominators) -> Losses:
     """All terms for `batch`; sums over its molecules divided by `denominators`, so shares of several processes add up to the mean."""

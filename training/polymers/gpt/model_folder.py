@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from formats.weights import ModelFiles, write_weights
+from formats.weights import ModelFiles
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.gpt.networks import PolyGPT, PolyGPTShape
 from training.polymers.gpt.self_contained import modeling_source
-from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK, load_smiles_tokenizer, save_smiles_tokenizer
+from training.polymers.model_folder import load_molecule_model, save_molecule_model
+from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK
 
 _MODELING = "modeling_polygpt"
 _FOR_TRANSFORMERS = {
@@ -29,9 +30,7 @@ _FILES = ModelFiles("polygpt", "PolyGPT", "polygpt", PolyGPTShape, MoleculeModel
 
 def save_polygpt(folder: Path, model: PolyGPT, tokenizer: Tokenizer) -> None:
     """Write all files of the list above into `folder`."""
-    write_weights(folder / "model.safetensors", model)
-    _FILES.write_config(folder, model.shape)
-    save_smiles_tokenizer(tokenizer, folder)
+    save_molecule_model(folder, _FILES, model, tokenizer)
     # `sample.py` never chooses these either, and a molecule has as much room.
     generation = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD, "suppress_tokens": [PAD, BOS, UNK, MASK]}
     generation |= {"do_sample": True, "max_length": model.shape.maximum_tokens, "top_k": 0}
@@ -41,12 +40,4 @@ def save_polygpt(folder: Path, model: PolyGPT, tokenizer: Tokenizer) -> None:
 
 def load_polygpt(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[PolyGPT, Tokenizer]:
     """The model in evaluation mode and its tokenizer from a `data/polygpt` folder. Raises MoleculeModelError or SmilesTokenizerError."""
-    folder = Path(folder)
-    model = PolyGPT(_FILES.read_config(folder))
-    _FILES.read_weights(folder / "model.safetensors", model)
-    tokenizer = load_smiles_tokenizer(folder)
-    if tokenizer.get_vocab_size() != model.shape.vocabulary_size:
-        raise MoleculeModelError(
-            f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {model.shape.vocabulary_size}; they do not belong together"
-        )
-    return model.to(device).eval(), tokenizer
+    return load_molecule_model(folder, _FILES, PolyGPT, device)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.polymers.conditions import ConditionedShape, PropertyEncoder
-from training.polymers.transformer import Block, KeyValueCache
+from training.polymers.transformer import Block, KeyValueCache, causal_states
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,7 @@ class PolyGPT(nn.Module):
 
         tokens: [B, T] int64. prefix: [B, C] from `property_embedding`, or None to append tokens to a cache that has it already.
         """
-        x = self.token_embedding(tokens)
-        if prefix is not None:
-            x = torch.cat([prefix.unsqueeze(1).to(x.dtype), x], dim=1)
-        start = cache.length if cache is not None else 0
-        x = self.dropout(x + self.position_embedding.weight[start : start + x.shape[1]])
-        for layer, block in enumerate(self.blocks):
-            x = block(x, cache, layer)
-        if cache is not None:
-            cache.length += x.shape[1]
-        return self.final_norm(x)
+        return causal_states(self, self.token_embedding(tokens), prefix, cache)
 
     def tell(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """What the auxiliary heads tell of whole molecules [B, T], with no property given: [B, P] in standard deviations. mask [B, T]: no padding."""

@@ -5,20 +5,20 @@ python -m training.polymers.gpt.sample --model data/polygpt --number 20 --temper
 python -m training.polymers.gpt.sample --model data/polygpt --number 20 --property mol_wt=150:350 --property tpsa=60    # a table
 """
 
-import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from training.polymers.decoding import SamplingSettings, sample_molecules
+from training.polymers.decoding import ModelWriter, sample_smiles
 from training.polymers.gpt.model_folder import load_polygpt
-from training.polymers.gpt.networks import PolyGPT, PolyGPTShape
-from training.polymers.sampling import OpenModel, sampling_program
+from training.polymers.gpt.networks import PolyGPT
+from training.polymers.sampling import OpenModel, open_writer, sampling_program
 from training.polymers.smiles_tokenizer import BOS
 from training.polymers.transformer import KeyValueCache
 
@@ -26,19 +26,8 @@ STAGE, MODEL = "polygpt_samples", "polygpt"
 
 
 @dataclass(frozen=True)
-class PolyGPTWriter:
+class PolyGPTWriter(ModelWriter):
     """PolyGPT as training/polymers/decoding.py wants it."""
-
-    model: PolyGPT
-    tokenizer: Tokenizer
-
-    @property
-    def shape(self) -> PolyGPTShape:
-        return self.model.shape
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.token_embedding.weight.device
 
     def begin(self, wanted: Tensor, mask: Tensor, capacity: int, _: Sequence[torch.Generator]) -> tuple[Tensor, KeyValueCache]:
         prefix = self.model.property_embedding(wanted.to(self.device), mask.to(self.device))
@@ -50,18 +39,13 @@ class PolyGPTWriter:
         return self.model.logits(self.model(tokens.unsqueeze(-1), None, cache)[:, -1])
 
 
-def sample(
-    model: PolyGPT, tokenizer: Tokenizer, *, number: int, temperature: float = 1.0, properties: Mapping[str, float] | None = None, seed: int = 0
-) -> list[str]:
-    """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset."""
-    settings = SamplingSettings(temperature=temperature, seed=seed)
-    return [molecule.smiles for molecule in sample_molecules(PolyGPTWriter(model, tokenizer), [properties or {}] * number, settings)]
+def sample(model: PolyGPT, tokenizer: Tokenizer, **wanted: Any) -> list[str]:
+    """SMILES as written by the model; for `number`, `properties` and the rest see `sample_smiles`."""
+    return sample_smiles(PolyGPTWriter(model, tokenizer), **wanted)
 
 
 def open_polygpt(folder: Path, device: torch.device) -> OpenModel:
-    model, tokenizer = load_polygpt(folder, device=device)
-    units = {name: model.shape.property_units.get(name, "") for name in model.shape.properties}
-    return OpenModel(functools.partial(sample_molecules, PolyGPTWriter(model, tokenizer)), units)
+    return open_writer(PolyGPTWriter(*load_polygpt(folder, device=device)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,12 +1,11 @@
 """What decides the training of a PolyLDM: which denoiser, how latents are noised, for how long, and in which way."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
 
-from training.loop.bounds import above, at_least, within
-from training.loop.loop import Plan
+from training.loop.bounds import at_least, within
 from training.polymers.ldm.denoisers import DenoiserName
 from training.polymers.ldm.schedule import Prediction, ScheduleName
+from training.polymers.options import Dataset, TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -31,46 +30,29 @@ class Diffusion:
 
 
 @dataclass(frozen=True)
-class PolyLDMConfig(Diffusion):
-    """The section `polyldm` of params.yaml; properties and longest molecule are those of data/polyvae. Samples are molecules, repeats included."""
+class PolyLDMConfig(Diffusion, TrainingOptions):
+    """The section `polyldm` of params.yaml; properties and longest molecule are those of data/polyvae."""
 
-    train_on: tuple[Literal["molecules", "polymers"], ...] = ("molecules",)
-    split_column: Literal["split_random", "split_scaffold"] = "split_random"
+    train_on: tuple[Dataset, ...] = ("molecules",)
     samples: int = 10_000_000
     batch_size: int = 512
     unfreeze_at_samples: int = 2_000_000
-    max_seconds: float | None = None
     learning_rate: float = 1e-3
     warmup_samples: int = 50_000
-    final_learning_rate_fraction: float = 0.0
     weight_decay: float = 0.01
-    gradient_clip_norm: float = 1.0
     ema_half_life_samples: int = 200_000
-    seed: int = 0
     validation_steps: int = 50
     checkpoint_every_samples: int = 500_000
-    keep_checkpoints: int = 2
     report_every_samples: int = 50_000
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 1, "samples", "batch_size", "checkpoint_every_samples", "report_every_samples", "keep_checkpoints")
-        at_least(self, 0, "unfreeze_at_samples", "warmup_samples", "weight_decay", "ema_half_life_samples")
-        above(self, 0, "learning_rate", "gradient_clip_norm")
-        within(self, 0, 1, "final_learning_rate_fraction")
+        Diffusion.__post_init__(self)
+        TrainingOptions.__post_init__(self)
+        at_least(self, 0, "unfreeze_at_samples")
         within(self, 1, self.diffusion_steps, "validation_steps")
         if not self.train_on:
             raise ValueError("train_on is empty; name at least one dataset, such as molecules")
 
     @property
-    def plan(self) -> Plan:
-        return Plan(self.samples, self.report_every_samples, self.checkpoint_every_samples, self.max_seconds, what="molecules")
-
-    @property
-    def side_by_side(self) -> int:
-        return self.batch_size
-
-    def decisive(self) -> dict[str, Any]:
-        """The values that decide the weights; a training continues across changes of the others."""
-        operational = ("max_seconds", "checkpoint_every_samples", "keep_checkpoints")
-        return {name: value for name, value in asdict(self).items() if name not in operational}
+    def total_samples(self) -> int:
+        return self.samples

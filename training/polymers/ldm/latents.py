@@ -64,7 +64,7 @@ class LatentBatch(NamedTuple):
 class LatentStream:
     """Batches that follow from how many molecules were seen before, and from the seeds, alone.
 
-    seeds: names of its generators. steps: of diffusion. condition_dropout: as in training/polymers/batches.py.
+    seeds: names of its generators. steps: of diffusion. condition_dropout, salt: as in training/polymers/batches.py.
     """
 
     data: LatentSet
@@ -72,13 +72,20 @@ class LatentStream:
     seeds: tuple[int | str, ...]
     steps: int
     condition_dropout: float = 0.0
+    salt: int = 0
 
     def __post_init__(self) -> None:
         self._epoch, self._order = -1, torch.zeros(0, dtype=torch.int64)
         self._present = ~self.data.properties.isnan().cpu()
 
-    def after(self, seen: int, salt: int = 0, *, at_most: int) -> LatentBatch:
-        """The batch after `seen` molecules, cut where an epoch ends and to `at_most`. salt: changed after a roll-back.
+    def state_dict(self) -> dict[str, int]:
+        return {"salt": self.salt}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.salt = state["salt"]
+
+    def after(self, seen: int, *, at_most: int) -> LatentBatch:
+        """The batch after `seen` molecules, cut where an epoch ends and to `at_most`.
 
         Its steps lie evenly, one in each B-th of them at a random place, which makes the loss less noisy (Kingma et al. 2021, appendix I.1).
         """
@@ -86,7 +93,7 @@ class LatentStream:
         if epoch != self._epoch:
             self._epoch, self._order = epoch, torch.randperm(len(self.data), generator=generator(*self.seeds, "order", epoch))
         rows = self._order[place : place + min(self.batch_size, at_most)]
-        random, B = generator(*self.seeds, "noise", seen, salt), len(rows)
+        random, B = generator(*self.seeds, "noise", seen, self.salt), len(rows)
         t = ((torch.arange(B) + torch.rand(B, generator=random)) / B * self.steps).long().clamp(max=self.steps - 1)
         posterior_noise, noise = torch.randn(2, B, self.data.mean.shape[1], generator=random)
         # Some molecules are shown without a wish (Ho and Salimans 2022), and as many with each property or not by the toss of a coin.

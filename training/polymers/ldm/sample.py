@@ -5,11 +5,12 @@ python -m training.polymers.ldm.sample --model data/polyldm --number 20 --temper
 python -m training.polymers.ldm.sample --model data/polyldm --number 20 --property mol_wt=150:350 --property tpsa=60    # a table
 """
 
-import functools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -20,9 +21,8 @@ from training.polymers.decoding import SamplingSettings, sample_molecules
 from training.polymers.ldm.model_folder import load_polyldm
 from training.polymers.ldm.networks import PolyLDM
 from training.polymers.sample_table import Request, SampledMolecule
-from training.polymers.sampling import OpenModel, SamplesConfig, sampling_program
-from training.polymers.transformer import KeyValueCache
-from training.polymers.vae import PolyVAEShape
+from training.polymers.sampling import OpenModel, SamplesConfig, sampling_program, units_of
+from training.polymers.vae.writer import PolyVAEWriter
 
 STAGE, MODEL = "polyldm_samples", "polyldm"
 
@@ -55,53 +55,31 @@ class PolyLDMSamplesConfig(SamplesConfig):
 
 
 @dataclass(frozen=True)
-class PolyLDMWriter:
-    """PolyLDM as training/polymers/decoding.py wants it."""
+class PolyLDMWriter(PolyVAEWriter):
+    """PolyLDM as training/polymers/decoding.py wants it: its PolyVAE, with latents that are made to order."""
 
-    model: PolyLDM
-    tokenizer: Tokenizer
+    source: PolyLDM
     how: LatentSettings
 
-    @property
-    def shape(self) -> PolyVAEShape:
-        return self.model.vae.shape
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.diffuser.latent_mean.device
-
-    def begin(self, wanted: Tensor, mask: Tensor, capacity: int, random: Sequence[torch.Generator]) -> tuple[Tensor, KeyValueCache]:
-        def draw() -> Tensor:
-            # Each molecule has noise of its own, so that it does not depend on those beside it.
-            return torch.stack([torch.randn(self.shape.latent, generator=own) for own in random]).to(self.device)
-
-        wanted, mask = wanted.to(self.device), mask.to(self.device)
-        latents = self.model.latents(wanted, mask, draw, steps=self.how.steps, eta=self.how.eta, guidance=self.how.guidance)
-        return self.model.vae.begin(latents, wanted, mask, capacity)
-
-    def advance(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
-        return self.model.vae.advance(tokens, cache)
+    def latents(self, wanted: Tensor, mask: Tensor, random: Sequence[torch.Generator]) -> Tensor:
+        how, draw = self.how, partial(self.noise, random)
+        return self.source.latents(wanted, mask, draw, steps=how.steps, eta=how.eta, guidance=how.guidance)
 
 
 def write(model: PolyLDM, tokenizer: Tokenizer, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[SampledMolecule]:
     """One molecule for each request. settings: LatentSettings; others mean its defaults."""
     how = settings if isinstance(settings, LatentSettings) else LatentSettings(**vars(settings))
-    return sample_molecules(PolyLDMWriter(model, tokenizer, how), requests, how)
+    return sample_molecules(PolyLDMWriter(model.vae, tokenizer, model, how), requests, how)
 
 
-def sample(model: PolyLDM, tokenizer: Tokenizer, *, number: int, properties: Mapping[str, float] | None = None, **settings: float) -> list[str]:
-    """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset.
-
-    settings: fields of LatentSettings, such as temperature, guidance and seed.
-    """
-    how = LatentSettings(**settings)  # type: ignore[arg-type]
-    return [molecule.smiles for molecule in write(model, tokenizer, [properties or {}] * number, how)]
+def sample(model: PolyLDM, tokenizer: Tokenizer, *, number: int, properties: Request | None = None, **settings: Any) -> list[str]:
+    """As `sample_smiles`; settings: fields of LatentSettings, such as temperature, guidance and seed."""
+    return [molecule.smiles for molecule in write(model, tokenizer, [properties or {}] * number, LatentSettings(**settings))]
 
 
 def open_polyldm(folder: Path, device: torch.device) -> OpenModel:
     model, tokenizer = load_polyldm(folder, device=device)
-    shape = model.vae.shape
-    return OpenModel(functools.partial(write, model, tokenizer), {name: shape.property_units.get(name, "") for name in shape.properties})
+    return OpenModel(partial(write, model, tokenizer), units_of(model.vae.shape))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,79 +3,55 @@
 import functools
 import math
 from dataclasses import fields
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from training.loop.devices import Devices
-from training.loop.ema import Ema
-from training.loop.loop import StepOutcome, backward_and_step, linear_schedule
+from training.loop.loop import StepOutcome
 from training.loop.seeding import generator, seed_everything
 from training.metrics.frechet import frechet_distance
 from training.polymers.ldm.config import Diffusion, PolyLDMConfig
 from training.polymers.ldm.latents import LatentBatch, LatentSet, LatentStream
 from training.polymers.ldm.networks import Diffuser, PolyLDM, PolyLDMShape
+from training.polymers.trainer import MoleculeTrainer
 from training.polymers.vae import PolyVAE
 
 # Molecules of a validation: of either split for the losses, drawn and held out for the distances.
 _VALIDATED, _COMPARED = 1024, 2048
 
 
-class PolyLDMTrainer:
+class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig]):
     """Learns to tell the noise in posterior samples of a frozen PolyVAE, drawn anew each time. vae: in evaluation mode, without gradients."""
 
     def __init__(self, vae: PolyVAE, train: LatentSet, valid: LatentSet, config: PolyLDMConfig, devices: Devices) -> None:
-        self.config, self.devices, self.train, self.valid = config, devices, train, valid
+        self.train, self.valid = train, valid
         seed_everything(config.seed)
         kept = {field.name: getattr(config, field.name) for field in fields(Diffusion)}
         of_vae = {name: getattr(vae.shape, name) for name in ("latent", "vocabulary_size", "properties")}
         self.model = PolyLDM(PolyLDMShape(**kept, **of_vae), vae).to(devices.device)
         self.diffuser = self.model.diffuser.requires_grad_(True)
         self.diffuser.latent_mean, self.diffuser.latent_std = train.statistics()
-        self.parameters = list(self.diffuser.parameters())
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-        # The ramp keeps the network as it began out of a young average.
-        self.ema = Ema(self.diffuser, half_life_samples=config.ema_half_life_samples, rampup=0.1)
+        optimizer = torch.optim.AdamW(self.diffuser.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
         self.stream = LatentStream(train, config.batch_size, (config.seed, "train"), config.diffusion_steps, config.condition_dropout)
-        self.samples_seen = self.salt = 0
+        # The ramp keeps the network as it began out of a young average.
+        super().__init__(self.diffuser, optimizer, {"train": self.stream}, config, devices, rampup=0.1)
 
     def step(self) -> StepOutcome:
         # Every process draws the whole batch and learns from its share, in sums over the whole, which add up to the mean.
-        config, schedule, prediction = self.config, self.model.schedule, self.config.prediction
-        batch = self.stream.after(self.samples_seen, self.salt, at_most=config.samples - self.samples_seen)
+        config, schedule, seen = self.config, self.model.schedule, self.samples_seen
+        batch = self.stream.after(seen, at_most=config.samples - seen)
         size, share = len(batch.rows), LatentBatch(*(part[self.devices.rank :: self.devices.world_size] for part in batch))
-        warmup, final = config.warmup_samples, config.final_learning_rate_fraction
-        rate = linear_schedule(self.samples_seen, warmup_samples=warmup, total_samples=config.samples, final_fraction=final) * config.learning_rate
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         # E || noise - told ||^2 (Ho et al. 2020, eq. 14), or the same of v, as a mean over dimensions.
         told, latents, noise, t = self._told(self.diffuser, self.train, share)
-        loss = (told - schedule.target(latents, noise, t, prediction)).square().mean(dim=-1).sum() / size
-        epsilon_loss = schedule.noise_loss(told.detach(), latents, noise, t, prediction).sum() / size
-        norm, skipped = backward_and_step(loss, self.optimizer, self.parameters, clip_norm=config.gradient_clip_norm, devices=self.devices)
-        if not skipped:
-            self.ema.update(self.diffuser, samples=size, seen=self.samples_seen)
-        self.samples_seen += size
-        values: dict[str, Tensor | float] = {"gradient_norm": norm, "learning_rate": rate}
-        values["loss"], values["epsilon_loss"] = self.devices.sum(torch.stack([loss.detach(), epsilon_loss]))
-        return StepOutcome(values, size, skipped)
-
-    def state_dict(self) -> dict[str, Any]:
-        states = {"diffuser": self.diffuser.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema.state_dict()}
-        return {"samples_seen": self.samples_seen, "salt": self.salt, **states}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.samples_seen, self.salt = state["samples_seen"], state["salt"]
-        for name in ("diffuser", "optimizer", "ema"):
-            getattr(self, name).load_state_dict(state[name])
-
-    def reseed(self, rollback: int) -> None:
-        self.salt = rollback
+        loss = (told - schedule.target(latents, noise, t, config.prediction)).square().mean(dim=-1).sum() / size
+        epsilon_loss = schedule.noise_loss(told.detach(), latents, noise, t, config.prediction).sum() / size
+        rate = self.rate(config.learning_rate, seen, config.samples)
+        return self.learned({"loss": loss, "epsilon_loss": epsilon_loss}, size, {"learning_rate": rate})
 
     def final_model(self) -> PolyLDM:
         """The model to save, with the averaged weights."""
-        return PolyLDM(self.model.shape, self.model.vae, self.ema.averaged(self.diffuser)).eval()
+        return PolyLDM(self.model.shape, self.model.vae, super().final_model()).eval()
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -44,6 +44,10 @@ class Losses:
     kl: Tensor
     accuracy: Tensor
 
+    def by_name(self) -> dict[str, Tensor]:
+        """As they are reported, the total first."""
+        return {"loss": self.total, "cross_entropy_loss": self.cross_entropy, "kl_loss": self.kl, "accuracy": self.accuracy}
+
 
 def polyvae_losses(model: PolyVAE, batch: Batch, noise: Tensor, shown: Tensor, options: LossOptions) -> Losses:
     """All terms for `batch`. noise: [B, L] standard normal. shown: [B, T] the tokens as the writer sees them, see `drop_words`."""

@@ -1,7 +1,7 @@
 """The networks of PolyVAE: from a molecule and its properties to a distribution over latents, and from a latent and properties to a molecule.
 
     tokens, properties → transformer → attention pooling → MLP → mean, log-variance of the latent
-    latent, properties → MLP → one position, prepended to the tokens → causal transformer → next token
+    latent, properties → MLP → one position, prepended to the tokens, each with the properties added → causal transformer → next token
 
 Shapes: B molecules, T tokens of a molecule (<bos> … <eos>, then <pad>), S = T + 1 positions (the latent comes first), C width, E width of the
 reader (tokens and properties beside one another), L latent dimensions, V vocabulary, P properties.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from training.polymers.conditions import ConditionedShape, MoleculeModelError, PropertyEncoder
 from training.polymers.smiles_tokenizer import BOS, PAD
-from training.polymers.transformer import Block, KeyValueCache
+from training.polymers.transformer import Block, KeyValueCache, causal_states
 
 _FIRST_LOG_VARIANCE = -5.0
 
@@ -83,6 +83,18 @@ class Encoder(nn.Module):
         return self.mean(hidden).float(), self.log_variance(hidden).float()
 
 
+class WritingCache(KeyValueCache):
+    """With what is added to each token, [B, C]."""
+
+    def __init__(self, shape: PolyVAEShape, added: Tensor, *, capacity: int) -> None:
+        super().__init__(shape, len(added), capacity=capacity, device=added.device, dtype=added.dtype)
+        self.added = added
+
+    def keep(self, rows: Tensor) -> None:
+        super().keep(rows)
+        self.added = self.added[rows]
+
+
 class PolyVAE(nn.Module):
     """Reads molecules into latents and writes molecules from latents, both in the light of properties (none given: zeros)."""
 
@@ -94,6 +106,9 @@ class PolyVAE(nn.Module):
             self.property_encoder = PropertyEncoder(len(shape.properties), shape.property_width)
         self.encoder = Encoder(shape)
         self.from_latent = nn.Sequential(nn.Linear(shape.latent + shape.property_width, shape.width), nn.GELU(), nn.Linear(shape.width, shape.width))
+        # Differs from the seed: the properties also stand beside each token that is read in writing, as they do beside each token of the reader.
+        # From one position far behind them tokens learn late to heed them.
+        self.to_each_token = nn.Linear(shape.property_width, shape.width, bias=False)
         self.position_embedding = nn.Embedding(shape.maximum_tokens + 1, shape.width)
         self.dropout = nn.Dropout(shape.dropout)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
@@ -126,38 +141,27 @@ class PolyVAE(nn.Module):
 
     def decode(self, tokens: Tensor, latents: Tensor, properties: Tensor, mask: Tensor) -> Tensor:
         """Logits [B, T, V] of the token after each of `tokens` [B, T], which begin with <bos>; latents: [B, L]."""
-        return self.head(self._hidden(tokens, self._start(latents, properties, mask), None)[:, 1:])
+        start, added = self._start(latents, properties, mask)
+        return self.head(causal_states(self, self.token_embedding(tokens) + added.unsqueeze(1), start, None)[:, 1:])
 
-    def begin(self, latents: Tensor, properties: Tensor, mask: Tensor, capacity: int) -> tuple[Tensor, KeyValueCache]:
+    def begin(self, latents: Tensor, properties: Tensor, mask: Tensor, capacity: int) -> tuple[Tensor, WritingCache]:
         """Logits [B, V] of the first token, and a cache with room for `capacity` more. latents: [B, L].
 
         Raises MoleculeModelError for another width.
         """
-        start = self._start(latents, properties, mask)
-        cache = KeyValueCache(self.shape, len(latents), capacity=capacity + 1, device=start.device, dtype=start.dtype)
+        start, added = self._start(latents, properties, mask)
+        cache = WritingCache(self.shape, added, capacity=capacity + 1)
         first = torch.full((len(latents), 1), BOS, device=start.device)
-        return self.head(self._hidden(first, start, cache)[:, -1]), cache
+        return self.head(causal_states(self, self.token_embedding(first) + added.unsqueeze(1), start, cache)[:, -1]), cache
 
-    def advance(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
+    def advance(self, tokens: Tensor, cache: WritingCache) -> Tensor:
         """Logits [B, V] after one more token [B] of each molecule in the cache."""
-        return self.head(self._hidden(tokens.unsqueeze(-1), None, cache)[:, -1])
+        return self.head(causal_states(self, (self.token_embedding(tokens) + cache.added).unsqueeze(1), None, cache)[:, -1])
 
-    def _start(self, latents: Tensor, properties: Tensor, mask: Tensor) -> Tensor:
-        """The position [B, C] that a latent becomes."""
+    def _start(self, latents: Tensor, properties: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The position [B, C] that a latent becomes, and what the properties add to each token [B, C]."""
         if latents.dim() != 2 or latents.shape[1] != self.shape.latent:
             found = " x ".join(map(str, latents.shape))
             raise MoleculeModelError(f"latents are {found}, this PolyVAE expects molecules x {self.shape.latent}; take those of the model itself")
-        return self.from_latent(torch.cat([latents, self.property_embedding(properties, mask).to(latents.dtype)], dim=-1))
-
-    def _hidden(self, tokens: Tensor, start: Tensor | None, cache: KeyValueCache | None) -> Tensor:
-        """Hidden states after the last norm, [B, S, C]. start: None to append tokens to a cache that has it already."""
-        x = self.token_embedding(tokens)
-        if start is not None:
-            x = torch.cat([start.unsqueeze(1).to(x.dtype), x], dim=1)
-        begun = cache.length if cache is not None else 0
-        x = self.dropout(x + self.position_embedding.weight[begun : begun + x.shape[1]])
-        for layer, block in enumerate(self.blocks):
-            x = block(x, cache, layer)
-        if cache is not None:
-            cache.length += x.shape[1]
-        return self.final_norm(x)
+        embedding = self.property_embedding(properties, mask)
+        return self.from_latent(torch.cat([latents, embedding.to(latents.dtype)], dim=-1)), self.to_each_token(embedding)

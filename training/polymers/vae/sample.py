@@ -5,16 +5,16 @@ python -m training.polymers.vae.sample --model data/polyvae --number 20 --temper
 python -m training.polymers.vae.sample --model data/polyvae --number 20 --property mol_wt=150:350 --property tpsa=60    # a table
 """
 
-import functools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 
-from training.polymers.decoding import SamplingSettings, sample_molecules
-from training.polymers.sampling import OpenModel, sampling_program
+from training.polymers.decoding import sample_smiles
+from training.polymers.sampling import OpenModel, open_writer, sampling_program
 from training.polymers.vae.model_folder import load_polyvae
 from training.polymers.vae.networks import PolyVAE
 from training.polymers.vae.writer import PolyVAEWriter
@@ -22,18 +22,13 @@ from training.polymers.vae.writer import PolyVAEWriter
 STAGE, MODEL = "polyvae_samples", "polyvae"
 
 
-def sample(
-    model: PolyVAE, tokenizer: Tokenizer, *, number: int, temperature: float = 1.0, properties: Mapping[str, float] | None = None, seed: int = 0
-) -> list[str]:
-    """`number` SMILES as written by the model, valid or not. properties: wanted values by name, in the units of the dataset."""
-    settings = SamplingSettings(temperature=temperature, seed=seed)
-    return [molecule.smiles for molecule in sample_molecules(PolyVAEWriter(model, tokenizer), [properties or {}] * number, settings)]
+def sample(model: PolyVAE, tokenizer: Tokenizer, **wanted: Any) -> list[str]:
+    """SMILES as written by the model; for `number`, `properties` and the rest see `sample_smiles`."""
+    return sample_smiles(PolyVAEWriter(model, tokenizer), **wanted)
 
 
 def open_polyvae(folder: Path, device: torch.device) -> OpenModel:
-    model, tokenizer = load_polyvae(folder, device=device)
-    units = {name: model.shape.property_units.get(name, "") for name in model.shape.properties}
-    return OpenModel(functools.partial(sample_molecules, PolyVAEWriter(model, tokenizer)), units)
+    return open_writer(PolyVAEWriter(*load_polyvae(folder, device=device)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,18 +10,17 @@ where the last one was interrupted.
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from formats.molecule_tables import MoleculeTableError
-from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.loop.devices import Devices
-from training.loop.job import Companions, Job, Training, Workplace, run_job
-from training.loop.loop import Hook, Outcome
+from training.loop.job import Job, Training, run_job
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.data import TOKENIZER, open_data
-from training.polymers.origin import write_origin
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
+from training.polymers.trainer import training_of
 from training.polymers.vae.config import PolyVAEConfig
 from training.polymers.vae.model_folder import save_polyvae
 from training.polymers.vae.networks import PolyVAEShape
@@ -44,41 +43,18 @@ def _inputs(folder: Path, config: PolyVAEConfig) -> dict[str, Path]:
 
 def _open(folder: Path, config: PolyVAEConfig, devices: Devices, reporter: Reporter) -> Training:
     data = read_data(folder, config, reporter)
-    trainer = PolyVAETrainer(data, config, devices, reporter)
-
-    def begin(place: Workplace) -> Companions:
-        def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
-            write_origin(output, place.input_ids, config.learn_from, config.split_column)
-            return _write(output, trainer, data, outcome)
-
-        return Companions(save, [Hook(config.checkpoint_every_samples, trainer.validate)])
-
-    conditions = [Field("properties", "float32", (-1, len(data.shape.properties)))] if data.shape.properties else []
-    takes = (Field("latents", "float32", (-1, data.shape.latent)), *conditions, Field("tokens", "int64", (-1, -1)))
-    signature = Signature(takes, (Field("logits", "float32", (-1, -1, data.shape.vocabulary_size)),))
-    size = f"{data.shape.latent} of {data.shape.layers} x {data.shape.width}"
-    return Training(trainer, begin, size=size, outcome="validation_loss", signature=signature)
-
-
-def _write(output: OutputFolder, trainer: PolyVAETrainer, data: PolyVAEData, outcome: Outcome) -> dict[str, float]:
-    """Everything `load_polyvae` needs, and how the training went. Returns what is worth telling."""
-    model = trainer.final_model()
-    parts = {"train": data.train, "valid": data.valid}
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    summary = {
-        "samples_seen": outcome.samples_seen,
-        "finished": outcome.finished,
-        "parameters": parameters,
-        "skipped_steps": outcome.skipped_steps,
-        "rollbacks": outcome.rollbacks,
-        "molecules": {name: len(part) for name, part in parts.items()},
-        "set_aside": {name: part.set_aside for name, part in parts.items()},
-        "last_values": {name: round(value, 6) for name, value in sorted(outcome.values.items())},
-    }
-    save_polyvae(output.folder, model, data.tokenizer)
-    output.write_json("training_summary.json", summary)
-    shown = ("validation_", "loss")
-    return {"parameters": parameters, **{name: value for name, value in outcome.values.items() if name.startswith(shown)}}
+    shape = data.shape
+    conditions = [Field("properties", "float32", (-1, len(shape.properties)))] if shape.properties else []
+    takes = (Field("latents", "float32", (-1, shape.latent)), *conditions, Field("tokens", "int64", (-1, -1)))
+    return training_of(
+        PolyVAETrainer(data, config, devices, reporter),
+        config.learn_from,
+        {"train": data.train, "valid": data.valid},
+        partial(save_polyvae, tokenizer=data.tokenizer),
+        size=f"{shape.latent} of {shape.layers} x {shape.width}",
+        outcome="validation_loss",
+        signature=Signature(takes, (Field("logits", "float32", (-1, -1, shape.vocabulary_size)),)),
+    )
 
 
 JOB = Job("polyvae", "training.polymers.vae.train", PolyVAEConfig, _inputs, _open, budget="total_samples", libraries=("torch", "tokenizers"))

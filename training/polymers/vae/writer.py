@@ -7,44 +7,40 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from training.polymers.decoding import SamplingSettings, sample_tokens
+from training.polymers.decoding import ModelWriter, SamplingSettings, sample_tokens
 from training.polymers.transformer import KeyValueCache
-from training.polymers.vae.networks import PolyVAE, PolyVAEShape
+from training.polymers.vae.networks import PolyVAE
 
 GREEDY = SamplingSettings(temperature=0)
 
 
 @dataclass(frozen=True)
-class PolyVAEWriter:
+class PolyVAEWriter(ModelWriter):
     """Latents are drawn from N(0, I), each by its molecule's generator."""
 
-    model: PolyVAE
-    tokenizer: Tokenizer
-
-    @property
-    def shape(self) -> PolyVAEShape:
-        return self.model.shape
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.token_embedding.weight.device
+    def latents(self, wanted: Tensor, mask: Tensor, random: Sequence[torch.Generator]) -> Tensor:
+        """[B, L] for the wishes and random numbers of B molecules."""
+        del wanted, mask
+        return self.noise(random)
 
     def begin(self, wanted: Tensor, mask: Tensor, capacity: int, random: Sequence[torch.Generator]) -> tuple[Tensor, KeyValueCache]:
-        latents = torch.stack([torch.randn(self.shape.latent, generator=one) for one in random])
-        return self.model.begin(latents.to(self.device), wanted.to(self.device), mask.to(self.device), capacity)
+        wanted, mask = wanted.to(self.device), mask.to(self.device)
+        return self.model.begin(self.latents(wanted, mask, random).to(self.device), wanted, mask, capacity)
 
-    def advance(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
-        return self.model.advance(tokens, cache)
+    def noise(self, random: Sequence[torch.Generator]) -> Tensor:
+        """[B, L] standard normal; each molecule has noise of its own, so that it does not depend on those beside it."""
+        return torch.stack([torch.randn(self.shape.latent, generator=one) for one in random]).to(self.device)
 
 
 @dataclass(frozen=True)
 class LatentWriter(PolyVAEWriter):
     """Latents are those given, [B, L]: of one batch."""
 
-    latents: Tensor
+    given: Tensor
 
-    def begin(self, wanted: Tensor, mask: Tensor, capacity: int, _: Sequence[torch.Generator]) -> tuple[Tensor, KeyValueCache]:
-        return self.model.begin(self.latents.to(self.device), wanted.to(self.device), mask.to(self.device), capacity)
+    def latents(self, wanted: Tensor, mask: Tensor, random: Sequence[torch.Generator]) -> Tensor:
+        del wanted, mask, random
+        return self.given
 
 
 def write_from(model: PolyVAE, tokenizer: Tokenizer, latents: Tensor, properties: Tensor, mask: Tensor) -> Tensor:

@@ -106,11 +106,17 @@ def start(folder: Path, *more: str, die_at_step: int = -1, number: int = signal.
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "jsonl"})
 
 
+def finish(folder: Path) -> None:
+    """As `start`, in this process: the whole training or the rest of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIGMENT_TRACK", "jsonl")
+        assert main(arguments(folder)) == 0
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(prepared, tmp_path_factory) -> Path:
     folder = project(prepared, tmp_path_factory.mktemp("uninterrupted") / "p")
-    finished = start(folder)
-    assert finished.returncode == 0, finished.stderr
+    finish(folder)
     return folder
 
 
@@ -147,11 +153,11 @@ def test_killed_in_both_phases_it_ends_with_the_same_bytes_and_the_same_series(p
     assert series(folder) == series(uninterrupted)
 
 
-def test_killed_once_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path):
+def test_killed_once_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path, capsys):
     folder = project(prepared, tmp_path / "p")
     assert start(folder, die_at_step=27).returncode == -signal.SIGKILL
-    resumed = start(folder)
-    assert "continuing after 400 of 640" in resumed.stderr, resumed.stderr
+    finish(folder)
+    assert "continuing after 400 of 640" in capsys.readouterr().err
     assert output(folder) == output(uninterrupted)
     assert series(folder) == series(uninterrupted)
 

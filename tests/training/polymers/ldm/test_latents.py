@@ -9,14 +9,14 @@ from tests.training.polymers.ldm.conftest import LATENT
 from training.polymers.batches import pad
 from training.polymers.data import MoleculeData
 from training.polymers.ldm.latents import LatentSet, LatentStream, encode
-from training.polymers.ldm.train import _ReadOptions
 from training.polymers.vae import load_polyvae
+from training.polymers.vae.config import PolyVAEConfig
 
 
 @pytest.fixture(scope="module")
 def read(prepared):
     vae, tokenizer = load_polyvae(prepared / "data/polyvae")
-    options = _ReadOptions("split_random", vae.shape.properties, vae.shape.maximum_tokens, 0)
+    options = PolyVAEConfig(properties=vae.shape.properties, maximum_tokens=vae.shape.maximum_tokens)
     scale = numpy.array(vae.shape.property_mean), numpy.array(vae.shape.property_std)
     data = MoleculeData("polyldm", prepared / "data", options, SilentReporter(), tokenizer, *scale, vae.shape.property_units)
     return vae, data.learnt(["molecules"], "learn from")
@@ -66,7 +66,8 @@ def test_a_batch_follows_from_its_place_and_the_salt_alone(latents):
         one.after(seen, at_most=16)
     again = zip(one.after(66, at_most=16), other.after(66, at_most=16), strict=True)
     assert all(torch.equal(a, b) for a, b in again)
-    assert not torch.equal(one.after(66, 1, at_most=16).noise, other.after(66, at_most=16).noise)
+    one.salt = 1
+    assert not torch.equal(one.after(66, at_most=16).noise, other.after(66, at_most=16).noise)
 
 
 def test_steps_lie_evenly(latents):

@@ -34,7 +34,7 @@ def trained(project) -> Path:
 def test_molecules_do_not_depend_on_how_they_are_batched(trained):
     model, tokenizer = load_polyldm(trained / "data/polyldm")
     wanted = [{}] * 10 + [{"length": 5.0 + row} for row in range(10)]
-    how = LatentSettings(batch_size=20, seed=3, steps=5, eta=0.5, guidance=2.0)
+    how = LatentSettings(batch_size=20, seed=3, steps=5, eta=0.5, guidance=5.0)
     at_once = list(write(model, tokenizer, wanted, how))
     assert at_once == list(write(model, tokenizer, wanted, replace(how, batch_size=3)))
     assert at_once[:7] == list(write(model, tokenizer, wanted[:7], how))

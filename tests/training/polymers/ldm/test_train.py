@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from stages.params import ParamsError, build_config
 from tests.training.polymers.ldm.conftest import LATENT, arguments, share
 from tests.training.polymers.toy_molecules import enumerated_molecules
 from training.loop.stats_files import MACHINE
+from training.polymers.conditions import MoleculeModelError
 from training.polymers.ldm import load_polyldm
 from training.polymers.ldm.config import PolyLDMConfig
 from training.polymers.ldm.train import main
@@ -39,11 +41,17 @@ def start(folder: Path, *more: str, die_at_step: int = -1) -> subprocess.Complet
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "jsonl"})
 
 
+def finish(folder: Path) -> None:
+    """As `start`, in this process: the whole training or the rest of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIGMENT_TRACK", "jsonl")
+        assert main(arguments(folder)) == 0
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(prepared, tmp_path_factory) -> Path:
     folder = share(prepared, tmp_path_factory.mktemp("uninterrupted") / "p")
-    finished = start(folder)
-    assert finished.returncode == 0, finished.stderr
+    finish(folder)
     return folder
 
 
@@ -57,12 +65,12 @@ def test_the_output_has_what_the_stage_promises(uninterrupted):
     assert {*told, "latent_distance", "latent_distance_prior", "latent_distance_train", "loss"} <= set(summary["last_values"])
 
 
-def test_killed_once_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path):
+def test_killed_once_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path, capsys):
     folder = share(prepared, tmp_path / "p")
     # After the embedding was set free, and inside an epoch.
     assert start(folder, die_at_step=21).returncode == -signal.SIGKILL
-    resumed = start(folder)
-    assert "continuing after" in resumed.stderr, resumed.stderr
+    finish(folder)
+    assert "continuing after" in capsys.readouterr().err
     assert output(folder) == output(uninterrupted)
     assert series(folder) == series(uninterrupted)
 
@@ -129,11 +137,7 @@ def test_a_missing_polyvae_is_one_line(prepared, tmp_path, monkeypatch, capsys):
 
 
 def test_a_changed_latent_width_in_the_folder_is_refused(uninterrupted, tmp_path):
-    from training.polymers.conditions import MoleculeModelError
-
     folder = tmp_path / "polyldm"
-    import shutil
-
     shutil.copytree(uninterrupted / "data/polyldm", folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "latent": 32}))

@@ -70,6 +70,7 @@ def test_thirty_two_molecules_are_learned_by_heart_through_the_latent(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.shared_data
 def test_256_molecules_of_zinc_are_learned_by_heart_with_a_quarter_of_the_units_active(tmp_path, shared_data):
     smiles = (shared_data / "molecules/zinc/zinc_valid_24k.smi").read_text().split()[:256]
