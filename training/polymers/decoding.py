@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training.loop.seeding import generator
 from training.polymers.conditions import ConditionedShape
-from training.polymers.guided import GuidedBatch, guide_for
+from training.polymers.guided import GuidedBatch, guide_for, only_allowed
 from training.polymers.sample_table import Request, SampledMolecule
 from training.polymers.smiles_grammar import Rule
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK
@@ -108,7 +108,7 @@ def sample_tokens(
         allowed = guided.mask(steps - step, device) if guided else None
         token = choose_token(logits.float(), uniform[alive, step], settings, allowed)
         written[alive, step] = token
-        unfinished = token != EOS
+        unfinished = (token != EOS) & (token != PAD)
         if not unfinished.any() or step == steps - 1:
             break
         if guided:
@@ -127,12 +127,12 @@ def sample_tokens(
 def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, allowed: Tensor | None = None) -> Tensor:
     """Tokens [B] from logits [B, V] with uniform random numbers [B] in [0, 1), by the inverse of the cumulated distribution.
 
-    <pad>, <bos>, <unk> and <mask> are never chosen. allowed: [B, V] bool, at least one a row; others are never chosen either, before any cut.
+    <pad>, <bos>, <unk> and <mask> are never chosen. allowed: [B, V] bool; others are never chosen either, before any cut, but <pad> where nothing is.
     Source of top-p: Holtzman et al. 2020.
     """
-    if allowed is not None:
-        logits = logits.masked_fill(~allowed, float("-inf"))
     logits = logits.index_fill(-1, torch.tensor([PAD, BOS, UNK, MASK], device=logits.device), float("-inf"))
+    if allowed is not None:
+        logits = only_allowed(logits, allowed, PAD)
     if settings.temperature == 0:
         return logits.argmax(dim=-1)
     # Likeliest first, ties by id, so that both cuts are prefixes of the list.
@@ -155,6 +155,7 @@ def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, al
 
 
 def _blank_after_end(written: Tensor) -> Tensor:
-    """A finished molecule that stayed in the batch went on writing; what follows <eos> becomes <pad>."""
-    ended = (written == EOS).cumsum(dim=-1) - (written == EOS).long() > 0
+    """A molecule that stayed in the batch went on writing; what follows <eos>, or <pad> where a guided one was at a loss, becomes <pad>."""
+    stops = (written == EOS) | (written == PAD)
+    ended = stops.cumsum(dim=-1) - stops.long() > 0
     return written.masked_fill(ended, PAD)
