@@ -17,41 +17,22 @@ START, ATOM, OPEN, CLOSE, BOND_BEHIND_ATOM, BOND = range(6)
 # Aromatic atoms by the double bond they need: ANY_LEFT while a valence is left; FOUR likewise, but its last valence is for nothing else; ODD when an
 # odd number is left, as of sulphur, whose valences are 2, 4, 6. A star of a polymer has one bond.
 PLAIN, STAR, ANY_LEFT, FOUR, ODD = range(5)
-
 IMPLICIT, AROMATIC_BOND = 0, 5
-# A bond with a direction is aromatic between aromatic atoms, as one that is not written.
-_BONDS = {"-": 1, "/": IMPLICIT, "\\": IMPLICIT, "=": 2, "#": 3, ":": AROMATIC_BOND}
+_MAY_BE_AROMATIC = (IMPLICIT, AROMATIC_BOND)
+
 _UNBOUNDED = 20
 # The most bonds and hydrogens that RDKit grants at charges -2 to 2; elements that are not here have no bound in RDKit, or none that matters.
-_MOST = {
-    "H": (8, 2, 1, 8, 8),
-    "B": (3, 4, 3, 2, 8),
-    "C": (2, 3, 4, 3, 2),
-    "N": (1, 2, 3, 4, 3),
-    "O": (0, 1, 2, 3, 4),
-    "F": (8, 0, 1, 2, 3),
-    "Al": (5, 4, 3, 8, 8),
-    "Si": (6, 5, 4, 3, 8),
-    "P": (3, 6, 5, 4, 3),
-    "S": (4, 5, 6, 5, 4),
-    "Cl": (8, 0, 1, 6, 5),
-    "Ge": (6, 5, 4, 3, 8),
-    "As": (3, 6, 5, 4, 3),
-    "Se": (4, 5, 6, 5, 4),
-    "Br": (8, 0, 1, 6, 5),
-    "Sn": (6, 5, 4, 3, 8),
-    "Sb": (5, 6, 5, 4, 3),
-    "Te": (6, 5, 6, 5, 4),
-    "I": (1, 6, 5, 6, 5),
-}
+_TABLE = """
+H82188 B34328 C23432 N12343 O01234 F80123 Al54388 Si65438 P36543 S45654 Cl80165 Ge65438 As36543 Se45654 Br80165 Sn65438 Sb56543 Te65654 I16565
+"""
+_MOST = {element: tuple(map(int, bonds)) for element, bonds in re.findall(r"([A-Z][a-z]?)(\d{5})", _TABLE)}
 _BRACKET = re.compile(r"\[\d*(\*|[A-Z][a-z]?|[a-z][a-z]?)(?:@(?:@|TH\d|AL\d|SP\d|TB\d+|OH\d+)?)?(H\d*)?([+-]\d+|\++|-+)?(?::\d+)?\]")
-_ORGANIC = frozenset(["B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I", "b", "c", "n", "o", "p", "s", "*"])
-_ELEMENTS = """
+_ORGANIC = ("B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I", "b", "c", "n", "o", "p", "s", "*")
+_NAMES = """
 H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe
 Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U b c n o p s se te as si
-""".split()
-_HYPERVALENT = ("p", "s", "as", "se", "te")
-_RING = re.compile(r"%?\d+")
+"""
+_ELEMENTS = frozenset(re.findall(r"\w+", _NAMES))
 
 
 class Atom(NamedTuple):
@@ -79,8 +60,8 @@ class Atom(NamedTuple):
 class State(NamedTuple):
     """What decides which pieces may follow. current, stack, rings, near: places in `atoms`; rings are (digit, place, order of its bond).
 
-    near: atoms with open rings that are bound to the current one. dealt: the ways to deal out double bonds, each a number whose bit i is set when atom
-    i has its own. stars: how many are still to be written.
+    order: of the bond that is begun, which `current` has paid for. near: atoms with open rings that are bound to the current one. dealt: the ways to
+    deal out double bonds, each a number whose bit i is set when atom i has its own. stars: how many are still to be written.
     """
 
     after: int
@@ -99,8 +80,13 @@ class Piece(NamedTuple):
 
     kind: Literal["atom", "bond", "(", ")", "ring", "."]
     order: int = IMPLICIT
-    atom: Atom | None = None
+    atom: Atom = Atom(PLAIN, 0)
     digit: str = ""
+
+
+# A bond with a direction is aromatic between aromatic atoms, as one that is not written.
+_BONDS = {"-": 1, "/": IMPLICIT, "\\": IMPLICIT, "=": 2, "#": 3, ":": AROMATIC_BOND}
+_SIGNS = {"(": Piece("("), ")": Piece(")"), **{text: Piece("bond", order) for text, order in _BONDS.items()}}
 
 
 def beginning(rule: Rule) -> State:
@@ -110,61 +96,56 @@ def beginning(rule: Rule) -> State:
 
 def read_piece(text: str, rule: Rule) -> Piece | None:
     """The meaning of one piece of `split_smiles`; None where SMILES has no such piece, or one that is not written here (`$`, `~`, arrows)."""
-    if text in _BONDS:
-        return Piece("bond", order=_BONDS[text])
-    if text == "(":
-        return Piece("(")
-    if text == ")":
-        return Piece(")")
+    if text in _SIGNS:
+        return _SIGNS[text]
     if text == "." and rule == "molecule":
         return Piece(".")
-    if _RING.fullmatch(text):
+    if re.fullmatch(r"%?\d+", text):
         return Piece("ring", digit=text.lstrip("%"))
     bracket = _BRACKET.fullmatch(text)
     if bracket is None and text not in _ORGANIC:
         return None
-    symbol, hydrogens, charge = bracket.groups() if bracket else (text, None, None)
+    symbol, hydrogens, charges = bracket.groups(default="") if bracket else (text, "", "")
     if symbol == "*":
         return Piece("atom", atom=Atom(STAR, 1) if rule == "polymer" else Atom(PLAIN, _UNBOUNDED))
     if symbol not in _ELEMENTS:
         return None
-    most = _most_bonds(symbol.capitalize(), _charge(charge or ""))
-    left = most - (int(hydrogens[1:] or 1) if hydrogens else 0)
-    kind = PLAIN if symbol[0].isupper() else ODD if symbol in _HYPERVALENT else FOUR if most == 4 else ANY_LEFT
+    charge = int(charges) if charges[1:].isdigit() else charges.count("+") - charges.count("-")
+    most = _MOST.get(symbol.capitalize(), ())[charge + 2 : charge + 3] if abs(charge) <= 2 else ()
+    bonds = most[0] if most else _UNBOUNDED
+    left = bonds - (int(hydrogens[1:] or 1) if hydrogens else 0)
+    kind = PLAIN if symbol[0].isupper() else ODD if symbol in ("p", "s", "as", "se", "te") else FOUR if bonds == 4 else ANY_LEFT
     return Piece("atom", atom=Atom(kind, left)) if left >= 0 else None
 
 
 def advance(state: State, piece: Piece) -> State | None:
     """The state behind `piece`, or None where it may not stand here."""
-    after = state.after
+    after, here = state.after, state.current
     stands_behind_atom = after in (ATOM, CLOSE)
     match piece.kind:
         case "atom":
-            return _with_atom(state, piece.atom) if piece.atom else None
+            return _with_atom(state, piece.atom)
         case "ring":
             return _with_ring(state, piece.digit) if after in (ATOM, BOND_BEHIND_ATOM) else None
         case "bond":
-            if after not in (ATOM, OPEN, CLOSE) or _spend(state.atoms[state.current], piece.order) is None:
-                return None
-            return state._replace(after=BOND_BEHIND_ATOM if after == ATOM else BOND, order=piece.order)
+            spent = _spend(state.atoms[here], piece.order) if after in (ATOM, OPEN, CLOSE) else None
+            return spent and _set(state._replace(after=BOND_BEHIND_ATOM if after == ATOM else BOND, order=piece.order), {here: spent})
         case "(":
             # A star of a polymer, which has one neighbour, begins no branch.
-            if not stands_behind_atom or state.atoms[state.current].kind == STAR or state.atoms[state.current].free < 1:
-                return None
-            return state._replace(after=OPEN, stack=(*state.stack, state.current))
+            may_branch = stands_behind_atom and state.atoms[here].free > 0 and state.atoms[here].kind != STAR
+            return state._replace(after=OPEN, stack=(*state.stack, here)) if may_branch else None
         case ")":
             if not stands_behind_atom or not state.stack:
                 return None
-            return _retire(state._replace(after=CLOSE, current=state.stack[-1], stack=state.stack[:-1], near=()), state.current)
+            return _retire(state._replace(after=CLOSE, current=state.stack[-1], stack=state.stack[:-1], near=()), here)
         case ".":
-            return _retire(state._replace(after=START, current=-1, near=()), state.current) if stands_behind_atom and not state.stack else None
+            return _retire(state._replace(after=START, current=-1, near=()), here) if stands_behind_atom and not state.stack else None
 
 
 def may_end(state: State) -> bool:
     """Whether the text is complete."""
-    if state.after not in (ATOM, CLOSE) or state.stack or state.rings or state.stars:
-        return False
-    return _retire(state._replace(current=-1), state.current) is not None
+    is_closed = state.after in (ATOM, CLOSE) and not state.stack and not state.rings and not state.stars
+    return is_closed and _retire(state._replace(current=-1), state.current) is not None
 
 
 def fewest_to_end(state: State) -> int | None:
@@ -172,84 +153,58 @@ def fewest_to_end(state: State) -> int | None:
 
     A lower bound that costs little: each open branch and ring takes a piece to close, and of the reasons for more pieces only the strongest counts.
     """
-    after, rings, atoms = state.after, state.rings, state.atoms
-    bound = set(state.stack)
-    if state.current >= 0:
-        bound.add(state.current)
-    opened = {place for _, place, _ in rings}
-    is_pending = after in (BOND, BOND_BEHIND_ATOM)
-    more = int(after in (START, OPEN, BOND) or (after == BOND_BEHIND_ATOM and not rings))
+    after, rings, here = state.after, state.rings, state.current
+    opened, takes_digits = [place for _, place, _ in rings], after in (ATOM, BOND_BEHIND_ATOM)
+    bound = {here, *state.stack} - {-1}
+    more = max(state.stars, after in (START, OPEN, BOND) or (after == BOND_BEHIND_ATOM and not rings))
     for place in opened:
         # A ring has three atoms, and no digit stands behind a branch.
-        more = max(more, 1 + (not state.stack) if place == state.current else int(place in state.near or after not in (ATOM, BOND_BEHIND_ATOM)))
-    more = max(more, state.stars)
-    lacking = _lacking(state, bound)
-    if lacking is None:
+        more = max(more, 1 + (not state.stack) if place == here else place in state.near or not takes_digits)
+    # The atom whose bond that is begun may become one of an aromatic ring.
+    begun = here if rings and after in (BOND, BOND_BEHIND_ATOM) and state.order in _MAY_BE_AROMATIC else -1
+    lacks = {place: 2 - atom.ring_bonds - opened.count(place) - (place == begun) for place, atom in enumerate(state.atoms) if atom.is_aromatic}
+    for place, lack in lacks.items():
+        if lack > 0:
+            # One that begins a ring has a bond to the next atom of that as well.
+            can_close = place == here and takes_digits
+            if place not in bound or state.atoms[place].free < (lack if rings else 2) or not (rings or can_close):
+                return None
+            more = max(more, lack - can_close * len(rings) if rings else 3)
+    unmatched = [number for way in state.dealt if (number := _unmatched(state, way, lacks, begun)) is not None]
+    if not unmatched:
         return None
-    unmatched = _unmatched(state, bound, opened)
-    if unmatched is None:
-        return None
-    more = max(more, lacking, unmatched)
+    more = max(more, min(unmatched))
     # Only a bond that is begun, or an atom with a valence that no way to deal out double bonds takes, lets the text go on.
-    if (more or rings) and not (is_pending or after in (START, OPEN)):
-        if not any(atoms[place].left > (way >> place & 1 or atoms[place].kind == FOUR) for way in state.dealt for place in bound):
-            return None
-    return 1 + len(state.stack) + len(rings) + more
+    can_go_on = after not in (ATOM, CLOSE) or any(
+        state.atoms[place].left > (way >> place & 1 or state.atoms[place].kind == FOUR) for way in state.dealt for place in bound
+    )
+    return 1 + len(state.stack) + len(rings) + more if can_go_on or not (more or rings) else None
 
 
-def _lacking(state: State, bound: set[int]) -> int | None:
-    """Further pieces without which some live atom has no two aromatic bonds; None where one cannot gain them."""
-    most, is_pending = 0, state.after in (BOND, BOND_BEHIND_ATOM)
-    for place, atom in enumerate(state.atoms):
-        if not atom.is_aromatic or atom.ring_bonds >= 2:
-            continue
-        # An open ring's bond may become one.
-        lack = 2 - atom.ring_bonds - sum(at == place and order in (IMPLICIT, AROMATIC_BOND) for _, at, order in state.rings)
-        if lack <= 0:
-            continue
-        # The bond that is written may be none of them, but takes its room; a double one is what was kept back.
-        taken = state.order if is_pending and place == state.current and state.order in (1, 2, 3) else 0
-        free = atom.left - taken - (atom.kind == FOUR and taken < 2)
-        # Digits stand only right behind an atom; one that begins a ring has a bond to the next atom of that as well.
-        takes_digits = place == state.current and state.after in (ATOM, BOND_BEHIND_ATOM)
-        if place not in bound or free < (lack if state.rings else 2) or not (state.rings or takes_digits):
-            return None
-        most = max(most, lack - takes_digits * len(state.rings) if state.rings else 3)
-    return most
-
-
-def _unmatched(state: State, bound: set[int], opened: set[int]) -> int | None:
-    """The fewest further atoms with which every live atom can have the double bond that it needs; None where some cannot."""
-    best = None
-    # The current atom, where a bond is begun that gives it no double one.
-    is_single = state.after in (BOND, BOND_BEHIND_ATOM) and (state.order in (1, 3) or (state.order == IMPLICIT and not state.rings))
-    taken = state.order if state.after in (BOND, BOND_BEHIND_ATOM) and state.order in (1, 2, 3) else 0
-    for way in state.dealt:
-        # A double bond that is begun may end at any of them.
-        openers, others, both = 0, 0, int(state.after == BOND_BEHIND_ATOM and state.order == 2)
-        for place, atom in enumerate(state.atoms):
-            if way >> place & 1:
-                # Beside the double bond there must be room for a second bond of its ring, and for the bond that is begun.
-                lack = 0 if place in opened else 2 - atom.ring_bonds
-                if atom.left - 1 < lack + (taken if place == state.current else 0):
-                    break
-                continue
-            if not atom.is_aromatic or not atom.needs_double:
-                continue
+def _unmatched(state: State, way: int, lacks: dict[int, int], begun: int) -> int | None:
+    """The fewest further pieces with which every live atom can have the double bond that it needs, in one way; None where some cannot."""
+    opened, takes_digits = {place for _, place, _ in state.rings}, state.after in (ATOM, BOND_BEHIND_ATOM)
+    # A double bond that is begun may end at any of them.
+    openers, others, either = 0, 0, int(state.after == BOND_BEHIND_ATOM and state.order == 2)
+    for place, lack in lacks.items():
+        atom, is_here = state.atoms[place], place == state.current
+        if way >> place & 1:
+            # Beside the double bond there must be room for the second bond of its ring.
+            if atom.left - 1 < lack:
+                return None
+        elif atom.needs_double:
             if place in opened:
-                both, openers = both + (place in bound), openers + (place not in bound)
-            elif atom.free > (is_single and place == state.current and atom.kind == FOUR):
+                is_bound = is_here or place in state.stack
+                either, openers = either + is_bound, openers + (not is_bound)
+            elif atom.free > 0 or place == begun:
                 # A ring that ends at any other than carbon fills its valence, double or not.
-                is_flexible = place == state.current and atom.kind != FOUR and state.rings and state.after in (ATOM, BOND_BEHIND_ATOM)
-                both, others = both + bool(is_flexible), others + (not is_flexible)
+                is_flexible = is_here and atom.kind != FOUR and takes_digits and bool(state.rings)
+                either, others = either + is_flexible, others + (not is_flexible)
             else:
                 # Its bonds are all written, and none of them is double in this way.
-                break
-        else:
-            # A ring's bond gives a double bond to both its ends, and each other one takes an atom.
-            number = max(0, abs(openers - others) - both)
-            best = number if best is None else min(best, number)
-    return best
+                return None
+    # A ring's bond gives a double bond to both its ends, and each other one takes an atom.
+    return max(0, abs(openers - others) - either)
 
 
 def _spend(atom: Atom, order: int) -> Atom | None:
@@ -259,89 +214,76 @@ def _spend(atom: Atom, order: int) -> Atom | None:
     if order in (2, 3):
         # The double bond that an aromatic carbon needs is this one.
         return Atom(ANY_LEFT if atom.kind == FOUR else atom.kind, atom.left - order, atom.ring_bonds) if atom.left >= order else None
-    if atom.free < 1 or (order == AROMATIC_BOND and not atom.is_aromatic):
-        return None
-    return Atom(atom.kind, atom.left - 1, atom.ring_bonds)
+    return Atom(atom.kind, atom.left - 1, atom.ring_bonds) if atom.free > 0 and (order != AROMATIC_BOND or atom.is_aromatic) else None
 
 
 def _with_atom(state: State, atom: Atom) -> State | None:
-    stars = state.stars - (atom.kind == STAR)
+    stars, here, place = state.stars - (atom.kind == STAR), state.current, len(state.atoms)
     if stars < 0:
         return None
-    here, place = state.current, len(state.atoms)
+    behind = state._replace(after=ATOM, order=IMPLICIT, current=place, atoms=(*state.atoms, atom), stars=stars)
     if state.after == START:
-        return state._replace(after=ATOM, current=place, atoms=(*state.atoms, atom), stars=stars)
-    spent, new = _spend(state.atoms[here], state.order), _spend(atom, state.order)
+        return behind
+    has_paid = state.after in (BOND, BOND_BEHIND_ATOM)
+    spent, new = state.atoms[here] if has_paid else _spend(state.atoms[here], IMPLICIT), _spend(atom, state.order)
     if spent is None or new is None or (spent.kind == new.kind == STAR):
         return None
     near = (here,) if any(ring[1] == here for ring in state.rings) else ()
-    behind = state._replace(after=ATOM, order=IMPLICIT, current=place, atoms=(*state.atoms, new), near=near, stars=stars)
     # Outside every ring, a bond between two aromatic atoms is a single one.
-    linked = _linked(behind, here, spent, place, new, may_be_aromatic=bool(state.rings) and state.order in (IMPLICIT, AROMATIC_BOND))
+    linked = _set(behind._replace(near=near), {here: spent, place: new}, may_be_aromatic=bool(state.rings) and state.order in _MAY_BE_AROMATIC)
     return linked and _retire(linked, here)
 
 
 def _with_ring(state: State, digit: str) -> State | None:
-    here, order = state.current, state.order
-    atom = state.atoms[here]
-    spent = _spend(atom, order)
-    if spent is None or atom.kind == STAR or order == 3:
-        return None
+    here, order, has_paid = state.current, state.order, state.after == BOND_BEHIND_ATOM
     ring = next((ring for ring in state.rings if ring[0] == digit), None)
-    if ring is None:
-        rings = tuple(sorted((*state.rings, (digit, here, order))))
-        return _linked(state._replace(after=ATOM, order=IMPLICIT, rings=rings), here, spent, here, spent, may_be_aromatic=False)
-    _, there, opened = ring
-    if here == there or there in state.near or (order and opened and order != opened):
+    final = order or (ring[2] if ring else IMPLICIT)
+    spent = state.atoms[here] if has_paid else _spend(state.atoms[here], final)
+    if spent is None or spent.kind == STAR or final == 3:
         return None
-    final = order or opened
+    behind = state._replace(after=ATOM, order=IMPLICIT)
+    if ring is None:
+        return _set(behind._replace(rings=tuple(sorted((*state.rings, (digit, here, order))))), {here: spent})
+    _, there, opened = ring
+    if here == there or there in state.near or (opened and has_paid and order != opened):
+        return None
     other: Atom | None = state.atoms[there]
-    # The atom at the other end has paid for its bond as it was written there; what was said at one end holds for both.
-    if final != order:
-        spent = _spend(atom, final)
-    elif final == 2 and opened == IMPLICIT:
+    if final == 2 and opened == IMPLICIT:
+        # The atom at the other end has paid for a single bond as its digit was written.
         other = _spend(state.atoms[there]._replace(left=state.atoms[there].left + 1), 2)
-    if spent is None or other is None or (final == AROMATIC_BOND and not other.is_aromatic):
+    if other is None or (final == AROMATIC_BOND and not other.is_aromatic):
         return None
     rings = tuple(one for one in state.rings if one != ring)
-    near = (*state.near, there) if any(one[1] == there for one in rings) else state.near
-    near = tuple(one for one in near if any(left[1] == one for left in rings))
-    behind = state._replace(after=ATOM, order=IMPLICIT, rings=rings, near=near)
-    linked = _linked(behind, there, other, here, spent, may_be_aromatic=final in (IMPLICIT, AROMATIC_BOND))
+    near = tuple(place for place in (*state.near, there) if any(one[1] == place for one in rings))
+    linked = _set(behind._replace(rings=rings, near=near), {there: other, here: spent}, may_be_aromatic=final in _MAY_BE_AROMATIC)
     return linked and _retire(linked, there)
 
 
-def _linked(state: State, one: int, first: Atom, two: int, second: Atom, *, may_be_aromatic: bool) -> State | None:
-    """The state with the atoms `first` and `second` in these places, whose new bond may be one of an aromatic ring; None where no way is left."""
-    ways = state.dealt
-    if may_be_aromatic and first.is_aromatic and second.is_aromatic:
-        first, second = (Atom(atom.kind, atom.left, min(2, atom.ring_bonds + 1)) for atom in (first, second))
-        both = 1 << one | 1 << two
-        if first.left and second.left:
-            ways |= {way | both for way in ways if not way & both}
+def _set(state: State, changed: dict[int, Atom], *, may_be_aromatic: bool = False) -> State | None:
+    """The state with changed atoms, and, where there are two, a new bond between them; None where no way to deal out double bonds is left."""
+    ways, atoms = state.dealt, list(state.atoms)
+    if may_be_aromatic and all(atom.is_aromatic for atom in changed.values()):
+        changed = {place: atom._replace(ring_bonds=min(2, atom.ring_bonds + 1)) for place, atom in changed.items()}
+        both = sum(1 << place for place in changed)
+        ways |= {way | both for way in ways if not way & both}
     # A double bond takes one valence that other bonds have not taken.
-    full = (not first.left) << one | (not second.left) << two
-    if full and any(way & full for way in ways):
-        ways = frozenset(way for way in ways if not way & full)
-        if not ways:
-            return None
-    atoms = list(state.atoms)
-    atoms[one], atoms[two] = first, second
-    return state._replace(atoms=tuple(atoms), dealt=ways)
+    full = sum(1 << place for place, atom in changed.items() if not atom.left)
+    ways = frozenset(way for way in ways if not way & full)
+    for place, atom in changed.items():
+        atoms[place] = atom
+    return state._replace(atoms=tuple(atoms), dealt=ways) if ways else None
 
 
 def _retire(state: State, place: int) -> State | None:
     """The state without an atom, if that can gain no more bonds; None where it is aromatic and lacks what every such atom has."""
     if place == state.current or place in state.stack or any(ring[1] == place for ring in state.rings):
         return state
-    atom = state.atoms[place]
-    below, ways = (1 << place) - 1, state.dealt
+    atom, ways = state.atoms[place], state.dealt
     if atom.is_aromatic:
-        if atom.ring_bonds < 2:
-            return None
         ways = frozenset(way for way in ways if (way >> place & 1) == atom.needs_double)
-        if not ways:
+        if atom.ring_bonds < 2 or not ways:
             return None
+    below = (1 << place) - 1
     return state._replace(
         current=state.current - (state.current > place),
         stack=tuple(one - (one > place) for one in state.stack),
@@ -350,16 +292,3 @@ def _retire(state: State, place: int) -> State | None:
         near=tuple(one - (one > place) for one in state.near),
         dealt=frozenset(way & below | way >> place + 1 << place for way in ways),
     )
-
-
-def _most_bonds(element: str, charge: int) -> int:
-    most = _MOST.get(element)
-    return _UNBOUNDED if most is None or abs(charge) > 2 else most[charge + 2]
-
-
-def _charge(text: str) -> int:
-    """Such as -1 for `-`, 2 for `++` or `+2`."""
-    if not text:
-        return 0
-    sign = -1 if text[0] == "-" else 1
-    return sign * (int(text[1:]) if text[1:].isdigit() else len(text))
