@@ -156,10 +156,13 @@ def fewest_to_end(state: State) -> int | None:
     after, rings, here = state.after, state.rings, state.current
     opened, takes_digits = [place for _, place, _ in rings], after in (ATOM, BOND_BEHIND_ATOM)
     bound = {here, *state.stack} - {-1}
-    more = max(state.stars, after in (START, OPEN, BOND) or (after == BOND_BEHIND_ATOM and not rings))
+    # Digits take a valence of the atom that they follow at once; rings of one atom end at different ones, and have three atoms.
+    more = int(len(rings) > (state.atoms[here].left + (after == BOND_BEHIND_ATOM) if takes_digits else 0))
     for place in opened:
-        # A ring has three atoms, and no digit stands behind a branch.
-        more = max(more, 1 + (not state.stack) if place == here else place in state.near or not takes_digits)
+        more = max(more, opened.count(place) - 1, 1 + (not state.stack) if place == here else place in state.near)
+    # A star takes no digit, and ends the text or a branch.
+    more += state.stars + (2 if state.stars == 2 and not state.stack and after != START else 0)
+    more = max(more, after in (START, OPEN, BOND) or (after == BOND_BEHIND_ATOM and not rings))
     # The atom whose bond that is begun may become one of an aromatic ring.
     begun = here if rings and after in (BOND, BOND_BEHIND_ATOM) and state.order in _MAY_BE_AROMATIC else -1
     lacks = {place: 2 - atom.ring_bonds - opened.count(place) - (place == begun) for place, atom in enumerate(state.atoms) if atom.is_aromatic}
@@ -171,14 +174,12 @@ def fewest_to_end(state: State) -> int | None:
                 return None
             more = max(more, lack - can_close * len(rings) if rings else 3)
     unmatched = [number for way in state.dealt if (number := _unmatched(state, way, lacks, begun)) is not None]
-    if not unmatched:
-        return None
-    more = max(more, min(unmatched))
+    more = max(more, min(unmatched, default=0))
     # Only a bond that is begun, or an atom with a valence that no way to deal out double bonds takes, lets the text go on.
     can_go_on = after not in (ATOM, CLOSE) or any(
         state.atoms[place].left > (way >> place & 1 or state.atoms[place].kind == FOUR) for way in state.dealt for place in bound
     )
-    return 1 + len(state.stack) + len(rings) + more if can_go_on or not (more or rings) else None
+    return 1 + len(state.stack) + len(rings) + more if unmatched and (can_go_on or not (more or rings)) else None
 
 
 def _unmatched(state: State, way: int, lacks: dict[int, int], begun: int) -> int | None:
@@ -261,7 +262,7 @@ def _with_ring(state: State, digit: str) -> State | None:
 
 def _set(state: State, changed: dict[int, Atom], *, may_be_aromatic: bool = False) -> State | None:
     """The state with changed atoms, and, where there are two, a new bond between them; None where no way to deal out double bonds is left."""
-    ways, atoms = state.dealt, list(state.atoms)
+    ways = state.dealt
     if may_be_aromatic and all(atom.is_aromatic for atom in changed.values()):
         changed = {place: atom._replace(ring_bonds=min(2, atom.ring_bonds + 1)) for place, atom in changed.items()}
         both = sum(1 << place for place in changed)
@@ -269,9 +270,7 @@ def _set(state: State, changed: dict[int, Atom], *, may_be_aromatic: bool = Fals
     # A double bond takes one valence that other bonds have not taken.
     full = sum(1 << place for place, atom in changed.items() if not atom.left)
     ways = frozenset(way for way in ways if not way & full)
-    for place, atom in changed.items():
-        atoms[place] = atom
-    return state._replace(atoms=tuple(atoms), dealt=ways) if ways else None
+    return state._replace(atoms=tuple(changed.get(place, atom) for place, atom in enumerate(state.atoms)), dealt=ways) if ways else None
 
 
 def _retire(state: State, place: int) -> State | None:

@@ -10,11 +10,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from rdkit import Chem
 from transformers import T5Config, T5ForConditionalGeneration
 
 from stages.params import ParamsError, build_config, read_yaml
 from tests.training.polymers.toy_molecules import write_molecules
 from training.polymers import smiles_tokenizer
+from training.polymers.conditions import MoleculeModelError
 from training.polymers.decoding import SamplingSettings
 from training.polymers.origin import read_origin
 from training.polymers.sampling import SamplesConfig
@@ -116,6 +118,14 @@ def test_molecules_do_not_depend_on_what_is_written_beside_them(project_of, requ
     assert list(sampler(requests, SamplingSettings(1.0, top_k=1))) == list(sampler(requests, SamplingSettings(0)))
 
 
+def test_guided_molecules_can_be_read_and_do_not_depend_on_their_batch(trained):
+    sampler = open_polytao(trained / "data/polytao", torch.device("cpu")).sampler
+    requests = [{"length": 8.0 + row} for row in range(12)]
+    one, many = (list(sampler(requests, SamplingSettings(1.5, batch_size=size, guided=True))) for size in (5, 12))
+    ended = [molecule.smiles for molecule in many if molecule.finished]
+    assert one == many and len(ended) > 6 and all(Chem.MolFromSmiles(smiles, sanitize=False) is not None for smiles in ended)
+
+
 def test_plain_transformers_in_another_process_writes_the_same(trained, in_text, tmp_path):
     asked = [{"length": 8, "rings": 0}, {"length": 14, "rings": 1}, {"rings": 1}, {}]
     prompts = {in_text: ["8,0", "14,1", ",1", ""], trained: ["<length:8><rings:0>", "<length:14><rings:1>", "<rings:1>", ""]}
@@ -166,6 +176,8 @@ def test_published_weights_know_the_published_prompt_and_can_be_trained_on(tmp_p
     opened = open_polytao(start, torch.device("cpu"))
     assert len(opened.units) == 15 and not opened.ranges
     assert len(list(opened.sampler([{"mol_wt": 264, "ring_count": 1}, {}], SamplingSettings(0)))) == 2
+    with pytest.raises(MoleculeModelError, match=r"PreTrainedTokenizerFast cuts C\[N\+\]\(Cl\)Br elsewhere; train PolyTAO from scratch"):
+        list(opened.sampler([{}], SamplingSettings(guided=True)))
     assert train(folder, "--set", f"start_from={start}", "--set", "prompt_style=tokens") == 1
     assert "has no tokens for wishes; take prompt_style: text" in capsys.readouterr().err
     assert train(folder, "--set", f"start_from={start}") == 0
