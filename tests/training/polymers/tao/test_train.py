@@ -11,18 +11,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from rdkit import Chem
-from transformers import T5Config, T5ForConditionalGeneration
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from stages.params import ParamsError, build_config, read_yaml
 from tests.training.polymers.toy_molecules import write_molecules
+from training.fine_tuning.model_folder import load_model
 from training.polymers import smiles_tokenizer
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.decoding import SamplingSettings
 from training.polymers.origin import read_origin
 from training.polymers.sampling import SamplesConfig
 from training.polymers.tao.config import PolyTAOConfig
+from training.polymers.tao.prompts import PromptForm
 from training.polymers.tao.sample import main as sample_main
-from training.polymers.tao.sample import open_polytao
+from training.polymers.tao.sample import open_polytao, sample_polytao
 from training.polymers.tao.tokenizer import build_tokenizer
 from training.polymers.tao.train import main
 
@@ -126,6 +129,15 @@ def test_guided_molecules_can_be_read_and_do_not_depend_on_their_batch(trained):
     assert one == many and len(ended) > 6 and all(Chem.MolFromSmiles(smiles, sanitize=False) is not None for smiles in ended)
 
 
+def test_a_tokenizer_that_cuts_atoms_cannot_be_guided(trained):
+    form = PromptForm.of(load_model(trained / "data/polytao", T5ForConditionalGeneration).config)
+    characters = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    characters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=characters, unk_token="<unk>")
+    with pytest.raises(MoleculeModelError, match=r"PreTrainedTokenizerFast cuts C\[N\+\]\(Cl\)Br elsewhere; train PolyTAO from scratch"):
+        next(sample_polytao(None, tokenizer, form, [{}], SamplingSettings(guided=True)))
+
+
 def test_plain_transformers_in_another_process_writes_the_same(trained, in_text, tmp_path):
     asked = [{"length": 8, "rings": 0}, {"length": 14, "rings": 1}, {"rings": 1}, {}]
     prompts = {in_text: ["8,0", "14,1", ",1", ""], trained: ["<length:8><rings:0>", "<length:14><rings:1>", "<rings:1>", ""]}
@@ -176,8 +188,6 @@ def test_published_weights_know_the_published_prompt_and_can_be_trained_on(tmp_p
     opened = open_polytao(start, torch.device("cpu"))
     assert len(opened.units) == 15 and not opened.ranges
     assert len(list(opened.sampler([{"mol_wt": 264, "ring_count": 1}, {}], SamplingSettings(0)))) == 2
-    with pytest.raises(MoleculeModelError, match=r"PreTrainedTokenizerFast cuts C\[N\+\]\(Cl\)Br elsewhere; train PolyTAO from scratch"):
-        list(opened.sampler([{}], SamplingSettings(guided=True)))
     assert train(folder, "--set", f"start_from={start}", "--set", "prompt_style=tokens") == 1
     assert "has no tokens for wishes; take prompt_style: text" in capsys.readouterr().err
     assert train(folder, "--set", f"start_from={start}") == 0
