@@ -5,7 +5,7 @@
     python -m bench bakeoff --seeds 3            # further flags are those of the one that is named
 
 Figures go to bench/results/<name>.json as well. Run them on an idle machine; the ratios are what to quote. `quality_cpu` is not among them:
-it trains for minutes and measures a model, not speed.
+it trains for minutes and measures a model, not speed; nor is `guided`, which needs a trained model (`python -m bench.guided --model data/polygpt`).
 """
 
 import argparse

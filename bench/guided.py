@@ -4,7 +4,8 @@
     python -m bench.guided --model data/polygpt --scale std     # 2,048
 
 Both sides write from the same random numbers; each is written twice, and must be the same both times. The second pass of
-guided ones knows the states of the first. With `--property name=low:high` the R2 of requested against obtained is told as well.
+guided ones remembers the states of the first. With `--property name=low:high` the R2 of requested against obtained is told
+as well.
 """
 
 import resource
@@ -57,7 +58,7 @@ def main() -> int:
         spent = cpu_s() - before
         written.append(molecules)
         with rdBase.BlockLogs():
-            reasons = [reason(molecule.smiles) for molecule in molecules]
+            reasons = [reason(molecule.smiles) if molecule.finished else "unfinished" for molecule in molecules]
         counts = {what: reasons.count(what) for what in sorted(set(reasons))}
         valid = Rate(reasons.count("valid"), number)
         finished = sum(molecule.finished for molecule in molecules)

@@ -4,8 +4,9 @@ Every molecule has random numbers of its own, drawn from (seed, its index): what
 many are written side by side.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from training.loop.seeding import generator
 from training.polymers.conditions import ConditionedShape
-from training.polymers.guided import GuidedBatch, guide_for
+from training.polymers.guided import GuidedLogits, guide_for
 from training.polymers.sample_table import Request, SampledMolecule
 from training.polymers.smiles_grammar import Rule
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK
@@ -130,36 +131,32 @@ def sample_tokens(
     logits, cache = writer.begin(wanted, wanted_mask, steps, latents)
     written = torch.full((B, steps), PAD, device=device)
     alive = torch.arange(B, device=device)
-    guided = GuidedBatch(guide_for(writer.tokenizer, settings.rule), B) if settings.guided else None
+    guided = GuidedLogits(guide_for(writer.tokenizer, settings.rule), begin=0, room=steps) if settings.guided else None
     for step in range(steps):
-        allowed = guided.mask(steps - step, device) if guided else None
-        token = choose_token(logits.float(), uniform[alive, step], settings, allowed)
+        process = partial(guided, written[alive, :step]) if guided else None
+        token = choose_token(logits.float(), uniform[alive, step], settings, process)
         written[alive, step] = token
-        unfinished = token != EOS
+        unfinished = (token != EOS) & (token != PAD)
         if not unfinished.any() or step == steps - 1:
             break
-        if guided:
-            guided.follow(token)
         # Finished molecules leave the batch once they are a quarter of it: copying the cache costs about as much as a few steps.
         if unfinished.sum() <= 0.75 * len(alive):
             rows = unfinished.nonzero().squeeze(-1)
             alive, token = alive[rows], token[rows]
             cache.keep(rows)
-            if guided:
-                guided.keep(rows)
         logits = writer.advance(token, cache)
     return _blank_after_end(written)
 
 
-def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, allowed: Tensor | None = None) -> Tensor:
+def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, process: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Tokens [B] from logits [B, V] with uniform random numbers [B] in [0, 1), by the inverse of the cumulated distribution.
 
-    <pad>, <bos>, <unk> and <mask> are never chosen. allowed: [B, V] bool, at least one a row; others are never chosen either, before any cut.
+    <pad>, <bos>, <unk> and <mask> are never chosen, but what `process` makes of the other logits is, before any cut.
     Source of top-p: Holtzman et al. 2020.
     """
-    if allowed is not None:
-        logits = logits.masked_fill(~allowed, float("-inf"))
     logits = logits.index_fill(-1, torch.tensor([PAD, BOS, UNK, MASK], device=logits.device), float("-inf"))
+    if process is not None:
+        logits = process(logits)
     if settings.temperature == 0:
         return logits.argmax(dim=-1)
     # Likeliest first, ties by id, so that both cuts are prefixes of the list.
@@ -182,6 +179,7 @@ def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, al
 
 
 def _blank_after_end(written: Tensor) -> Tensor:
-    """A finished molecule that stayed in the batch went on writing; what follows <eos> becomes <pad>."""
-    ended = (written == EOS).cumsum(dim=-1) - (written == EOS).long() > 0
+    """A molecule that stayed in the batch went on writing; what follows <eos>, or <pad> where a guided one was at a loss, becomes <pad>."""
+    stops = (written == EOS) | (written == PAD)
+    ended = stops.cumsum(dim=-1) - stops.long() > 0
     return written.masked_fill(ended, PAD)

@@ -20,9 +20,12 @@ from transformers import AutoModelForSeq2SeqLM
 from training.fine_tuning.examples import TuningError
 from training.fine_tuning.generation import Generation, GenerationError, write
 from training.fine_tuning.model_folder import load_model, load_tokenizer
+from training.polymers.conditions import MoleculeModelError
 from training.polymers.decoding import SamplingSettings
+from training.polymers.guided import Guide, GuidedLogits
 from training.polymers.sample_table import Request, SampledMolecule
 from training.polymers.sampling import OpenModel, sampling_program
+from training.polymers.smiles import split_smiles
 from training.polymers.tao.prompts import PromptForm
 from training.polymers.tao.tokenizer import encode
 
@@ -41,10 +44,14 @@ def sample_polytao(
     model: Any, tokenizer: Any, form: PromptForm, requests: Sequence[Request], settings: SamplingSettings
 ) -> Iterator[SampledMolecule]:
     """One molecule for each request, in order, batch by batch; see `sample_molecules`. Raises MoleculeModelError."""
+    generation, processors = _generation(form, settings), list[GuidedLogits]()
+    if settings.guided:
+        guide = _guide(tokenizer, settings)
+        processors.append(GuidedLogits(guide, begin=1, room=generation.max_new_tokens, pad=tokenizer.pad_token_id))
     for start in range(0, len(requests), settings.batch_size):
         prompts = encode(tokenizer, form.asked(requests[start : start + settings.batch_size]))
         inputs = dict(tokenizer.pad({"input_ids": prompts}, padding_side="right", return_tensors="pt"))
-        for (written,) in write(model, tokenizer, inputs, _generation(form, settings), seed=settings.seed, first=start):
+        for (written,) in write(model, tokenizer, inputs, generation, seed=settings.seed, first=start, processors=processors):
             # SMILES has no blanks; tokenizers of words put some between them.
             yield SampledMolecule("".join(written.text.split()), written.ended)
 
@@ -55,6 +62,17 @@ def _generation(form: PromptForm, settings: SamplingSettings) -> Generation:
     if settings.temperature == 0:
         return lengths
     return replace(lengths, strategy="sample", temperature=settings.temperature, top_k=settings.top_k, top_p=settings.top_p)
+
+
+def _guide(tokenizer: Any, settings: SamplingSettings) -> Guide:
+    """Raises MoleculeModelError for a tokenizer of text, whose tokens cut atoms."""
+    probe = split_smiles("C[N+](Cl)Br")
+    if len(encode(tokenizer, ["".join(probe)])[0]) != len(probe) + 1:
+        told = f"guided decoding needs a tokenizer whose tokens are atoms and bonds; {type(tokenizer).__name__} cuts C[N+](Cl)Br elsewhere"
+        raise MoleculeModelError(f"{told}; train PolyTAO from scratch with this project's tokenizer, or set guided: false")
+    texts = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    special = set(tokenizer.all_special_ids)
+    return Guide([None if number in special else text for number, text in enumerate(texts)], tokenizer.eos_token_id, settings.rule)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,19 +10,23 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import T5Config, T5ForConditionalGeneration
+from rdkit import Chem
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from stages.params import ParamsError, build_config, read_yaml
 from stages.reporting import Reporter
 from tests.training.polymers.toy_molecules import write_molecules
+from training.fine_tuning.model_folder import load_model
 from training.polymers import smiles_tokenizer
+from training.polymers.conditions import MoleculeModelError
 from training.polymers.decoding import SamplingSettings
 from training.polymers.origin import read_origin
 from training.polymers.sampling import SamplesConfig
 from training.polymers.tao.config import PolyTAOConfig
 from training.polymers.tao.prompts import PromptForm
 from training.polymers.tao.sample import main as sample_main
-from training.polymers.tao.sample import open_polytao
+from training.polymers.tao.sample import open_polytao, sample_polytao
 from training.polymers.tao.tokenizer import build_tokenizer
 from training.polymers.tao.train import main, open_task
 
@@ -116,6 +120,23 @@ def test_molecules_do_not_depend_on_what_is_written_beside_them(project_of, requ
     assert list(sampler(requests, SamplingSettings(0.9, 12, 0.95, 6, seed=6))) != many
     # The likeliest token alone is what greedy search takes.
     assert list(sampler(requests, SamplingSettings(1.0, top_k=1))) == list(sampler(requests, SamplingSettings(0)))
+
+
+def test_guided_molecules_can_be_read_and_do_not_depend_on_their_batch(trained):
+    sampler = open_polytao(trained / "data/polytao", torch.device("cpu")).sampler
+    requests = [{"length": 8.0 + row} for row in range(12)]
+    one, many = (list(sampler(requests, SamplingSettings(1.5, batch_size=size, guided=True))) for size in (5, 12))
+    ended = [molecule.smiles for molecule in many if molecule.finished]
+    assert one == many and len(ended) > 6 and all(Chem.MolFromSmiles(smiles, sanitize=False) is not None for smiles in ended)
+
+
+def test_a_tokenizer_that_cuts_atoms_cannot_be_guided(trained):
+    form = PromptForm.of(load_model(trained / "data/polytao", T5ForConditionalGeneration).config)
+    characters = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    characters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=characters, unk_token="<unk>")
+    with pytest.raises(MoleculeModelError, match=r"PreTrainedTokenizerFast cuts C\[N\+\]\(Cl\)Br elsewhere; train PolyTAO from scratch"):
+        next(sample_polytao(None, tokenizer, form, [{}], SamplingSettings(guided=True)))
 
 
 def test_plain_transformers_in_another_process_writes_the_same(trained, in_text, tmp_path):
