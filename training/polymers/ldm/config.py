@@ -34,7 +34,7 @@ class PolyLDMConfig(Diffusion, TrainingOptions):
     """The section `polyldm` of params.yaml; properties and longest molecule are those of data/polyvae."""
 
     train_on: tuple[Dataset, ...] = ("molecules",)
-    samples: int = 10_000_000
+    total_samples: int = 10_000_000
     batch_size: int = 512
     unfreeze_at_samples: int = 2_000_000
     learning_rate: float = 1e-3
@@ -52,7 +52,3 @@ class PolyLDMConfig(Diffusion, TrainingOptions):
         within(self, 1, self.diffusion_steps, "validation_steps")
         if not self.train_on:
             raise ValueError("train_on is empty; name at least one dataset, such as molecules")
-
-    @property
-    def total_samples(self) -> int:
-        return self.samples

@@ -1,7 +1,7 @@
 """Train PolyLDM: diffusion in the latent space of data/polyvae.
 
     python -m training.polymers.ldm.train
-    python -m training.polymers.ldm.train --set samples=20000 --set denoiser=unet      # seconds on a CPU
+    python -m training.polymers.ldm.train --set total_samples=20000 --set denoiser=unet      # seconds on a CPU
 
 Reads data/polyvae, data/smiles_tokenizer and data/molecules or data/polymers (whichever `train_on` names); writes data/polyldm. The same command
 again continues where the last one was interrupted.
@@ -70,7 +70,7 @@ def _check_origin(vae: Path, config: PolyLDMConfig, place: Workplace) -> None:
         raise MoleculeModelError(f"{vae} was taught by other rows of {', '.join(changed)} than are there now; make polyvae again")
 
 
-JOB = Job("polyldm", "training.polymers.ldm.train", PolyLDMConfig, _inputs, _open, budget="samples", libraries=("torch", "tokenizers"))
+JOB = Job("polyldm", "training.polymers.ldm.train", PolyLDMConfig, _inputs, _open, budget="total_samples", libraries=("torch", "tokenizers"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -40,13 +40,13 @@ class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig]):
     def step(self) -> StepOutcome:
         # Every process draws the whole batch and learns from its share, in sums over the whole, which add up to the mean.
         config, schedule, seen = self.config, self.model.schedule, self.samples_seen
-        batch = self.stream.after(seen, at_most=config.samples - seen)
+        batch = self.stream.after(seen, at_most=config.total_samples - seen)
         size, share = len(batch.rows), LatentBatch(*(part[self.devices.rank :: self.devices.world_size] for part in batch))
         # E || noise - told ||^2 (Ho et al. 2020, eq. 14), or the same of v, as a mean over dimensions.
         told, latents, noise, t = self._told(self.diffuser, self.train, share)
         loss = (told - schedule.target(latents, noise, t, config.prediction)).square().mean(dim=-1).sum() / size
         epsilon_loss = schedule.noise_loss(told.detach(), latents, noise, t, config.prediction).sum() / size
-        rate = self.rate(config.learning_rate, seen, config.samples)
+        rate = self.rate(config.learning_rate, seen, config.total_samples)
         return self.learned({"loss": loss, "epsilon_loss": epsilon_loss}, size, {"learning_rate": rate})
 
     def final_model(self) -> PolyLDM:

@@ -22,7 +22,7 @@ class PredictorConfig:
     """
 
     # What it learns, and from what
-    learn_from: tuple[Literal["molecules", "polymers"], ...] = ("molecules",)
+    train_on: tuple[Literal["molecules", "polymers"], ...] = ("molecules",)
     split_column: Literal["split_random", "split_scaffold"] = "split_random"
     properties: tuple[str, ...] = ("mol_log_p",)
     # What a molecule is to it
@@ -51,8 +51,8 @@ class PredictorConfig:
         at_least(self, 0, "warmup_samples", "weight_decay", "patience")
         above(self, 0, "learning_rate")
         within(self, 0, 1, "dropout")
-        if not self.learn_from or not self.properties:
-            raise ValueError("learn_from and properties must not be empty; name datasets, and columns of them that are to be predicted")
+        if not self.train_on or not self.properties:
+            raise ValueError("train_on and properties must not be empty; name datasets, and columns of them that are to be predicted")
         if len(set(self.properties)) != len(self.properties):
             raise ValueError(f"properties names one twice: {', '.join(self.properties)}")
 

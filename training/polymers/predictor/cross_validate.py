@@ -49,7 +49,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     if arguments.folds < 2:
         raise ParamsError(f"--folds must be at least 2, found {arguments.folds}")
     config = load_params(arguments.params, "property_predictor", PredictorConfig, overrides=arguments.overrides)
-    for dataset in dict.fromkeys(config.learn_from):
+    for dataset in dict.fromkeys(config.train_on):
         reporter.log(f"{arguments.data / dataset}: {content_id(arguments.data / dataset)}")
     everything = read_labelled(arguments.data, config, "train", "valid", "test")
     ranges = dict(zip(config.properties, (numpy.nanmax(everything.values, axis=0) - numpy.nanmin(everything.values, axis=0)).tolist(), strict=True))

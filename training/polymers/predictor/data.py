@@ -64,12 +64,12 @@ def read_labelled(
 
     Raises MoleculeTableError, MoleculeModelError.
     """
-    had = {name for dataset in config.learn_from for name in property_columns(folder / dataset)}
+    had = {name for dataset in config.train_on for name in property_columns(folder / dataset)}
     if unknown := [name for name in config.properties if name not in had]:
         # Reading it as a must from one of them says which names there are.
-        read_molecules(folder / config.learn_from[0], split=splits[0], split_column=config.split_column, properties=unknown)
+        read_molecules(folder / config.train_on[0], split=splits[0], split_column=config.split_column, properties=unknown)
     how: dict[str, Any] = {"split_column": config.split_column, "properties": config.properties, "absent_is_missing": True}
-    tables = [read_molecules(folder / dataset, split=split, **how) for split in splits for dataset in config.learn_from]
+    tables = [read_molecules(folder / dataset, split=split, **how) for split in splits for dataset in config.train_on]
     values = numpy.concatenate([table.properties for table in tables])
     has_some = ~numpy.isnan(values).all(axis=1)
     rows = numpy.sort(numpy.random.default_rng(seed).permutation(numpy.flatnonzero(has_some))[:at_most])
@@ -89,6 +89,6 @@ def check_enough(config: PredictorConfig, **parts: Labelled) -> None:
         for name, known in zip(config.properties, (~numpy.isnan(labelled.values)).sum(axis=0).tolist(), strict=True):
             if known < MINIMUM_VALUES:
                 raise MoleculeModelError(
-                    f"{known} values of {name} in the split {split} of {' and '.join(config.learn_from)}, at least {MINIMUM_VALUES} are needed "
+                    f"{known} values of {name} in the split {split} of {' and '.join(config.train_on)}, at least {MINIMUM_VALUES} are needed "
                     f"to learn it and to calibrate what is said of it; leave it out of properties, or split otherwise"
                 )

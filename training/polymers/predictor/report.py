@@ -44,13 +44,13 @@ _MOST_POINTS = 2_000
 
 @dataclass(frozen=True)
 class PredictorReportConfig:
-    """The section `predictor_report`. learn_from, split_column: as in property_predictor; the test split is judged.
+    """The section `predictor_report`. train_on, split_column: as in property_predictor; the test split is judged.
 
     ridge_at_most: training molecules, drawn at random, that teach the ridge regression beside it; 0 = none. bootstrap_rounds, seed: of intervals.
     coverage_floor: the check `coverage_floor` warns where fewer true values of some property lie in their 90 % intervals.
     """
 
-    learn_from: tuple[Literal["molecules", "polymers"], ...] = ("molecules",)
+    train_on: tuple[Literal["molecules", "polymers"], ...] = ("molecules",)
     split_column: Literal["split_random", "split_scaffold"] = "split_random"
     ridge_at_most: int = 10_000
     bootstrap_rounds: int = 1_000
@@ -66,13 +66,13 @@ class PredictorReportConfig:
 def judge(config: PredictorReportConfig, data: Path, reporter: Reporter) -> Report:
     """The report on the predictor below `data`. Raises MoleculeModelError where it was taught by what it would be judged on."""
     predictor = load_predictor(data / MODEL)
-    now = Origin({name: content_id(data / name) for name in sorted(config.learn_from) if (data / name).exists()}, config.split_column)
+    now = Origin({name: content_id(data / name) for name in sorted(config.train_on) if (data / name).exists()}, config.split_column)
     if read_origin(data / MODEL) != now:
         raise MoleculeModelError(
-            f"{data / MODEL} was not taught by the training part of {config.split_column} of {', '.join(config.learn_from)} as they are now: what it "
-            f"would be judged on may have taught it (leakage); train it again, or set learn_from and split_column as in {MODEL}"
+            f"{data / MODEL} was not taught by the training part of {config.split_column} of {', '.join(config.train_on)} as they are now: what it "
+            f"would be judged on may have taught it (leakage); train it again, or set train_on and split_column as in {MODEL}"
         )
-    how = PredictorConfig(learn_from=config.learn_from, split_column=config.split_column, properties=predictor.properties)
+    how = PredictorConfig(train_on=config.train_on, split_column=config.split_column, properties=predictor.properties)
     test = read_labelled(data, how, "test", recipe=predictor.recipe)
     if not len(test):
         names = ", ".join(predictor.properties)

@@ -3,7 +3,7 @@
     python -m training.polymers.predictor.train
     python -m training.polymers.predictor.train --set total_samples=20000 --set members=2      # seconds on a CPU
 
-Reads data/molecules, data/polymers (whichever `learn_from` names); writes data/property_predictor. The same command again continues where the last
+Reads data/molecules, data/polymers (whichever `train_on` names); writes data/property_predictor. The same command again continues where the last
 one was interrupted. Features are made by rdkit, once, when the training begins.
 """
 
@@ -33,7 +33,7 @@ from training.tracking.tracker import Field, Signature
 
 
 def _inputs(folder: Path, config: PredictorConfig) -> dict[str, Path]:
-    return {name: folder / name for name in dict.fromkeys(config.learn_from)}
+    return {name: folder / name for name in dict.fromkeys(config.train_on)}
 
 
 def _open(folder: Path, config: PredictorConfig, devices: Devices, reporter: Reporter) -> Training:
@@ -44,7 +44,7 @@ def _open(folder: Path, config: PredictorConfig, devices: Devices, reporter: Rep
 
     def begin(place: Workplace) -> Companions:
         def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
-            write_origin(output, place.input_ids, config.learn_from, config.split_column)
+            write_origin(output, place.input_ids, config.train_on, config.split_column)
             return _write(output, trainer, outcome)
 
         return Companions(save, [Hook(config.evaluate_every_samples, trainer.validate)], why_done=trainer.why_done)

@@ -17,7 +17,7 @@ class PolyVAEConfig(TrainingOptions):
     """
 
     # What it learns from
-    learn_from: tuple[Dataset, ...] = ("molecules",)
+    train_on: tuple[Dataset, ...] = ("molecules",)
     properties: tuple[str, ...] = ("mol_wt", "mol_log_p", "tpsa")
     maximum_tokens: int = 128
     # Shape
@@ -50,8 +50,8 @@ class PolyVAEConfig(TrainingOptions):
         at_least(self, 1, "width", "property_width", "latent", "encoder_layers", "layers", "heads")
         at_least(self, 0, "kl_weight", "kl_warmup_samples", "kl_cycle_samples", "free_nats")
         within(self, 0, 1, "dropout", "word_dropout", "condition_dropout", "adam_beta2", "active_units_floor")
-        if not self.learn_from:
-            raise ValueError("learn_from is empty; name at least one dataset, such as molecules")
+        if not self.train_on:
+            raise ValueError("train_on is empty; name at least one dataset, such as molecules")
         if self.width % self.heads or (self.width + self.property_width) % self.heads:
             raise ValueError(
                 f"width {self.width} and width + property_width {self.width + self.property_width} must be multiples of heads {self.heads}"

@@ -4,7 +4,7 @@
     python -m training.polymers.vae.train --set total_samples=5000      # a quarter of a minute on a CPU
     torchrun --nproc-per-node 4 -m training.polymers.vae.train
 
-Reads data/molecules, data/polymers (whichever `learn_from` names) and data/smiles_tokenizer; writes data/polyvae. The same command again continues
+Reads data/molecules, data/polymers (whichever `train_on` names) and data/smiles_tokenizer; writes data/polyvae. The same command again continues
 where the last one was interrupted.
 """
 
@@ -32,13 +32,13 @@ _SIZES = ("width", "property_width", "latent", "encoder_layers", "layers", "head
 
 def read_data(folder: Path, config: PolyVAEConfig, reporter: Reporter) -> PolyVAEData:
     """Read and encode what `config` names from the data folder. Raises MoleculeTableError, SmilesTokenizerError or MoleculeModelError."""
-    data = open_data("polyvae", folder, config, config.learn_from, reporter)
+    data = open_data("polyvae", folder, config, config.train_on, reporter)
     shape = PolyVAEShape(**data.shape(), **{name: getattr(config, name) for name in _SIZES})
-    return PolyVAEData(shape, data.tokenizer, data.learnt(config.learn_from, "learn from"), data.held_out(config.learn_from))
+    return PolyVAEData(shape, data.tokenizer, data.learnt(config.train_on, "learn from"), data.held_out(config.train_on))
 
 
 def _inputs(folder: Path, config: PolyVAEConfig) -> dict[str, Path]:
-    return {name: folder / name for name in (*dict.fromkeys(config.learn_from), TOKENIZER)}
+    return {name: folder / name for name in (*dict.fromkeys(config.train_on), TOKENIZER)}
 
 
 def _open(folder: Path, config: PolyVAEConfig, devices: Devices, reporter: Reporter) -> Training:
@@ -48,7 +48,7 @@ def _open(folder: Path, config: PolyVAEConfig, devices: Devices, reporter: Repor
     takes = (Field("latents", "float32", (-1, shape.latent)), *conditions, Field("tokens", "int64", (-1, -1)))
     return training_of(
         PolyVAETrainer(data, config, devices, reporter),
-        config.learn_from,
+        config.train_on,
         {"train": data.train, "valid": data.valid},
         partial(save_polyvae, tokenizer=data.tokenizer),
         size=f"{shape.latent} of {shape.layers} x {shape.width}",

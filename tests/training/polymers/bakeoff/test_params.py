@@ -86,7 +86,7 @@ def test_the_sections_of_a_task_fit(project_root, tmp_path, sections, task):
     sections = read_yaml(params)
     assert len(sections["molecule_bakeoff"]["models"]) == 4
     assert sections["polygpt"]["properties"] == sections["property_predictor"]["properties"]
-    assert sections["predictor_report"]["learn_from"] == sections["property_predictor"]["learn_from"]
+    assert sections["predictor_report"]["train_on"] == sections["property_predictor"]["train_on"]
 
 
 @pytest.mark.slow

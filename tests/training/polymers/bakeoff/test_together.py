@@ -29,7 +29,7 @@ polytao:
 polyvae:
   {properties: [length, rings], maximum_tokens: 40, width: 16, property_width: 8, latent: 4, encoder_layers: 1, layers: 1, heads: 2,
    total_samples: 200, batch_size: 20, learning_rate: 1.0e-2}
-polyldm: {hidden_width: 16, step_width: 8, diffusion_steps: 100, samples: 100, batch_size: 20, validation_steps: 5}
+polyldm: {hidden_width: 16, step_width: 8, diffusion_steps: 100, total_samples: 100, batch_size: 20, validation_steps: 5}
 polygpt_samples: {unconditional: 8, conditional: 8, temperatures: [1.0]}
 polytao_samples: {unconditional: 9, conditional: 8, temperatures: [1.0]}
 polyvae_samples: {unconditional: 8, conditional: 6, temperatures: [1.0]}

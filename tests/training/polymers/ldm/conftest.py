@@ -21,7 +21,7 @@ polyldm:
   step_width: 8
   diffusion_steps: 100
   condition_dropout: 0.2
-  samples: 640
+  total_samples: 640
   batch_size: 20
   unfreeze_at_samples: 300
   learning_rate: 3.0e-3

@@ -294,7 +294,7 @@ def test_a_polymer_predictor_refuses_what_is_no_repeat_unit(tmp_path):
     table = pa.table({"smiles": smiles, "scaffold": [""] * len(smiles), "split_random": split, "split_scaffold": split, "tg": values})
     (tmp_path / "polymers").mkdir()
     pq.write_table(table, tmp_path / "polymers/polymers-00000.parquet")
-    config = replace(CONFIG, learn_from=("polymers",), properties=("tg",), total_samples=800)
+    config = replace(CONFIG, train_on=("polymers",), properties=("tg",), total_samples=800)
     parts = [read_labelled(tmp_path, config, part) for part in ("train", "valid")]
     predictor = cross_validate.fit(*parts, config, Devices(torch.device("cpu")))
     predictions = predictor.predict(molecules("*CCCO*", "*CCOC*", "CCCO"))

@@ -107,7 +107,7 @@ SECTIONS = {"polyvae": PolyVAEConfig, "polyvae_samples": SamplesConfig, "polyvae
 @pytest.mark.parametrize("file", ["params.yaml", "presets/demo.yaml", "presets/shared.yaml", "presets/paper.yaml"])
 def test_the_sections_fit_their_programs_and_each_other(project_root, file):
     trained, sampled, judged = (load_params(project_root / file, section, config) for section, config in SECTIONS.items())
-    assert set(trained.learn_from) <= set(judged.trained_on)
+    assert set(trained.train_on) <= set(judged.trained_on)
     assert trained.split_column == sampled.split_column == judged.split_column
 
 

@@ -111,9 +111,9 @@ def test_killed_once_it_ends_with_the_same_bytes_as_uninterrupted(prepared, tmp_
     ("override", "code", "message"),
     [
         ("latnet=3", 2, "did you mean 'latent'"),
-        ("learn_from=[molecule]", 2, "did you mean 'molecules'"),
+        ("train_on=[molecule]", 2, "did you mean 'molecules'"),
         ("properties=[lenght]", 1, "no property 'lenght' (did you mean 'length'?)"),
-        ("learn_from=[polymers]", 1, "figment materialize polymers"),
+        ("train_on=[polymers]", 1, "figment materialize polymers"),
         ("maximum_tokens=4", 1, "no molecule to learn from"),
     ],
 )
@@ -131,7 +131,7 @@ def test_bad_parameters_are_one_line(prepared, tmp_path, monkeypatch, capsys, ov
         ({"total_samples": 0}, "total_samples must be at least 1"),
         ({"word_dropout": 1.5}, "word_dropout must lie in"),
         ({"properties": ["a", "a"]}, "names one twice"),
-        ({"learn_from": []}, "learn_from is empty"),
+        ({"train_on": []}, "train_on is empty"),
         ({"latent": 0}, "latent must be at least 1"),
         ({"property_width": 3}, "must be multiples of heads"),
         ({"kl_cycle_samples": 10}, "kl_cycle_samples 10 must be 0 or at least"),
