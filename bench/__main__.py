@@ -2,7 +2,7 @@
 
     python -m bench                              # smoke scale, a few minutes
     python -m bench --scale std no_op sampling   # full size, those two
-    python -m bench bakeoff --seeds 3            # further flags are those of the one that is named
+    python -m bench.bakeoff --seeds 3            # with flags of its own
 
 Figures go to bench/results/<name>.json as well. Run them on an idle machine; the ratios are what to quote. `quality_cpu` is not among them:
 it trains for minutes and measures a model, not speed; nor is `guided`, which needs a trained model (`python -m bench.guided --model data/polygpt`).
@@ -36,14 +36,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *BENCHES], help="all when none is named")
     parser.add_argument("--scale", choices=("smoke", "std"), default="smoke")
-    arguments, further = parser.parse_known_args()
-    if further and len(arguments.names) != 1:
-        parser.error(f"{further[0]} is no flag of all benchmarks; name the one that it is for")
+    arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     failed = []
     for name in arguments.names or BENCHES:
         print(f"\n== {name}: {BENCHES[name]}\n", flush=True)
-        command = [sys.executable, "-m", f"bench.{name}", "--scale", arguments.scale, "--json", str(RESULTS / f"{name}.json"), *further]
+        command = [sys.executable, "-m", f"bench.{name}", "--scale", arguments.scale, "--json", str(RESULTS / f"{name}.json")]
         if subprocess.run(command, check=False).returncode != 0:
             failed.append(name)
     if failed:

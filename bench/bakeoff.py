@@ -1,8 +1,8 @@
 """Every model of molecules from several seeds, on the same data, budget and judge: the table of the bake-off with what chance of training adds.
 
-    python -m bench bakeoff                                      # polygpt, tiny, one seed
-    python -m bench bakeoff --scale std --seeds 3                # all models as params.yaml says: hours on a CPU
-    python -m bench bakeoff --scale std --seeds 3 --preset presets/shared.yaml --models polygpt polyvae --samples 1000
+    python -m bench.bakeoff                                      # polygpt, tiny, one seed
+    python -m bench.bakeoff --scale std --seeds 3                # all models as params.yaml says: hours on a CPU
+    python -m bench.bakeoff --scale std --seeds 3 --preset presets/shared.yaml --models polygpt polyvae --samples 1000
 
 Trains, samples and judges in a scratch folder, by the commands of dvc.yaml. Requests and dice of sampling are the same for every seed, so that what
 varies is the training. Prints mean ± standard deviation over the seeds, CPU seconds of the trainings, and how many molecules a second each writes.
