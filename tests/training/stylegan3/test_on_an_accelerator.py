@@ -24,7 +24,7 @@ def _whole_float32(monkeypatch):
 @pytest.mark.parametrize("block", [128, 16])
 @pytest.mark.parametrize("config", [TINY, TINIEST_R])
 def test_pictures_and_gradients_are_those_of_the_cpu(config, block, monkeypatch):
-    monkeypatch.setattr("training.stylegan3.filters._BLOCK", block)
+    monkeypatch.setattr("training.gans.banded._BLOCK", block)
     generator = make_generator(replace(config, precision="float32"))
     there = copy.deepcopy(generator).cuda()
     z = torch.randn(4, config.z_dim)
