@@ -42,6 +42,8 @@ class Server:
         for name, value in (self.headers | headers).items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
+        # Who has the last byte may ask again before this thread runs on.
+        handler.over()
         handler.wfile.write(body)
 
     def send_well(self, handler: Handler) -> None:
@@ -62,7 +64,13 @@ def server() -> Iterator[Server]:
     guard = threading.Lock()
 
     class Answering(http.server.BaseHTTPRequestHandler):
+        def over(self) -> None:
+            with guard:
+                state.at_once -= self.is_counted
+                self.is_counted = False
+
         def do_GET(self) -> None:
+            self.is_counted = True
             with guard:
                 state.requests.append((self.path, self.headers.get("Range")))
                 state.times.append(time.monotonic())
@@ -73,8 +81,7 @@ def server() -> Iterator[Server]:
             except ConnectionError:
                 pass  # The client had enough.
             finally:
-                with guard:
-                    state.at_once -= 1
+                self.over()
 
         def log_message(self, *args: object) -> None:
             pass
