@@ -99,7 +99,7 @@ def _introduction(config: BakeoffConfig) -> str:
     return f"""Models: {", ".join(map(escape, config.models))}. All answered the same requests, were shown training splits that agree, decode alike
 and have the same judge. What needs no model stands in italics ({baselines or "none"}). In brackets: 95 % interval (Wilson for rates, bootstrap over
 the requests, grouped jackknife for IntDiv), then the denominator. How fast each one writes depends on the machine and stands in no file: the metadata
-of the sampling stages and `python -m bench bakeoff` tell it.
+of the sampling stages and `python -m bench.bakeoff` tell it.
 
 valid: of all generated. unique@k: different ones among the first k valid. new: different valid ones that no model was shown.
 IntDiv, {fcd.FCD_KEY}: over the first valid molecules, at most {config.compare_at_most:,}; FCD depends on that number. quality: different valid ones
