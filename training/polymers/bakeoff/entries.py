@@ -26,7 +26,7 @@ class BakeoffError(MoleculeModelError):
 class Cost:
     """What a training took, by arithmetic: no clock decides a byte of a report.
 
-    parameters: weights. samples: molecules shown, repeats included. flop: floating point operations, 6 for each weight and token shown
+    parameters: weights. samples: molecules shown, repeats included. flop: floating point operations, 6 for each weight and token (or latent) shown
     (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), those of the models it stands on included; NaN where a summary does not say.
     """
 
@@ -73,16 +73,19 @@ def learnt_from(data: Path, models: Sequence[str]) -> list[str]:
 
 def read_cost(data: Path, model: str, tokens_per_molecule: float) -> Cost:
     """From the summary of the training. Raises BakeoffError where there is none."""
-    parameters, samples = _summary(data / model)
-    lent = sum(math.prod(_summary(data / other)) for other in _STANDS_ON.get(model, ()) if (data / other).is_dir())
-    return Cost(parameters, samples, 6 * tokens_per_molecule * (parameters * samples + lent))
+    parameters, samples, in_latents = _summary(data / model)
+    lent = sum(math.prod(_summary(data / other)[:2]) for other in _STANDS_ON.get(model, ()) if (data / other).is_dir())
+    # What learns from latents sees a molecule as one vector, and moves none of the weights it stands on.
+    own = in_latents * samples if in_latents else tokens_per_molecule * parameters * samples
+    return Cost(parameters, samples, 6 * (own + tokens_per_molecule * lent))
 
 
-def _summary(folder: Path) -> tuple[int, int]:
+def _summary(folder: Path) -> tuple[int, int, int]:
+    """(weights, molecules shown, weights that learn from latents; 0 where the model learns from tokens)"""
     path = folder / "training_summary.json"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-        return int(summary["parameters"]), int(summary["samples_seen"])
+        return int(summary["parameters"]), int(summary["samples_seen"]), int(summary.get("trained_parameters", 0))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BakeoffError(
             f"{path}: does not say `parameters` and `samples_seen` ({error}); train it again: figment materialize {folder.name}"

@@ -160,7 +160,7 @@ def _cost_section(costs: Mapping[str, Cost]) -> list[str]:
         "## What the trainings took\n",
         table(["", "weights", "molecules shown", "floating point operations"], rows),
         "Operations: 6 for each weight and token shown (Kaplan et al. 2020), with the mean number of atoms and bonds of a training molecule for its",
-        "tokens; of a model that stands on another one, with that one's. Arithmetic, not a measurement.\n",
+        "tokens (of what learns from latents, one); of a model that stands on another one, with that one's. Arithmetic, not a measurement.\n",
     ]
 
 

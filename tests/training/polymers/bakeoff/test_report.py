@@ -63,6 +63,11 @@ def test_what_a_training_took_is_arithmetic_and_a_model_carries_what_it_stands_o
     numbers = compared(data, "polygpt", "polyldm").numbers.flat
     per_token = numbers["polygpt_training_flop"] / (1000 * 50)
     assert numbers["polyldm_training_flop"] == pytest.approx(per_token * (1000 * 50 + 100 * 10))
+    # What learns from latents reads a molecule as one vector, with the weights that are its own.
+    summary = data / "polyldm/training_summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"trained_parameters": 400}))
+    numbers = compared(data, "polygpt", "polyldm").numbers.flat
+    assert numbers["polyldm_training_flop"] == pytest.approx(6 * 400 * 50 + per_token * 100 * 10)
 
 
 def test_one_is_called_better_only_where_the_paired_interval_excludes_nothing(data):
