@@ -27,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"figment: {error}", file=sys.stderr)
         return 2
     with serve(site) as running:
-        print(f"{running.proxy}/ in a browser shows http://{site.hosts[0]}/; as a proxy it leads to {', '.join(site.hosts)}", flush=True)
         try:
+            # Who reads this line may interrupt before the next one.
+            print(f"{running.proxy}/ in a browser shows http://{site.hosts[0]}/; as a proxy it leads to {', '.join(site.hosts)}", flush=True)
             threading.Event().wait()
         except KeyboardInterrupt:
             return 0
