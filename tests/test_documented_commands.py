@@ -42,6 +42,7 @@ molecule_sources:
   sources:
     - {name: nci, kind: rdkit, path: Contrib/fraggle/data/ChEMBL_11265_actives.smi, licence: BSD-3-Clause, role: molecules}
     - {name: nci_repeat_units, kind: repeat_units, of: nci, count: 100, seed: 0, licence: BSD-3-Clause, role: polymers}
+molecules: {valid_fraction: 0.3, test_fraction: 0.2}
 polygpt: {width: 32, layers: 1, heads: 2, pretrain_samples: 320, finetune_samples: 320, warmup_samples: 32}
 polygpt_samples: {unconditional: 20, conditional: 10, temperatures: [1.0]}
 polygpt_report: {with_fcd: false, bootstrap_rounds: 10}
