@@ -1,5 +1,6 @@
 """What the section of params.yaml of every model of molecules that is trained from nothing says alike."""
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -11,7 +12,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(ABC):
     """Counts of samples are molecules shown, repeats included. A subclass adds what it learns from, its shape and `total_samples`, and calls
     `check_properties` where it has some of its own.
     """
@@ -43,8 +44,9 @@ class TrainingOptions:
         within(self, 0, 1, "final_learning_rate_fraction")
 
     @property
+    @abstractmethod
     def total_samples(self) -> int:
-        raise NotImplementedError
+        """Of the whole training."""
 
     @property
     def plan(self) -> Plan:

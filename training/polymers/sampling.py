@@ -24,6 +24,7 @@ from stages.reporting import Reporter
 from training.loop.devices import open_devices
 from training.polymers.conditions import ConditionedShape, MoleculeModelError
 from training.polymers.decoding import SamplingSettings, Writer, sample_molecules
+from training.polymers.options import Dataset
 from training.polymers.sample_table import GUIDED, Request, SampledMolecule, SampleRow, write_samples
 from training.polymers.smiles_grammar import Rule
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
@@ -31,7 +32,6 @@ from training.polymers.smiles_tokenizer import SmilesTokenizerError
 # One molecule for each request, in order.
 Sampler = Callable[[Sequence[Request], SamplingSettings], Iterable[SampledMolecule]]
 
-Dataset = Literal["molecules", "polymers"]
 RULES: Mapping[Dataset, Rule] = {"molecules": "molecule", "polymers": "polymer"}
 
 # How a table by hand is made decides no byte of a stage, so that module must stay out of the stages' code versions, which follow imports by name.
