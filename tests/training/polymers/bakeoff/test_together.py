@@ -19,7 +19,7 @@ from training.polymers.predictor.train import main as train_predictor
 
 PARAMS = """
 smiles_tokenizer: {read: [molecules], vocabulary_size: null}
-property_predictor: {properties: [length], bits: 64, members: 2, width: 16, total_samples: 400, batch_size: 32, evaluate_every_samples: 400}
+property_predictor: {properties: [length], bits: 64, members: 2, width: 16, total_samples: 400, batch_size: 32, checkpoint_every_samples: 400}
 polygpt:
   {properties: [length, rings], maximum_tokens: 40, width: 16, layers: 1, heads: 2, pretrain_samples: 200, finetune_samples: 100, batch_size: 20,
    warmup_samples: 40, learning_rate: 1.0e-2, predictor_width: 8}

@@ -48,10 +48,10 @@ property_predictor:
   batch_size: 32
   learning_rate: 5.0e-3
   warmup_samples: 100
-  evaluate_every_samples: 800
+  checkpoint_every_samples: 800
 predictor_report: {bootstrap_rounds: 20, ridge_at_most: 200}
 """
-CONFIG = PredictorConfig(properties=("length", "rings"), bits=64, members=2, width=16, total_samples=1600, evaluate_every_samples=400)
+CONFIG = PredictorConfig(properties=("length", "rings"), bits=64, members=2, width=16, total_samples=1600, checkpoint_every_samples=400)
 SHAPE = {"property_mean": (0.0,), "property_std": (1.0,), "calibration": (1.0,), "radius": 2, "bits": 8, "described_by": ()}
 SHAPE |= {"descriptor_mean": (), "descriptor_std": (), "properties": ("y",)}
 UNITS = ["*CC*", "*CC(*)c1ccccc1", "*Oc1ccc(cc1)C(=O)*", "*C*", "*CCOC(=O)c1ccc(cc1)C(=O)O*", "*CC(*)C#N"]
