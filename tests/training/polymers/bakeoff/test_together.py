@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: ch
 from tests.training.polymers.toy_molecules import write_molecules
 from training.polymers import generate, smiles_tokenizer
 from training.polymers.bakeoff import report
-from training.polymers.generate import MODELS
+from training.polymers.flags import MODELS
 from training.polymers.predictor.train import main as train_predictor
 
 PARAMS = """
