@@ -3,8 +3,8 @@
     warm.run("-m", "tests.training.run_and_die", …, imports=["training.polymers.gpt.train"])      # as subprocess.run of a fresh Python
     warm.plain("import transformers; …", folder, cwd=tmp_path)                                  # of one that does not know this project
 
-What forks has done nothing but import, so it has no threads and no locks, unlike the process that runs the tests, and what a program does is seen by
-nobody else.
+What forks has done nothing but import: no thread of Python's and no lock is copied, unlike with the process that runs the tests, and what a program
+does is seen by nobody else.
 
 python -m tests.warm reads a request a line from its standard input, as JSON, and answers each with the exit status of the program.
 """
