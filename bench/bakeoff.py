@@ -51,6 +51,10 @@ class Kitchen:
         self.sections: Mapping[str, Any] = read_yaml(ROOT / "params.yaml")
         for preset in presets:
             self.sections = merged(self.sections, read_yaml(preset))
+        # Files of sources are named from the project; the scratch folder lies elsewhere.
+        for source in self.sections["molecule_sources"]["sources"]:
+            if source["kind"] == "file":
+                source["path"] = str((ROOT / source["path"]).resolve())
         # Without what is not about molecules: every stage reads all of it, in a second or two.
         about = {name: section for name, section in self.sections.items() if re.match("mol|poly|smiles|prop", name)}
         self.params.write_text(json.dumps(about), encoding="utf-8")
@@ -109,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings of each model (default: %(default)s)")
     flags.add_argument("--preset", type=Path, action="append", default=[], metavar="FILE", help="settings on top of params.yaml; repeatable")
     flags.add_argument("--samples", type=int, default=None, metavar="N", help="molecules of each decoding (default: as the settings say)")
+    flags.add_argument("--work", type=Path, default=None, metavar="DIR", help="keep the data, models and reports there (default: a scratch folder)")
     flags.add_argument("--models", nargs="+", default=None, choices=[*MODELS], help="(default: polygpt at scale smoke, else all)")
     arguments = flags.parse_args(argv)
     is_smoke = arguments.scale == "smoke"
@@ -116,7 +121,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="bakeoff-") as name:
         smoke = Path(name) / "smoke.yaml"
         smoke.write_text(SMOKE)
-        kitchen = Kitchen(Path(name), [*([smoke] if is_smoke else []), *arguments.preset])
+        work = arguments.work or Path(name)
+        work.mkdir(parents=True, exist_ok=True)
+        kitchen = Kitchen(work, [*([smoke] if is_smoke else []), *arguments.preset])
         kitchen.make_data(models)
         rows = table_of([kitchen.bake(models, seed, arguments.samples) for seed in range(arguments.seeds)])
     print(f"{processor()}, {arguments.seeds} seeds")
