@@ -25,7 +25,8 @@ from stages.params import read_yaml
 from training.loop.devices import open_devices
 from training.metrics.intervals import Spread
 from training.polymers.decoding import SamplingSettings
-from training.polymers.generate import MODELS, open_model
+from training.polymers.flags import MODELS
+from training.polymers.generate import open_model
 from training.reports.numbers import cell
 
 # A look: one small model of few molecules.
