@@ -163,7 +163,8 @@ class _Progress:
     def add(self, outcome: StepOutcome) -> None:
         if isinstance(outcome.skipped, Tensor):
             if self._tally is None:
-                now = Counts(self.sums, self.counts, self.skipped_steps, self.skipped_in_a_row, 0)
+                sums = {name: float(total) for name, total in self.sums.items()}
+                now = Counts(sums, self.counts, self.skipped_steps, self.skipped_in_a_row, 0)
                 self._tally = Tally(outcome.skipped.device, now)
             self._tally.add(outcome.values, outcome.skipped)
             return

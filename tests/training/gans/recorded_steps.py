@@ -36,14 +36,19 @@ def reads_counted() -> Iterator[list[str]]:
     """The names of the reads in the block. What was drawn on the CPU, where `numbers` reads it, does not count."""
     with Reads() as reads, pytest.MonkeyPatch.context() as patch:
         for name in ("tolist", "numpy", "cpu", "__array__"):
-
-            def noted(tensor: Tensor, *args: Any, _name: str = name, _read: Callable = getattr(Tensor, name)) -> Any:
-                if sys._getframe(1).f_code.co_name != "numbers":
-                    reads.found.append(_name)
-                return _read(tensor, *args)
-
-            patch.setattr(Tensor, name, noted)
+            patch.setattr(Tensor, name, _noting(name, reads.found))
         yield reads.found
+
+
+def _noting(name: str, found: list[str]) -> Callable[..., Any]:
+    read = getattr(Tensor, name)
+
+    def noted(tensor: Tensor, *args: Any) -> Any:
+        if sys._getframe(1).f_code.co_name != "numbers":
+            found.append(name)
+        return read(tensor, *args)
+
+    return noted
 
 
 class _Taped(TorchDispatchMode):

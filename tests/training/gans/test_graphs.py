@@ -1,4 +1,4 @@
-"""Turns that are recorded and played again: the same steps as taken one by one, for every training, and what is done where nothing can be recorded."""
+"""Turns that are recorded and played again: the same steps as taken one by one, for every training; and where nothing can be recorded."""
 
 import io
 
@@ -129,11 +129,13 @@ def test_turns_that_are_other_each_time_are_never_recorded():
 
 
 def test_a_turn_of_another_shape_is_another_turn():
-    graphs, tape, given = Graphs(Tape()), Tape(), []
-    graphs.recorder = tape
-    for size in (2, 2, 2, 2, 3, 2, 3):
-        given.append(float(graphs.play("turn", lambda some: {"sum": some["x"].sum()}, {"x": torch.ones(size)}, None, lambda: None)["sum"]))
-    assert given == [2, 2, 2, 2, 3, 2, 3] and tape.recorded == 1
+    tape = Tape()
+    graphs = Graphs(tape)
+
+    def played(size: int) -> float:
+        return float(graphs.play("turn", lambda some: {"sum": some["x"].sum()}, {"x": torch.ones(size)}, None, lambda: None)["sum"])
+
+    assert [played(size) for size in (2, 2, 2, 2, 3, 2, 3)] == [2, 2, 2, 2, 3, 2, 3] and tape.recorded == 1
 
 
 def test_graphs_are_for_gpus():

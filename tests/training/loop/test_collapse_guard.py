@@ -2,6 +2,7 @@
 
 import io
 import math
+import statistics
 
 import pytest
 import torch
@@ -119,6 +120,15 @@ def test_norms_within_a_factor_of_twenty_are_never_wild_whatever_their_unit(norm
 def test_the_first_norms_are_not_wild_but_what_is_not_finite_always_is():
     watch = GradientWatch(at_least=3)
     assert [watch.is_wild(torch.tensor(norm)) for norm in (1, 1e6, 1, math.nan, math.inf, 1e9)] == [False, False, False, True, True, True]
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30))
+def test_the_reference_is_twenty_times_the_median_of_the_last_norms(norms):
+    watch = GradientWatch(window=7, at_least=3)
+    for place, norm in enumerate(norms):
+        before = norms[max(0, place - 7) : place]
+        assert bool(watch.is_wild(torch.tensor(norm, dtype=torch.float64))) == (place >= 3 and norm > 20 * statistics.median(before))
+    assert watch.state_dict() == norms[-7:]
 
 
 def test_a_lasting_change_of_scale_is_accepted_in_the_end():
