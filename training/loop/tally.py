@@ -39,8 +39,10 @@ class Tally:
         self._skips = torch.stack([total + skipped, in_a_row, torch.maximum(longest, in_a_row)])
         if not values:
             return
+        # First of all: names that are new make the totals longer.
+        places = self._places_of(tuple(values))
         row = torch.stack([self._number(value) for value in values.values()])
-        self._totals.index_add_(1, self._places_of(tuple(values)), torch.stack([row, torch.ones_like(row)]).masked_fill(skipped, 0.0))
+        self._totals.index_add_(1, places, torch.stack([row, torch.ones_like(row)]).masked_fill(skipped, 0.0))
 
     def read(self) -> Counts:
         """What there is by now: waits for the device."""
