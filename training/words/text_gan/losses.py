@@ -72,9 +72,9 @@ class AdaptiveDiffusion:
         kept = self.kept.to(sentences.device)[times][:, None, None]
         return kept.sqrt() * sentences + (1 - kept).sqrt() * SIGMA * noise
 
-    def follow(self, values: Mapping[str, Tensor], _samples: int) -> dict[str, float]:
+    def follow(self, values: Mapping[str, Tensor | float], _samples: int) -> dict[str, float]:
         """Moves T after another batch, of whose reals `r_t` is the mean sign of D - 1/2 (equation 8)."""
-        self._batches, self._signs = self._batches + 1, self._signs + values["r_t"].double()
+        self._batches, self._signs = self._batches + 1, self._signs + torch.as_tensor(values["r_t"], dtype=torch.float64)
         if self._batches == _EVERY:
             # Only now is the sum read, which waits for the device.
             self.steps = min(MOST_STEPS, max(LEAST_STEPS, self.steps + (1 if float(self._signs) / _EVERY > _D_TARGET else -1)))
