@@ -91,6 +91,7 @@ def test_the_count_of_reads_sees_reads():
     assert reads == ["_local_scalar_dense", "_local_scalar_dense", "tolist", "index"]
 
 
+@pytest.mark.slow
 def test_a_resume_records_anew_and_goes_on_bit_by_bit():
     whole, first, second = stylegan3(), stylegan3(), stylegan3()
     for trainer in (whole, first, second):
