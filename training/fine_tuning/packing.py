@@ -70,7 +70,7 @@ def attend_by_documents(
     document_blocks: BlockMask | None = None,
     **more: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """An attention function of transformers: flex attention (Dong et al. 2024, arXiv 2412.05496) where the model was given `document_blocks`, else SDPA."""
+    """Attention for transformers: flex attention (Dong et al. 2024, arXiv 2412.05496) where the model was given `document_blocks`, else SDPA."""
     if document_blocks is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more)
     return flex_attention(query, key, value, block_mask=document_blocks, scale=scaling).transpose(1, 2).contiguous(), None
@@ -81,7 +81,7 @@ AttentionMaskInterface.register(_BY_DOCUMENTS, sdpa_mask)
 
 
 def fuse_document_attention(model: PreTrainedModel) -> None:
-    """Let `causal_loss`, where it is compiled, attend by blocks. Nothing changes for a model with dropout of attention, which flex attention lacks."""
+    """Let `causal_loss`, where it is compiled, attend by blocks. A model with dropout of attention, which flex attention lacks, stays as it is."""
     if getattr(model.config, "attn_pdrop", 1.0) == 0.0:
         model.set_attn_implementation(_BY_DOCUMENTS)
 

@@ -1,8 +1,8 @@
 """Cross-entropy of tokens from hidden states and the head's weights, without the logits of all tokens at once.
 
-The logits of a batch are its largest tensor (GPT-2: 50,257 numbers a token), and softmax and gradient each need another like it. Here a chunk of tokens
-has its logits, its loss and its gradient made before the next one has any. Sources: Wijmans et al. 2024 (arXiv 2411.09009), section 3, whose
-matrix products and log-sum-exp by pieces this is in plain torch; Hsu et al. 2024 (arXiv 2410.10989), section 3.2, for the gradient in the forward pass.
+The logits of a batch are its largest tensor (GPT-2: 50,257 numbers a token), and softmax and gradient each need another like it. Here a chunk of
+tokens has its logits, its loss and its gradient made before the next one has any. Sources: Wijmans et al. 2024 (arXiv 2411.09009) for the loss by
+pieces; Hsu et al. 2024 (arXiv 2410.10989) for the gradient in the forward pass.
 """
 
 from typing import Any
@@ -25,8 +25,8 @@ def chunk_rows(vocabulary: int, tokens: int) -> int:
 def summed_cross_entropy(hidden: Tensor, head: Tensor, labels: Tensor) -> Tensor:
     """The sum of -log p in nats over labelled tokens, of logits `hidden @ head.T`; differentiable once, with respect to both.
 
-    hidden: [..., C]. head: [V, C], such as `model.get_output_embeddings().weight`. labels: [...], NO_LABEL where there is nothing to learn. Products are
-    in the autocast type where that is on; softmax, sums and the head's gradient are in float32.
+    hidden: [..., C]. head: [V, C], such as `model.get_output_embeddings().weight`. labels: [...], NO_LABEL where there is nothing to learn. Products
+    are in the autocast type where that is on; softmax, sums and the head's gradient are in float32.
     """
     device = hidden.device.type
     kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else head.dtype

@@ -24,7 +24,6 @@ from training.loop.memory import MemoryModel, Meter, measured_model, require_mem
 from training.loop.seeding import generator
 from training.tracking.tracker import Signature
 
-
 # What fills the places that make lengths come in few sizes: tokens that nothing is learned of, that no other looks at, and that look at nothing else.
 _FILLERS = {"input_ids": 0, "attention_mask": 0, "labels": NO_LABEL, "position_ids": 0, "documents": 0}
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 Compile = Literal["auto", "on", "off"]
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 _LOG = logging.getLogger(__name__)
 # Triton's kernels need tensor cores of this generation (Volta) at least.
 _OLDEST_CAPABILITY, _OLDEST_TRITON = (7, 0), (3, 3)

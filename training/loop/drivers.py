@@ -25,7 +25,9 @@ def in_one_line(message: str) -> str | None:
     if found := re.search(r"driver on your system is too old \(found version (\d+)\)", message):
         number = int(found[1])
         version, built = f"{number // 1000}.{number % 1000 // 10}", torch.version.cuda or "a newer CUDA"
-        return f"the NVIDIA driver knows CUDA {version} at most and this torch needs {built}: update the driver, or install a torch built for {version}"
+        return (
+            f"the NVIDIA driver knows CUDA {version} at most and this torch needs {built}: update the driver, or install a torch built for {version}"
+        )
     if "Found no NVIDIA driver" in message or "No CUDA GPUs are available" in message:
         return None
     first = message.strip().partition("\n")[0]

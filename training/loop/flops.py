@@ -1,11 +1,12 @@
 """How many floating-point operations a transformer's training needs, and which share of a device's peak that is (MFU).
 
-Counted is what the model needs, not what the hardware does: no padding, nothing that is computed twice to save memory, attention over whole lengths as
-if it were not causal. Source: Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B: 6 N + 12 L H Q T a token.
+Counted is what the model needs, not what the hardware does: no padding, nothing that is computed twice to save memory, attention over whole lengths
+as if it were not causal. Source: Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B: 6 N + 12 L H Q T a token.
 """
 
 import re
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -40,7 +41,8 @@ def peak_flops(device_name: str) -> float | None:
 def matrix_parameters(modules: Iterable[nn.Module], kinds: tuple[type[nn.Module], ...] = (nn.Linear,), *, without: Collection[nn.Module] = ()) -> int:
     """Weights that each token is multiplied with: those of `kinds`, not looked-up embeddings, biases and gains. without: modules left out."""
     left_out = set(map(id, without))
-    return sum(module.weight.numel() for module in modules if isinstance(module, kinds) and id(module) not in left_out)
+    counted: list[Any] = [module for module in modules if isinstance(module, kinds) and id(module) not in left_out]
+    return sum(module.weight.numel() for module in counted)
 
 
 def training_flops(parameters: float, tokens: float) -> float:
