@@ -74,7 +74,8 @@ class Attention(nn.Module):
         B, S, C = x.shape
         q, k, v = self.query_key_value(x).view(B, S, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
         # A single new position may look at everything before it; several at once are causal among themselves and only start an empty cache.
-        causal = self.causal and S > 1
+        # Chosen by a branch, as the compiler wants it where S can be any number.
+        causal = False if S == 1 else self.causal
         if cache is not None:
             assert S == 1 or cache.length == 0, f"{S} positions cannot be appended to {cache.length}; feed one at a time"
             k, v = cache.extend(layer, k, v)
