@@ -132,7 +132,7 @@ def write(
         chosen = {name: values[batch // copies].to(model.device) for name, values in inputs.items()}
         if model.config.is_encoder_decoder:
             chosen["decoder_attention_mask"] = torch.ones(len(batch), 1, dtype=torch.long, device=model.device)
-        is_static = cache == "static" or (cache == "auto" and model.device.type == "cuda" and settings.strategy != "beam" and not _without_static)
+        is_static = cache == "static" or (cache == "auto" and not _without_static and is_static_by_default(model, settings))
         try:
             texts += list(_write_batch(model, tokenizer, chosen, settings, seeds, processors, is_static=is_static))
         except Exception as error:
@@ -144,6 +144,11 @@ def write(
             texts += _write_batch(model, tokenizer, chosen, settings, seeds, processors, is_static=False)
     model.train(was_training)
     return [texts[begin : begin + settings.returns] for begin in range(0, len(texts), settings.returns)]
+
+
+def is_static_by_default(model: PreTrainedModel, settings: Generation) -> bool:
+    """Beams change places in the cache at each step, which one of full length only makes slower."""
+    return model.device.type == "cuda" and settings.strategy != "beam"
 
 
 @torch.inference_mode()

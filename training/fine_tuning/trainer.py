@@ -25,7 +25,7 @@ from training.loop.seeding import generator
 from training.tracking.tracker import Signature
 
 # What fills the places that make lengths come in few sizes: tokens that nothing is learned of, that no other looks at, and that look at nothing else.
-_FILLERS = {"input_ids": 0, "attention_mask": 0, "labels": NO_LABEL, "position_ids": 0, "documents": 0}
+FILLERS = {"input_ids": 0, "attention_mask": 0, "labels": NO_LABEL, "position_ids": 0, "documents": 0}
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class FineTuner:
         for start in range(0, len(share), self.at_once):
             batch = examples.batch(share[start : start + self.at_once], random)
             if model.training and self.loss.is_on:
-                batch = padded(batch, _FILLERS, rows="documents" in batch)
+                batch = padded(batch, FILLERS, rows="documents" in batch)
             with self.devices.autocast(self.config.precision):
                 losses, count = loss(model, {name: self._moved(tensor) for name, tensor in batch.items()})
             if model.training:

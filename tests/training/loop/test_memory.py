@@ -71,7 +71,10 @@ def test_a_driver_that_is_too_old_is_told_in_one_line_with_the_remedy(monkeypatc
     def fails() -> None:
         raise RuntimeError(OLD)
 
-    assert why_no_gpu(fails) == "the NVIDIA driver knows CUDA 11.4 at most and this torch needs 13.0: update the driver, or install a torch built for 11.4"
+    assert (
+        why_no_gpu(fails)
+        == "the NVIDIA driver knows CUDA 11.4 at most and this torch needs 13.0: update the driver, or install a torch built for 11.4"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,7 @@
 """PolyGPT compiled: the same steps up to rounding, few compilations over many lengths, and what a step needs, counted."""
 
-import logging
-from dataclasses import replace
-
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from stages.reporting import Reporter
 from tests.training.polymers.toy_molecules import write_molecules
