@@ -77,6 +77,7 @@ def small_gpt2(**changes) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(GPT2Config(**{**sizes, "attn_pdrop": 0.0, **changes})).eval()
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_attention_by_blocks_of_documents_gives_the_loss_of_the_dense_mask():
     batch = pack([torch.randint(2, 50, (length,)).tolist() for length in (7, 3, 11, 5, 2, 9)], 16, PAD)

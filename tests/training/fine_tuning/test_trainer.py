@@ -13,7 +13,7 @@ from tests.training.conftest import RecordingReporter
 from training.fine_tuning.options import FineTuning
 from training.fine_tuning.packing import causal_loss
 from training.fine_tuning.trainer import FineTuner, Task, build_optimizers
-from training.loop.compiling import Compiled
+from training.loop.compiling import Compiled, compilations
 from training.loop.devices import Devices
 from training.loop.loop import TrainingError
 from training.words.titles.data import Titles
@@ -160,6 +160,18 @@ def test_a_batch_in_pieces_is_read_by_the_host_once_for_each_step_and_not_for_ea
     assert numbers[0] == numbers[1] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_twenty_compiled_steps_are_those_of_the_plain_path_and_two_compilations_do():
+    compiled, plain, before = tuner(), tuner(), compilations()
+    compiled.loss = Compiled(causal_loss, "loss", "on", CPU.device, backend="eager")
+    for _ in range(20):
+        values = [one.step().values for one in (compiled, plain)]
+        assert float(values[0]["loss"]) == pytest.approx(float(values[1]["loss"]), rel=1e-3)
+    assert compiled.loss.is_on and 1 <= compilations() - before <= 2
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 def test_a_compiler_that_fails_costs_a_word_and_the_step_is_that_of_the_plain_path(caplog):
     def broken(graph, inputs):

@@ -76,19 +76,8 @@ def open_task(stage: str, data: Path, options: T5Options, reporter: Reporter) ->
         return {f"validation_{name}": number.value for name, number in numbers.items()}
 
     counts, size = {**learned.set_aside, **train.cut}, f"{model.config.num_layers} x {model.config.d_model}"
-    return Task(
-        model,
-        train,
-        valid,
-        summed_loss,
-        samples,
-        measure,
-        [tokenizer],
-        counts=counts,
-        limits=_LIMITS,
-        size=size,
-        epoch_flops=pair_flops(model, train),
-    )
+    facts: dict[str, Any] = {"counts": counts, "limits": _LIMITS, "size": size, "epoch_flops": pair_flops(model, train)}
+    return Task(model, train, valid, summed_loss, samples, measure, [tokenizer], **facts)
 
 
 def job_of(stage: str) -> Job[T5Options]:

@@ -37,6 +37,7 @@ def compiled_trainer(data, backend="eager") -> PolyGPTTrainer:
     return trainer
 
 
+@pytest.mark.slow
 def test_compiled_steps_are_those_of_the_plain_path_and_few_graphs_do_for_all_lengths(data):
     torch._dynamo.reset()
     plain, compiled, before = PolyGPTTrainer(data, CONFIG, CPU), compiled_trainer(data), compilations()
@@ -47,3 +48,27 @@ def test_compiled_steps_are_those_of_the_plain_path_and_few_graphs_do_for_all_le
     assert compiled.losses.is_on
     # Two phases, each compiled once for its first length and once for any.
     assert 2 <= compilations() - before <= 4
+
+
+def test_operations_of_a_molecule_are_those_that_torch_counts(data):
+    trainer = PolyGPTTrainer(data, replace(CONFIG, finetune_samples=0, predictor_width=1), CPU)
+    batch, total = trainer.streams["pretrain"], 0.0
+    while batch.epoch == 0:
+        # One at a time, so that nothing is padded.
+        rows = batch.next(at_most=16)
+        for row in range(len(rows.tokens)):
+            one = rows.share(row, len(rows.tokens))
+            one = replace(one, tokens=one.tokens[:, : int(one.lengths[0])])
+            if total == 0.0 or row == 0:
+                with FlopCounterMode(display=False) as counted:
+                    polygpt_losses(trainer.model, one, trainer.weights, one.denominators()).total.backward()
+            total += counted.get_total_flops()
+    assert trainer.flops_per_sample == pytest.approx(total / len(batch.data), rel=0.1)
+
+
+def test_a_trial_of_memory_learns_nothing_and_draws_nothing(data):
+    trainer = PolyGPTTrainer(data, CONFIG, CPU)
+    before, state = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}, torch.get_rng_state()
+    trainer.trial(3)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state) and all(parameter.grad is None for parameter in trainer.parameters)
