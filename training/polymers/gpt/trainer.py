@@ -42,7 +42,7 @@ class PolyGPTTrainer(MoleculeTrainer[PolyGPTConfig]):
         super().__init__(self.model, optimizer, streams, config, devices)
         self.weights = LossWeights(config.alpha, config.beta, config.gamma)
         self.losses = Compiled(polygpt_losses, "polygpt", config.compile, devices.device)
-        self.flops_per_sample = _flops(self.model, [part for part in parts.values() if part is not None])
+        self.flops_per_sample = model_flops(self.model, [part for part in parts.values() if part is not None])
         # Drawn, not the first batches: those are of molecules of one length each, and say little of the others.
         self.valid = data.valid.drawn(_VALIDATION_MOLECULES, derive_seed(config.seed, "validation"))
 
@@ -124,8 +124,8 @@ def _in_few_shapes(share: Batch, counts: Denominators) -> tuple[Batch, Denominat
     return replace(share, tokens=tokens), Denominators(**tensors)
 
 
-def _flops(model: PolyGPT, learned: Sequence[TrainingSet]) -> float:
-    """Of a molecule on average, forward and backward; the property predictor, whose work is a hundredth, left out."""
+def model_flops(model: PolyGPT, learned: Sequence[TrainingSet]) -> float:
+    """Floating-point operations of a molecule on average, forward and backward; the property predictor, whose work is a hundredth, left out."""
     shape, aside = model.shape, [*model.predictor.modules(), *model.property_encoder.modules()] if model.shape.properties else []
     matrices = matrix_parameters(model.modules(), without=aside) + model.token_embedding.weight.numel()
     # A position more than tokens: the prefix.
