@@ -73,7 +73,8 @@ class Compiled(Generic[P, R]):
         """
         if not self.is_on or isinstance(error, torch.OutOfMemoryError):
             return False
-        self.reason, self._now = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", self.function
+        # The compiler's first line says which of its parts failed, the second why.
+        self.reason, self._now = f"{type(error).__name__}: {' '.join(str(error).split(chr(10), 2)[:2])}", self.function
         _LOG.warning("%s: the compiler failed (%s); it goes on without, slower; `compile: off` leaves it out from the start", self.name, self.reason)
         return True
 
