@@ -15,7 +15,6 @@ from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.fine_tuning.examples import NO_LABEL, ExampleOrder, Examples
 from training.fine_tuning.options import FineTuning
-from training.fine_tuning.packing import fuse_document_attention
 from training.loop.compiling import Compiled, padded
 from training.loop.devices import Devices
 from training.loop.ema import Ema
@@ -76,8 +75,6 @@ class FineTuner:
         self.loss = Compiled(task.loss, "loss", config.compile, devices.device)
         samples = sum(self.lengths) if config.what == "tokens" else len(self.lengths)
         self.flops_per_sample = task.epoch_flops / samples if task.epoch_flops is not None else None
-        if self.loss.is_on and devices.device.type == "cuda":
-            fuse_document_attention(self.model)
         self.best_loss, self.evaluations_since_best = math.inf, 0
         self.best: dict[str, Tensor] = {}
         self.best_values: dict[str, float] = {}

@@ -173,7 +173,7 @@ def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, pr
     # Likeliest first, ties by id, so that both cuts are prefixes of the list.
     ordered, tokens = (logits / settings.temperature).sort(dim=-1, descending=True, stable=True)
     if settings.top_k:
-        ordered[:, settings.top_k :] = float("-inf")
+        ordered[:, settings.top_k :].fill_(float("-inf"))
     # Top-p, Holtzman et al. 2020, section 3.1: the smallest set of the likeliest whose probability reaches p.
     probabilities = ordered.softmax(dim=-1)
     cumulated = probabilities.cumsum(dim=-1)

@@ -1,4 +1,4 @@
-"""Fine-tunings on a GPU: compiled and by blocks of documents they learn what the CPU learns, few compilations do, and texts need no host."""
+"""Fine-tunings on a GPU: compiled they learn what the CPU learns, few compilations do, and texts need no host."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.training.fine_tuning.test_generation import DRAWN, gpt2, prompts, t5,
 from tests.training.fine_tuning.test_trainer import titles
 from training.fine_tuning.generation import write
 from training.fine_tuning.options import FineTuning
-from training.fine_tuning.packing import causal_loss, pack
+from training.fine_tuning.packing import causal_loss
 from training.fine_tuning.pairs import PairExamples, summed_loss
 from training.fine_tuning.trainer import FineTuner, Task
 from training.loop.compiling import compilations
@@ -30,20 +30,11 @@ def tuner(devices: Devices, **options) -> FineTuner:
 
 def test_compiled_steps_learn_what_plain_ones_do_and_two_compilations_do():
     here, there, before = tuner(Devices(torch.device("cpu"))), tuner(GPU), compilations()
-    assert there.loss.is_on and there.model.config._attn_implementation == "by_documents"
+    assert there.loss.is_on
     for _ in range(20):
         values = [float(one.step().values["loss"]) for one in (here, there)]
         assert values[1] == pytest.approx(values[0], rel=2e-2)
     assert there.loss.is_on and compilations() - before <= 4
-
-
-def test_gradients_by_blocks_are_those_of_the_dense_mask():
-    batch = {name: tensor.cuda() for name, tensor in pack([list(range(2, 2 + length)) for length in (7, 3, 11, 5, 2, 9)], 16, 1).items()}
-    plain, fused = tuner(GPU, compile="off"), tuner(GPU)
-    for one in (plain, fused):
-        one.loss(one.model.train(), batch)[0].backward()
-    for wanted, found in zip(plain.parameters, fused.parameters, strict=True):
-        assert (wanted.grad - found.grad).norm() <= 2e-2 * max(1e-3, float(wanted.grad.norm()))
 
 
 def test_a_piece_of_a_step_never_waits_for_the_device():

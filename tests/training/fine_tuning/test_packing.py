@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from training.fine_tuning.packing import NO_LABEL, causal_loss, document_mask, fuse_document_attention, pack
+from training.fine_tuning.packing import NO_LABEL, causal_loss, document_mask, pack
 from training.fine_tuning.trainer import FILLERS
 from training.loop.compiling import padded
 
@@ -74,30 +74,7 @@ def test_the_loss_is_that_of_a_hand_computed_row():
 def small_gpt2(**changes) -> GPT2LMHeadModel:
     torch.manual_seed(0)
     sizes = {"vocab_size": 50, "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 32, "bos_token_id": 0, "eos_token_id": 0}
-    return GPT2LMHeadModel(GPT2Config(**{**sizes, "attn_pdrop": 0.0, **changes})).eval()
-
-
-@pytest.mark.slow
-@torch.no_grad()
-def test_attention_by_blocks_of_documents_gives_the_loss_of_the_dense_mask():
-    batch = pack([torch.randint(2, 50, (length,)).tolist() for length in (7, 3, 11, 5, 2, 9)], 16, PAD)
-    model = small_gpt2()
-    expected, number = causal_loss(model, batch)
-    fuse_document_attention(model)
-    graphs = []
-    fused = torch.compile(causal_loss, backend=lambda graph, inputs: graphs.append(graph) or graph.forward)
-    found, same_number = fused(model, batch)
-    assert torch.allclose(found, expected, rtol=1e-5) and number == same_number
-    assert any("flex_attention" in str(node.target) for graph in graphs for node in graph.graph.nodes)
-    # Where nothing is compiled, and where something is written, SDPA has the mask as before.
-    assert torch.equal(causal_loss(model, batch)[0], expected)
-
-
-def test_a_model_with_dropout_of_attention_keeps_the_dense_mask():
-    model = small_gpt2(attn_pdrop=0.1)
-    before = model.config._attn_implementation
-    fuse_document_attention(model)
-    assert model.config._attn_implementation == before
+    return GPT2LMHeadModel(GPT2Config(**{**sizes, **changes})).eval()
 
 
 @torch.no_grad()

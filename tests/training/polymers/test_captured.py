@@ -84,7 +84,7 @@ def test_recorded_steps_write_the_same_and_could_be_held_by_a_graph(number, sett
     writer, graph, wanted = writers()[number], Graph(), requests(24)
     plain = sample_tokens(writer, *wanted, SamplingSettings(**settings))
     recorded = sample_tokens(writer, *wanted, SamplingSettings(**settings), recorder=Recorder(graph))
-    assert torch.equal(plain, recorded) and len({tuple(row) for row in plain.tolist()}) > 3
+    assert torch.equal(plain, recorded) and (len({tuple(row) for row in plain.tolist()}) > 3 or not settings.get("temperature", 1))
     assert len(graph.runs) >= 10
     graph.assert_could_be_held()
 
