@@ -18,6 +18,7 @@ from torch import Tensor
 from stages.reporting import Reporter, progress_line
 from training.loop.checkpoint import Checkpoints, GoodStates
 from training.loop.devices import Devices
+from training.loop.flops import flop_rates
 from training.loop.seeding import global_random_state, set_global_random_state
 from training.loop.tally import Counts, Tally
 
@@ -398,7 +399,10 @@ class TrainingLoop:
         values: dict[str, float] = {}
         # What is due is a matter of the number of samples alone, so a resumed training reports at the same ones.
         if (is_last or self._crossed(self.plan.report_every_samples, before)) and self.progress.sums:
+            # Reading a mean waits for all the steps that were only queued: a part of their time.
+            started = time.monotonic()
             values = self.progress.take_means()
+            self.step_seconds += time.monotonic() - started
         values |= self._run_hooks(lambda hook: is_last or self._crossed(hook.every_samples, before))
         if not values:
             return None
@@ -417,6 +421,10 @@ class TrainingLoop:
         values = {"samples_per_second": self._rate(), "peak_memory_mib": self.devices.peak_memory_mib()}
         if self.plan.what == "images" and self.step_samples:
             values["seconds_per_kimg"] = 1000 * self.step_seconds / self.step_samples
+        flops_per_sample = getattr(self.trainable, "flops_per_sample", None)
+        if flops_per_sample and self.step_samples:
+            rate = flops_per_sample * self.step_samples / self.step_seconds
+            values |= flop_rates(rate, self.devices.device, self.devices.world_size)
         self.step_seconds, self.step_samples = 0.0, 0
         return values
 

@@ -22,6 +22,7 @@ from stages.reporting import Reporter
 from training.fine_tuning.examples import NO_LABEL
 from training.fine_tuning.generation import Generation, generate
 from training.fine_tuning.hf_job import fine_tuning_job, run_fine_tuning
+from training.fine_tuning.model_flops import pair_flops
 from training.fine_tuning.model_folder import load_model, load_tokenizer
 from training.fine_tuning.pairs import PairExamples, summed_loss, token_scores
 from training.fine_tuning.trainer import Task
@@ -134,6 +135,7 @@ def _task(model: Any, tokenizer: Any, form: PromptForm, learnt: Molecules, held_
         beside=lambda output, ids: write_origin(output, ids, config.train_on, config.split_column),
         limits=_LIMITS,
         size=f"{model.config.num_layers} x {model.config.d_model}",
+        epoch_flops=pair_flops(model, train),
     )
 
 
