@@ -8,6 +8,7 @@ python -m bench.gpu --tiny --out /tmp/trial                   # all parts at the
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,15 +42,15 @@ def _prepare(words: Sequence[str]) -> int:
 
 def _run(words: Sequence[str]) -> int:
     arguments = _flags().parse_args(words)
-    from bench.gpu.campaign import Campaign, CampaignError, device_for
+    end = time.monotonic() + 60 * arguments.minutes
+    from bench.gpu.campaign import Campaign, CampaignError, ask_facts
     from bench.gpu.inputs import Inputs
 
     try:
-        parts, device = named(arguments.only), device_for(tiny=arguments.tiny)
+        parts = named(arguments.only)
         inputs = Inputs(arguments.inputs, most=64 if arguments.tiny else None)
         assert inputs.about
-        campaign = Campaign(parts, inputs, arguments.out, device, seconds=60 * arguments.minutes, tiny=arguments.tiny)
-        return campaign.run()
+        return Campaign(parts, inputs, arguments.out, ask_facts(), end=end, tiny=arguments.tiny).run()
     except (CampaignError, InputsError, ValueError) as error:
         print(f"bench.gpu: {error}", file=sys.stderr)
         return 2

@@ -26,6 +26,8 @@ _PACKING_S, _GRACE_S, _DYING_S = 4.0, 6.0, 3.0
 _LEAST_S = 2.0
 _FREE_BYTES = 256 * 2**20
 _OLDEST_TORCH = (2, 11)
+# Forked where that is possible: importing torch takes as long as some parts.
+CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 class CampaignError(Exception):
@@ -36,13 +38,36 @@ class OutOfTimeError(BaseException):
     """The time of a part is up: thrown into its middle, past everything that would catch an error."""
 
 
-def device_for(*, tiny: bool) -> torch.device:
+def ask_facts() -> dict[str, Any]:
+    """What there is to measure on. Asked in a process of its own: one that has looked at a GPU may not fork any more. Raises CampaignError."""
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_send_facts, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(90):
+            raise CampaignError("the device did not answer within 90 s; is another process using all of it? nvidia-smi says")
+        return ours.recv()
+    except EOFError:
+        raise CampaignError("torch cannot say what device there is; see the traceback above") from None
+    finally:
+        process.kill()
+        process.join(_DYING_S)
+
+
+def _send_facts(target: Any) -> None:
+    from bench.gpu.device import facts
+
+    target.send(facts(torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")))
+
+
+def device_for(kind: str, *, tiny: bool) -> torch.device:
     """The GPU, or for a trial of the smallest size the processor. Raises CampaignError without either."""
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < _OLDEST_TORCH:
         raise CampaignError(f"torch {torch.__version__} is older than {_OLDEST_TORCH[0]}.{_OLDEST_TORCH[1]}; install one from 2.11 to 2.13")
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
+    if kind == "cuda":
+        return torch.device("cuda", 0)
     if not tiny:
         raise CampaignError(
             f"no GPU that torch {torch.__version__} can use (CUDA {torch.version.cuda or 'not built in'}); run it where there is one, or try it on "
@@ -51,33 +76,22 @@ def device_for(*, tiny: bool) -> torch.device:
     return torch.device("cpu")
 
 
-def _facts(device: torch.device, target: Any) -> None:
-    """In a process of its own: whoever looks at a GPU holds memory there, and may not fork any more."""
-    from bench.gpu.device import facts
-
-    target.send(facts(device))
-
-
 class Campaign:
-    """One run. parts: in order. seconds: in all, compiling and packing included. Raises CampaignError where `out` has no room."""
+    """One run. parts: in order. end: when all is over, in `time.monotonic()`. Raises CampaignError where `out` has no room."""
 
-    def __init__(self, parts: Sequence[Part], inputs: Inputs, out: Path, device: torch.device, *, seconds: float, tiny: bool) -> None:
-        self.parts, self.inputs, self.device, self.tiny = parts, inputs, device, tiny
-        self.end = time.monotonic() + seconds
+    def __init__(self, parts: Sequence[Part], inputs: Inputs, out: Path, facts: Mapping[str, Any], *, end: float, tiny: bool) -> None:
+        self.parts, self.inputs, self.device, self.tiny, self.end = parts, inputs, device_for(facts["kind"], tiny=tiny), tiny, end
         free = shutil.disk_usage(next(path for path in (out, *out.resolve().parents) if path.is_dir())).free
         if free < _FREE_BYTES:
             raise CampaignError(f"{out}: {free / 2**20:.0f} MiB free, {_FREE_BYTES / 2**20:.0f} MiB are needed; make room, or choose another --out")
         self.scratch = Path(tempfile.mkdtemp(prefix="figment-gpu-"))
-        # Forked where that is possible: importing torch takes as long as some parts.
-        self.context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self.stopped: int | None = None
-        self.report = Report(out, self.scratch, {})
+        self.report = Report(out, self.scratch, {**facts, "parts": [part.name for part in parts], "tiny": tiny})
 
     def run(self) -> int:
         """The exit code: 0, 1 when a part failed, 128 + the signal that ended the run. What is packed is there in every case."""
         previous = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self.report.content["facts"] = {**self._ask_facts(), "parts": [part.name for part in self.parts], "tiny": self.tiny}
             for place, part in enumerate(self.parts):
                 if self.stopped is None:
                     self._run_part(part, self.parts[place + 1 :])
@@ -98,18 +112,6 @@ class Campaign:
     def _stop(self, number: int, _: FrameType | None) -> None:
         self.stopped = number
 
-    def _ask_facts(self) -> Mapping[str, Any]:
-        ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_facts, args=(self.device, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        try:
-            return ours.recv() if ours.poll(60) else {"device": "did not answer within a minute"}
-        except EOFError:
-            return {"device": "asking it failed; see the log"}
-        finally:
-            process.join(_DYING_S)
-
     def _run_part(self, part: Part, later: Sequence[Part]) -> None:
         seconds = seconds_for(part, later, self.end - _PACKING_S - time.monotonic(), is_whole=len(self.parts) == len(PARTS))
         if part.needs is not None and util.find_spec(part.needs) is None:
@@ -122,7 +124,7 @@ class Campaign:
         folder, started = self.scratch / part.name, time.monotonic()
         folder.mkdir()
         work = Work(self.inputs, self.device, folder, started + seconds, self.tiny)
-        process = self.context.Process(target=_child, args=(part, work))
+        process = CONTEXT.Process(target=_child, args=(part, work))
         process.start()
         latest = min(started + seconds + _GRACE_S, self.end)
         self.report.update(part.name, state="running", allowed_s=round(seconds, 1))
@@ -159,9 +161,8 @@ def _child(part: Part, work: Work) -> None:
     if work.tiny:
         torch.set_num_threads(1)
     try:
-        if work.device.type == "cuda":
-            torch.cuda.set_device(work.device)
-            torch.set_float32_matmul_precision("high")
+        # As training/loop/devices.py does it.
+        torch.set_float32_matmul_precision("high" if work.device.type == "cuda" else "highest")
         part.run(work)
     except BaseException:  # noqa: BLE001 (whatever ends a part, the report says it)
         text = traceback.format_exc()

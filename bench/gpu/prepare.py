@@ -67,7 +67,7 @@ def _toc(number: int) -> bytes:
 
     paper = write_paper(_SEED, number)
     body = draw(_SEED, number, label=paper.subject, scene=paper.scene, tone=paper.tone).body
-    return _webp(Image.fromarray(decode(body, limits=NO_LIMITS).pixels), 256, 35)
+    return _webp(Image.fromarray(decode(body, limits=NO_LIMITS).pixels), 256, 60)
 
 
 def _page(number: int) -> bytes:
@@ -77,7 +77,7 @@ def _page(number: int) -> bytes:
     sheet = PaperSheet()
     kind = ("text", "chapter", "text", "figure", "columns", "text")[number % 6]
     print_leaf(Leaf(kind, f"Book {number // 40}", f"campaign {number}", number % 40 + 1, "A. N. Author", 1850 + number % 70), sheet)
-    return _webp(aged(sheet, Ageing(tone=None, stains=1), f"campaign {number}"), 128, 40)
+    return _webp(aged(sheet, Ageing(tone=None, stains=1), f"campaign {number}"), 128, 60)
 
 
 def _photograph(number: int) -> bytes:

@@ -1,8 +1,12 @@
 """The parts about StyleGAN3: the filtered leaky ReLU by itself, whole iterations in every configuration, and a training that is watched."""
 
 import functools
+import gc
+import multiprocessing
+import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -80,44 +84,71 @@ def kernel(work: Work) -> None:
     for dtype in dtypes:
         work.row("choice", dtype=_name(dtype), refused=refusal(work.device, dtype))
     layers = _kinds_of_layers(work)
+    _compile_ahead(layers, work)
     # What decides whether the rest means anything: at most half of the time.
     begin = work.left()
     for number, (named, layer) in enumerate(layers):
-        for dtype in dtypes:
-            if number and work.left() < begin / 2:
-                work.row("unchecked", layer=named, dtype=_name(dtype), why="no time left")
-                continue
-            work.row("answers", layer=named, dtype=_name(dtype), **_answers(layer, work.device, dtype))
+        if number and work.left() < begin / 2:
+            work.row("unchecked", layer=named, why="no time left")
+            continue
+        for dtype, found in _answers(layer.to(work.device), work.device, dtypes):
+            work.row("answers", layer=named, dtype=_name(dtype), **found)
     for named, layer in layers:
         if work.left() < 2:
             work.row("unmeasured", layer=named, why="no time left")
             continue
-        work.row("speed", layer=named, **_speed(layer, work))
+        work.row("speed", layer=named, **_speed(layer.to(work.device), work))
 
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _compile_ahead(layers: Sequence[tuple[str, SynthesisLayer]], work: Work) -> None:
+    """Fill triton's cache from several processes: one after the other, compiling would take as long as all measurements."""
+    if work.device.type != "cuda" or sys.platform != "linux":
+        return
+    count, fork = min(8, os.cpu_count() or 1, len(layers)), multiprocessing.get_context("fork")
+    workers = [fork.Process(target=_touch, args=([layer for _, layer in layers[place::count]], work.device)) for place in range(count)]
+    latest, began = time.monotonic() + 0.4 * work.left(), time.monotonic()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(max(0.0, latest - time.monotonic()))
+        worker.kill()
+        worker.join()
+    codes = [worker.exitcode for worker in workers]
+    work.row("compiled", processes=count, seconds=round(time.monotonic() - began, 1), unfinished=sum(code != 0 for code in codes))
+
+
+def _touch(layers: Sequence[SynthesisLayer], device: torch.device) -> None:
+    for layer in layers:
+        _, _, both = _passes(layer.to(device), device, 2)
+        if refusal(device, _dtype_of(layer, device)) is None:
+            both("kernel")
+
+
 def _kinds_of_layers(work: Work) -> list[tuple[str, SynthesisLayer]]:
-    """One of each that differs in rates, filters or size; those that move the most bytes first."""
+    """One of each that differs in rates, filters or size, on the CPU: first one of each kind of rates and filters, then those that move the most."""
     found: dict[tuple[Any, ...], tuple[str, SynthesisLayer]] = {}
     for cfg, px in CONFIGURATIONS:
         sizes: dict[str, Any] = {**TINIEST, "resolution": _TINY_PX} if work.tiny else {"cbase": CBASE, "resolution": px}
         for layer in Generator(StyleGAN3Config(cfg=cfg, **sizes)).synthesis.layers():
             if not layer.spec.is_torgb:
                 key = (layer.plan.in_size, layer.plan.out_size, layer.plan.up.taps.shape, layer.plan.down.taps.shape, layer.plan.up.factor)
-                found.setdefault(key, (f"{cfg[-1].upper()}{sizes['resolution']} {layer.spec.name}", layer.to(work.device)))
+                found.setdefault(key, (f"{cfg[-1].upper()}{sizes['resolution']} {layer.spec.name}", layer))
     ordered = sorted(found.values(), key=lambda one: -layer_traffic(one[1])[0].forward)
-    return ordered[:2] if work.tiny else ordered
+    kinds = {(layer.spec.up, layer.spec.down, layer.plan.down.is_radial): name for name, layer in reversed(ordered)}
+    ordered.sort(key=lambda one: one[0] not in kinds.values())
+    return ordered[:1] if work.tiny else ordered
 
 
-def _answers(layer: SynthesisLayer, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
-    """Errors of output, gradient and second derivative, each over its largest number. A part of the channels, which know nothing of one another."""
+def _answers(layer: SynthesisLayer, device: torch.device, dtypes: Sequence[torch.dtype]) -> Iterator[tuple[torch.dtype, dict[str, Any]]]:
+    """How far output, gradient and second derivative are from the definition's, as norms and at the worst place. Of some channels: each is alone."""
     channels, random = min(layer.spec.out_channels, 40), torch.Generator().manual_seed(0)
     shapes = ((1, channels, *layer.plan.in_size), (1, channels), (channels,), (1, channels, *layer.plan.out_size), (1, channels, *layer.plan.in_size))
-    # Rounded first, so that both sides are given the same numbers.
-    x, factor, bias, upstream, direction = (torch.randn(shape, generator=random).to(dtype).to(device) for shape in shapes)
+    # Numbers of few bits, which every precision holds exactly.
+    given = [((32 * torch.randn(shape, generator=random)).round().clamp(-128, 128) / 32).double().to(device) for shape in shapes]
     up, down = (torch.as_tensor(taps.copy(), dtype=torch.float64, device=device) for taps in _kernels(layer))
     rates: dict[str, Any] = {"up": layer.spec.up, "down": layer.spec.down, "padding": layer.spec.padding, "clamp": 1.0}
 
@@ -127,20 +158,23 @@ def _answers(layer: SynthesisLayer, device: torch.device, dtype: torch.dtype) ->
     def ours(x: Tensor, factor: Tensor, bias: Tensor) -> Tensor:
         return filtered_lrelu(x, factor, bias, filters=layer.filters, plan=layer.plan, clamp=1.0)
 
-    expected = _derivatives(defined, [one.double() for one in (x, factor, bias)], upstream.double(), direction.double(), second=True)
-    is_fused = refusal(device, dtype) is None
-    try:
-        leaves = [x, factor.float(), bias.float()]
-        found = _derivatives(ours, leaves, upstream, direction, second=is_fused)
-    except Exception as error:  # noqa: BLE001 (a compiler that fails for one layer says nothing of the next)
-        return {"fused": is_fused, "ok": False, "failed": f"{type(error).__name__}: {error}"[:500]}
-    errors = {
-        name: ((mine.double() - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30)).item()
-        for (name, theirs), mine in zip(expected.items(), found.values(), strict=False)
-    }
-    # The plain path rounds in between as well.
-    tolerance = TOLERANCES[_name(dtype)] * (1 if is_fused else 4)
-    return {"fused": is_fused, "ok": all(error <= tolerance for error in errors.values()), "errors": errors}
+    expected = _derivatives(defined, given, second=True)
+    for dtype in dtypes:
+        is_fused = refusal(device, dtype) is None
+        x, factor, bias, upstream, direction = given
+        rounded = [x.to(dtype), factor.float(), bias.float(), upstream.to(dtype), direction.to(dtype)]
+        try:
+            found = _derivatives(ours, rounded, second=is_fused)
+        except Exception as error:  # noqa: BLE001 (a compiler that fails for one layer says nothing of the next)
+            yield dtype, {"fused": is_fused, "ok": False, "failed": f"{type(error).__name__}: {error}"[:500]}
+            continue
+        gaps = {name: (one.double() - expected[name], expected[name]) for name, one in found.items()}
+        errors = {name: (gap.norm() / true.norm()).item() for name, (gap, true) in gaps.items()}
+        # Where rounding takes the other branch of the leaky ReLU, a single place may be far off.
+        worst = {name: (gap.abs().max() / true.abs().max()).item() for name, (gap, true) in gaps.items()}
+        # The plain path rounds in between as well.
+        tolerance = TOLERANCES[_name(dtype)] * (1 if is_fused else 4)
+        yield dtype, {"fused": is_fused, "ok": all(error <= tolerance for error in errors.values()), "errors": errors, "worst_place": worst}
 
 
 def _kernels(layer: SynthesisLayer) -> list[numpy.ndarray]:
@@ -148,11 +182,9 @@ def _kernels(layer: SynthesisLayer) -> list[numpy.ndarray]:
     return [numpy.ones(1) if one is None else one.double().cpu().numpy() for one in filters]
 
 
-def _derivatives(
-    function: Callable[..., Tensor], leaves: Sequence[Tensor], upstream: Tensor, direction: Tensor, *, second: bool
-) -> dict[str, Tensor]:
-    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
-    upstream = upstream.detach().requires_grad_()
+def _derivatives(function: Callable[..., Tensor], given: Sequence[Tensor], *, second: bool) -> dict[str, Tensor]:
+    *leaves, upstream, direction = given
+    leaves, upstream = [leaf.detach().requires_grad_() for leaf in leaves], upstream.detach().requires_grad_()
     y = function(*leaves)
     answers = {"output": y.detach()}
     first = torch.autograd.grad(y, leaves[:1], upstream, create_graph=second)[0]
@@ -163,41 +195,37 @@ def _derivatives(
     return answers
 
 
+def _dtype_of(layer: SynthesisLayer, device: torch.device) -> torch.dtype:
+    return torch.float16 if device.type == "cuda" and layer.spec.is_low_precision else torch.float32
+
+
+def _passes(layer: SynthesisLayer, device: torch.device, batch: int) -> tuple[torch.dtype, Callable[[Any], Tensor], Callable[[Any], object]]:
+    """The precision of a layer in training, its forward pass, and both passes, along a path."""
+    dtype, (C, plan) = _dtype_of(layer, device), (layer.spec.out_channels, layer.plan)
+    x = torch.randn(batch, C, *plan.in_size, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    factor, upstream = torch.ones(batch, C, device=device, requires_grad=True), torch.randn(batch, C, *plan.out_size, device=device, dtype=dtype)
+
+    def forward(path: Any) -> Tensor:
+        return filtered_lrelu(x, factor, layer.bias, filters=layer.filters, plan=plan, clamp=256.0, path=path)
+
+    return dtype, forward, lambda path: torch.autograd.grad(forward(path), [x, factor, layer.bias], upstream)
+
+
 def _speed(layer: SynthesisLayer, work: Work) -> dict[str, Any]:
     """Milliseconds of forward and backward, and bytes by count over seconds, of either path."""
     batch = 2 if work.tiny else 16
-    dtype = torch.float16 if work.device.type == "cuda" and layer.spec.is_low_precision else torch.float32
-    x = torch.randn(batch, layer.spec.out_channels, *layer.plan.in_size, device=work.device, dtype=dtype)
-    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
-    factor = torch.ones(batch, layer.spec.out_channels, device=work.device, requires_grad=True)
-    upstream = torch.randn(batch, layer.spec.out_channels, *layer.plan.out_size, device=work.device, dtype=dtype)
+    dtype, forward, both = _passes(layer, work.device, batch)
     found: dict[str, Any] = {"batch": batch, "dtype": _name(dtype), "channels": layer.spec.out_channels}
-    paths = {"plain": "plain", **({"kernel": "kernel"} if refusal(work.device, dtype) is None else {})}
-    for (name, path), moved in zip(paths.items(), layer_traffic(layer), strict=False):
-        pass_through: Callable[[], Tensor] = functools.partial(
-            filtered_lrelu,
-            x,
-            factor,
-            layer.bias,
-            filters=layer.filters,
-            plan=layer.plan,
-            clamp=256.0,
-            path=path,  # type: ignore[arg-type]
-        )
-
-        def both(forward: Callable[[], Tensor] = pass_through) -> None:
-            torch.autograd.grad(forward(), [x, factor, layer.bias], upstream)
-
+    paths = ("plain", "kernel") if refusal(work.device, dtype) is None else ("plain",)
+    for path, moved in zip(paths, layer_traffic(layer), strict=False):
         try:
-            forward_s, both_s = seconds_of(pass_through, work.device, most_s=0.15), seconds_of(both, work.device, most_s=0.3)
-        except torch.OutOfMemoryError as error:
-            found[name] = {"failed": str(error).partition("\n")[0]}
+            forward_s = seconds_of(functools.partial(forward, path), work.device, most_s=0.15)
+            both_s = seconds_of(functools.partial(both, path), work.device, most_s=0.3)
+        except Exception as error:  # noqa: BLE001 (one path that fails costs the other nothing)
+            found[path] = {"failed": f"{type(error).__name__}: {error}"[:500]}
             continue
-        found[name] = {
-            "forward_ms": 1000 * forward_s,
-            "both_ms": 1000 * both_s,
-            "bytes_per_s": batch * (moved.forward_kept + moved.backward) / both_s,
-        }
+        rate = batch * (moved.forward_kept + moved.backward) / both_s
+        found[path] = {"forward_ms": 1000 * forward_s, "both_ms": 1000 * both_s, "bytes_per_s": rate}
     return found
 
 
@@ -218,7 +246,7 @@ def stylegan3_speed(work: Work) -> None:
 
 
 def _compare(work: Work, cfg: Any, images: TrainingImages, nvml: Nvml, *, until: float) -> None:
-    steps: dict[str, Callable[[bool], float]] = {}
+    steps: dict[str, Callable[[bool, int], float]] = {}
     times: dict[str, list[tuple[float, float]]] = {}
     costs: dict[str, dict[str, Any]] = {}
     about = {"cfg": cfg, "px": images.resolution}
@@ -235,16 +263,14 @@ def _compare(work: Work, cfg: Any, images: TrainingImages, nvml: Nvml, *, until:
             work.row("unmeasured", **about, variant=variant.name, why=f"{type(error).__name__}: {error}"[:1000])
             continue
         steps[variant.name] = functools.partial(_iteration_s, training, work.device)
-    # In turns, so that a device that grows hot or is shared treats all alike. The first round is measured for memory and power as well.
-    for turn in range(2 if work.tiny else 12):
+    # In turns, so that a device that grows hot or is shared treats all alike.
+    for turn in range(1 if work.tiny else 12):
         for name, step in steps.items():
             if turn and time.monotonic() > until:
                 continue
             with Meter(work.device, nvml) as meter:
-                plain = [step(False) for _ in range(2)]
-                times.setdefault(name, []).append((sum(plain) / len(plain), step(True)))
-            if turn == 0 or meter.watts is not None:
-                costs[name] |= {"watts": meter.watts} | ({"memory_gib": meter.memory_gib} if turn == 0 else {})
+                times.setdefault(name, []).append((step(False, 1 if work.tiny else 3), step(True, 1)))
+            costs[name] |= {"watts": meter.watts if meter.watts is not None else costs[name].get("watts")}
     batch, every = (4, 4) if work.tiny else (BATCH, 16)
     for name, pairs in times.items():
         plain_s, lazy_s = (sorted(column)[len(column) // 2] for column in zip(*pairs, strict=True))
@@ -266,32 +292,36 @@ def _that_fits(work: Work, cfg: Any, images: TrainingImages, variant: Variant) -
     """A warmed-up training, with half as many pictures side by side until its memory is enough."""
     side_by_side, started = BATCH, time.monotonic()
     while True:
+        # What the variants before it hold is none of its own.
+        gc.collect()
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_reserved(work.device) / 2**30 if work.device.type == "cuda" else 0.0
         settings = {"cfg": cfg, "batch": BATCH, "batch_gpu": side_by_side, "cbase": CBASE}
         training = make_training(images, work.device, variant=variant, tiny=work.tiny, **({"cfg": cfg} if work.tiny else settings))
         try:
             # Kernels are compiled, convolutions tried out, graphs captured: of the iteration that regularises too.
-            for is_lazy in (True, False, False, True):
-                _iteration_s(training, work.device, is_lazy)
-            return training, {
-                "cbase": training.options.cbase,
-                "batch_gpu": training.options.side_by_side,
-                "warmup_s": round(time.monotonic() - started, 1),
-            }
+            with Meter(work.device, _NO_NVML) as meter:
+                for is_lazy in (True, False) if work.tiny else (True, False, False, True):
+                    _iteration_s(training, work.device, is_lazy, 1)
+            options = training.options
+            told = {"cbase": options.cbase, "batch_gpu": options.side_by_side, "warmup_s": round(time.monotonic() - started, 1)}
+            return training, {**told, "memory_gib": None if meter.memory_gib is None else round(meter.memory_gib - before, 3)}
         except torch.OutOfMemoryError:
             if side_by_side <= 4:
                 raise
         del training
-        torch.cuda.empty_cache()
         side_by_side //= 2
 
 
-def _iteration_s(training: StyleGAN3Training, device: torch.device, is_lazy: bool) -> float:
-    """Seconds of one iteration, one that regularises or one that does not: which it is follows from its number."""
+def _iteration_s(training: StyleGAN3Training, device: torch.device, is_lazy: bool, count: int) -> float:
+    """Mean seconds of iterations that regularise or that do not: which they are follows from their numbers."""
     every, trainer = training.options.reg_interval, training.trainer
-    trainer.iteration = (trainer.iteration // every + 1) * every + (0 if is_lazy else 1)
     with Meter(device, _NO_NVML) as meter:
-        trainer.step()
-    return meter.seconds
+        for place in range(count):
+            trainer.iteration = (trainer.iteration // every + 1) * every if is_lazy or not place else trainer.iteration
+            trainer.iteration += 0 if is_lazy or place else 1
+            trainer.step()
+    return meter.seconds / count
 
 
 _NO_NVML = Nvml(torch.device("cpu"))

@@ -1,0 +1,13 @@
+import numpy
+import pytest
+
+from bench.gpu.prepare import prepare
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    """A folder of few inputs, made as the real ones are."""
+    folder = tmp_path_factory.mktemp("gpu") / "inputs"
+    numpy.random.seed(0)  # noqa: NPY002 - hypothesis and others may have left any state
+    prepare(folder, pictures=40, molecules=120, say=lambda _: None)
+    return folder
