@@ -120,7 +120,7 @@ class Campaign:
         if seconds < _LEAST_S:
             self.report.update(part.name, state="left out", why="no time left", allowed_s=round(seconds, 1), seconds=0.0)
             return
-        print(f"{part.name}: {part.words}; {seconds:.0f} s", flush=True)
+        _say(f"{part.name}: {part.words}; {seconds:.0f} s")
         folder, started = self.scratch / part.name, time.monotonic()
         folder.mkdir()
         work = Work(self.inputs, self.device, folder, started + seconds, self.tiny)
@@ -145,7 +145,15 @@ class Campaign:
             values["error"] = error.read_text(encoding="utf-8")
         self.report.update(part.name, **values)
         self.report.pack()
-        print(f"{part.name}: {values['state']} after {values['seconds']:g} s", flush=True)
+        _say(f"{part.name}: {values['state']} after {values['seconds']:g} s")
+
+
+def _say(words: str) -> None:
+    """A listener that has gone, such as a terminal that was closed, ends no run."""
+    try:
+        print(words, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _child(part: Part, work: Work) -> None:

@@ -19,7 +19,6 @@ class Part:
     most_s: float = 120.0
     needs: str | None = None
     module: str = ""
-    is_for_gpus: bool = False
 
     def run(self, work: "Work") -> None:
         function: Callable[[Work], None] = getattr(import_module(f"bench.gpu.{self.module}"), self.name)

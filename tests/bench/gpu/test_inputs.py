@@ -10,12 +10,12 @@ from training.polymers.smiles_tokenizer import EOS
 def test_pictures_are_drawn_padded_and_halved(inputs):
     opened = Inputs(inputs)
     large, small = (opened.pictures("toc", side).images for side in (256, 128))
-    assert large.shape == (40, 3, 256, 256) and small.shape == (40, 3, 128, 128)
-    boxes = large.view(40, 3, 128, 2, 128, 2).double().mean(dim=(3, 5))
+    assert large.shape == (20, 3, 256, 256) and small.shape == (20, 3, 128, 128)
+    boxes = large.view(20, 3, 128, 2, 128, 2).double().mean(dim=(3, 5))
     assert (boxes - small).abs().max() <= 1
     # Each is another picture, and none is white paper.
-    assert len({picture.numpy().tobytes() for picture in small}) == 40 and small.double().std(dim=(1, 2, 3)).min() > 5
-    assert opened.pictures("page", 64).images.shape == (8, 1, 64, 64) and opened.pictures("painting", 128).channels == 3
+    assert len({picture.numpy().tobytes() for picture in small}) == 20 and small.double().std(dim=(1, 2, 3)).min() > 5
+    assert opened.pictures("page", 64).images.shape == (4, 1, 64, 64) and opened.pictures("painting", 128).channels == 3
 
 
 def test_molecules_spell_themselves_and_keep_their_properties(inputs):
@@ -48,7 +48,7 @@ def test_documents_end_and_every_tenth_is_held_out(inputs):
     opened = Inputs(inputs)
     about = opened.about["words"]
     train, valid = (opened.documents("abstracts", split) for split in ("train", "valid"))
-    assert (len(train), len(valid)) == (36, 4)
+    assert (len(train), len(valid)) == (18, 2)
     assert all(ids[0] == about["bos"] and ids[-1] == about["eos"] for ids in train + valid)
     # As many characters as were counted, but for those that take several tokens.
     written = sum(len("".join(about["tokens"][token] for token in ids[1:-1])) + 1 for ids in valid)
