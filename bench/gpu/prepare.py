@@ -39,11 +39,17 @@ def prepare(folder: Path, *, pictures: int, molecules: int | None, say: Callable
     about["molecules"] = _molecules(folder / "molecules.npz", *_smiles(molecules), say)
     # Last: whoever finds it finds the rest.
     (folder / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    size = checked_bytes(folder, pictures)
+    say(f"{folder}: {size / 2**20:.1f} MiB, {about['pictures']}, {about['molecules']['counts']} molecules of {about['molecules']['source']}")
+    return about
+
+
+def checked_bytes(folder: Path, pictures: int) -> int:
+    """Of all files. Raises SystemExit where they are more than can be taken along."""
     size = sum(path.stat().st_size for path in folder.iterdir())
     if size > MOST_BYTES:
         raise SystemExit(f"{folder}: {size / 2**20:.1f} MiB, more than {MOST_BYTES / 2**20:g} MiB; ask for fewer --pictures than {pictures:,}")
-    say(f"{folder}: {size / 2**20:.1f} MiB, {about['pictures']}, {about['molecules']['counts']} molecules of {about['molecules']['source']}")
-    return about
+    return size
 
 
 def _merged(parts: Iterable[dict[str, numpy.ndarray]]) -> dict[str, numpy.ndarray]:

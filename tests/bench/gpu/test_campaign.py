@@ -75,10 +75,11 @@ def test_it_runs_where_only_torch_and_its_like_are_and_an_interruption_leaves_wh
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_the_whole_campaign_at_its_smallest_and_its_scores(inputs, tmp_path):
     words = ["--tiny", "--minutes", 20, "--inputs", inputs, "--out", tmp_path]
     process = python(campaign_code(*BLOCKED), *words, stdout=subprocess.PIPE, text=True)
-    said, _ = process.communicate(timeout=280)
+    said, _ = process.communicate(timeout=1400)
     report = json.loads((tmp_path / "report.json").read_text())
     states = {name: part["state"] for name, part in report["parts"].items()}
     assert states == dict.fromkeys([part.name for part in PARTS], "done"), {name: part.get("error") for name, part in report["parts"].items()}

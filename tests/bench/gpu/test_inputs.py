@@ -62,10 +62,11 @@ def test_spelling_stops_at_the_end(inputs):
     assert opened.spelled([special, special + 1, EOS, special]) == first + second
 
 
-def test_inputs_that_would_not_travel_are_refused(tmp_path, monkeypatch):
+def test_inputs_that_would_not_travel_are_refused(inputs, monkeypatch):
+    assert prepare_module.checked_bytes(inputs, 20) < prepare_module.MOST_BYTES
     monkeypatch.setattr(prepare_module, "MOST_BYTES", 1000)
-    with pytest.raises(SystemExit, match="ask for fewer --pictures than 10"):
-        prepare_module.prepare(tmp_path, pictures=10, molecules=60, say=lambda _: None)
+    with pytest.raises(SystemExit, match="ask for fewer --pictures than 20"):
+        prepare_module.checked_bytes(inputs, 20)
 
 
 def test_packed_parts_come_back(tmp_path):
