@@ -27,10 +27,12 @@ def prepare(folder: Path, *, pictures: int, molecules: int | None, say: Callable
     (folder / "about.json").unlink(missing_ok=True)
     about: dict[str, Any] = {"version": VERSION}
     say(f"drawing {pictures:,} ToC pictures, and pages, photographs and paintings")
+    # Some to learn from and some to hold out, however few are asked for.
+    scenes = max(4, pictures // 20)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         kinds: dict[str, tuple[Callable[[int], bytes], int]] = {
-            "toc": (_toc, pictures), "page": (_page, -(-pictures // 5)), "photograph": (_photograph, -(-pictures // 20)),
-            "painting": (_painting, -(-pictures // 20)),
+            "toc": (_toc, pictures), "page": (_page, -(-pictures // 5)), "photograph": (_photograph, scenes),
+            "painting": (_painting, scenes),
         }  # fmt: skip
         drawn = {name: list(pool.map(draw, range(count), chunksize=50)) for name, (draw, count) in kinds.items()}
     numpy.savez(folder / "pictures.npz", **_merged(packed(parts, name) for name, parts in drawn.items()))
