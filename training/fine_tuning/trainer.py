@@ -89,7 +89,7 @@ class FineTuner:
         loss, number = self._until_it_fits(indices)
         torch._foreach_div_([parameter.grad for parameter in self.parameters if parameter.grad is not None], number.float())
         move, clip_norm = lambda: [optimizer.step() for optimizer in self.optimizers], config.gradient_clip_norm
-        norm, skipped = step_on_gradients(float(loss), move, self.parameters, clip_norm=clip_norm, devices=self.devices)
+        norm, skipped = step_on_gradients(loss, move, self.parameters, clip_norm=clip_norm, devices=self.devices)
         # A batch counts as its tokens or examples; the last one, as what was left of the budget.
         samples = sum(self.lengths[index] for index in indices) if config.what == "tokens" else len(indices)
         samples = min(samples, config.total_samples - self.samples_seen)

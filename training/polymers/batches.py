@@ -5,11 +5,10 @@ So the place in the data is three small numbers, and a training that resumes see
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from formats.molecule_tables import MoleculeTable
@@ -17,6 +16,9 @@ from stages.derived_seed import derive_seed
 from training.loop.seeding import generator
 from training.polymers.smiles import spell_all
 from training.polymers.smiles_tokenizer import BOS, PAD, UNK
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Batches are cut from windows of this many batches, sorted by length: little padding, and still a different batch each epoch.
 _BUCKET_BATCHES = 16
@@ -116,7 +118,7 @@ class TrainingSet:
 
 def build_training_set(
     tables: Sequence[MoleculeTable],
-    tokenizer: Tokenizer,
+    tokenizer: "Tokenizer",
     *,
     maximum_tokens: int,
     mean: numpy.ndarray,
@@ -268,7 +270,7 @@ def property_scale(tables: Sequence[MoleculeTable]) -> tuple[numpy.ndarray, nump
     return mean, numpy.where(std > 0, std, 1.0)
 
 
-def _encode(tokenizer: Tokenizer, molecules: list[str]) -> list[numpy.ndarray]:
+def _encode(tokenizer: "Tokenizer", molecules: list[str]) -> list[numpy.ndarray]:
     """Token ids of each molecule. In pieces: an `Encoding` takes kilobytes, the ids some dozens of bytes."""
     sequences = []
     for start in range(0, len(molecules), 10_000):

@@ -7,10 +7,9 @@ many are written side by side.
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.loop.seeding import generator
@@ -21,6 +20,9 @@ from training.polymers.sample_table import Request, SampledMolecule
 from training.polymers.smiles_grammar import Rule
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK
 from training.polymers.transformer import KeyValueCache
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Writer(Protocol):
     @property
     def shape(self) -> ConditionedShape: ...
     @property
-    def tokenizer(self) -> Tokenizer: ...
+    def tokenizer(self) -> "Tokenizer": ...
     @property
     def device(self) -> torch.device: ...
 
@@ -77,7 +79,7 @@ class ModelWriter:
     """A model of our own as a `Writer` but for its `begin`. model: has a `shape` and an `advance`."""
 
     model: Any
-    tokenizer: Tokenizer
+    tokenizer: "Tokenizer"
 
     @property
     def shape(self) -> Any:
