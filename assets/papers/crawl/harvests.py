@@ -126,13 +126,15 @@ class Harvests:
         """The chain that the address belongs to."""
         return self._of.get(url)
 
-    def onward(self, url: str, body: bytes, parsed: Parsed, *, today: date) -> list[Link]:
+    def onward(self, url: str, source: str, body: bytes, parsed: Parsed, *, today: date) -> list[Link]:
         """Where to go on after an answer: along its own links, from the beginning once more, or nowhere."""
-        chain = self._of.get(url)
-        if chain is None:
-            self._note_granularity(url, body)
-            return list(parsed.links)
         others, onward = _split(parsed.links)
+        chain = self._of.get(url)
+        if chain is None and (self._is_identify(url, body) or not onward):
+            return others
+        if chain is None:
+            # A list that leads to answers for programs begins a chain as well, whose cost is bounded.
+            chain = self._chains[source, url] = Chain(source, "", url, url, Harvest(), is_fresh=False)
         if chain.problem or chain.is_complete:
             return others
         if chain.page == "oai" and _EXPIRED in body and not parsed.papers:
@@ -198,11 +200,13 @@ class Harvests:
         chain.addresses.add(url)
         self._of.setdefault(url, chain)
 
-    def _note_granularity(self, url: str, body: bytes) -> None:
-        for chain in self._chains.values():
-            if chain.page == "oai" and url == identify(chain.start):
-                found = _GRANULARITY.search(body)
-                chain.harvest = replace(chain.harvest, granularity=found[1].decode() if found else "YYYY-MM-DD")
+    def _is_identify(self, url: str, body: bytes) -> bool:
+        """Whether it is where a repository says what it is; its granularity is noted."""
+        mine = [chain for chain in self._chains.values() if chain.page == "oai" and url == identify(chain.start)]
+        for chain in mine:
+            found = _GRANULARITY.search(body)
+            chain.harvest = replace(chain.harvest, granularity=found[1].decode() if found else "YYYY-MM-DD")
+        return bool(mine)
 
     def _again(self, chain: Chain, url: str) -> list[Link]:
         """From the last date, where the token is one of an earlier night; one of tonight that has expired leaves it to the next."""

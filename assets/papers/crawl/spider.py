@@ -387,7 +387,7 @@ class JournalSpider(Spider):
             for link in parsed.links:
                 yield from self.follow(link, source, has_changed=True)
         else:
-            for link in self.harvests.onward(done.link, page.body, parsed, today=self.unfinished.day_of(source.name)):
+            for link in self.harvests.onward(done.link, source.name, page.body, parsed, today=self.unfinished.day_of(source.name)):
                 yield from self.follow(link, source, has_changed=link.paper_key in changed)
 
     def _parsed_page(self, page: Page) -> Parsed:

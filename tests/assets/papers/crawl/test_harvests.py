@@ -56,7 +56,7 @@ def night(
             found = harvests.failed(url, status=status, problem=f"http_{status}", words="no", is_passing=status >= 500)
         else:
             body, parsed = respond(url)
-            found = harvests.onward(url, body, parsed, today=TODAY)
+            found = harvests.onward(url, "x", body, parsed, today=TODAY)
         waiting += [link.url for link in found if link.kind == "api"]
     return harvests, asked
 
