@@ -16,7 +16,8 @@ WALLS_UNTIL_LEFT_ALONE = 3
 _HEAD_BYTES = 65_536
 # Headers by which the keeper of a wall says what it did.
 _HEADERS = ((b"cf-mitigated", b"challenge"), (b"x-datadome", b"protected"), (b"x-amzn-waf-action", b"captcha"), (b"x-amzn-waf-action", b"challenge"))
-# None of these passes a second `<`: a page of beginnings without ends is read once, and not once a beginning. What only a wall has in it. Words alone condemn no page: papers are written about captchas, too.
+# None of these passes a second `<`: a page of beginnings without ends is read once, and not once a beginning.
+# What only a wall has in it. Words alone condemn no page: papers are written about captchas, too.
 _MACHINERY = re.compile(
     rb"/cdn-cgi/challenge-platform/|cf[-_]chl[-_]|_Incapsula_Resource|captcha-delivery\.com|px-captcha|perimeterx|/_sec/cp_challenge/"
     rb"|awsWafCookieDomainList|ddos-guard\.net/check|validate\.perfdrive\.com|geo\.captcha-delivery",
