@@ -4,8 +4,8 @@
     python -m bench.quiet_month --scale std --before ../checkout   # 30 nights, the crawl of another checkout beside ours
 
 The site writes another token, counter and comment into its lists at every request, and links to a list that is not there. The registry speaks
-OAI-PMH. Every fifth night brings one paper and one record; in between nothing that a page object reads changes. First checked: both sides find as many
-new papers in every night. Then printed: requests, bytes added to the store, answers stored and papers that are new, by night; CPU seconds of all.
+OAI-PMH. Every fifth night brings one paper and one record; in between nothing that a page object reads changes. First checked: both sides find as
+many new papers in every night. Then printed: requests, bytes added to the store, answers stored and new papers, by night; CPU seconds of all.
 Exits 1 when a night without news stored anything on our side.
 """
 
