@@ -264,7 +264,7 @@ class JournalSpider(Spider):
         # is no page that is gone.
         if request.meta.get("is_not_modified"):
             outcome = "unchanged"
-        elif status in GONE and self.harvests.is_on_its_way(link) and link not in self.sources[request.meta["source"]].start:
+        elif status in GONE and self.harvests.is_on_its_way(link) and link not in map(address, self.sources[request.meta["source"]].start):
             outcome, problem, words = "failed", f"http_{status}", f"the server answered {status}"
         elif status == 200 or status in GONE or (status in REDIRECTS and "location" in joined_headers(exchange.headers)):
             digest = hashlib.sha256(body).hexdigest()
@@ -274,6 +274,9 @@ class JournalSpider(Spider):
             if outcome == "stored" and status == 200 and request.meta["kind"] in {"index", "api", "article"}:
                 page = Page(exchange.url, body, request.meta["kind"], request.meta["source"], headers.get("content-type", ""), headers)
                 outcome = self._outcome_as_read(request, page, reserved)
+            # The newest answer is the stored one again, or becomes it.
+            if outcome != "same":
+                self.memory.unstored.pop(exchange.url, None)
         else:
             outcome, problem, words = "failed", f"http_{status}", f"the server answered {status}"
         # Sites answer for a missing picture with a friendly page and status 200.
@@ -346,7 +349,6 @@ class JournalSpider(Spider):
         reader, said = self.reader_of(page.source), _digest(parsed)
         newer = self.memory.unstored.get(page.url)
         if (newer is None or (newer.reader, newer.said) != (reader, said)) and _digest(self._parsed_page(self.raw.page(previous))) != said:
-            self.memory.unstored.pop(page.url, None)
             return "stored"
         self.memory.unstored[page.url] = Unstored(page.headers.get("etag", ""), page.headers.get("last-modified", ""), reader, said)
         return "same"
