@@ -173,7 +173,7 @@ def test_bytes_and_time_are_bounded_too(bounds):
     assert harvests.problems()["x", START][0] == "harvest_bound" and len(asked) <= 11
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     edits=st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=4), min_size=1, max_size=8),
     sweeps=st.integers(1, 4),

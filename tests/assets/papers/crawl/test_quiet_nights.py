@@ -31,31 +31,42 @@ def restless(answer: Response):
     return respond
 
 
-def test_a_page_that_differs_only_in_what_nobody_reads_is_not_stored_again(tmp_path):
+@pytest.fixture
+def restless_journal(tmp_path):
+    """A site after its first night, whose articles are due every day."""
     site = TinySite(answers=journal(papers=2))
     site.answers |= {path: restless(answer) for path, answer in site.answers.items() if not path.endswith((".png", ".txt"))}
     with running(site) as server:
         crawler = Crawler(tmp_path, server, [{}], {"revisit_after_days": 1})
         crawler.run()
-        before, bytes_before = fingerprint(crawler.store), last_night(crawler)["stored_bytes"]
-        crawler.asked()
-        # Lists and, being due, both articles come with other bytes: nothing is stored, and no picture is asked for.
-        site.day = datetime(2026, 3, 6, 5, tzinfo=UTC)
-        crawler.run()
-        assert fingerprint(crawler.store) == before and bytes_before > 0
-        assert (last_night(crawler)["unchanged"], last_night(crawler)["stored"]) == (6, 0)
-        assert sorted(url.rpartition("/")[2] for url in crawler.asked()) == ["", "0", "1", "2", "robots.txt", "tdmrep.json"]
-        # The token stands still now, and its entity tag was noted: it costs a 304. What a page object reads is stored as ever.
-        site.answers["tiny.example/"] = page(articles=[{"path": "/paper/0", "fingerprint": "v1 of 0"}], lists=["/list/2"], visitors=99)
-        site.answers["tiny.example/paper/0"] = page(key="paper-0", title="Corrected", images=["/image/0.png"])
-        crawler.params["revisit_after_days"] = 30
-        crawler.run()
-        site.answers["tiny.example/"] = page(articles=[{"path": "/paper/0", "fingerprint": "v2"}], lists=["/list/2"], visitors=99)
-        crawler.asked()
-        crawler.run()
-        statuses = {entry.url.rpartition("/")[2]: entry.status for entry in crawler.running.log}
-        assert statuses["0"] == 200 and last_night(crawler)["papers_changed"] == 1
-        assert last_night(crawler)["stored"] == 2, "the list that says it, and the paper"
+        yield site, crawler
+
+
+def test_a_page_that_differs_only_in_what_nobody_reads_is_not_stored_again(restless_journal):
+    site, crawler = restless_journal
+    before, bytes_before = fingerprint(crawler.store), last_night(crawler)["stored_bytes"]
+    crawler.asked()
+    # Lists and, being due, both articles come with other bytes: nothing is stored, and no picture is asked for.
+    site.day = datetime(2026, 3, 6, 5, tzinfo=UTC)
+    crawler.run()
+    assert fingerprint(crawler.store) == before and bytes_before > 0
+    assert (last_night(crawler)["unchanged"], last_night(crawler)["stored"]) == (6, 0)
+    assert sorted(url.rpartition("/")[2] for url in crawler.asked()) == ["", "0", "1", "2", "robots.txt", "tdmrep.json"]
+
+
+@pytest.mark.slow
+def test_what_a_page_object_reads_is_stored_as_ever_beside_what_it_does_not(restless_journal):
+    site, crawler = restless_journal
+    site.answers["tiny.example/"] = page(articles=[{"path": "/paper/0", "fingerprint": "v1 of 0"}], lists=["/list/2"], visitors=99)
+    site.answers["tiny.example/paper/0"] = page(key="paper-0", title="Corrected", images=["/image/0.png"])
+    crawler.params["revisit_after_days"] = 30
+    crawler.run()
+    site.answers["tiny.example/"] = page(articles=[{"path": "/paper/0", "fingerprint": "v2"}], lists=["/list/2"], visitors=99)
+    crawler.asked()
+    crawler.run()
+    statuses = {entry.url.rpartition("/")[2]: entry.status for entry in crawler.running.log}
+    assert statuses["0"] == 200 and last_night(crawler)["papers_changed"] == 1
+    assert last_night(crawler)["stored"] == 2, "the list that says it, and the paper"
 
 
 @dataclass
@@ -86,6 +97,7 @@ def queries(crawler) -> list[str]:
     return [url.partition("?")[2] for url in crawler.asked() if "?" in url]
 
 
+@pytest.mark.slow
 def test_a_repository_is_asked_for_what_is_new_and_for_everything_now_and_then(registry):
     site, crawler = registry
     crawler.run()
