@@ -384,7 +384,7 @@ class JournalSpider(Spider):
             self.memory.said[page.source].update(records_of(parsed, page.url))
         # An article page that changed may show another picture under the same address, and one of which its listing says something else, too; of a
         # listing, the papers that changed are known by key.
-        is_news = not self.seen[done.link] <= set(self.memory.linked(done.link, source.name, done.kind).fingerprints)
+        is_news = not self.seen.get(done.link, set()) <= set(self.memory.linked(done.link, source.name, done.kind).fingerprints)
         if done.kind == "article" and (before is not None or (done.outcome == "same" and is_news)):
             for link in parsed.links:
                 yield from self.follow(link, source, has_changed=True)
