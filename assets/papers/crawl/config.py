@@ -27,6 +27,7 @@ class SourceParams:
     image_hosts:   more hosts, for images alone.
     delay_s:       in place of journal_pages.delay_s.
     max_pages:     in place of journal_pages.max_pages.
+    full_sweep_nights: in place of journal_pages.full_sweep_nights.
     render:        draw pages in a browser before reading them, for sites that make them with scripts and allow it.
     via:           an HTTP proxy to reach it through.
     embedded:      a site of ours in assets/demo_sites, served on loopback for the length of the crawl.
@@ -43,6 +44,7 @@ class SourceParams:
     image_hosts: list[str] = field(default_factory=list)
     delay_s: float | None = None
     max_pages: int | None = None
+    full_sweep_nights: int | None = None
     render: bool = False
     via: str = ""
     embedded: str = ""
@@ -66,6 +68,8 @@ class SourceParams:
         for name, value in (("delay_s", self.delay_s), ("max_pages", self.max_pages)):
             if value is not None and value < 0:
                 raise ValueError(f"source '{self.name}': {name} must not be negative, found {value}")
+        if self.full_sweep_nights is not None and self.full_sweep_nights < 1:
+            raise ValueError(f"source '{self.name}': full_sweep_nights must be at least 1, found {self.full_sweep_nights}")
 
     @property
     def is_local(self) -> bool:
@@ -92,6 +96,8 @@ class JournalPagesConfig:
 
     contact: an e-mail address or web page under which publishers reach you; sent with every request.
     delay_s: least pause between two requests to a host; AutoThrottle makes it longer where a site answers slowly.
+    full_sweep_nights: nights from one whole sweep of a registry to the next; in between it is asked for what is new. 1 = always whole.
+    max_harvest_requests, max_harvest_mib, max_harvest_s: what the chained answers of one source may cost in one night.
     """
 
     contact: str
@@ -107,12 +113,17 @@ class JournalPagesConfig:
     retries: int = 3
     max_retry_after_s: float = 600.0
     revisit_after_days: int = 30
+    full_sweep_nights: int = 30
+    max_harvest_requests: int = 5_000
+    max_harvest_mib: int = 4_096
+    max_harvest_s: float = 28_800.0
     allow_private_addresses: bool = False
 
     def __post_init__(self) -> None:
         check_names([source.name for source in self.sources])
         check_contact(self.contact, where="contact")
-        for name in ("max_delay_s", "target_concurrency", "concurrency_per_host", "timeout_s", "max_body_mib", "revisit_after_days"):
+        for name in ("max_delay_s", "target_concurrency", "concurrency_per_host", "timeout_s", "max_body_mib", "revisit_after_days",
+                     "full_sweep_nights", "max_harvest_requests", "max_harvest_mib", "max_harvest_s"):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0, found {getattr(self, name)}")
         for name in ("delay_s", "max_redirects", "retries", "max_retry_after_s"):
@@ -136,6 +147,10 @@ class JournalPagesConfig:
     def delay_of(self, source: SourceParams) -> float:
         """Least pause in seconds; what we serve ourselves needs none."""
         return source.delay_s if source.delay_s is not None else 0.0 if source.is_local else self.delay_s
+
+    def sweep_nights_of(self, source: SourceParams) -> int:
+        """Nights from one whole sweep of a registry to the next; what we serve ourselves is swept every night."""
+        return source.full_sweep_nights or (1 if source.is_local else self.full_sweep_nights)
 
 
 def _covers(name: str, host: str) -> bool:

@@ -19,13 +19,13 @@ from assets.papers.crawl.freshness import MOST_FAILURES
 from assets.papers.crawl.guard import MIDDLEWARES
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS
 from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
-from assets.papers.crawl.publishing import discard, publish
+from assets.papers.crawl.publishing import Chains, discard, publish
 from assets.papers.crawl.spider import JournalSpider
 from assets.papers.crawl.tally import Night, append_night
 from assets.papers.crawl.unfinished import PASSING, Unfinished, unfinished_crawl
 from assets.papers.items import Page, Parsed
 from assets.papers.page_objects import find_page_object, read_page
-from assets.papers.raw_pages import REDIRECTS, RawPages, StoredProblem
+from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, StoredProblem
 from stages.files import sync
 from stages.output_folder import only_run
 from stages.reporting import Reporter
@@ -70,7 +70,7 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
         night.seconds = round(time.monotonic() - started, 1)
         _count(night, spider)
         # Publish first, all at once; then what is remembered of it. Killed in between, the memory does not fit the store, and is read from it again.
-        night.is_new = publish(unfinished, config, raw, _offsite(spider))
+        night.is_new = publish(unfinished, config, raw, _offsite(spider), _chains(spider))
         _remember(spider)
         night.sources_without_papers = [source.name for source in config.sources if not memory.papers.get(source.name)]
         save_memory(own / "memory.parquet", memory, store_identity(target))
@@ -189,20 +189,23 @@ def _remember(spider: JournalSpider) -> None:
     for source, keys in spider.papers.by_source.items():
         memory.papers[source] |= keys
     for done in unfinished.done.values():
-        if done.kind not in {"index", "article", "image"}:
+        if done.kind == "robots" or spider.harvests.is_on_its_way(done.link):
             continue
         asked = unfinished.day_of(done.source)
         if done.problem:
             memory.failed(done.link, done.source, done.kind, asked=asked, failures=1 if done.problem in PASSING else MOST_FAILURES)
         elif done.status not in REDIRECTS:
-            memory.had(done.link, done.source, done.kind, fingerprints=spider.seen.get(done.link, ()), asked=asked)
+            memory.had(done.link, done.source, done.kind, fingerprints=spider.seen.get(done.link, ()), asked=asked,
+                       is_gone=done.status in GONE)  # fmt: skip
+    memory.harvests = spider.harvests.states()
+    partial = spider.incomplete | spider.harvests.partial_sources()
     # Images that were had need no memory, their contents are in the store. Of the others it is noted whether something still links to them,
     # unless the source was not crawled to its end: then not having seen a link says nothing.
     for url, known in list(memory.known.items()):
         is_had_image = known.kind == "image" and not known.failures
         if is_had_image or known.source not in spider.sources:
             del memory.known[url]
-        elif known.source not in spider.incomplete:
+        elif known.source not in partial:
             memory.known[url] = known.listed(url in spider.seen)
 
 
@@ -218,6 +221,15 @@ def _offsite(spider: JournalSpider) -> list[StoredProblem]:
         for (source, host, is_image), url in sorted(spider.offsite.items())
         if is_image
     ]
+
+
+def _chains(spider: JournalSpider) -> Chains:
+    """What became of the chains of registries: the problem told at the start of each that did not come to its end."""
+    ended = {
+        (start, source): StoredProblem(start, source, spider.unfinished.crawl, *problem) if problem else None
+        for (source, start), problem in spider.harvests.problems().items()
+    }
+    return Chains(ended, spider.harvests.is_on_its_way)
 
 
 def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Reporter) -> Memory:

@@ -29,6 +29,8 @@ from assets.papers.crawl.unfinished import Done
 _BACKOFF_S = 1.0
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _LONGEST_CRAWL_DELAY_S = 300.0
+# Of robots.txt so much is read: what RFC 9309, 2.5 asks for at least.
+_MOST_RULES_BYTES = 500 * 1024
 
 
 class NothingAllowed(RobotParser):
@@ -81,7 +83,7 @@ class Robots(RobotsTxtMiddleware):
         # RFC 9309 §2.3.1: 4xx means that there are no rules, 5xx (and 429, which is our own reading) that nothing may be asked.
         if response.status == 429 or response.status >= 500:
             return NothingAllowed(f"robots.txt answered {response.status}")
-        parser = ProtegoRobotParser.from_crawler(self.crawler, response.body if response.status == 200 else b"")
+        parser = ProtegoRobotParser.from_crawler(self.crawler, response.body[:_MOST_RULES_BYTES] if response.status == 200 else b"")
         delay_s = parser.rp.crawl_delay(PRODUCT)
         if delay_s:
             spider_of(self.crawler).crawl_delays_s[urlsplit(url).hostname or ""] = min(float(delay_s), _LONGEST_CRAWL_DELAY_S)

@@ -26,7 +26,8 @@ from stages.files import write_file_atomically
 PASSING = frozenset({"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable"}) | {
     f"http_{status}" for status in (408, 429, 500, 502, 503, 504)
 }
-Outcome = Literal["stored", "unchanged", "still_gone", "failed"]
+# `same`: other bytes than the stored ones, in which the page object reads nothing else.
+Outcome = Literal["stored", "unchanged", "same", "still_gone", "failed"]
 
 
 @dataclass(frozen=True)
