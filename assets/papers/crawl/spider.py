@@ -23,6 +23,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
+from assets.papers.crawl.credits import Ledger, places_to_go_on
 from assets.papers.crawl.freshness import Freshness
 from assets.papers.crawl.memory import Memory
 from assets.papers.crawl.refusal import Refused
@@ -50,7 +51,7 @@ class PaperCounts:
 
 
 class JournalSpider(Spider):
-    """One crawl of all sources. proxies: through which a source is reached, by name."""
+    """One crawl of all sources. proxies: through which a source is reached, by name. ledger: credits spent today. keys: of sources, by name."""
 
     name = "journals"
 
@@ -62,6 +63,8 @@ class JournalSpider(Spider):
         memory: Memory,
         unfinished: Unfinished,
         proxies: Mapping[str, str],
+        ledger: Ledger,
+        keys: Mapping[str, str],
         reporter: Reporter,
         **named: Any,
     ) -> None:
@@ -71,6 +74,8 @@ class JournalSpider(Spider):
         self.memory = memory
         self.unfinished = unfinished
         self.proxies = proxies
+        self.ledger = ledger
+        self.keys = keys
         self.reporter = reporter
         self.sources = {source.name: source for source in config.sources}
         # What the hosts told us tonight: pauses, who wants to be left alone, and what is reserved.
@@ -105,7 +110,11 @@ class JournalSpider(Spider):
         """The start addresses."""
         self._progress.start(_PROGRESS_EVERY_S, now=False)
         for source in self.config.sources:
-            for url in dict.fromkeys(map(address, source.start)):
+            # Where credits ran out, the rest comes first: what lies before it was had, and says nothing tonight about what is gone.
+            begun = places_to_go_on(source, self.raw.problems())
+            if begun:
+                self.incomplete.add(source.name)
+            for url in dict.fromkeys(map(address, begun or source.start)):
                 self.seen[url].add("")
                 if url not in self.asked:
                     yield self._ask(url, source, kind=source.start_kind)
