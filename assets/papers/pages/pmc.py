@@ -5,6 +5,7 @@
     list        answers of PMC's OA web service (oa.fcgi), each record with the address of its package; `ftp://` links are asked for by https
     listing     of PMC's S3 bucket: https://pmc-oa-opendata.s3.amazonaws.com/?list-type=2&prefix=PMC1137&max-keys=1000; each article's newest version
     article     JATS XML, whichever of these it comes from
+    folder      a web server's listing of packages or articles
     package     tar.gz or zip, such as PMC1137.tar.gz: the article in it, and its pictures by their addresses inside (assets/papers/packages.py)
 
 https://europepmc.org/RestfulWebService, https://pmc.ncbi.nlm.nih.gov/tools/oa-service/, https://pmc.ncbi.nlm.nih.gov/tools/cloud/. NCBI ended the OA
@@ -20,11 +21,12 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from lxml import etree
 
-from assets.papers.items import Link, Page, Paper, Parsed, Problem, Withdrawal
+from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Problem, Withdrawal
 from assets.papers.packages import FORMATS, PackageError, find_picture, is_package, member_address, member_names, read_members
 from assets.papers.pages.article import is_withdrawn_title, paper_fingerprint
 from assets.papers.pages.crossref import abstract_text
 from assets.papers.pages.facts import date_in, doi_in, fingerprint, join, language_in, licence_by_name
+from assets.papers.pages.folder_index import folder_links
 from assets.papers.pages.jats import figure_address, read_jats
 from assets.papers.pages.markup import BAD_INPUT, children, descendants, first, json_of, name_of, text_of, tolerant, xml_tree
 from formats.plain_text import clean, decode, plain_text
@@ -33,6 +35,8 @@ _ARTICLE_XML = re.compile(r"\.(?:nxml|xml)$", re.IGNORECASE)
 _FULL_TEXT = re.compile(r"/PMC[0-9]+/fullTextXML$")
 _BUCKET_KEY = re.compile(r"(?:.*/)?(PMC[0-9]+)\.([0-9]+)/\1\.\2\.xml")
 _BUCKET_ARTICLE = re.compile(r"/(PMC[0-9]+\.[0-9]+)/\1\.xml$")
+# What lies in a folder of packages.
+_FOLDER: dict[str, PageKind] = dict.fromkeys((".gz", ".tgz", ".zip", ".xml", ".nxml"), "article")
 # Notices about other papers, by Europe PMC's types of publication.
 _NOTICES = {"retraction of publication", "published erratum", "expression of concern", "correction"}
 _HEADING = re.compile(r"^\s*<h[1-6]>\s*abstract[.:]?\s*</h[1-6]>", re.IGNORECASE)
@@ -55,6 +59,8 @@ def _read(page: Page, *, first_figure: bool) -> Parsed:
     if is_package(page.body):
         return _package(page, first_figure=first_figure)
     text = decode(page.body, page.content_type)
+    if page.kind == "index" and text.lstrip()[:15].lower().startswith(("<!doctype html", "<html", "<ul", "[")):
+        return Parsed(links=folder_links(page, kinds=_FOLDER))
     if text.lstrip().startswith("{"):
         return _search(page, json_of(text))
     root = xml_tree(text)

@@ -199,6 +199,12 @@ def test_the_bucket_lists_the_newest_version_of_each_article():
     assert len({link.fingerprint for link in found.links}) == 3
 
 
+def test_a_folder_of_packages_is_a_list_too():
+    body = b'<!doctype html><html><body><ul><li><a href="PMC1.tar.gz">PMC1.tar.gz</a> 2026-01-01 7</li><li><a href="notes.txt">notes</a></li></ul>'
+    found = read(body, "https://files.example/oa_package/", kind="index")
+    assert [(link.url, link.kind) for link in found.links] == [(PACKAGE, "article")]
+
+
 def test_every_kind_of_answer_is_read_by_one_page_object_and_damage_by_none():
     for body in (tar_gz(members()), article(), search(result(1)), OA.encode()):
         for cut in range(0, len(body), max(1, len(body) // 40)):
