@@ -56,6 +56,7 @@ _TEXTS = (
     "translation_of",
     "image_url",
     "image_sha256",
+    "caption",
 )
 
 

@@ -28,6 +28,7 @@ _DATE_ORDER = ("epub", "pub", "electronic", "epub-ppub", "ppub", "collection")
 # How figures call themselves that stand in a table of contents, as type or as heading.
 _GRAPHICAL = re.compile(r"\bgraphical[ _-]?abstract\b|\bvisual[ _-]abstract\b|\btoc\b|\btable[ _-]of[ _-]contents\b|^graphical$", re.IGNORECASE)
 _NO_FIGURE = {"disp-formula", "inline-formula", "table-wrap", "ref-list", "sub-article", "response"}
+_LONGEST_CAPTION = 4_000
 _THUMBNAIL = re.compile(r"thumb|preview|print", re.IGNORECASE)
 _PICTURE = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?)$", re.IGNORECASE)
 _PLOS_FIGURE = re.compile(r"^(?:info:doi/)?(10\.1371/journal\.([a-z]+)\.[0-9.]+[ge][0-9]+)$")
@@ -76,6 +77,7 @@ def read_jats(page: Page, *, first_figure: bool, body: bytes | None = None, addr
     title = text_of(first(meta, "title-group", "article-title"))
     if not title:
         return Parsed(problems=(Problem(page.url, "no article-title found; expected one in article-meta/title-group"),))
+    image_url, caption = _picture(article, meta, address_of or (lambda stated: figure_address(stated, page.url)), first_figure=first_figure)
     paper = Paper(
         key=doi or page.url,
         url=page.url,
@@ -86,7 +88,8 @@ def read_jats(page: Page, *, first_figure: bool, body: bytes | None = None, addr
         pages=_pages(meta),
         date=_date(meta),
         title=title,
-        image_url=_image(article, meta, address_of or (lambda stated: figure_address(stated, page.url)), first_figure=first_figure),
+        image_url=image_url,
+        caption=caption,
         abstract=_abstract(meta),
         licence=_licence(meta),
         language=language_in(article.get(_XML_LANG)),
@@ -156,20 +159,22 @@ def _licence(meta: etree._Element) -> str:
     return ""
 
 
-def _image(article: etree._Element, meta: etree._Element, address_of: Callable[[str], str], *, first_figure: bool) -> str:
-    """The address of the picture. Must be asked for before the abstract is read, which loses its figures."""
+def _picture(article: etree._Element, meta: etree._Element, address_of: Callable[[str], str], *, first_figure: bool) -> tuple[str, str]:
+    """The address of the picture and its caption. Must be asked for before the abstract is read, which loses its figures."""
     figures = [figure for figure in descendants(article, "fig") if not _is_within(figure, _NO_FIGURE)]
     abstracts = sorted(children(meta, "abstract"), key=lambda abstract: not _GRAPHICAL.search(_spaced(abstract.get("abstract-type"))))
-    graphical = [*abstracts, *filter(_is_graphical, figures)]
-    stated = (name for place in [*graphical, *(figures if first_figure else ())] for name in _graphics(place))
-    return next((url for url in map(address_of, stated) if url), "")
+    for place in [*abstracts, *filter(_is_graphical, figures), *(figures if first_figure else ())]:
+        for graphic in _graphics(place):
+            if url := address_of((graphic.get(_HREF) or "").strip()):
+                return url, text_of(first(next(graphic.iterancestors("{*}fig"), None), "caption"))[:_LONGEST_CAPTION]
+    return "", ""
 
 
-def _graphics(place: etree._Element) -> Iterator[str]:
-    """What the pictures inside an element are called; formulas are none, and thumbnails come last."""
+def _graphics(place: etree._Element) -> Iterator[etree._Element]:
+    """The pictures inside an element; formulas are none, and thumbnails come last."""
     found = [graphic for graphic in descendants(place, "graphic") if not _is_within(graphic, _NO_FIGURE, below=place)]
     found.sort(key=lambda graphic: bool(_THUMBNAIL.search(f"{graphic.get('specific-use')} {graphic.get('content-type')}")))
-    return (name for graphic in found if (name := (graphic.get(_HREF) or "").strip()))
+    return (graphic for graphic in found if graphic.get(_HREF))
 
 
 def _is_graphical(figure: etree._Element) -> bool:

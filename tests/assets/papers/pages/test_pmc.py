@@ -55,7 +55,8 @@ def test_figures_that_call_themselves_graphical_abstracts(marked):
 def test_the_first_figure_is_a_picture_only_where_that_is_asked_for():
     package = tar_gz(members(**{"PMC1/imag.1.nxml": article(abstract="")}))
     assert read(package).papers[0].image_url == "" and read(package).links == ()
-    assert read(package, page="pmc_first_figure").papers[0].image_url == f"{PACKAGE}!/PMC1/imag-1-g001.jpg"
+    (paper,) = read(package, page="pmc_first_figure").papers
+    assert (paper.image_url, paper.caption) == (f"{PACKAGE}!/PMC1/imag-1-g001.jpg", "It grows.")
     # A formula drawn as a picture is no figure, and a figure that the package lacks is passed by.
     formula = article(
         abstract="", body='<p><inline-formula><graphic xlink:href="imag-1-ga"/></inline-formula></p><fig><graphic xlink:href="gone"/></fig>'
