@@ -6,7 +6,7 @@ import io
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.papers import packages
@@ -51,6 +51,7 @@ def test_of_two_that_fit_the_one_beside_the_article_counts():
     assert find_picture(NAMES, "fig1", beside="PMC1/old/b.nxml") == "PMC1/old/fig1.jpg"
 
 
+@settings(max_examples=40)
 @given(st.text(min_size=1, max_size=30))
 def test_an_address_of_a_member_says_its_name_again(name):
     stored = address(member_address("https://x.example/a.tar.gz?b=c", name.replace("!/", "")))
@@ -103,6 +104,7 @@ def test_a_zip_that_understates_its_sizes_is_not_believed(monkeypatch):
         read_members(bytes(body), lambda _: True)
 
 
+@settings(max_examples=40)
 @given(st.sampled_from([tar_gz(members()), zipped(members())]), st.integers(0, 10_000), st.binary(min_size=1, max_size=8))
 def test_damage_is_a_package_error_or_nothing(body, place, noise):
     place %= len(body)

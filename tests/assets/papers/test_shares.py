@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -50,6 +50,7 @@ def test_new_papers_without_pictures_are_told_though_the_many_old_ones_hide_them
     assert falls([before, replace(after, fresh=counts(acs=(5, 5, 5, 0)))], most=0.1) == [], "a few papers say little"
 
 
+@settings(max_examples=30)
 @given(st.integers(20, 500), st.data())
 def test_equal_nights_never_fall_and_a_fall_never_comes_from_a_rise(papers, data):
     few = [data.draw(st.integers(0, papers)) for _ in range(3)]

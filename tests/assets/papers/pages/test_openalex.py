@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.papers.items import Page, Parsed
@@ -66,6 +66,7 @@ def test_a_work_alone_is_read_and_what_is_none_is_told():
     assert [paper.key for paper in found.papers] == ["https://openalex.org/W3", "10.5555/imag.4"] and len(found.problems) == 2
 
 
+@settings(max_examples=30)
 @given(st.lists(st.from_regex(r"[A-Za-z0-9.,()]{1,8}", fullmatch=True), max_size=40))
 def test_an_inverted_index_gives_its_text_back(words):
     index: dict[str, list[int]] = {}
