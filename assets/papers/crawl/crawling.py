@@ -112,7 +112,7 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
         ALLOW_PRIVATE: config.allow_private_addresses,
         "DOWNLOAD_HANDLERS": {
             **dict.fromkeys(("file", "ftp", "s3", "data")),
-            **(dict.fromkeys(("http", "https"), "assets.papers.crawl.credits.KeyedHandler") if any(s.key_env for s in config.sources) else {}),
+            **(dict.fromkeys(("http", "https"), "assets.papers.crawl.metering.KeyedHandler") if any(s.key_env for s in config.sources) else {}),
         },
         "RETRY_TIMES": config.retries,
         "REDIRECT_MAX_TIMES": config.max_redirects,
@@ -141,7 +141,7 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
             "assets.papers.crawl.stored_responses.Decoding": 590,
             "assets.papers.crawl.stored_responses.StoredResponses": 860,
             "assets.papers.crawl.packages.PackageMembers": 865,
-            "assets.papers.crawl.credits.Credits": 867,
+            "assets.papers.crawl.metering.Credits": 867,
             "assets.papers.crawl.rendering.Rendering": 870,
             **MIDDLEWARES,
         },
