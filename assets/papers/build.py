@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from assets.images.columns import UNKNOWN_LICENCE
-from assets.papers.checks import report_checks
+from assets.papers.checks import report_checks, report_shares
 from assets.papers.identities import plain_doi
 from assets.papers.items import PageObject
 from assets.papers.merging import MergedPaper, PageHistory, merge
@@ -56,6 +56,7 @@ _TEXTS = (
     "translation_of",
     "image_url",
     "image_sha256",
+    "caption",
 )
 
 
@@ -72,6 +73,7 @@ class PapersConfig:
     near_duplicate_similarity: Jaccard similarity of word shingles from which a paper repeats another.
     near_duplicate_min_words: title and abstract together; shorter ones are never called duplicates.
     collapse_fraction:        a version with fewer rows than this fraction of the previous one fails the check rows_did_not_collapse.
+    share_fall:               a source whose share of papers with title, abstract or picture fell by more since the last crawl fails shares_held.
     """
 
     rows_per_shard: int = 5_000
@@ -80,6 +82,7 @@ class PapersConfig:
     near_duplicate_similarity: float = 0.8
     near_duplicate_min_words: int = 12
     collapse_fraction: float = 0.5
+    share_fall: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("rows_per_shard", "max_title_chars", "max_abstract_chars", "near_duplicate_min_words"):
@@ -87,8 +90,9 @@ class PapersConfig:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
         if not 0 < self.near_duplicate_similarity <= 1:
             raise ValueError(f"near_duplicate_similarity must be above 0 and at most 1, found {self.near_duplicate_similarity}")
-        if not 0 <= self.collapse_fraction <= 1:
-            raise ValueError(f"collapse_fraction must be from 0 to 1, found {self.collapse_fraction}")
+        for name in ("collapse_fraction", "share_fall"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, found {getattr(self, name)}")
 
 
 @dataclass
@@ -346,6 +350,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
         facts = build_papers(config, raw, target, requests=requests, scratch=Path(".figment") / "reuse" / "papers")
         _report(facts, target, reporter)
         report_checks(target, raw, reporter, rows_before=facts.rows_before, collapse_fraction=config.collapse_fraction)
+        report_shares(target, raw, facts.sources, reporter, share_fall=config.share_fall)
 
 
 def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:

@@ -1,15 +1,19 @@
 """Check the finished `papers` by reading them back: licences, ids, withdrawals, pictures, and that the rows did not collapse."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.page_rules import STATED_OTHERWISE
 from assets.papers.raw_pages import RawPages
 from assets.papers.shared_pictures import REASON
+from assets.papers.shares import FACTS, HISTORY, NightShares, counts_of, falls, remember, shares_plot, shares_table
 from assets.papers.tables import PAPERS
 from stages.reporting import Reporter
 
@@ -52,6 +56,31 @@ def report_checks(folder: Path, raw: RawPages, reporter: Reporter, *, rows_befor
     # Far fewer rows than last time mean a site whose markup changed, rather than a journal that withdrew half of itself.
     least = 0 if rows_before is None else collapse_fraction * rows_before
     reporter.check("rows_did_not_collapse", len(papers) >= least, severity="WARN", rows=len(papers), rows_before=rows_before or 0)
+
+
+def report_shares(
+    folder: Path, raw: RawPages, sources: Mapping[str, Counter], reporter: Reporter, *, share_fall: float, history: Path = HISTORY
+) -> None:
+    """Report `shares_held` of the `papers` in `folder`: of each source, the shares that have title, abstract and picture, against the crawl before.
+
+    sources: counts of the build, by source. history: the file of the nights, which gets a line.
+    """
+    crawl, day = max(((record.crawl, record.day) for record in raw.records()), default=(0, date.min))
+    rejected = pq.read_table(folder / "rejected.parquet", columns=["source", "reason"]).to_pylist()
+    titleless = Counter(row["source"] for row in rejected if row["reason"] == "no_title")
+    came = pc.field("first_crawl") == crawl
+    columns = ["source", "abstract", "image_sha256"]
+    fresh: dict[str, Counter] = defaultdict(Counter)
+    for row in pq.read_table(folder, columns=columns, filters=came, schema=PAPERS).to_pylist() if crawl else ():
+        fresh[row["source"]].update(papers=1, abstract=bool(row["abstract"]), image=bool(row["image_sha256"]))
+    nights = remember(history, NightShares(str(folder), crawl, day.isoformat(), counts_of(sources, titleless), counts_of(fresh, {})))
+    fallen = falls(nights, most=share_fall)
+    reporter.check("shares_held", not fallen, severity="WARN", fallen=len(fallen), which="; ".join(fallen[:5]))
+    shares = {name: {fact: nights[-1].share(name, fact) for fact in FACTS} for name in nights[-1].sources}
+    known = {name: {fact: round(share, 4) for fact, share in of.items() if share is not None} for name, of in shares.items()}
+    reporter.metadata(shares_by_source=known)
+    reporter.markdown("shares", shares_table(nights))
+    reporter.markdown("shares over time", shares_plot(nights))
 
 
 def report_living_pictures(folder: Path, papers: Path, reporter: Reporter) -> None:

@@ -100,6 +100,7 @@ class Fields:
     abstract: str = ""
     image_url: str = ""
     image_sha256: str = ""
+    caption: str = ""
     licence: str = ""
     url: str = ""
     source: str = ""
@@ -295,6 +296,8 @@ class _Timeline:
             date=next((paper.date for paper in papers if paper.date), None),
             image_url=image_url,
             image_sha256=picture.sha256 if picture else "",
+            # Of the page that shows this very picture, whoever else says something of another.
+            caption=next((paper.caption for paper in papers if paper.caption and paper.image_url == image_url), "") if image_url else "",
             licence=next((paper.licence for paper in papers if paper.licence), tellers[0].page.licence),
             url=next((paper.url for paper in papers if paper.url), tellers[0].page.url),
             source=tellers[0].page.source,

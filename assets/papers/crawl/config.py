@@ -3,13 +3,14 @@
 import re
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from assets.downloads.contact import check_contact, reaches_nobody, user_agent
 from assets.downloads.named_sources import check_names
 from assets.papers.page_objects import find_page_object
 from assets.papers.raw_pages import SourceInfo, address
 
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -30,6 +31,9 @@ class SourceParams:
     full_sweep_nights: in place of journal_pages.full_sweep_nights.
     render:        draw pages in a browser before reading them, for sites that make them with scripts and allow it.
     via:           an HTTP proxy to reach it through.
+    daily_credits: credits that it may spend in a day (UTC), where an interface counts them (X-RateLimit-Credits-Used; OpenAlex); none = not counted.
+    key_env:       the environment variable with the key that an interface knows you by; without it being set, it is asked without one.
+    key_name:      the parameter by which the key joins addresses on the wire. It is stored and logged nowhere.
     embedded:      a site of ours in assets/demo_sites, served on loopback for the length of the crawl.
     folder:        a folder of files to serve as that site.
     """
@@ -47,6 +51,9 @@ class SourceParams:
     full_sweep_nights: int | None = None
     render: bool = False
     via: str = ""
+    daily_credits: int | None = None
+    key_env: str = ""
+    key_name: str = "api_key"
     embedded: str = ""
     folder: str = ""
 
@@ -62,10 +69,15 @@ class SourceParams:
                 raise ValueError(f"source '{self.name}': expected an address with http:// or https:// and a host, found '{url[:80]}'")
         if self.via and self.is_local:
             raise ValueError(f"source '{self.name}': `via` cannot go with `embedded` or `folder`, which bring their own proxy")
+        if self.key_env and not _VARIABLE.fullmatch(self.key_env):
+            raise ValueError(f"source '{self.name}': key_env is the name of an environment variable (OPENALEX_API_KEY), not the key itself")
+        # Parameters are written into reports in full, and addresses into the store.
+        if any(name.lower() in (self.key_name.lower(), "api_key", "apikey") for url in self.start for name, _ in parse_qsl(urlsplit(url).query)):
+            raise ValueError(f"source '{self.name}': start holds a key; put it into an environment variable, and its name into key_env")
         if self.contact:
             check_contact(self.contact, where=f"source '{self.name}': contact")
         # Where a source has none of its own, those of journal_pages hold, which are checked there.
-        for name, value in (("delay_s", self.delay_s), ("max_pages", self.max_pages)):
+        for name, value in (("delay_s", self.delay_s), ("max_pages", self.max_pages), ("daily_credits", self.daily_credits)):
             if value is not None and value < 0:
                 raise ValueError(f"source '{self.name}': {name} must not be negative, found {value}")
         if self.full_sweep_nights is not None and self.full_sweep_nights < 1:

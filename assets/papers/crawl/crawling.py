@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import os
 import shutil
 import time
 from collections.abc import Collection
@@ -15,6 +16,7 @@ from scrapy.crawler import AsyncCrawlerProcess
 
 from assets.downloads.contact import PRODUCT
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
+from assets.papers.crawl.credits import EXHAUSTED, Ledger, keys_of
 from assets.papers.crawl.freshness import MOST_FAILURES
 from assets.papers.crawl.guard import MIDDLEWARES
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS
@@ -66,8 +68,10 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
         memory = _memory(own / "memory.parquet", raw, config, reporter)
         night = Night(str(target), unfinished.crawl, "", datetime.now(UTC).isoformat(timespec="seconds"))
         started = time.monotonic()
-        spider = _run_spider(config, raw, memory, unfinished, proxies, reporter)
+        spider = _run_spider(config, raw, memory, unfinished, proxies, Ledger(own / "credits.json"), reporter)
         night.seconds = round(time.monotonic() - started, 1)
+        for words in sorted({done.words for done in unfinished.done.values() if done.problem == EXHAUSTED}):
+            reporter.notice(f"journal_pages: {words}")
         _count(night, spider)
         # Publish first, all at once; then what is remembered of it. Killed in between, the memory does not fit the store, and is read from it again.
         night.is_new = publish(unfinished, config, raw, _offsite(spider), _chains(spider))
@@ -106,7 +110,10 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
         "TWISTED_DNS_RESOLVER": "assets.papers.crawl.guard.public_addresses.PublicResolver",
         TRUSTED_HOSTS: sorted({urlsplit(proxy).hostname or "" for proxy in proxies}),
         ALLOW_PRIVATE: config.allow_private_addresses,
-        "DOWNLOAD_HANDLERS": dict.fromkeys(("file", "ftp", "s3", "data")),
+        "DOWNLOAD_HANDLERS": {
+            **dict.fromkeys(("file", "ftp", "s3", "data")),
+            **(dict.fromkeys(("http", "https"), "assets.papers.crawl.metering.KeyedHandler") if any(s.key_env for s in config.sources) else {}),
+        },
         "RETRY_TIMES": config.retries,
         "REDIRECT_MAX_TIMES": config.max_redirects,
         "METAREFRESH_ENABLED": False,
@@ -133,6 +140,8 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
             "assets.papers.crawl.politeness.Patience": 550,
             "assets.papers.crawl.stored_responses.Decoding": 590,
             "assets.papers.crawl.stored_responses.StoredResponses": 860,
+            "assets.papers.crawl.packages.PackageMembers": 865,
+            "assets.papers.crawl.metering.Credits": 867,
             "assets.papers.crawl.rendering.Rendering": 870,
             **MIDDLEWARES,
         },
@@ -151,13 +160,17 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
 
 
 def _run_spider(
-    config: JournalPagesConfig, raw: RawPages, memory: Memory, unfinished: Unfinished, proxies: dict[str, str], reporter: Reporter
+    config: JournalPagesConfig, raw: RawPages, memory: Memory, unfinished: Unfinished, proxies: dict[str, str], ledger: Ledger, reporter: Reporter
 ) -> JournalSpider:
     # What happens to single addresses is in the log of the crawl; Scrapy's own words are for defects.
     logging.getLogger("scrapy").setLevel(logging.ERROR)
     process = AsyncCrawlerProcess(settings(config, proxies.values()))
     crawler = process.create_crawler(JournalSpider)
-    process.crawl(crawler, config=config, raw=raw, memory=memory, unfinished=unfinished, proxies=proxies, reporter=reporter)
+    keys = keys_of(config.sources, os.environ)
+    for source in config.sources:
+        if source.key_env and source.name not in keys:
+            reporter.log(f"journal_pages: source '{source.name}': {source.key_env} is not set; it is asked without a key")
+    process.crawl(crawler, config=config, raw=raw, memory=memory, unfinished=unfinished, proxies=proxies, ledger=ledger, keys=keys, reporter=reporter)
     process.start()
     # Scrapy returns in any case: what went wrong, the spider and its reason to finish tell.
     spider = crawler.spider

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from assets.papers.crawl.config import JournalPagesConfig
+from assets.papers.crawl.credits import EXHAUSTED
 from assets.papers.crawl.unfinished import PASSING, Done, Unfinished
 from assets.papers.raw_pages import RawPages, StoredProblem, write_index, write_problems, write_sources
 from stages.output_folder import OutputFolder
@@ -65,7 +66,8 @@ def merged_problems(
             del rows[place]
     for done in unfinished.done.values():
         place = (done.url, done.source)
-        is_passing = done.problem in PASSING and raw.history(done.url)
+        # Where credits ran out is kept in any case: the next crawl goes on there.
+        is_passing = done.problem in PASSING and done.problem != EXHAUSTED and raw.history(done.url)
         if done.problem and not is_passing and not chains.is_link(done.link) and (place not in rows or rows[place].kind != done.problem):
             rows[place] = StoredProblem(done.url, done.source, unfinished.crawl, done.problem, done.words)
     for place, problem in chains.ended.items():

@@ -23,6 +23,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
+from assets.papers.crawl.credits import Ledger, places_to_go_on
 from assets.papers.crawl.freshness import Freshness
 from assets.papers.crawl.harvests import LINEAR, Bounds, Harvests, digest_of
 from assets.papers.crawl.memory import Memory, Unstored, records_of
@@ -52,7 +53,7 @@ class PaperCounts:
 
 
 class JournalSpider(Spider):
-    """One crawl of all sources. proxies: through which a source is reached, by name."""
+    """One crawl of all sources. proxies: through which a source is reached, by name. ledger: credits spent today. keys: of sources, by name."""
 
     name = "journals"
 
@@ -64,6 +65,8 @@ class JournalSpider(Spider):
         memory: Memory,
         unfinished: Unfinished,
         proxies: Mapping[str, str],
+        ledger: Ledger,
+        keys: Mapping[str, str],
         reporter: Reporter,
         **named: Any,
     ) -> None:
@@ -73,6 +76,8 @@ class JournalSpider(Spider):
         self.memory = memory
         self.unfinished = unfinished
         self.proxies = proxies
+        self.ledger = ledger
+        self.keys = keys
         self.reporter = reporter
         self.sources = {source.name: source for source in config.sources}
         # What the hosts told us tonight: pauses, who wants to be left alone, and what is reserved.
@@ -109,8 +114,12 @@ class JournalSpider(Spider):
         """The start addresses."""
         self._progress.start(_PROGRESS_EVERY_S, now=False)
         for source in self.config.sources:
-            for url in dict.fromkeys(map(address, source.start)):
-                for first in self._first_of(source, url):
+            # Where credits ran out, the rest comes first: what lies before it was had, and says nothing tonight about what is gone.
+            begun = places_to_go_on(source, self.raw.problems())
+            if begun:
+                self.incomplete.add(source.name)
+            for url in dict.fromkeys(map(address, begun or source.start)):
+                for first in [url] if begun else self._first_of(source, url):
                     self.seen[first].add("")
                     if first not in self.asked:
                         yield self._ask(first, source, kind=source.start_kind)
