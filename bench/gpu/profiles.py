@@ -18,33 +18,18 @@ _MOST_TRACE_BYTES = 4 * 2**20
 
 
 def profile(work: Work) -> None:
-    """Two iterations each of StyleGAN3 as it runs by itself, and of PolyGPT."""
-    from bench.gpu.stylegan3 import BATCH, CBASE, make_training
+    """Two iterations each of StyleGAN3 as it runs by itself, neither of which regularises, and of PolyGPT."""
+    from bench.gpu.molecules import gpt_budget, gpt_trainer
+    from bench.gpu.stylegan3 import PUBLISHED, make_training
 
-    px = 16 if work.tiny else 128
-    settings = {} if work.tiny else {"batch": BATCH, "cbase": CBASE}
-    training = make_training(work.inputs.pictures("toc", px), work.device, tiny=work.tiny, **settings)
-    _look(work, f"stylegan3-t {px} px", training.trainer.step)
-    if work.left() > 3 or work.tiny:
-        _look(work, "polygpt", _polygpt(work))
-
-
-def _polygpt(work: Work) -> Callable[[], object]:
-    from bench.gpu.molecules import _NO_TOKENIZER, PROPERTIES, shape_of
-    from training.loop.devices import Devices
-    from training.polymers.gpt.config import PolyGPTConfig
-    from training.polymers.gpt.data import PolyGPTData
-    from training.polymers.gpt.networks import PolyGPTShape
-    from training.polymers.gpt.trainer import PolyGPTTrainer
-
-    train = work.inputs.molecules("train", PROPERTIES)
-    sizes = {"width": 16, "layers": 1, "heads": 2} if work.tiny else {}
-    data = PolyGPTData(PolyGPTShape(**shape_of(work), **sizes), _NO_TOKENIZER, train, train, train)
-    return PolyGPTTrainer(data, PolyGPTConfig(**sizes, batch_size=8 if work.tiny else 1024), Devices(work.device)).step
+    _look(work, "stylegan3-t 128 px", make_training(work, 128, PUBLISHED).trainer.step)
+    if not work.is_over(3):
+        _look(work, "polygpt", gpt_trainer(work, gpt_budget(20_000_000), compiled="off").step)
 
 
 def _look(work: Work, name: str, step: Callable[[], object], *, steps: int = 2) -> None:
-    for _ in range(3):
+    # Turns that can be recorded are, at the fourth.
+    for _ in range(2 if work.tiny else 6):
         step()
     wait(work.device)
     is_gpu = work.device.type == "cuda"
