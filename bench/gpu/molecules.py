@@ -197,7 +197,7 @@ class EndlessPolyGPT(PolyGPT):
 
 
 @torch.inference_mode()
-def _without_cache(model: PolyGPT, batch: int, steps: int) -> Tensor:
+def without_cache(model: PolyGPT, batch: int, steps: int) -> Tensor:
     """Greedy tokens [B, steps], each from a pass over all that is written."""
     device = model.token_embedding.weight.device
     prefix, tokens = torch.zeros(batch, model.shape.width, device=device), torch.full((batch, 1), BOS, device=device)
@@ -234,4 +234,4 @@ def _ways(model: PolyGPT, batch: int, steps: int) -> dict[str, Callable[[], Tens
     nothing, writer = torch.zeros(batch, 0), PolyGPTWriter(model, _NO_TOKENIZER)
     sample = functools.partial(sample_tokens, writer, nothing, nothing.bool(), _GREEDY, steps=steps)
     one_by_one = functools.partial(sample, recorder=Recorder(lambda step: step))
-    return {"loop without a cache": lambda: _without_cache(model, batch, steps), "launched one by one": one_by_one, "sample_tokens": sample}
+    return {"loop without a cache": lambda: without_cache(model, batch, steps), "launched one by one": one_by_one, "sample_tokens": sample}

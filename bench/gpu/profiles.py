@@ -3,7 +3,7 @@
 import gzip
 import json
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,15 @@ from typing import Any
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as profiler
 
-from bench.gpu.device import peaks, wait
+from bench.gpu.device import wait
 from bench.gpu.recording import Work
 
+# What the host asks for, as the trace names it.
+_CALLS = {
+    "launches": ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx"),
+    "graph_launches": ("cudaGraphLaunch",),
+    "host_waits": ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"),
+}
 _MOST_TRACE_BYTES = 4 * 2**20
 
 
@@ -41,9 +47,8 @@ def _look(work: Work, name: str, step: Callable[[], object], *, steps: int = 2) 
         path = Path(folder) / "trace.json"
         seen.export_chrome_trace(str(path))
         text = path.read_bytes()
-    events = json.loads(text)["traceEvents"]
-    summary = summarised(events, is_gpu=is_gpu)
-    work.row("profile", of=name, steps=steps, **summary, peaks=peaks(work.device))
+    summary = summarised(json.loads(text)["traceEvents"], is_gpu=is_gpu)
+    work.row("profile", of=name, steps=steps, **summary)
     lines = [f"{one['milliseconds']:10.3f} ms  {one['calls']:6d} x  {one['name']}" for one in summary["top"]]
     work.keep("profiles", f"{name.replace(' ', '_')}.txt", "\n".join(lines) + "\n")
     if len(packed := gzip.compress(text, 6)) <= _MOST_TRACE_BYTES:
@@ -68,8 +73,7 @@ def summarised(events: Sequence[dict[str, Any]], *, is_gpu: bool, most: int = 25
     window = reached - spans[0][0] if spans else 0.0
     longest = sorted(totals.items(), key=lambda one: -one[1][0])[:most]
     top = [{"name": name[:160], "milliseconds": microseconds / 1000, "calls": int(calls)} for name, (microseconds, calls) in longest]
-    launches = sum(event.get("name") in ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx") for event in events)
-    graphs = sum(event.get("name") == "cudaGraphLaunch" for event in events)
-    waits = sum(str(event.get("name")) in ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize") for event in events)
-    counts = {"kernels": len(spans), "launches": launches, "graph_launches": graphs, "host_waits": waits}
-    return {**counts, "busy_ms": busy / 1000, "window_ms": window / 1000, "gap_ms": (window - busy) / 1000, "top": top}
+    named = Counter(str(event.get("name")) for event in events)
+    counts = {kind: sum(named[name] for name in names) for kind, names in _CALLS.items()}
+    times = {"busy_ms": busy / 1000, "window_ms": window / 1000, "gap_ms": (window - busy) / 1000}
+    return {"kernels": len(spans), **counts, **times, "top": top}

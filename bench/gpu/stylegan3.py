@@ -100,9 +100,8 @@ def _compile_ahead(layers: Sequence[tuple[str, SynthesisLayer]], work: Work) -> 
 
 def _touch(layers: Sequence[SynthesisLayer], device: torch.device) -> None:
     for layer in layers:
-        _, _, both = _passes(layer.to(device), device, 2)
-        if refusal(device, _dtype_of(layer, device)) is None:
-            both("kernel")
+        if refusal(device, _dtype_of(layer.to(device), device)) is None:
+            _pass(layer, device, "kernel")()
         for _ in answers(layer, device):
             pass
 
@@ -174,28 +173,26 @@ def _dtype_of(layer: SynthesisLayer, device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" and layer.spec.is_low_precision else torch.float32
 
 
-def _passes(layer: SynthesisLayer, device: torch.device, batch: int) -> tuple[torch.dtype, Callable[[Any], Tensor], Callable[[Any], object]]:
-    """The precision of a layer in training, its forward pass, and both passes, along a path."""
-    dtype, (C, plan) = _dtype_of(layer, device), (layer.spec.out_channels, layer.plan)
+def _pass(layer: SynthesisLayer, device: torch.device, path: Path, *, batch: int = 2, both: bool = True) -> Callable[[], object]:
+    """The layer's filtered leaky ReLU as in training, and with `both` its gradients."""
+    dtype, C, plan = _dtype_of(layer, device), layer.spec.out_channels, layer.plan
     x = torch.randn(batch, C, *plan.in_size, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
     factor, upstream = torch.ones(batch, C, device=device, requires_grad=True), torch.randn(batch, C, *plan.out_size, device=device, dtype=dtype)
-
-    def forward(path: Any) -> Tensor:
-        return filtered_lrelu(x, factor, layer.bias, filters=layer.filters, plan=plan, clamp=256.0, path=path)
-
-    return dtype, forward, lambda path: torch.autograd.grad(forward(path), [x, factor, layer.bias], upstream)
+    forward = functools.partial(filtered_lrelu, x, factor, layer.bias, filters=layer.filters, plan=plan, clamp=256.0, path=path)
+    return (lambda: torch.autograd.grad(forward(), [x, factor, layer.bias], upstream)) if both else forward
 
 
-def _speed(layer: SynthesisLayer, work: Work) -> dict[str, Any]:
+def _speed(layer: SynthesisLayer, work: Work) -> Sizes:
     """Milliseconds of forward and backward, and bytes by count over seconds, of either path."""
-    batch = 2 if work.tiny else 16
-    dtype, forward, both = _passes(layer, work.device, batch)
-    found: dict[str, Any] = {"batch": batch, "dtype": _name(dtype), "channels": layer.spec.out_channels}
-    paths = ("plain", "kernel") if refusal(work.device, dtype) is None else ("plain",)
+    batch, dtype = 2 if work.tiny else 16, _dtype_of(layer, work.device)
+    found: Sizes = {"batch": batch, "dtype": _name(dtype), "channels": layer.spec.out_channels}
+    paths: tuple[Path, ...] = ("plain",) if refusal(work.device, dtype) else ("plain", "kernel")
     for path, moved in zip(paths, layer_traffic(layer), strict=False):
         try:
-            forward_s = seconds_of(functools.partial(forward, path), work.device, most_s=0.15)
-            both_s = seconds_of(functools.partial(both, path), work.device, most_s=0.3)
+            forward_s, both_s = (
+                seconds_of(_pass(layer, work.device, path, batch=batch, both=both), work.device, most_s=0.3 if both else 0.15)
+                for both in (False, True)
+            )
         except Exception as error:  # noqa: BLE001 (one path that fails costs the other nothing)
             found[path] = {"failed": f"{type(error).__name__}: {error}"[:500]}
             continue
@@ -218,7 +215,7 @@ def _compare(work: Work, cfg: Any, px: int, *, reserve: float) -> None:
     steps: dict[str, StyleGAN3Training] = {}
     times: dict[str, list[tuple[float, float]]] = {}
     costs: dict[str, Sizes] = {}
-    about = {"cfg": cfg, "px": px}
+    about = {"cfg": cfg, "px": TINY_PX if work.tiny else px}
     for name in VARIANTS:
         if work.is_over(reserve):
             work.row("unmeasured", **about, variant=name, why="no time left")
