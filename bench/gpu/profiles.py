@@ -2,10 +2,8 @@
 
 import gzip
 import json
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from torch.profiler import ProfilerActivity
@@ -43,14 +41,12 @@ def _look(work: Work, name: str, step: Callable[[], object], *, steps: int = 2) 
         for _ in range(steps):
             step()
         wait(work.device)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        seen.export_chrome_trace(str(path))
-        text = path.read_bytes()
+    seen.export_chrome_trace(str(work.folder / "trace.json"))
+    text = (work.folder / "trace.json").read_bytes()
     summary = summarised(json.loads(text)["traceEvents"], is_gpu=is_gpu)
     work.row("profile", of=name, steps=steps, **summary)
-    lines = [f"{one['milliseconds']:10.3f} ms  {one['calls']:6d} x  {one['name']}" for one in summary["top"]]
-    work.keep("profiles", f"{name.replace(' ', '_')}.txt", "\n".join(lines) + "\n")
+    lines = (f"{one['milliseconds']:10.3f} ms  {one['calls']:6d} x  {one['name']}\n" for one in summary["top"])
+    work.keep("profiles", f"{name.replace(' ', '_')}.txt", "".join(lines))
     if len(packed := gzip.compress(text, 6)) <= _MOST_TRACE_BYTES:
         # For chrome://tracing and perfetto.dev.
         work.keep("profiles", f"{name.replace(' ', '_')}_trace.json.gz", packed)

@@ -1,5 +1,6 @@
 """What a part finds, kept as it is found, and what of it leaves the machine: few files of bounded size, whatever happens to a part."""
 
+import contextlib
 import io
 import json
 import time
@@ -82,10 +83,8 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     """What a part has found so far; a line that it was killed in the middle of is left out."""
     path, rows = folder / ROWS, []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
+        with contextlib.suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
     return rows
 
 

@@ -95,7 +95,7 @@ def test_the_whole_campaign_at_its_smallest_and_its_scores(inputs, tmp_path):
     scored = json.loads((tmp_path / "scored" / "scores.json").read_text())
     assert {"polygpt_free", "polygpt_asked", "polytao_asked", "polyvae_free", "polyldm_free"} <= scored["molecules"].keys()
     table = (tmp_path / "scored" / "results.md").read_text()
-    assert "these are no measurements" in table and "bits a token" in table
+    assert "these are no measurements" in table and "bits a character, a 5-gram" in table
     assert (tmp_path / "scored" / "plots.png").is_file() and (tmp_path / "scored" / "cyclegan_32px.png").is_file()
 
 

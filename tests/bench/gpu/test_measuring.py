@@ -54,7 +54,7 @@ def test_a_trace_is_summed_by_kernel_and_gaps_are_what_no_kernel_covers():
 
 
 def test_a_wrong_answer_is_found_out(monkeypatch):
-    layer = Generator(StyleGAN3Config(resolution=16, **{**stylegan3.TINIEST, "cbase": 16})).synthesis.layers()[0]
+    layer = next(iter(Generator(StyleGAN3Config(resolution=16, **{**stylegan3.TINIEST, "cbase": 16})).synthesis.layers()))
     assert [found["ok"] for _, found in stylegan3.answers(layer, CPU)] == [True] * 3
     right = stylegan3.filtered_lrelu
     monkeypatch.setattr(stylegan3, "filtered_lrelu", lambda *arguments, **named: 1.2 * right(*arguments, **named))
