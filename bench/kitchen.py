@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from bench.measuring import ONE_THREAD, ROOT, cpu_and_wall_s
 from stages.params import read_yaml
 
@@ -27,9 +29,9 @@ class Kitchen:
         """The words that run the stage as `dvc repro` would, on the inputs below `data` (else the kitchen's own). overrides: of its parameters."""
         stated, item = self._stated(stage)
         # With the sections that the stage names alone: reading all of them takes a second or two.
-        params = self.work / "params" / f"{stage}.json"
+        params = self.work / "params" / f"{stage}.yaml"
         params.parent.mkdir(parents=True, exist_ok=True)
-        params.write_text(json.dumps({name: self.sections[name] for name in stated["params"] if isinstance(name, str)}), encoding="utf-8")
+        YAML(typ="safe").dump({name: self.sections[name] for name in stated["params"] if isinstance(name, str)}, params)
         settings = [word for key, value in overrides.items() for word in ("--set", f"{key}={json.dumps(value)}")]
         words = stated["cmd"].replace("${item}", item).split()[1:]
         return [sys.executable, *words, "--params", str(params), "--data", str(data or self.data), *settings]

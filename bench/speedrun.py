@@ -16,6 +16,7 @@ import compileall
 import json
 import math
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -23,8 +24,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,6 @@ from training.metrics.intervals import Estimate, Spread
 from training.reports.numbers import ABSENT, cell
 from training.reports.pictures import draw_panels
 
-MODELS = ROOT / "bench/speedrun.yaml"
 RECORD = ROOT / "bench/speedrun.json"
 MOST_CPU_S = 600.0
 # Of a set of pictures that names no split, every so-manieth is held out.
@@ -50,46 +51,41 @@ HELD_OUT_EVERY = 5
 _LOOK_EVERY_S = 0.02
 BEGIN, END = "<!-- written by python -m bench.speedrun --write: begin -->", "<!-- end -->"
 
-# A row of a training's curves to the number that is judged, or None where the row has none.
-Judge = Callable[[Mapping[str, Any], Path], float | None]
+# What a row of a training's curves leads to beside what it has itself.
+Judge = Callable[[Mapping[str, Any], Path], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Race:
     """What a model runs for, from the stage of its name.
 
-    metric, target, better: the held-out number, the value to reach, and whether lower or higher is better. also: further numbers of the same
-    evaluation, as {name: [sense, bound]}. settings: parameters that differ from params.yaml. pictures: the dataset whose held-out pictures the fakes
-    of each snapshot are compared with; `metric` is then a name of training.metrics.images. tricks: {name: parameters that leave it out}. tried:
-    {name: parameters that bring it in}. what, why, gpu: the number and the target in words, and the target of a GPU row.
+    goal: held-out numbers of one evaluation and their bounds, such as `validation_loss <= 0.9, accuracy >= 0.5`; the first is drawn.
+    what, why, gpu: the first number and the goal in words, and the goal of a GPU row. settings: parameters that differ from params.yaml.
+    pictures: the dataset whose held-out pictures the fakes of a snapshot are compared with; the number is then one of training.metrics.images.
+    tricks: {name: parameters that leave it out}. tried: {name: parameters that bring it in}.
     """
 
-    metric: str
-    target: float
+    goal: str
     what: str
     why: str
     gpu: str
-    better: str = "lower"
-    also: Mapping[str, list[Any]] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     pictures: str = ""
     tricks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tried: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
-    def bounds(self) -> dict[str, list[Any]]:
-        return {self.metric: [self.better, self.target], **self.also}
-
-    @property
-    def goal(self) -> str:
-        """Such as `validation_loss <= 0.9`."""
-        return ", ".join(f"{name} {'<=' if sense == 'lower' else '>='} {bound:g}" for name, (sense, bound) in self.bounds.items())
+    def bounds(self) -> list[tuple[str, str, float]]:
+        """Name, `<=` or `>=`, bound. Raises ValueError for a goal that is none."""
+        bounds = [re.fullmatch(r"(\w+) (<=|>=) (\S+)", part) for part in self.goal.split(", ")]
+        if None in bounds:
+            raise ValueError(f"'{self.goal}' is no goal; expected such as 'validation_loss <= 0.9'")
+        return [(found[1], found[2], float(found[3])) for found in bounds if found]
 
     def is_met(self, values: Sequence[float]) -> bool:
         """values: of an evaluation, in the order of `bounds`."""
-        return all(
-            (value <= bound) if sense == "lower" else (value >= bound) for value, (sense, bound) in zip(values, self.bounds.values(), strict=True)
-        )
+        pairs = zip(values, self.bounds, strict=True)
+        return all((value <= bound) if sense == "<=" else (value >= bound) for value, (_, sense, bound) in pairs)
 
     @property
     def changes(self) -> dict[str, dict[str, Any]]:
@@ -123,25 +119,11 @@ class Run:
         return f"{self.date} {self.model}, {self.change or 'as it is'}, seed {self.seed}: {self.cpu_s:.1f} CPU-s{ending}"
 
 
-# A look: one small model of few sentences.
-SMOKE_SECTIONS = {
-    "sentence_sources": {"sources": [{"name": "imaginary", "kind": "imaginary", "count": 300, "seed": 0, "licence": "CC0-1.0"}]},
-}
-SMOKE = {
-    "text_mle": Race(
-        metric="validation_perplexity",
-        target=120.0,
-        what="perplexity of held-out words",
-        why="a tenth of what it starts with",
-        gpu="none",
-        settings={"total_sentences": 640, "validate_every": 64},
-        tricks={"the warm-up": {"warmup_sentences": 0}},
-    )
-}
-
-
-def read_races(path: Path = MODELS) -> dict[str, Race]:
-    return {name: Race(**stated) for name, stated in read_yaml(path).items()}
+def read_races(*, is_smoke: bool = False) -> dict[str, Race]:
+    """Those of bench/speedrun.yaml, or for a look one that a moment's training wins."""
+    races = {name: Race(**stated) for name, stated in read_yaml(ROOT / "bench/speedrun.yaml").items()}
+    settings = {"total_sentences": 640, "validate_every": 64}
+    return {"text_mle": replace(races["text_mle"], goal="validation_perplexity <= 120", settings=settings)} if is_smoke else races
 
 
 def race(kitchen: Kitchen, model: str, stated: Race, *, change: str = "", seed: int = 0) -> Run:
@@ -169,7 +151,7 @@ def race(kitchen: Kitchen, model: str, stated: Race, *, change: str = "", seed: 
 
 def _watch(process: subprocess.Popen[bytes], trainings: Path, stated: Race, judge: Judge) -> tuple[float, bool, list[list[float]]]:
     """CPU seconds, whether the target was met, and the curve, of a training that writes the rows of its curves below `trainings`."""
-    clock, read = psutil.Process(process.pid), 0
+    clock, read, names = psutil.Process(process.pid), 0, {name for name, _, _ in stated.bounds}
     curve: list[list[float]] = []
     while True:
         # Asked before the rows are read, so that the last ones are seen.
@@ -179,9 +161,9 @@ def _watch(process: subprocess.Popen[bytes], trainings: Path, stated: Race, judg
             for row in map(json.loads, lines[read:]):
                 # A training that waits adds nothing to its clock.
                 clock.suspend()
-                row |= {} if (value := judge(row, stats.parent)) is None else {stated.metric: value}
-                if value is not None:
-                    values = [float(f"{row[name]:.5g}") for name in stated.bounds]
+                row |= judge(row, stats.parent)
+                if names <= row.keys():
+                    values = [float(f"{float(row[name]):.5g}") for name, _, _ in stated.bounds]
                     curve.append([round(_cpu_s(clock), 2), *values])
                     if stated.is_met(values):
                         return curve[-1][0], True, curve
@@ -214,20 +196,18 @@ def lay_out(kitchen: Kitchen, model: str, stated: Race, data: Path) -> numpy.nda
 
 
 def _judge(stated: Race, held_out: numpy.ndarray | None) -> Judge:
+    """For each snapshot, how far its fakes, always of the same latents, are from the held-out pictures; nothing without such."""
     if held_out is None:
-        return lambda row, folder: row.get(stated.metric)
-    extractor = open_extractor("random")
+        return lambda row, folder: {}
+    extractor, side = open_extractor("random"), held_out.shape[-1]
 
-    def compared(row: Mapping[str, Any], folder: Path) -> float | None:
-        """The fakes of the snapshot that was just taken, which are those of one sheet of latents, beside the held-out pictures."""
+    def compared(row: Mapping[str, Any], folder: Path) -> Mapping[str, float]:
         if SPREAD not in row:
-            return None
+            return {}
         snapshots = [json.loads(path.read_text()) for path in folder.glob("fakes*.json")]
         sheet = load_picture(folder / next(one["file"] for one in snapshots if one["images"] == row["images"]))
-        side = held_out.shape[-1]
-        rows, columns = sheet.shape[0] // side, sheet.shape[1] // side
-        fakes = sheet.reshape(rows, side, columns, side, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, side, side)
-        return score_images(fakes, held_out, metrics=["swd" if "swd" in stated.metric else "fd"], extractor=extractor)[stated.metric]
+        fakes = sheet.reshape(sheet.shape[0] // side, side, -1, side, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, side, side)
+        return score_images(fakes, held_out, metrics=["swd" if "swd" in stated.goal else "fd"], extractor=extractor)
 
     return compared
 
@@ -262,8 +242,8 @@ def beside_record(runs: Sequence[Run], record: Sequence[Run]) -> str:
     before = [run for run in record if run.model == model and not run.change]
     if not before:
         return f"{model}: no record yet"
-    if (here := {run.goal for run in runs}) != (there := {run.goal for run in before}):
-        return f"{model}: not compared, the record's goal is {', '.join(there)} and this one's {', '.join(here)}"
+    if runs[0].goal != before[0].goal:
+        return f"{model}: not compared, the record's goal is {before[0].goal} and this one's {runs[0].goal}"
     if not (of := [run.cpu_s for run in runs if run.reached]) or not (others := [run.cpu_s for run in before if run.reached]):
         return f"{model}: not compared, no run of one side reached the goal"
     found = difference(of, others)
@@ -274,13 +254,13 @@ def beside_record(runs: Sequence[Run], record: Sequence[Run]) -> str:
 
 def verdict(with_it: Sequence[Run], without: Sequence[Run]) -> str:
     """Whether a trick is worth keeping, by the CPU seconds with and without it. Fails count before seconds."""
-    lost, gained = ([run for run in runs if not run.reached] for runs in (without, with_it))
-    if len(lost) / len(without) != len(gained) / len(with_it):
-        word = "keep" if len(lost) / len(without) > len(gained) / len(with_it) else "reject"
-        return f"**{word}**: without it {len(lost)} of {len(without)} fail, with it {len(gained)} of {len(with_it)}"
     times = [[run.cpu_s for run in runs if run.reached] for runs in (without, with_it)]
-    if not all(times):
-        return "**undecided**: no run reaches the target either way"
+    shares = [len(times[0]) / len(without), len(times[1]) / len(with_it)]
+    if shares[0] != shares[1]:
+        word = "keep" if shares[0] < shares[1] else "reject"
+        return f"**{word}**: {len(times[0])} of {len(without)} runs get there without it, {len(times[1])} of {len(with_it)} with it"
+    if not times[0]:
+        return "**undecided**: no run gets there either way"
     found = difference(*times)
     word = "keep" if found.low > 0 else "reject" if found.high < 0 else "undecided"
     return f"**{word}**: {spread_of(times[0])} without, {spread_of(times[1])} with it; {told(found)}"
@@ -292,19 +272,19 @@ def spread_of(values: Sequence[float]) -> str:
 
 def page_of(races: Mapping[str, Race], runs: Sequence[Run]) -> str:
     """What stands between the marks of the page: the table, the tricks, and a line a run."""
-    lines = ["| model | number on held-out data | target | CPU-s to it | runs that got there | on a GPU |", "|---|---|--:|--:|--:|---|"]
+    lines = ["| model | number on held-out data | goal | CPU-s to it | runs that got there | on a GPU |", "|---|---|---|--:|--:|---|"]
     tricks = ["| model | changed | the trick |", "|---|---|---|"]
     for model, stated in races.items():
         mine = [run for run in runs if run.model == model and run.goal == stated.goal]
         default = [run for run in mine if not run.change]
         times = [run.cpu_s for run in default if run.reached]
         record = spread_of(times) if times else ABSENT
-        lines.append(f"| `{model}` | {stated.what} | {stated.target:g} | {record} | {len(times)} of {len(default)} | not measured; {stated.gpu} |")
+        lines.append(f"| `{model}` | {stated.what} | `{stated.goal}` | {record} | {len(times)} of {len(default)} | not measured; {stated.gpu} |")
         for change in [*stated.changes][1:]:
             others = [run for run in mine if run.change == change]
             pair = (default, others) if change.startswith("without ") else (others, default)
             tricks.append(f"| `{model}` | {change} | {verdict(*pair) if all(pair) else 'not measured'} |")
-    whys = [f"- `{model}` ({stated.goal}): {stated.why}" for model, stated in races.items()]
+    whys = [f"- `{model}`: {stated.why}" for model, stated in races.items()]
     machines = ", ".join(sorted({run.processor for run in runs}))
     log = [f"one thread of {machines}", *map(str, runs)]
     return "\n".join([*lines, "", "### Why these targets", "", *whys, "", "### Tricks", "", *tricks, "", "### Log", "", "```", *log, "```"])
@@ -313,19 +293,16 @@ def page_of(races: Mapping[str, Race], runs: Sequence[Run]) -> str:
 def draw(races: Mapping[str, Race], runs: Sequence[Run], path: Path) -> None:
     """A panel a model: its number over CPU seconds, a line a seed, grey where a trick is left out, and the target."""
 
-    def panel(model: str, stated: Race) -> Callable[[Any], None]:
-        def on(axes: Any) -> None:
-            for run in sorted((run for run in runs if run.model == model), key=lambda run: not run.change):
-                axes.plot(*list(zip(*run.curve, strict=True))[:2], **({"color": "0.75", "lw": 0.8} if run.change else {"color": "C0", "lw": 1.2}))
-            axes.axhline(stated.target, color="C3", lw=0.8, ls="--")
-            axes.set_yscale("log")
-            axes.set_xlabel("CPU seconds", fontsize=6)
-            axes.tick_params(which="both", labelsize=6)
-
-        return on
+    def panel(model: str, stated: Race, axes: Any) -> None:
+        for run in sorted((run for run in runs if run.model == model), key=lambda run: not run.change):
+            axes.plot(*list(zip(*run.curve, strict=True))[:2], **({"color": "0.75", "lw": 0.8} if run.change else {"color": "C0", "lw": 1.2}))
+        axes.axhline(stated.bounds[0][2], color="C3", lw=0.8, ls="--")
+        axes.set_yscale("log")
+        axes.set_xlabel("CPU seconds", fontsize=6)
+        axes.tick_params(which="both", labelsize=6)
 
     shown = {model: stated for model, stated in races.items() if any(run.model == model and run.curve for run in runs)}
-    draw_panels({f"{model}: {stated.metric}": panel(model, stated) for model, stated in shown.items()}, path, nothing="no run yet")
+    draw_panels({f"{model}: {one.bounds[0][0]}": partial(panel, model, one) for model, one in shown.items()}, path, nothing="no run yet")
 
 
 def read_runs(path: Path | None) -> list[Run]:
@@ -339,7 +316,7 @@ def write_runs(path: Path | None, runs: Sequence[Run]) -> None:
         path.write_text("[\n" + ",\n".join(json.dumps(asdict(run)) for run in runs) + "\n]\n", encoding="utf-8")
 
 
-def write_page(page: Path, races: Mapping[str, Race], runs: Sequence[Run], *, record: Path = RECORD) -> None:
+def write_page(page: Path, races: Mapping[str, Race], runs: Sequence[Run], record: Path) -> None:
     """Make these runs the record of their models: in `record`, between the marks of `page`, and in its picture."""
     named = {run.model for run in runs}
     kept = [*(run for run in read_runs(record) if run.model not in named), *runs]
@@ -348,7 +325,9 @@ def write_page(page: Path, races: Mapping[str, Race], runs: Sequence[Run], *, re
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n\n{page_of(races, kept)}\n\n{END}{after}", encoding="utf-8")
-    draw(races, kept, page.parent / "images/speedrun.png")
+    picture = page.parent / "images/speedrun.png"
+    picture.parent.mkdir(exist_ok=True)
+    draw(races, kept, picture)
 
 
 def wanted(races: Mapping[str, Race], models: Sequence[str], seeds: int, seeds_of_changes: int) -> list[tuple[str, str, int]]:
@@ -366,8 +345,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--runs", type=Path, nargs="+", default=[], metavar="FILE", help="runs that were written before, for --write")
     flags.add_argument("--write", type=Path, metavar="PAGE", help="make the runs the record: bench/speedrun.json, table and picture of the page")
     arguments = flags.parse_args(argv)
-    is_smoke = arguments.scale == "smoke"
-    races = SMOKE if is_smoke else read_races()
+    races = read_races(is_smoke=arguments.scale == "smoke")
     if unknown := sorted(set(arguments.model or []) - set(races)):
         flags.error(f"--model: {', '.join(unknown)} is not among {', '.join(races)}")
     # Told to end, it ends its training too.
@@ -375,7 +353,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     record, runs = read_runs(RECORD), [run for path in (*arguments.runs, arguments.json) for run in read_runs(path)]
     with tempfile.TemporaryDirectory(prefix="speedrun-") as scratch:
         kitchen = Kitchen((arguments.work or Path(scratch)).resolve())
-        kitchen.sections = {**kitchen.sections, **(SMOKE_SECTIONS if is_smoke else {})}
         # Bytecode is made now, not on a clock.
         for room in ("formats", "stages", "training"):
             compileall.compile_dir(ROOT / room, quiet=1)
@@ -391,7 +368,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if mine := [run for run in runs if run.model == model and not run.change]:
             print(beside_record(mine, record))
     if arguments.write:
-        write_page(arguments.write, races, runs)
+        write_page(arguments.write, races, runs, RECORD)
     return 0 if all(run.reached for run in runs if not run.change) else 1
 
 
