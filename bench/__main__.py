@@ -5,7 +5,8 @@
     python -m bench.bakeoff --seeds 3            # with flags of its own
 
 Figures go to bench/results/<name>.json as well. Run them on an idle machine; the ratios are what to quote. `quality_cpu` is not among them:
-it trains for minutes and measures a model, not speed; nor is `guided`, which needs a trained model (`python -m bench.guided --model data/polygpt`).
+it trains for minutes and measures a model, not speed; nor is `guided`, which needs a trained model (`python -m bench.guided --model data/polygpt`);
+nor `speedrun`, which trains every model three times and more (docs/SPEEDRUN.md).
 """
 
 import argparse

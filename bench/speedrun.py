@@ -51,9 +51,6 @@ HELD_OUT_EVERY = 5
 _LOOK_EVERY_S = 0.02
 BEGIN, END = "<!-- written by python -m bench.speedrun --write: begin -->", "<!-- end -->"
 
-# What a row of a training's curves leads to beside what it has itself.
-Judge = Callable[[Mapping[str, Any], Path], Mapping[str, float]]
-
 
 @dataclass(frozen=True)
 class Race:
@@ -149,7 +146,9 @@ def race(kitchen: Kitchen, model: str, stated: Race, *, change: str = "", seed: 
     return Run(model, change, seed, stated.goal, asked, round(cpu_s, 2), reached, curve, today, processor(), why)
 
 
-def _watch(process: subprocess.Popen[bytes], trainings: Path, stated: Race, judge: Judge) -> tuple[float, bool, list[list[float]]]:
+def _watch(
+    process: subprocess.Popen[bytes], trainings: Path, stated: Race, judge: Callable[..., Mapping[str, float]]
+) -> tuple[float, bool, list[list[float]]]:
     """CPU seconds, whether the target was met, and the curve, of a training that writes the rows of its curves below `trainings`."""
     clock, read, names = psutil.Process(process.pid), 0, {name for name, _, _ in stated.bounds}
     curve: list[list[float]] = []
@@ -175,7 +174,7 @@ def _watch(process: subprocess.Popen[bytes], trainings: Path, stated: Race, judg
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    """User and system, its own and that of processes it waited for."""
+    # User and system, its own and that of processes it waited for.
     return sum(process.cpu_times()[:4])
 
 
@@ -195,8 +194,8 @@ def lay_out(kitchen: Kitchen, model: str, stated: Race, data: Path) -> numpy.nda
     return held_out
 
 
-def _judge(stated: Race, held_out: numpy.ndarray | None) -> Judge:
-    """For each snapshot, how far its fakes, always of the same latents, are from the held-out pictures; nothing without such."""
+def _judge(stated: Race, held_out: numpy.ndarray | None) -> Callable[..., Mapping[str, float]]:
+    """What a row of the curves leads to: how far a snapshot's fakes, always of the same latents, are from held-out pictures; else nothing."""
     if held_out is None:
         return lambda row, folder: {}
     extractor, side = open_extractor("random"), held_out.shape[-1]
@@ -213,9 +212,7 @@ def _judge(stated: Race, held_out: numpy.ndarray | None) -> Judge:
 
 
 def difference(of: Sequence[float], beside: Sequence[float]) -> Estimate:
-    """How much larger the mean of `of` is than that of `beside`, with Welch's 95 % interval (Welch 1947); a single value is taken to scatter like the
-    others, and of two single ones nothing is known.
-    """
+    """Mean of `of` minus that of `beside`, with the 95 % interval of Welch 1947. A single value is taken to scatter like the others."""
     from scipy.stats import t
 
     sizes, gap = (len(of), len(beside)), statistics.mean(of) - statistics.mean(beside)
@@ -325,9 +322,8 @@ def write_page(page: Path, races: Mapping[str, Race], runs: Sequence[Run], recor
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n\n{page_of(races, kept)}\n\n{END}{after}", encoding="utf-8")
-    picture = page.parent / "images/speedrun.png"
-    picture.parent.mkdir(exist_ok=True)
-    draw(races, kept, picture)
+    (page.parent / "images").mkdir(exist_ok=True)
+    draw(races, kept, page.parent / "images/speedrun.png")
 
 
 def wanted(races: Mapping[str, Race], models: Sequence[str], seeds: int, seeds_of_changes: int) -> list[tuple[str, str, int]]:
