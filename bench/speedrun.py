@@ -175,7 +175,6 @@ def _watch(
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    # User and system, its own and that of processes it waited for.
     return sum(process.cpu_times()[:4])
 
 
@@ -221,9 +220,8 @@ def difference(of: Sequence[float], beside: Sequence[float]) -> Estimate:
         return Estimate(gap, sum(sizes))
     scatter = [statistics.variance(values if len(values) > 1 else others) for values, others in ((of, beside), (beside, of))]
     parts = [variance / size for variance, size in zip(scatter, sizes, strict=True)]
-    if min(sizes) < 2 or not sum(parts):
-        freedom = float(max(sizes) - 1)
-    else:
+    freedom = float(max(sizes) - 1)
+    if min(sizes) > 1 and any(parts):
         freedom = sum(parts) ** 2 / sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
     half = float(t.ppf(0.975, freedom)) * math.sqrt(sum(parts))
     return Estimate(gap, sum(sizes), gap - half, gap + half)
@@ -283,9 +281,8 @@ def page_of(races: Mapping[str, Race], runs: Sequence[Run]) -> str:
             pair = (default, others) if change.startswith("without ") else (others, default)
             tricks.append(f"| `{model}` | {change} | {verdict(*pair) if all(pair) else 'not measured'} |")
     whys = [f"- `{model}`: {stated.why}" for model, stated in races.items()]
-    machines = ", ".join(sorted({run.processor for run in runs}))
-    log = [f"one thread of {machines}", *map(str, runs)]
-    return "\n".join([*lines, "", "### Why these targets", "", *whys, "", "### Tricks", "", *tricks, "", "### Log", "", "```", *log, "```"])
+    log = [f"one thread of {', '.join(sorted({run.processor for run in runs}))}", *map(str, runs)]
+    return "\n".join([*lines, "", "### Why these goals", "", *whys, "", "### Tricks", "", *tricks, "", "### Log", "", "```", *log, "```"])
 
 
 def draw(races: Mapping[str, Race], runs: Sequence[Run], path: Path) -> None:
