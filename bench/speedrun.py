@@ -358,7 +358,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 runs.append(race(kitchen, model, stated, change=change, seed=seed))
                 print(runs[-1], flush=True)
                 write_runs(arguments.json, runs)
-    for model in races:
+    for model in arguments.model or races:
         if mine := [run for run in runs if run.model == model and not run.change]:
             print(beside_record(mine, record))
     if arguments.write:
