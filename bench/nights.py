@@ -4,11 +4,11 @@
     python -m bench.nights --scale std --json nights.json # 1,000, 10,000 and 60,000 papers, several minutes
     python -m bench.nights --papers 10000
 
-The store is what a crawl leaves: issue pages of 100 papers, an article page and a picture for each paper, in WARC files with their index. In the night
-of 1 %, six in ten of those papers have another abstract, three in ten are new (with issue page and picture), one in ten is retracted; a tenth of all
-issue pages have another title in them. The last build is compared, byte for byte, with one from scratch, without a memory. CPU seconds are those of the
-whole process with its start (rusage), peak memory is its resident set, bytes are all that it wrote. Aims, of the first build's CPU: 5 % without
-changes, 8 % at 1 %; 400 MiB for both. Exits 1 when a build differs from one from scratch, or a counter is not as it should be.
+The store is what a crawl leaves: issue pages of 100 papers, an article page and a picture for each paper, in WARC files with their index. In the
+night of 1 %, six in ten of those papers have another abstract, three in ten are new (with issue page and picture), one in ten is retracted; a tenth
+of all issue pages have another title in them. The last build is compared, byte for byte, with one from scratch, without a memory. CPU seconds are
+those of the whole process with its start (rusage), peak memory is its resident set, bytes are all that it wrote. Aims, of the first build's CPU: 5 %
+without changes, 8 % at 1 %; 400 MiB for both. Exits 1 when a build differs from one from scratch, or a counter is not as it should be.
 """
 
 import hashlib
@@ -99,7 +99,8 @@ class Journal:
                 picture = b"\x89PNG\r\n\x1a\n" + hashlib.shake_128(str(number).encode()).digest(2_000)
                 self._store(writer, f"{SITE}/images/{number}_0001.png", "image", "lists", picture)
         write_index(self.folder / "index.parquet", self._records)
-        write_sources(self.folder / "sources.parquet", [SourceInfo(*names, "CC-BY-4.0") for names in (("lists", "acs_lists"), ("articles", "article"))])
+        sources = [SourceInfo("lists", "acs_lists", "CC-BY-4.0"), SourceInfo("articles", "article", "CC-BY-4.0")]
+        write_sources(self.folder / "sources.parquet", sources)
         write_problems(self.folder / "problems.parquet", [])
         return sum(record.crawl == self._crawl and record.kind != "image" for record in self._records)
 
@@ -207,8 +208,8 @@ def main() -> int:
             share = spent["cpu_s"] / found["builds"]["first"]["cpu_s"]
             counts = ", ".join(f"{spent[counter]:,}" for counter in COUNTERS[:4])
             print(
-                f"{papers:>8,} {name:<13} {spent['cpu_s']:>7.2f} {share:>8.1%} {spent['peak_mib']:>9.0f} {spent['bytes_written'] / 1e6:>11.2f}  {counts}"
-                + (f"   aim {AIMS[name]:.0%}, {AIM_MIB} MiB" if name in AIMS else ""),
+                f"{papers:>8,} {name:<13} {spent['cpu_s']:>7.2f} {share:>8.1%} {spent['peak_mib']:>9.0f} "
+                f"{spent['bytes_written'] / 1e6:>11.2f}  {counts}" + (f"   aim {AIMS[name]:.0%}, {AIM_MIB} MiB" if name in AIMS else ""),
                 flush=True,
             )
     write_report(arguments.json, report)

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets.papers.build_facts import BuildFacts, PapersConfig
 from assets.papers.build_memory import BuildMemory, files_of, read_receipt, write_receipt
@@ -33,6 +32,7 @@ from assets.papers.parsed_memo import REGISTRY, ParsedMemo
 from assets.papers.raw_pages import RawPages, RawPagesError
 from assets.papers.reading import PageReader, UnknownPage
 from assets.papers.withdrawals import REASONS
+from formats.tables import read_table
 from stages.files import sha256_of
 from stages.markdown import counted, escape
 from stages.output_folder import OutputFolder
@@ -137,9 +137,7 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
 
 
 def _report(facts: BuildFacts, target: Path, reporter: Reporter) -> None:
-    counts: dict[str, Any] = {
-        name: value for name, value in asdict(facts).items() if isinstance(value, int) and not isinstance(value, bool)
-    }
+    counts: dict[str, Any] = {name: value for name, value in asdict(facts).items() if isinstance(value, int) and not isinstance(value, bool)}
     reporter.metadata(
         rows=facts.papers,
         **{name: value for name, value in counts.items() if name not in ("papers", "rows_before")},
@@ -173,7 +171,7 @@ def _source_table(facts: BuildFacts) -> str:
 def _examples(target: Path, *, count: int = 8) -> str:
     """The papers that came last, as a Markdown table."""
     newest = max(target.glob("papers-*.parquet"))
-    rows = pq.read_table(newest).to_pylist()[-count:]
+    rows = read_table(newest, ["title", "journal", "date", "source"])[-count:].to_pylist()
     lines = [
         f"| {escape(row['title'])} | {escape(row['journal'] or '')} | {_shown(row['date'])} | {escape(row['source'])} |" for row in reversed(rows)
     ]

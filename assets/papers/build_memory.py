@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from assets.papers import groups, text_index
 from stages.files import sha256_of, write_file_atomically
 
-# papers: what is made of each group. rejects: what is set aside, by page or group. shown: when an address showed a content, named: since when it counts.
+# papers: what is made of each group. rejects: what is set aside, by page or group. named: when a page first named a picture, shown: what
+# it showed since then.
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE papers (id TEXT, grp INTEGER, first_crawl INTEGER, serial INTEGER, fate TEXT, source TEXT, sha256 TEXT, family TEXT, class INTEGER,
@@ -38,9 +39,7 @@ CREATE INDEX shown_by_url ON shown (url, source);
 CREATE TABLE pictures (sha256 TEXT PRIMARY KEY, serial INTEGER, crawl INTEGER, day TEXT);
 """
 # What of an answer decides what is made of it; its place stands for its bytes and headers.
-_DECISIVE = (
-    *("crawl", "url", "source", "kind", "day", "status", "content_sha256", "content_type", "robots_tag", "tdm_reserved", "warc", "offset"),
-)
+_DECISIVE = (*("crawl", "url", "source", "kind", "day", "status", "content_sha256", "content_type", "robots_tag", "tdm_reserved", "warc", "offset"),)
 
 
 class BuildMemory:

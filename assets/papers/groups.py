@@ -26,6 +26,8 @@ CREATE UNIQUE INDEX told_by_group ON told (grp, source, url);
 CREATE TABLE shows (url TEXT, grp INTEGER, PRIMARY KEY (url, grp)) WITHOUT ROWID;
 """
 
+_BECOME = [f"UPDATE OR REPLACE {table} SET grp = ? WHERE grp = ?" for table in ("told", "papers", "shows", "rejects")]  # noqa: S608 - names of ours
+
 
 class Groups:
     """The groups of the tables that TABLES makes in `db`.
@@ -157,9 +159,10 @@ class Groups:
         for other in found - {group}:
             self._joined[other] = group
             self._dirty.add(group)
-            self.again.update(self._db.execute("SELECT source, url FROM told WHERE grp = ? INTERSECT SELECT source, url FROM told WHERE grp = ?", (group, other)))
-            for table in ("told", "papers", "shows", "rejects"):
-                self._db.execute(f"UPDATE OR REPLACE {table} SET grp = ? WHERE grp = ?", (group, other))
+            both = "SELECT source, url FROM told WHERE grp = ? INTERSECT SELECT source, url FROM told WHERE grp = ?"
+            self.again.update(self._db.execute(both, (group, other)))
+            for statement in _BECOME:
+                self._db.execute(statement, (group, other))
         for name in names:
             if name not in self._known:
                 self._known[name] = group

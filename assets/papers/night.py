@@ -1,12 +1,12 @@
 """One build of `papers`: what pages say anew is read, the papers it is about are merged again, and their rows take the place of the old ones.
 
-A first build is a night in which everything is new. Whatever a step cannot say of the old rows alone (serials that move, an output that is not the one
-that was written) makes every paper new to the steps after it; the bytes are the same either way.
+A first build is a night in which everything is new. What cannot be said of the old rows alone (serials that move, an output that is not the one that
+was written) makes every paper new to the steps after it; the bytes are the same either way.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -35,7 +35,12 @@ from stages.output_folder import OutputFolder
 from stages.retractions import Request
 
 _GROUPS_TOGETHER = 2_000
+_FORGET = [f"DELETE FROM {table} WHERE grp = ?" for table in ("papers", "rejects", "shows")]  # noqa: S608 - names of ours
 _NOT_STORED = "picture_not_stored"
+_INSERT = (
+    "INSERT INTO papers (id, grp, first_crawl, fate, source, sha256, family, has_abstract, is_translation, tombstone, names, statements) VALUES"
+    " (:id, :grp, :first_crawl, :fate, :source, :sha256, :family, :has_abstract, :is_translation, :tombstone, :names, :statements)"
+)
 
 
 @dataclass
@@ -183,8 +188,8 @@ class Night:
             before = self._db.execute("SELECT id, serial, sha256, fate FROM papers WHERE grp = ?", (group,)).fetchall()
             contents.update(sha256 for _, _, sha256, _ in before if sha256)
             self._replaced |= {id: serial for id, serial, _, fate in before if fate == "row"}
-            for table in ("papers", "rejects", "shows"):
-                self._db.execute(f"DELETE FROM {table} WHERE grp = ?", (group,))
+            for statement in _FORGET:
+                self._db.execute(statement, (group,))
             self._db.executemany("INSERT INTO shows VALUES (?, ?)", ((url, group) for url in urls[group]))
             merged = merge(pages, picture_at=self._pictures.at, picture_changes=self._pictures.changes, shared=self._groups.shared)
             for paper in merged:
@@ -210,12 +215,12 @@ class Night:
                 # Its words are those of the problem that is known of the address when the table is written.
                 self._reject(group, {**rejected_row(row["source"], "", row["first_crawl"], _NOT_STORED, "", row["id"]), "where": row["image_url"]})
         sha256 = row.get("image_sha256")
-        self._db.execute(
-            "INSERT INTO papers (id, grp, first_crawl, fate, source, sha256, family, has_abstract, is_translation, tombstone, names, statements)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (paper.id, group, paper.first_crawl, fate, row["source"], sha256, row.get("translation_of") or paper.id, bool(row.get("abstract")))
-            + (bool(row.get("translation_of")), tombstone, json.dumps(names), paper.statements),
-        )
+        facts = {
+            "id": paper.id, "grp": group, "first_crawl": paper.first_crawl, "fate": fate, "source": row["source"], "sha256": sha256,
+            "family": row.get("translation_of") or paper.id, "has_abstract": bool(row.get("abstract")), "tombstone": tombstone,
+            "is_translation": bool(row.get("translation_of")), "names": json.dumps(names), "statements": paper.statements,
+        }  # fmt: skip
+        self._db.execute(_INSERT, facts)
         return {sha256} if sha256 else set()
 
     def _reject(self, group: int, row: Mapping[str, Any]) -> None:
@@ -349,8 +354,8 @@ class Night:
         facts.sources = {name: Counter(pages=pages) for name, pages in self.reader.count().items()}
         facts.sources_left_out = self.reader.left_out
         query = (
-            "SELECT source, count(*), sum(has_abstract), sum(has_image), sum(has_abstract AND has_image), sum(repeats IS NOT NULL), sum(is_translation)"
-            " FROM papers WHERE fate = 'row' GROUP BY source"
+            "SELECT source, count(*), sum(has_abstract), sum(has_image), sum(has_abstract AND has_image), sum(repeats IS NOT NULL),"
+            " sum(is_translation) FROM papers WHERE fate = 'row' GROUP BY source"
         )
         for source, papers, abstracts, images, complete, repeats, translations in self._db.execute(query):
             facts.sources[source] |= Counter(papers=papers, title=papers, abstract=abstracts, image=images, complete=complete)
@@ -362,9 +367,7 @@ class Night:
             facts.translations += translations
         facts.with_title = facts.papers
         facts.merged_statements = self._db.execute("SELECT coalesce(sum(max(0, statements - 1)), 0) FROM papers").fetchone()[0]
-        facts.withdrawn = Counter(
-            dict(self._db.execute("SELECT fate, count(*) FROM papers WHERE fate NOT IN ('row', 'rejected') GROUP BY fate"))
-        )
+        facts.withdrawn = Counter(dict(self._db.execute("SELECT fate, count(*) FROM papers WHERE fate NOT IN ('row', 'rejected') GROUP BY fate")))
         facts.images = self._db.execute("SELECT count(*) FROM pictures").fetchone()[0]
 
 

@@ -124,7 +124,7 @@ def _library(name: str) -> str:
 def plain(parsed: Parsed) -> dict[str, Sequence[Any]]:
     """What a page said as plain data for JSON; `parsed_from` reads it."""
     return {
-        "papers": [{name: value for name, value in dataclasses.asdict(paper).items() if value} for paper in parsed.papers],
+        "papers": [{name: value for name, value in vars(paper).items() if value} for paper in parsed.papers],
         "withdrawals": [dataclasses.astuple(notice) for notice in parsed.withdrawals],
         "problems": [dataclasses.astuple(problem) for problem in parsed.problems],
     }

@@ -32,6 +32,8 @@ class StoredPictures:
     def load(self, urls: Iterable[str]) -> None:
         """Read the histories of many addresses together, which is cheaper than one by one."""
         rows = {url: self._rows[url] for url in urls if url in self._rows and url not in self._histories}
+        if not rows:
+            return
         records = iter(self._raw.records_at([row for some in rows.values() for row in some]))
         for url, some in rows.items():
             self._histories[url] = sorted((next(records) for _ in some), key=lambda record: (record.crawl, record.source))
@@ -73,7 +75,8 @@ class StoredPictures:
     def first_of(self, contents: Iterable[str]) -> dict[str, StoredPage]:
         """The first stored answer of each of these contents, by sha256."""
         index = self._raw.index()
-        rows = pc.indices_nonzero(pc.and_(pc.equal(index["kind"], "image"), pc.is_in(index["content_sha256"], pa.array(sorted(contents), pa.string()))))
+        is_one = pc.is_in(index["content_sha256"], pa.array(sorted(contents), pa.string()))
+        rows = pc.indices_nonzero(pc.and_(pc.equal(index["kind"], "image"), is_one))
         found: dict[str, StoredPage] = {}
         for record in sorted(self._raw.records_at(rows), key=lambda record: (record.crawl, record.url, record.source)):
             if not record.is_gone and not record.is_redirect:
