@@ -48,8 +48,8 @@ class BuildMemory:
     def __init__(self, folder: Path, identity: str) -> None:
         self._path, self._noted = folder / "night.sqlite", folder / "night.sha256"
         self._identity = identity
-        self.db = self._open()
-        if self.fact("identity") != identity:
+        self.db = self._connect()
+        if not self._is_sound() or self.fact("identity") != identity:
             self.forget()
 
     def fact(self, name: str) -> Any:
@@ -88,21 +88,13 @@ class BuildMemory:
     def close(self) -> None:
         self.db.close()
 
-    def _open(self) -> sqlite3.Connection:
-        if self._path.is_file():
-            try:
-                # A killed build's transaction is undone by the first look; only then the file is what was noted.
-                with self._connect() as before:
-                    before.execute("SELECT count(*) FROM facts").fetchone()
-                before.close()
-                if self._noted.read_text(encoding="ascii") == sha256_of(self._path):
-                    return self._connect()
-            except (OSError, UnicodeDecodeError, sqlite3.DatabaseError):
-                pass
-        self._remove()
-        db = self._connect()
-        db.executescript(_TABLES + groups.TABLES + text_index.TABLES)
-        return db
+    def _is_sound(self) -> bool:
+        try:
+            # A killed build's transaction is undone by the first look; only then the file is what was noted.
+            self.db.execute("SELECT count(*) FROM facts").fetchone()
+            return self._noted.read_text(encoding="ascii") == sha256_of(self._path)
+        except (OSError, UnicodeDecodeError, sqlite3.DatabaseError):
+            return False
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,9 +111,10 @@ def _digest_of(index: pa.Table) -> str:
     lines = pc.binary_join_element_wise(*columns, pa.scalar("\n", pa.large_string()), null_handling="replace", null_replacement="\0")
     digest = hashlib.sha256()
     for chunk in lines.chunks:
-        _, offsets, data = pa.concat_arrays([chunk]).buffers()
-        ends = memoryview(offsets).cast("q")[chunk.offset : chunk.offset + len(chunk) + 1]
-        digest.update(memoryview(data)[ends[0] : ends[len(chunk)]] if len(chunk) else b"")
+        if len(chunk):
+            _, offsets, data = chunk.buffers()
+            ends = memoryview(offsets).cast("q")
+            digest.update(memoryview(data)[ends[chunk.offset] : ends[chunk.offset + len(chunk)]])
     return digest.hexdigest()
 
 

@@ -6,9 +6,6 @@ from datetime import date
 from functools import cache
 from urllib.parse import urljoin
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from assets.papers.merging import Picture
 from assets.papers.raw_pages import RawPages, StoredPage
 
@@ -24,9 +21,9 @@ class StoredPictures:
         self._histories: dict[str, list[StoredPage]] = {}
         index = raw.index()
         self._rows: dict[str, list[int]] = defaultdict(list)
-        rows = pc.indices_nonzero(pc.equal(index["kind"], "image"))
-        for row, url in zip(rows.to_pylist(), index["url"].take(rows).to_pylist(), strict=True):
-            self._rows[url].append(row)
+        for row, (kind, url) in enumerate(zip(index["kind"].to_pylist(), index["url"].to_pylist(), strict=True)):
+            if kind == "image":
+                self._rows[url].append(row)
         self._targets = cache(self._read_target)
 
     def load(self, urls: Iterable[str]) -> None:
@@ -75,8 +72,9 @@ class StoredPictures:
     def first_of(self, contents: Iterable[str]) -> dict[str, StoredPage]:
         """The first stored answer of each of these contents, by sha256."""
         index = self._raw.index()
-        is_one = pc.is_in(index["content_sha256"], pa.array(sorted(contents), pa.string()))
-        rows = pc.indices_nonzero(pc.and_(pc.equal(index["kind"], "image"), is_one))
+        wanted = set(contents)
+        facts = zip(index["kind"].to_pylist(), index["content_sha256"].to_pylist(), strict=True)
+        rows = [row for row, (kind, sha256) in enumerate(facts) if sha256 in wanted and kind == "image"]
         found: dict[str, StoredPage] = {}
         for record in sorted(self._raw.records_at(rows), key=lambda record: (record.crawl, record.url, record.source)):
             if not record.is_gone and not record.is_redirect:
