@@ -42,6 +42,8 @@ from stages.reporting import Reporter
 from stages.retractions import Request, RetractionsError, read_requests
 from stages.source_code import program_fingerprint
 
+_OWN_MODULE = "assets.papers.build"
+
 
 class BuildError(Exception):
     """The papers cannot be built: there is no raw store, or a source names a page object that does not exist."""
@@ -93,7 +95,7 @@ def build_papers(
 
 def _identity(config: PapersConfig, reader: PageReader) -> str:
     """Of everything but the store and the requests that decides what is written: code, libraries, parameters, and how each source is read."""
-    code = program_fingerprint(__name__, without=REGISTRY)
+    code = program_fingerprint(_OWN_MODULE, without=REGISTRY)
     sources = [[source.name, source.licence, reader.versions[source.name]] for source in reader.sources.values()]
     return _digest([code, sys.version_info[:2], unicodedata.unidata_version, pa.__version__, numpy.__version__, asdict(config), sources])
 
