@@ -62,18 +62,18 @@ class SourceTree:
         self._sources: dict[str, Source] = {}
         self._files: dict[str, tuple[str, ...]] = {}
 
-    def closure(self, module: str, *, but: tuple[str, ...] = (), without: frozenset[str] = frozenset()) -> dict[str, Source]:
+    def closure(self, module: str, *, but: tuple[str, ...] = ()) -> dict[str, Source]:
         """The project files that `python -m module` loads or may load, by relative path in order, with the `__init__.py` of packages on the way.
 
         Imports inside functions count; those under `if TYPE_CHECKING:` do not.
-        but: prefixes of module names that are neither included nor followed. without: relative paths of files that are not either.
+        but: prefixes of module names that are neither included nor followed.
         Raises SourceError when there is no such module.
         """
         pending = list(self._program(module))
         reached: dict[str, Source] = {}
         while pending:
             path = pending.pop()
-            if path not in reached and path not in without:
+            if path not in reached:
                 reached[path] = self.source(path)
                 pending += [file for name in reached[path].modules if not name.startswith(but) for file in self._files_of(name)]
         return dict(sorted(reached.items()))
@@ -121,9 +121,9 @@ def fingerprint(files: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
-def program_fingerprint(module: str, *, but: tuple[str, ...] = (), without: frozenset[str] = frozenset(), root: Path = _ROOT) -> str:
-    """16 hex digits for what the code of `module` and of all it imports from the project says. `but`, `without` as in `SourceTree.closure`."""
-    closure = SourceTree(root).closure(module, but=but, without=without)
+def program_fingerprint(module: str, *, but: tuple[str, ...] = (), root: Path = _ROOT) -> str:
+    """16 hex digits for what the code of `module` and of all it imports from the project says. `but` as in `SourceTree.closure`."""
+    closure = SourceTree(root).closure(module, but=but)
     return fingerprint((path, source.meaning) for path, source in closure.items())
 
 

@@ -28,7 +28,7 @@ from assets.papers.checks import report_checks
 from assets.papers.items import PageObject
 from assets.papers.night import Night
 from assets.papers.page_objects import find_page_object
-from assets.papers.parsed_memo import REGISTRY, ParsedMemo
+from assets.papers.parsed_memo import ParsedMemo, code_version
 from assets.papers.raw_pages import RawPages, RawPagesError
 from assets.papers.reading import PageReader, UnknownPage
 from assets.papers.withdrawals import REASONS
@@ -40,7 +40,6 @@ from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from stages.retractions import Request, RetractionsError, read_requests
-from stages.source_code import program_fingerprint
 
 _OWN_MODULE = "assets.papers.build"
 
@@ -95,7 +94,7 @@ def build_papers(
 
 def _identity(config: PapersConfig, reader: PageReader) -> str:
     """Of everything but the store and the requests that decides what is written: code, libraries, parameters, and how each source is read."""
-    code = program_fingerprint(_OWN_MODULE, without=REGISTRY)
+    code = code_version(_OWN_MODULE)
     sources = [[source.name, source.licence, reader.versions[source.name]] for source in reader.sources.values()]
     return _digest([code, sys.version_info[:2], unicodedata.unidata_version, pa.__version__, numpy.__version__, asdict(config), sources])
 

@@ -21,12 +21,13 @@ from typing import Any
 
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
-from stages.source_code import code_of, program_fingerprint
+from stages.source_code import Source, SourceTree, code_of, fingerprint, read_source
 
 _LIBRARIES = ("lxml", "w3lib", "parsel", "pyyaml", "brotli")
 # What every page object passes through besides its own modules; and the list of all page objects, in which a new one changes no other.
 _READING = "assets.papers.page_objects"
-REGISTRY = frozenset({"assets/papers/pages/__init__.py"})
+REGISTRY = "assets/papers/pages/__init__.py"
+_ROOT = Path(__file__).resolve().parents[2]
 _PUT_TOGETHER = 1_000
 
 
@@ -34,14 +35,25 @@ def version_of(name: str, read: PageObject) -> str:
     """Names everything that decides what the page object `name` says of a page: its code with all it imports, and the libraries it may use."""
     module = read.__module__
     is_ours = module.partition(".")[0] == "assets"
-    code = program_fingerprint(module, without=REGISTRY) if is_ours else code_of(sys.modules[module])
+    code = code_version(module) if is_ours else code_of(sys.modules[module])
     facts = [name, code, _reading_version(), f"python {sys.version_info[:2]}", f"unicode {unicodedata.unidata_version}", *map(_library, _LIBRARIES)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
 @cache
 def _reading_version() -> str:
-    return program_fingerprint(_READING, without=REGISTRY)
+    return code_version(_READING)
+
+
+def code_version(module: str) -> str:
+    """What the code of a module and of all it imports says, but for the list of all page objects and what is reached through that alone."""
+    closure = SourceTree(_ROOT, read=_source).closure(module)
+    return fingerprint((path, source.meaning) for path, source in closure.items())
+
+
+@cache
+def _source(path: Path, relative: str) -> Source:
+    return Source("", (), ()) if relative == REGISTRY else read_source(path.read_bytes(), relative)
 
 
 class ParsedMemo:
