@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Journal:
         self._random = random.Random(papers)
         # Words by Zipf's law, as in texts.
         self._words = [f"{a}{b}{c}" for a in ("ka", "lo", "mi", "nu", "re", "so", "ti", "ve") for b in _SYLLABLES for c in _SYLLABLES]
-        self._weights = [1 / (rank + 3) for rank in range(len(self._words))]
+        self._weights = list(accumulate(1 / (rank + 3) for rank in range(len(self._words))))
         self._crawl = 0
         self._records: list[StoredPage] = []
         self._abstracts: dict[int, str] = {}
@@ -131,7 +132,7 @@ class Journal:
         ).encode()
 
     def _text(self, words: int) -> str:
-        return " ".join(self._random.choices(self._words, self._weights, k=words))
+        return " ".join(self._random.choices(self._words, cum_weights=self._weights, k=words))
 
 
 _SYLLABLES = [f"{consonant}{vowel}{end}" for consonant in "bdfgklmnprst" for vowel in "aeiou" for end in ("", "n")]
