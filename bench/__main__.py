@@ -18,6 +18,7 @@ BENCHES = {
     "crawl": "our crawl beside plain Scrapy with its FilesPipeline",
     "quiet_month": "a simulated month of nights in which next to nothing changes, alone or beside the crawl of another checkout",
     "publisher_pages": "every page object on real pages of its publisher, beside a bare parsel script (needs ../shared)",
+    "nights": "what a night without changes, and one of 1 %, costs `papers` beside its first build",
     "no_op": "what it costs to learn that there is nothing to do, beside `dvc status` and `dagster asset materialize`",
     "smiles_pass": "the molecules stage beside a bare RDKit loop",
     "molecule_metrics": "molecule metrics beside the reference functions of MOSES",
