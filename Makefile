@@ -14,7 +14,7 @@ export DAGSTER_DISABLE_TELEMETRY = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-lint demo test test-slow test-gpu test-browser test-transformers lint format bench up constraints clean
+.PHONY: help setup setup-test setup-lint demo test test-slow test-gpu test-browser test-transformers lint format bench bench-gpu up constraints clean
 
 help: ## List what can be made
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,11 @@ format: setup-lint ## Rewrite the code in the project's style
 
 bench: setup-test ## Run the benchmarks side by side with what they are compared to
 	@$(BIN)/python -m bench
+
+bench-gpu: setup-test ## Measure on this machine's GPU (docs/gpu.md): inputs, nine minutes, scores
+	@test -f bench/gpu/inputs/about.json || $(BIN)/python -m bench.gpu prepare
+	@$(BIN)/python -m bench.gpu --out gpu_results || test -f gpu_results/report.json
+	@$(BIN)/python -m bench.gpu score gpu_results
 
 up: setup ## Open Dagster and MLflow on 127.0.0.1 (Ctrl-C stops both)
 	@$(BIN)/figment up

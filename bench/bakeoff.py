@@ -23,7 +23,8 @@ from formats.descriptors import DESCRIPTORS
 from training.loop.devices import open_devices
 from training.metrics.intervals import Spread
 from training.polymers.decoding import SamplingSettings
-from training.polymers.generate import MODELS, open_model
+from training.polymers.flags import MODELS
+from training.polymers.generate import open_model
 from training.reports.numbers import cell
 
 # A look: one small model of few molecules.
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings of each model (default: %(default)s)")
     flags.add_argument("--preset", type=Path, action="append", default=[], metavar="FILE", help="settings on top of params.yaml; repeatable")
     flags.add_argument("--samples", type=int, default=None, metavar="N", help="molecules of each decoding (default: as the settings say)")
+    flags.add_argument("--work", type=Path, default=None, metavar="DIR", help="keep the data, models and reports there (default: a scratch folder)")
     flags.add_argument("--models", nargs="+", default=None, choices=[*MODELS], help="(default: polygpt at scale smoke, else all)")
     arguments = flags.parse_args(argv)
     is_smoke = arguments.scale == "smoke"
@@ -91,7 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="bakeoff-") as name:
         smoke = Path(name) / "smoke.yaml"
         smoke.write_text(SMOKE)
-        kitchen = BakeOff(Path(name), [*([smoke] if is_smoke else []), *arguments.preset])
+        work = arguments.work or Path(name)
+        work.mkdir(parents=True, exist_ok=True)
+        kitchen = BakeOff(work, [*([smoke] if is_smoke else []), *arguments.preset])
         kitchen.make_data(models)
         rows = table_of([kitchen.bake(models, seed, arguments.samples) for seed in range(arguments.seeds)])
     print(f"{processor()}, {arguments.seeds} seeds")

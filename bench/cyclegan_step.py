@@ -59,7 +59,7 @@ class Sides:
         self.drawn = 0
 
     def ours(self) -> dict[str, float]:
-        return dict(self.training.trainer.step().values)
+        return self.training.trainer.step().numbers()
 
     def plain(self) -> dict[str, float]:
         now = Moment(self.drawn * self.training.options.batch, self.drawn, 0)

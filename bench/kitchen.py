@@ -19,11 +19,15 @@ class Kitchen:
     """The scratch folder `work`. presets: files of settings on top of params.yaml. Stages are named as in DVC, such as `toc_dataset@128`."""
 
     def __init__(self, work: Path, presets: Sequence[Path] = ()) -> None:
-        self.work, self.data = work, work / "data"
+        self.work, self.data = work.resolve(), work.resolve() / "data"
         self.stages: Mapping[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]
         self.sections: Mapping[str, Any] = read_yaml(ROOT / "params.yaml")
         for preset in presets:
             self.sections = merged(self.sections, read_yaml(preset))
+        # Files of sources are named from the project; the scratch folder lies elsewhere.
+        for source in self.sections["molecule_sources"]["sources"]:
+            if source["kind"] == "file":
+                source["path"] = str((ROOT / source["path"]).resolve())
 
     def command(self, stage: str, data: Path | None = None, **overrides: Any) -> list[str]:
         """The words that run the stage as `dvc repro` would, on the inputs below `data` (else the kitchen's own). overrides: of its parameters."""

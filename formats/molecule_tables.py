@@ -8,10 +8,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy
-import pyarrow as pa
-import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class MoleculeTableError(Exception):
@@ -44,6 +46,9 @@ def read_molecules(
     absent_is_missing: a property that the dataset does not have is NaN in every row, rather than an error.
     Raises MoleculeTableError naming the folder, what was found and the nearest column name.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     shards = shard_paths(folder)
     schema = pq.read_schema(shards[0])
     present = [name for name in properties if name in _property_names(schema)] if absent_is_missing else list(properties)
@@ -75,6 +80,9 @@ def read_scaffolds(folder: Path, *, split: str, split_column: str = "split_rando
 
     Raises MoleculeTableError.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     shards = shard_paths(folder)
     schema = pq.read_schema(shards[0])
     _check_columns(folder, schema, split_column, ())
@@ -94,10 +102,12 @@ def shard_paths(folder: Path) -> list[Path]:
 
 def property_columns(folder: Path) -> list[str]:
     """The names of the numeric columns of the dataset: descriptors first, then the sources' own properties."""
+    import pyarrow.parquet as pq
+
     return _property_names(pq.read_schema(shard_paths(folder)[0]))
 
 
-def _check_columns(folder: Path, schema: pa.Schema, split_column: str, properties: Sequence[str]) -> None:
+def _check_columns(folder: Path, schema: "pa.Schema", split_column: str, properties: Sequence[str]) -> None:
     known = _property_names(schema)
     if "smiles" not in schema.names or split_column not in schema.names:
         raise MoleculeTableError(f"{folder}: expected columns smiles and {split_column}, found {', '.join(schema.names)}; make the dataset again")
@@ -108,11 +118,13 @@ def _check_columns(folder: Path, schema: pa.Schema, split_column: str, propertie
             raise MoleculeTableError(f"{folder}: no property '{name}'{near}; the dataset has {', '.join(known) or 'no numeric column'}")
 
 
-def _property_names(schema: pa.Schema) -> list[str]:
+def _property_names(schema: "pa.Schema") -> list[str]:
+    import pyarrow as pa
+
     return [field.name for field in schema if pa.types.is_floating(field.type)]
 
 
-def _unit(field: pa.Field) -> str:
+def _unit(field: "pa.Field") -> str:
     metadata = field.metadata or {}
     raw = metadata.get(b"unit", b"").decode()
     # Units may be stored as plain text or as JSON text.

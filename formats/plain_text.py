@@ -7,6 +7,7 @@ import codecs
 import html
 import re
 import unicodedata
+from functools import cache
 from html.entities import html5
 
 SUBSCRIPTS = str.maketrans("0123456789+-−–=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₋₌₍₎")
@@ -54,6 +55,7 @@ strike strong sub sup tt u underline wbr xref
 """
 # Elements a plain string may carry; anything else between angle brackets (such as <x^2>) is the author's own.
 _KNOWN = BLOCKS | frozenset(_INLINE_WORDS.split())
+_LONGEST_RUN = 30  # of combining marks: the Stream-Safe Text Format of Unicode (UAX #15)
 _LONGEST = 200_000  # characters; no title or abstract is as long, and papers sets aside what is longer than it allows
 _ORDINAL = {"st", "nd", "rd", "th", "er", "re", "e", "a", "o"}
 
@@ -135,7 +137,17 @@ def _cleaned_once(text: str) -> str:
     text = repair_mojibake(text)
     if not text.isprintable():  # all that is dropped or replaced is not, and asking is fast
         text = text.translate(_INVISIBLES)
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    text = " ".join(text.split())
+    if len(text) > _LONGEST_RUN and not text.isascii():
+        text = _marks_in_a_row().sub(r"\1", text)
+    return unicodedata.normalize("NFC", text)
+
+
+@cache
+def _marks_in_a_row() -> re.Pattern[str]:
+    """More marks on one letter than any language has. Normalising sorts them, in a time that grows with the square of how many they are."""
+    marks = "".join(chr(code) for code in range(0x300, 0x1E950) if unicodedata.combining(chr(code)))
+    return re.compile(f"([{marks}]{{{_LONGEST_RUN}}})[{marks}]+")
 
 
 def _declared_charset(body: bytes, content_type: str) -> str | None:

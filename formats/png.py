@@ -12,7 +12,6 @@ import io
 import struct
 
 import numpy
-from isal import isal_zlib
 from PIL import Image
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -31,6 +30,8 @@ def encode_png(pixels: numpy.ndarray) -> bytes:
     """PNG bytes of `pixels`, uint8 [H, W, 3] (RGB), [H, W, 1] or [H, W] (grey)."""
     if pixels.dtype != numpy.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in _COLOUR_TYPES) or not pixels.size:
         raise ValueError(f"pixels must be uint8 [H, W, 3], [H, W, 1] or [H, W], found {pixels.dtype} {list(pixels.shape)}")
+    from isal import isal_zlib
+
     height, width = pixels.shape[:2]
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     rows = numpy.ascontiguousarray(pixels).reshape(height, width * channels)
@@ -59,11 +60,15 @@ def decode_png(content: bytes) -> numpy.ndarray:
 
 
 def _chunk(kind: bytes, content: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    from isal import isal_zlib
+
     return struct.pack(">I", len(content)), kind, content, struct.pack(">I", isal_zlib.crc32(content, isal_zlib.crc32(kind)))
 
 
 def _best_filter(rows: numpy.ndarray) -> int:
     """None or Up, whichever makes a few bands of rows, evenly spread, smaller."""
+    from isal import isal_zlib
+
     height = len(rows)
     if height <= _BANDS * _ROWS_OF_BAND * 2:
         sample = rows
@@ -95,6 +100,8 @@ def _decode_simple(content: bytes) -> numpy.ndarray | None:
     data = _image_data(content)
     if data is None or depth != 8 or colour not in _CHANNELS or interlaced or not width or not height:
         return None
+    from isal import isal_zlib
+
     # Each row is its filter's number and its samples (PNG specification §7 and §9).
     stride = width * _CHANNELS[colour] + 1
     size = height * stride

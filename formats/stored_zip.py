@@ -14,8 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from isal import isal_zlib
-
 # The first day a zip member can have: 1980-01-01, 00:00:00, as MS-DOS wrote it.
 _DOS_TIME, _DOS_DATE = 0, (1 << 5) | 1
 _VERSION, _VERSION_ZIP64 = 20, 45
@@ -63,6 +61,8 @@ class StoredZipWriter:
         if len(content) > _LARGEST_MEMBER:
             raise ValueError(f"{self._path}: {name} has {len(content):,} bytes, more than {_LARGEST_MEMBER:,}")
         self._names.add(name)
+        from isal import isal_zlib
+
         label = name.encode()
         flags = 0 if name.isascii() else _IS_UTF8
         # APPNOTE.TXT 4.3.7: the local header repeats what the directory says, so that readers that stream understand it too.
@@ -136,6 +136,8 @@ class StoredZip:
         member = self._members[name]
         if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or max(member.size, member.stored_size) > _LARGEST_MEMBER:
             raise DamagedZipError(f"{self.path}: member {name} is packed in a way that is not read here; expected stored or deflated, below 2 GiB")
+        from isal import isal_zlib
+
         content = self._content(member, name)
         if content is None or len(content) != member.size or isal_zlib.crc32(content) != member.checksum:
             raise DamagedZipError(f"{self.path}: member {name} is damaged (its bytes do not give the zip's checksum); make the file again")

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -42,6 +43,8 @@ _SETTLED_MS = 2500.0
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 _CDN = re.compile(r"https://cdn\.jsdelivr\.net/npm/([a-z-]+)@[0-9.]+")
 _TRAININGS = "workflowType=machine_learning"
+# What lets in to both servers while they are looked at.
+_TOKEN = secrets.token_urlsafe(32)
 
 
 class ScreenshotError(Exception):
@@ -85,6 +88,8 @@ def _take(root: Path, out: Path, only: set[str], node_modules: Path | None, brow
             raise ScreenshotError(f"no picture is called {', '.join(sorted(unknown))}; there are {', '.join(shot.name for shot in shots)}")
         out.mkdir(parents=True, exist_ok=True)
         with _page(browser, node_modules) as page:
+            # The cookie of one is shown to the other as well: they share a host.
+            page.goto(f"{dagster}/?figment_token={_TOKEN}")
             for shot in shots:
                 if not only or shot.name in only:
                     _write(_look(page, shot), out / f"{shot.name}.png")
@@ -173,7 +178,8 @@ def _served(root: Path) -> Iterator[tuple[str, str]]:
     """The addresses of Dagster and MLflow while `figment up` runs."""
     ports = [_free_port(), _free_port()]
     command = [sys.executable, "-m", "orchestration.cli.main", "--root", str(root), "up", "--port", str(ports[0]), "--mlflow-port", str(ports[1])]
-    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    environment = {**os.environ, "FIGMENT_UP_TOKEN": _TOKEN}
+    process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert process.stdout is not None
         lines = []
@@ -268,6 +274,7 @@ def _get(address: str) -> Mapping[str, Any]:
 
 def _asked(request: urllib.request.Request) -> Mapping[str, Any]:
     """Without any proxy of the surroundings: it is this machine that is asked."""
+    request.add_header("Authorization", f"Bearer {_TOKEN}")
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
         return dict(json.load(answer))
 

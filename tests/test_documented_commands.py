@@ -46,7 +46,7 @@ molecules: {valid_fraction: 0.3, test_fraction: 0.2}
 polygpt: {width: 32, layers: 1, heads: 2, pretrain_samples: 320, finetune_samples: 320, warmup_samples: 32}
 polygpt_samples: {unconditional: 20, conditional: 10, temperatures: [1.0]}
 polygpt_report: {with_fcd: false, bootstrap_rounds: 10}
-property_predictor: {bits: 128, width: 16, members: 2, total_samples: 2000, evaluate_every_samples: 1000}
+property_predictor: {bits: 128, width: 16, members: 2, total_samples: 2000, checkpoint_every_samples: 1000}
 predictor_report: {bootstrap_rounds: 10, ridge_at_most: 100}
 polyldm: {hidden_width: 32, total_samples: 2000, warmup_samples: 100, unfreeze_at_samples: 1000, validation_steps: 5}
 polyldm_samples: {unconditional: 20, conditional: 10, temperatures: [1.0], steps: 5}

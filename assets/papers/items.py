@@ -45,6 +45,7 @@ class Link:
 class Paper:
     """What one page says of one paper. Empty strings and None mean that the page does not say.
 
+    caption: what the page writes below the picture.
     key: names the paper in its source: the lower-case DOI, an OAI identifier, or the address. Texts are normalised plain Unicode text.
     status: "retracted" and "deleted" are what the source itself says.
     """
@@ -60,6 +61,7 @@ class Paper:
     title: str = ""
     abstract: str = ""
     image_url: str = ""
+    caption: str = ""
     licence: str = ""
     language: str = ""
     translation_of: str = ""

@@ -16,7 +16,7 @@ Pages that are gone or have moved are believed only where nobody else tells of t
 import dataclasses
 import datetime
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -100,6 +100,7 @@ class Fields:
     abstract: str = ""
     image_url: str = ""
     image_sha256: str = ""
+    caption: str = ""
     licence: str = ""
     url: str = ""
     source: str = ""
@@ -136,11 +137,16 @@ class _Change:
     tdm_reserved: bool | None
 
 
-def merge(pages: Sequence[PageHistory], *, picture_at: PictureAt, picture_changes: PictureChanges) -> list[MergedPaper]:
-    """Every paper that was ever told of, ordered by (first_crawl, id). The order of `pages` does not matter."""
+def merge(
+    pages: Sequence[PageHistory], *, picture_at: PictureAt, picture_changes: PictureChanges, shared: Container[str] | None = None
+) -> list[MergedPaper]:
+    """Every paper that was ever told of, ordered by (first_crawl, id). The order of `pages` does not matter.
+
+    shared: the addresses that name no paper, where `pages` are not all there are, or say only part of what they say; found here otherwise.
+    """
     # Identities first, from all that was ever said: an article page of the third crawl may join two listings of the first.
     pages = sorted(pages, key=lambda page: (page.source, page.url))
-    identities = Identities(said for page in pages for said in _said(page))
+    identities = Identities((said for page in pages for said in _said(page)), shared)
     changes: dict[Alias, list[_Change]] = defaultdict(list)
     for place, page in enumerate(pages):
         _collect_changes(place, page, identities, changes)
@@ -295,6 +301,8 @@ class _Timeline:
             date=next((paper.date for paper in papers if paper.date), None),
             image_url=image_url,
             image_sha256=picture.sha256 if picture else "",
+            # Of the page that shows this very picture, whoever else says something of another.
+            caption=next((paper.caption for paper in papers if paper.caption and paper.image_url == image_url), "") if image_url else "",
             licence=next((paper.licence for paper in papers if paper.licence), tellers[0].page.licence),
             url=next((paper.url for paper in papers if paper.url), tellers[0].page.url),
             source=tellers[0].page.source,

@@ -1,19 +1,27 @@
-"""Find the page object that a source names in params.yaml: one of ours (assets/papers/pages), or one's own as `module:function`."""
+"""Find the page object that a source names in params.yaml: one of ours (assets/papers/pages), or one's own as `module:function`.
+
+`NAME+open` is the same without the papers whose page names no open licence.
+"""
 
 import importlib
 from collections.abc import Callable
+from functools import wraps
 
 from assets.papers.items import Page, PageObject, Parsed, Problem
-from assets.papers.page_rules import keep_rules
+from assets.papers.page_rules import keep_rules, only_open
 from stages.near_misses import did_you_mean
+
+_OPEN = "+open"
 
 
 def find_page_object(name: str) -> PageObject:
     """The function `Page -> Parsed` of that name.
 
-    name: a key of assets.papers.pages.PAGES, or `module:function` for a function of one's own that Python can import.
+    name: a key of assets.papers.pages.PAGES, or `module:function` for a function of one's own that Python can import; either may end in `+open`.
     Raises ValueError saying what was found and what is known.
     """
+    if name.endswith(_OPEN):
+        return _of_open_licences(find_page_object(name.removesuffix(_OPEN)))
     if ":" in name:
         return _imported(name)
     # Ours load lxml: not for a page object of one's own.
@@ -23,6 +31,15 @@ def find_page_object(name: str) -> PageObject:
         hint = did_you_mean(name, PAGES)
         raise ValueError(f"page '{name}' is not known{hint}; there are: {', '.join(sorted(PAGES))}, and `module:function` for one of your own")
     return PAGES[name]
+
+
+def _of_open_licences(read: PageObject) -> PageObject:
+    # By the name and module of the page object itself, of whose code the memo of parsed pages asks.
+    @wraps(read)
+    def read_open(page: Page) -> Parsed:
+        return only_open(page, read(page))
+
+    return read_open
 
 
 def read_page(read: PageObject, page: Page, *, log: Callable[[str], None] | None = None) -> Parsed:

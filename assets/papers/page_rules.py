@@ -23,6 +23,7 @@ _NAMES = re.compile(
     r"|access[-_]?free|free[-_]?access|open[-_]?access|author[-_]?choice|coverissue"
     r"|(?:home|journal|front|back|issue)?[-_]?cover(?:[-_]?(?:ill|image|small|medium|large|thumb))?[0-9]*"
 )
+_OPEN = re.compile(r"CC-BY(?:-SA)?(?:-[0-9].*)?|CC0-1\.0|CC-PDDC|CC-PDM-1\.0")
 _ENDS = ("-loader", "_loader", "-spinner", "_spinner", "-icon", "_icon")
 _COVER_SIZE = re.compile(r"-cov[0-9]+h?$")
 
@@ -42,6 +43,23 @@ def is_furniture(address: str) -> bool:
 @lru_cache(maxsize=1024)
 def _is_of_furniture(folder: str) -> bool:
     return not _FOLDERS.isdisjoint(folder.split("/"))
+
+
+def is_open(licence: str) -> bool:
+    """Whether anybody may use, change and share what is under it (https://opendefinition.org): CC BY, CC BY-SA, CC0, the public domain."""
+    return bool(_OPEN.fullmatch(licence))
+
+
+def only_open(page: Page, parsed: Parsed) -> Parsed:
+    """The same without papers whose page names no open licence, and without their pictures. What was left out is counted in one problem."""
+    closed = {paper.key: paper.licence for paper in parsed.papers if not is_open(paper.licence)}
+    if not closed:
+        return parsed
+    named = ", ".join(sorted(set(filter(None, closed.values())))[:5]) or "none"
+    words = f"{len(closed)} of {len(parsed.papers)} papers name no open licence (named: {named[:150]}); they are left out, as `+open` asks"
+    papers = tuple(paper for paper in parsed.papers if paper.key not in closed)
+    links = tuple(link for link in parsed.links if link.paper_key not in closed)
+    return replace(parsed, papers=papers, links=links, problems=(*parsed.problems, Problem(page.url, words)))
 
 
 def keep_rules(page: Page, parsed: Parsed) -> Parsed:

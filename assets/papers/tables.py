@@ -10,8 +10,8 @@ from formats.tables import columns
 
 PAPERS = columns(
     id=str, serial=int, doi=str, journal=str, volume=str, issue=str, pages=str, date=date, title=str, abstract=str, image_url=str, image_sha256=str,
-    licence=str, url=str, source=str, language=str, translation_of=str, near_duplicate_of=str, tdm_reserved=bool, first_crawl=int, first_seen=date,
-    last_changed=date, status=str,
+    caption=str, licence=str, url=str, source=str, language=str, translation_of=str, near_duplicate_of=str, tdm_reserved=bool, first_crawl=int,
+    first_seen=date, last_changed=date, status=str,
 )  # fmt: skip
 
 IMAGES = columns(
@@ -40,6 +40,7 @@ COLUMN_DOCS: Mapping[str, str] = {
     "abstract": "plain Unicode text; LaTeX is kept as text",
     "image_url": "address of the table-of-contents picture",
     "image_sha256": "SHA-256 of the picture as it was served last; null where none is stored",
+    "caption": "what stands below the picture; null where nobody states it",
     "licence": "SPDX identifier or what the page says; the source's where it says nothing; `unknown` otherwise",
     "url": "where the paper, or the picture, is to be seen",
     "source": "name of the source in params.yaml that is believed first",

@@ -23,6 +23,9 @@ from urllib.parse import urlsplit
 _LEVEL = 1
 _GZIP = zlib.MAX_WBITS + 16
 _CHUNK = 1 << 20
+_SLICE = 1 << 16
+# Nothing that means well compresses a page in as many pieces.
+_MOST_MEMBERS = 10_000
 _INCOMPRESSIBLE = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "video/", "audio/", "application/zip", "application/gzip")
 
 
@@ -165,15 +168,18 @@ def _inflate(body: bytes, name: str, max_bytes: int | None) -> bytes:
     # "deflate" is zlib's format by RFC 9110, and a bare stream from many servers.
     raw_deflate = name == "deflate" and not (len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0)
     bits = -zlib.MAX_WBITS if raw_deflate else zlib.MAX_WBITS if name == "deflate" else _GZIP
-    # Member by member, since gzip bodies may be several, and never more bytes than the room left: a bomb stops here.
+    # Member by member, since gzip bodies may be several, and never more bytes than the room left: a bomb stops here. In slices, since what follows a
+    # member is copied at its end: many small ones in one large body would be copied as often as there are members.
     parts: list[bytes] = []
     room = max_bytes
-    while body:
-        stream = zlib.decompressobj(bits)
+    place, members, stream = 0, 0, zlib.decompressobj(bits)
+    view = memoryview(body)
+    while place < len(body):
+        data = view[place : place + _SLICE]
         try:
-            part = stream.decompress(body, 0 if room is None else room + 1)
+            part = stream.decompress(data, 0 if room is None else room + 1)
         except zlib.error as error:
-            if parts:
+            if members:
                 break  # Bytes after the last member are padding, which gzip tools ignore as well.
             raise WarcError(f"the body is not {name}: {error}") from None
         if room is not None:
@@ -181,7 +187,14 @@ def _inflate(body: bytes, name: str, max_bytes: int | None) -> bytes:
             if room < 0:
                 raise WarcError(f"the body holds more than {max_bytes:,} bytes when decoded")
         parts.append(part)
-        body = stream.unused_data if name != "deflate" else b""
+        place += len(data) - len(stream.unused_data) - len(stream.unconsumed_tail)
+        if stream.eof:
+            members += 1
+            if name == "deflate":
+                break
+            if members > _MOST_MEMBERS:
+                raise WarcError(f"the body is of more than {_MOST_MEMBERS:,} gzip members")
+            stream = zlib.decompressobj(bits)
     return b"".join(parts)
 
 

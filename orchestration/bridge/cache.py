@@ -10,12 +10,15 @@ from orchestration.bridge.identity import Content, file_md5
 from orchestration.bridge.project import Project
 
 
-def is_in_cache(project: Project, path: str, content: Content) -> bool:
+def is_in_cache(project: Project, path: str, content: Content, *, of_dvc_2: str | None = None) -> bool:
     """Whether DVC could restore the output `path`, which holds `content` now, from its cache.
 
+    of_dvc_2: the id that DVC 2 recorded, where it did; its objects lie elsewhere.
     As DVC does, an object that lost its write protection is not believed but hashed. When every file is a hard link into the cache, the
     answer is remembered: damage to an object is then damage to the output too, and a removed object moves its folder's time.
     """
+    if of_dvc_2:
+        return _is_in_cache_of_dvc_2(project.cache_dir, of_dvc_2)
     root = object_path(project.cache_dir, content.id)
     if not _is_good(root, content.id):
         return False
@@ -36,6 +39,13 @@ def is_in_cache(project: Project, path: str, content: Content) -> bool:
         with project.store.connection() as connection:
             connection.execute("INSERT OR REPLACE INTO cached VALUES (?, ?)", (path, key))
     return True
+
+
+def _is_in_cache_of_dvc_2(cache: Path, id: str) -> bool:
+    root = cache / id[:2] / id[2:]
+    if not root.is_file() or not id.endswith(".dir"):
+        return root.is_file()
+    return all((cache / row["md5"][:2] / row["md5"][2:]).is_file() for row in json.loads(root.read_bytes()))
 
 
 def damaged_objects(cache: Path, id: str) -> list[Path]:

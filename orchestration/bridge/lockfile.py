@@ -15,12 +15,16 @@ from orchestration.bridge.yaml_memory import read_yaml
 
 @dataclasses.dataclass(frozen=True)
 class LockEntry:
-    """What DVC recorded of one stage: ids by path, parameter values by file and key."""
+    """What DVC recorded of one stage: ids by path, parameter values by file and key.
+
+    `of_dvc_2`: paths whose ids DVC 2 wrote, which hashed text with its line ends translated: such an id mostly is that of the bytes, not always.
+    """
 
     cmd: tuple[str, ...]
     deps: Mapping[str, str]
     params: Mapping[str, Mapping[str, Any]]
     outs: Mapping[str, str]
+    of_dvc_2: frozenset[str] = frozenset()
 
     def output_id(self, stage: Stage) -> str | None:
         """The artifact's id: the id of its one output, a hash over several, or for a stage that writes nothing a hash of what it read."""
@@ -66,13 +70,14 @@ def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
 def _entry(graph: Graph, name: str, data: Mapping[str, Any]) -> LockEntry:
     wdir = graph[name].wdir
 
+    def place(path: str) -> str:
+        return posixpath.normpath(posixpath.join(wdir, path))
+
     def ids(key: str) -> dict[str, str]:
-        # Without `hash: md5` the entry is DVC 2's, whose ids of text files mean something else: an empty id is never equal.
-        return {
-            posixpath.normpath(posixpath.join(wdir, item["path"])): item.get("md5", "") if item.get("hash") == "md5" else ""
-            for item in data.get(key) or []
-        }
+        # An id of another kind, of something on a server, stands under the kind's own name: it is never equal to that of a file.
+        return {place(item["path"]): item.get("md5", "") if item.get("hash", "md5") == "md5" else "" for item in data.get(key) or []}
 
     cmd = data.get("cmd") or []
-    params = {posixpath.normpath(posixpath.join(wdir, file)): values or {} for file, values in (data.get("params") or {}).items()}
-    return LockEntry((cmd,) if isinstance(cmd, str) else tuple(cmd), ids("deps"), params, ids("outs"))
+    params = {place(file): values or {} for file, values in (data.get("params") or {}).items()}
+    of_dvc_2 = frozenset(place(item["path"]) for key in ("deps", "outs") for item in data.get(key) or [] if "hash" not in item)
+    return LockEntry((cmd,) if isinstance(cmd, str) else tuple(cmd), ids("deps"), params, ids("outs"), of_dvc_2)

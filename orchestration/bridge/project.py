@@ -1,6 +1,9 @@
 """One project on disk: its graph, its lock file, its parameters and the memory of what its files hold."""
 
 import dataclasses
+import json
+import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -91,18 +94,33 @@ class Project:
 
     @cached_property
     def cache_dir(self) -> Path:
-        """DVC's cache folder: `.dvc/cache` unless `.dvc/config(.local)` says otherwise."""
+        """DVC's cache folder: `.dvc/cache` unless one of DVC's configurations (system, user, project, `--local`; the last counts) says otherwise."""
         import configparser
 
-        settings = configparser.ConfigParser(interpolation=None)
-        settings.read([self.root / ".dvc/config", self.root / ".dvc/config.local"])
-        configured = settings.get("cache", "dir", fallback=None)
-        return (self.root / ".dvc" / configured).resolve() if configured else self.root / ".dvc/cache"
+        found = self.root / ".dvc/cache"
+        for path in [*_shared_configurations(), self.root / ".dvc/config", self.root / ".dvc/config.local"]:
+            settings = configparser.ConfigParser(interpolation=None)
+            settings.read(path)
+            if configured := settings.get("cache", "dir", fallback=None):
+                # A relative folder starts at the file that names it.
+                found = (path.parent / Path(configured).expanduser()).resolve()
+        return found
+
+
+def _shared_configurations() -> list[Path]:
+    """DVC's configuration of the machine and of the user, wherever DVC would look for them."""
+    import platformdirs
+
+    folders = [
+        os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative"),
+        os.environ.get("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative"),
+    ]
+    return [Path(folder) / "config" for folder in folders]
 
 
 def _read_param_file(path: Path, memory: Path) -> Mapping[str, Any]:
     if path.suffix == ".py":
-        raise GraphError(f"{path}: parameters in a Python file cannot be read here; put them into YAML, JSON or TOML")
+        return _parse_python(path)
     tree = _parse_json_or_toml(path) if path.suffix in (".json", ".toml") else read_yaml(path, memory, remedy="mend that line")
     if tree is None:
         return {}
@@ -112,7 +130,6 @@ def _read_param_file(path: Path, memory: Path) -> Mapping[str, Any]:
 
 
 def _parse_json_or_toml(path: Path) -> Any:
-    import json
     import tomllib
 
     try:
@@ -121,13 +138,38 @@ def _parse_json_or_toml(path: Path) -> Any:
         raise GraphError(f"{path}: not readable as {path.suffix[1:].upper()}: {error}; mend that line") from None
 
 
+def _parse_python(path: Path) -> Mapping[str, Any]:
+    """The assignments of plain values, as DVC reads them; nothing is run."""
+    from dvc.utils.serialize import ParseError, parse_py
+
+    try:
+        # DVC compares with what it wrote into dvc.lock, which has no tuples.
+        return dict(json.loads(json.dumps(parse_py(path.read_text(encoding="utf-8"), str(path)))))
+    except (ParseError, TypeError) as error:
+        raise GraphError(f"{path}: not readable as parameters in Python: {' '.join(str(error).split())}; mend that line") from None
+
+
 def _dig(tree: Mapping[str, Any], dotted: str) -> Any:
+    """The value at `dotted`; as in DVC a part may be an index of a list, and a pattern (`*`, `**`, `?`, `[ab]`) that fits one leaf."""
     value: Any = tree
     for part in dotted.split("."):
         if not isinstance(value, Mapping) or part not in value:
-            return _ABSENT
+            # Only what is no plain path of keys is worth the library.
+            return _searched(tree, dotted) if isinstance(value, list) or _PATTERN.search(dotted) else _ABSENT
         value = value[part]
     return value
 
 
+def _searched(tree: Mapping[str, Any], dotted: str) -> Any:
+    import dpath
+
+    try:
+        return dpath.get(dict(tree), dotted, separator=".")
+    except KeyError:
+        return _ABSENT
+    except ValueError:
+        raise GraphError(f"parameter {dotted}: expected a pattern that fits one value, found several; name each of them") from None
+
+
+_PATTERN = re.compile(r"[*?\[]")
 _ABSENT = object()

@@ -3,6 +3,7 @@
 import json
 import os
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -30,7 +31,8 @@ def build_mirror_sensor(project: Project, *, seconds: int = 15) -> dg.SensorDefi
     """Every few seconds: what DVC recorded outside Dagster becomes events, and edited files become new code versions in the UI.
 
     Dagster compares with the code versions its code server loaded; after an edit, and when pictures shown with an asset were made anew, the webserver
-    (address in DAGSTER_WEBSERVER_URL) is asked to reload its code location, once per state of the files.
+    (address in DAGSTER_WEBSERVER_URL; a file with its bearer token, if any, in DAGSTER_WEBSERVER_TOKEN_FILE) is asked to reload its code location,
+    once per state of the files.
     """
     words = "Reports what `dvc repro` made outside Dagster as materializations, and reloads what is shown here after an edit."
 
@@ -96,8 +98,11 @@ def _reload_webserver(context: dg.SensorEvaluationContext) -> None:
     if not address or not location:
         return
     body = json.dumps({"query": _RELOAD, "variables": {"name": location}}).encode()
-    request = urllib.request.Request(f"{address.rstrip('/')}/graphql", data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - our own server
+    headers = {"Content-Type": "application/json"}
     try:
+        if token_file := os.environ.get("DAGSTER_WEBSERVER_TOKEN_FILE"):
+            headers["Authorization"] = f"Bearer {Path(token_file).read_text(encoding='utf-8').strip()}"
+        request = urllib.request.Request(f"{address.rstrip('/')}/graphql", data=body, headers=headers)  # noqa: S310 - our own server
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own server
             answer.read()
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from orchestration.bridge.cache import is_in_cache
 from orchestration.bridge.graph import Stage
-from orchestration.bridge.identity import Content
+from orchestration.bridge.identity import Content, dvc_2_id
 from orchestration.bridge.lockfile import Lock, LockEntry
 from orchestration.bridge.project import Project
 from orchestration.bridge.surroundings import have_moved, trouble_of
@@ -150,7 +150,7 @@ class _Reader:
         artifacts = self._graph.artifact_deps(stage.name)
         for path in stage.deps:
             now, recorded = self._id(path), entry.deps.get(path)
-            if now == recorded and now is not None:
+            if now is not None and (now == recorded or self._is_as_dvc_2_recorded(path, recorded, entry)):
                 continue
             source = f" (written by {artifacts[path]})" if path in artifacts else ""
             if now is None:
@@ -167,10 +167,13 @@ class _Reader:
                 yield Cause("output", out.path, f"{out.path} is not in dvc.lock yet")
             elif content is None:
                 yield Cause("output", out.path, f"{out.path} was deleted; `dvc checkout {out.path}` brings it back")
-            elif content.id != recorded:
+            elif content.id != recorded and not self._is_as_dvc_2_recorded(out.path, recorded, entry):
                 yield Cause("output", out.path, f"{out.path} was changed by hand: it is {content.id[:8]}, dvc.lock says {recorded[:8]}")
-            elif out.cached and not is_in_cache(self._project, out.path, content):
+            elif out.cached and not is_in_cache(self._project, out.path, content, of_dvc_2=recorded if out.path in entry.of_dvc_2 else None):
                 yield Cause("output", out.path, f"{out.path} is not in the DVC cache; `figment materialize {stage.name}` or `dvc commit` adds it")
+
+    def _is_as_dvc_2_recorded(self, path: str, recorded: str | None, entry: LockEntry) -> bool:
+        return path in entry.of_dvc_2 and dvc_2_id(self._project.root / path) == recorded
 
     def _id(self, path: str) -> str | None:
         content = self._content(path)

@@ -15,19 +15,12 @@ import os
 import sys
 from pathlib import Path
 
+from training.polymers.flags import add_generate_flags
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=["polymers", "molecules"], help="either; which of them is written depends on what the model learnt")
-    parser.add_argument("--model", required=True, metavar="NAME", help="a trained model: polygpt, polytao, polyvae, polyldm")
-    parser.add_argument(
-        "--property", action="append", default=[], metavar="NAME=VALUE", help="wanted, in the dataset's unit; NAME=LOW:HIGH; repeatable"
-    )
-    parser.add_argument("-n", "--number", type=int, default=20, metavar="N", help="molecules (default: %(default)s)")
-    parser.add_argument("--unique", action="store_true", help="write on until N different valid ones are there, or --tries times N were written")
-    parser.add_argument("--tries", type=int, default=10, metavar="N", help="bound of --unique (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the table and the picture")
+    add_generate_flags(parser)
     parser.add_argument("--data", type=Path, default=None, metavar="DIR", help="where the models lie (default: data of the project)")
 
 

@@ -1,6 +1,7 @@
 """Open Dagster (webserver and daemon) and MLflow on this machine, until Ctrl-C; then leave nothing behind.
 
-Every service runs under the bridge's supervisor, so that its whole process tree ends with this one, even when this one is killed.
+Every service runs under the bridge's supervisor, so that its whole process tree ends with this one, even when this one is killed. Both web servers
+stand behind the guard (guard.py), which lets in who has the token of this start.
 """
 
 import contextlib
@@ -8,6 +9,7 @@ import importlib.util
 import json
 import os
 import re
+import secrets
 import shlex
 import signal
 import socket
@@ -29,6 +31,8 @@ from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.process import BEGIN, supervised
 from orchestration.checkout import open_project
 from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
+from orchestration.runs.guard import TOKEN_PARAMETER, hosts_of
+from orchestration.runs.guarded import HOSTS_VARIABLE, TOKEN_FILE_VARIABLE, has_mlflow_plugin
 from stages.files import replacing
 from stages.locks import leave_note, read_note, take_lock
 from training.tracking import moved_store
@@ -59,7 +63,7 @@ class _StopAskedError(Exception):
 class Service:
     """One server. `health`: an address that answers 200 once it works; None where living is enough. `complaint`: asked once all is up.
 
-    `page`: what a person is told, the address by default.
+    `page`: what a person is told, the address by default. `token`: what lets in to all of it.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Service:
     health: str | None = None
     complaint: Callable[[], str | None] = lambda: None
     page: str | None = None
+    token: str = ""
 
 
 def service_addresses(root: Path) -> dict[str, str]:
@@ -130,18 +135,20 @@ def serve(
     dagster_port: int | None,
     mlflow_port: int | None,
     open_browser: bool = False,
+    allow_hosts: Sequence[str] = (),
     definitions: str = DEFINITIONS,
     say: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> int:
     """Run the services of the project at `root` until Ctrl-C, SIGTERM or SIGHUP; the exit code.
 
     dagster_port, mlflow_port: None takes 3000 and 5000, or any free port when these are taken. definitions: a module, or a path that ends in .py.
+    allow_hosts: further names by which a browser may ask, of a proxy in front.
     Returns 0 when stopped, 1 when a service did not start or ended by itself, 2 when a given port is taken or the services are open already.
     """
     root = root.resolve()
     try:
         with _only_one(root) as announce, _asked_to_stop() as is_asked:
-            services = _services(root, _choose_ports(dagster_port, mlflow_port), definitions)
+            services = _services(root, _choose_ports(dagster_port, mlflow_port), definitions, allow_hosts)
             if len(services) < 3:
                 say("MLflow is not installed, so only Dagster is opened; to have it: pip install 'figment[track]'")
             announce({service.name: service.health or "" for service in services})
@@ -185,16 +192,45 @@ def _any_free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _services(root: Path, ports: tuple[int, int], definitions: str) -> list[Service]:
+def token_file(root: Path) -> Path:
+    """The file with the token of the last start, which only the user who started can read."""
+    return root / ".figment" / "up.token"
+
+
+def _new_token(root: Path) -> str:
+    """The token of this start, kept in its file: FIGMENT_UP_TOKEN, which a proxy in front may know, or 256 random bits."""
+    token = os.environ.get("FIGMENT_UP_TOKEN", "") or secrets.token_urlsafe(32)
+    if len(token) < 32 or not re.fullmatch(r"[\w.~+/-]+=*", token, re.ASCII):
+        raise UpError("FIGMENT_UP_TOKEN: expected 32 or more letters, digits and -._~+/ as in `openssl rand -hex 32`; unset it for a random one")
+    path = token_file(root)
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(token)
+    return token
+
+
+def _with_token(page: str, token: str) -> str:
+    """The address with the token in its query, before what the browser keeps to itself."""
+    address, mark, fragment = page.partition("#")
+    address += ("/" if address.count("/") == 2 else "") + ("&" if "?" in address else "?") + f"{TOKEN_PARAMETER}={token}"
+    return address + mark + fragment
+
+
+def _services(root: Path, ports: tuple[int, int], definitions: str, allow_hosts: Sequence[str]) -> list[Service]:
     """In starting order: the daemon last, because two processes that create Dagster's tables at once get into each other's way."""
     dagster_url, mlflow_url = (f"http://{HOST}:{port}" for port in ports)
     has_mlflow = importlib.util.find_spec("mlflow") is not None
+    if has_mlflow and not has_mlflow_plugin():
+        raise UpError("this environment was installed before MLflow's server had a guard; install again: pip install -e '.[track]', or make setup")
+    token = _new_token(root)
     # Everything the servers would otherwise learn from the user's own settings, or tell somebody.
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(prepare_dagster_home(root)),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "DAGSTER_WEBSERVER_URL": dagster_url,
+        "DAGSTER_WEBSERVER_TOKEN_FILE": str(token_file(root)),
+        TOKEN_FILE_VARIABLE: str(token_file(root)),
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # MLflow's runner of background jobs: four more processes that nothing here uses.
@@ -205,22 +241,27 @@ def _services(root: Path, ports: tuple[int, int], definitions: str) -> list[Serv
     if has_mlflow:
         environment["FIGMENT_MLFLOW_URL"] = mlflow_url
     code = ["-f" if definitions.endswith(".py") else "-m", definitions]
-    web = [sys.executable, "-m", "dagster_webserver", "-h", HOST, "-p", str(ports[0]), *code]
+    web = [sys.executable, "-m", "orchestration.runs.guarded", "dagster", "-h", HOST, "-p", str(ports[0]), *code]
     daemon = [sys.executable, "-m", "dagster._daemon", "run", *code]
-    services = [Service("dagster", web, environment, f"{dagster_url}/server_info", lambda: _broken_definitions(dagster_url))]
+    behind = {**environment, HOSTS_VARIABLE: ",".join(hosts_of(ports[0], allow_hosts))}
+    services = [Service("dagster", web, behind, f"{dagster_url}/server_info", lambda: _broken_definitions(dagster_url, token), token=token)]
     if has_mlflow:
         page = f"{mlflow_url}/#/experiments?{AS_TRAININGS}"
-        services.append(Service("mlflow", _mlflow_command(root, ports[1]), environment, f"{mlflow_url}/health", lambda: _tidied(root), page))
+        behind = {**environment, HOSTS_VARIABLE: ",".join(hosts_of(ports[1], allow_hosts))}
+        command = _mlflow_command(root, ports[1], allow_hosts)
+        services.append(Service("mlflow", command, behind, f"{mlflow_url}/health", lambda: _tidied(root), page, token))
     return [*services, Service("dagster-daemon", daemon, environment)]
 
 
-def _mlflow_command(root: Path, port: int) -> list[str]:
+def _mlflow_command(root: Path, port: int, allow_hosts: Sequence[str]) -> list[str]:
     store = _mlflow_store(root)
     artifacts = store.parent / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     moved_store.settle(store)
     storage = ["--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", artifacts.as_uri()]
-    return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", *storage]
+    # MLflow asks for the host as well; it has its own list.
+    hosts = ["--allowed-hosts", ",".join(hosts_of(port, allow_hosts))] if allow_hosts else []
+    return [sys.executable, "-m", "orchestration.runs.guarded", "mlflow", "--host", HOST, "--port", str(port), "--workers", "1", *hosts, *storage]
 
 
 def _mlflow_store(root: Path) -> Path:
@@ -273,7 +314,7 @@ class _Fleet:
             # Up, then watched, then ended; whatever happens in between, nothing is left running.
             self._bring_up(services)
             if open_browser:
-                webbrowser.open(_graph_page(self._logs.parent.parent, _address(services[0])))
+                webbrowser.open(_with_token(_graph_page(self._logs.parent.parent, _address(services[0])), services[0].token))
             while not self._is_asked():
                 if self._has_lost_one():
                     return 1
@@ -301,7 +342,7 @@ class _Fleet:
                 self._say(complaint)
         for service in services:
             if service.health:
-                self._say(f"{service.name:8} {service.page or _address(service)}")
+                self._say(f"{service.name:8} {_with_token(service.page or _address(service), service.token)}")
         self._say(f"up after {time.monotonic() - started:.0f} s; stop with Ctrl-C")
 
     def _wait_until_healthy(self, started: float) -> None:
@@ -314,7 +355,7 @@ class _Fleet:
             if time.monotonic() - started > _START_TIMEOUT_S:
                 names = ", ".join(f"{running.service.name} (log: {running.log})" for running in waiting)
                 raise TimeoutError(f"no answer within {_START_TIMEOUT_S:.0f} s from {names}")
-            waiting = [running for running in waiting if not _answers(running.service.health or "")]
+            waiting = [running for running in waiting if not _answers(running.service)]
             time.sleep(_POLL_S)
 
     def _has_lost_one(self) -> bool:
@@ -339,12 +380,11 @@ class _Fleet:
             running.alive.close()
 
 
-def _broken_definitions(address: str) -> str | None:
+def _broken_definitions(address: str, token: str) -> str | None:
     """What Dagster says of definitions that it could not load."""
     body = json.dumps({"query": _LOCATIONS_QUERY}).encode()
-    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310 (an address of our own)
     try:
-        with _open(request, timeout_s=30.0) as answer:
+        with _open(f"{address}/graphql", token, body, timeout_s=30.0) as answer:
             entries = json.load(answer)["data"]["workspaceOrError"]["locationEntries"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"Dagster does not say whether its definitions are sound ({error})"
@@ -357,16 +397,18 @@ def _address(service: Service) -> str:
     return (service.health or "").rpartition("/")[0]
 
 
-def _answers(address: str) -> bool:
+def _answers(service: Service) -> bool:
     try:
-        with _open(address, timeout_s=2.0) as answer:
+        with _open(service.health or "", service.token, timeout_s=2.0) as answer:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
 
 
-def _open(request: str | urllib.request.Request, *, timeout_s: float) -> Any:
+def _open(address: str, token: str, body: bytes | None = None, *, timeout_s: float) -> Any:
     """Without any proxy of the surroundings: it is this machine that is asked."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(address, body, headers)  # noqa: S310 (an address of our own)
     return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout_s)
 
 

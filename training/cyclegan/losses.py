@@ -15,9 +15,9 @@ from training.cyclegan.options import CycleGANOptions
 from training.cyclegan.pool import ImagePool
 from training.gans.image_stream import ImageOrder, TrainingImages, batch_of
 from training.gans.losses import least_squares_d, least_squares_g
-from training.gans.players import Moment, PartLoss, Phase, parts_of_batch
+from training.gans.players import Inputs, Moment, PartLoss, Phase, parts_of_batch
 from training.loop.devices import Devices
-from training.loop.seeding import generator
+from training.loop.seeding import generator, numbers
 
 # (from, to): G_A goes from A to B, and D_A judges what is to look like B.
 WAYS = (("A", "B"), ("B", "A"))
@@ -45,21 +45,41 @@ class CycleGANLosses:
         self._fakes: dict[str, list[Tensor]] = {}
 
     def phases(self) -> list[Phase]:
-        judges = (Phase(name, name, functools.partial(self.discriminator_losses, name), reported_as=name.lower()) for name in ("D_A", "D_B"))
-        return [Phase("G", "G", self.generator_losses, reported_as="g"), *judges]
+        judges = (
+            Phase(
+                name,
+                name,
+                functools.partial(self.discriminator_losses, name),
+                reported_as=name.lower(),
+                inputs=functools.partial(self.discriminator_inputs, name),
+                key=lambda now: "always",
+            )
+            for name in ("D_A", "D_B")
+        )
+        return [Phase("G", "G", self.generator_losses, reported_as="g", inputs=self.generator_inputs, key=lambda now: "always"), *judges]
 
-    def generator_losses(self, now: Moment) -> Iterator[PartLoss]:
+    def generator_inputs(self, now: Moment) -> Inputs:
+        self._reals = {name: self.batch(name, now) for name in "AB"}
+        return self._reals
+
+    def discriminator_inputs(self, name: str, now: Moment) -> Inputs:
+        """The fakes are those that G's turn made, from before its step, and some of the pool."""
+        random = generator(self.options.seed, f"pool of {name}", now.rollback, now.iteration)
+        fakes = self.pools[name].mix(self._of_all_processes(self._fakes[name]), random)
+        return {"reals": self._reals["B" if name == "D_A" else "A"], "fakes": fakes}
+
+    def generator_losses(self, now: Moment, given: Inputs | None = None) -> Iterator[PartLoss]:
         """Fakes should look real, come back as what they were, and what looks right already should stay as it is.
 
         Every way is a part of its own: what they share is gradients, not graphs, so memory is that of one. Reports for each way what is lost without
         weights, on average; L1 distances are of pictures in [-1, 1].
         """
         options, G, D = self.options, {name: self.networks[f"G_{name}"] for name in "AB"}, {name: self.networks[f"D_{name}"] for name in "AB"}
-        self._reals = {name: self.batch(name, now) for name in "AB"}
+        reals = self.generator_inputs(now) if given is None else given
         self._fakes = {"D_A": [], "D_B": []}
         for rows in self._parts():
             for (a, b), weight, back_weight in zip(WAYS, (options.lambda_a, options.lambda_b), (options.lambda_b, options.lambda_a), strict=True):
-                real, other = self._reals[a][rows], self._reals[b][rows]
+                real, other = reals[a][rows], reals[b][rows]
                 # Pictures do not see each other: one pass for what is to be translated and what is to stay costs less than two.
                 with self.devices.autocast(self.options.precision):
                     made = G[a](torch.cat([real, other]) if options.lambda_identity else real)
@@ -73,14 +93,10 @@ class CycleGANLosses:
                     loss = loss + back_weight * options.lambda_identity * parts["identity"]
                 yield loss, {f"{name}_{a.lower()}": part.detach() for name, part in parts.items()}
 
-    def discriminator_losses(self, name: str, now: Moment) -> Iterator[PartLoss]:
-        """Reals should score 1 and fakes, new ones and those of the pool, 0; halved, so that D learns half as fast as G.
-
-        The fakes are those that G's turn made: from before its step. Reports the mean scores.
-        """
-        reals = self._reals["B" if name == "D_A" else "A"]
-        random = generator(self.options.seed, f"pool of {name}", now.rollback, now.iteration)
-        fakes = self.pools[name].mix(self._of_all_processes(self._fakes[name]), random)
+    def discriminator_losses(self, name: str, now: Moment, given: Inputs | None = None) -> Iterator[PartLoss]:
+        """Reals should score 1 and fakes, new ones and those of the pool, 0; halved, so that D learns half as fast as G. Reports the mean scores."""
+        given = self.discriminator_inputs(name, now) if given is None else given
+        reals, fakes = given["reals"], given["fakes"]
         for rows in self._parts():
             with self.devices.autocast(self.options.precision):
                 scores = self.networks[name](torch.cat([reals[rows], fakes[rows]]))
@@ -117,5 +133,5 @@ def cut_out(pictures: Tensor, load_size: int, random: torch.Generator) -> Tensor
     """Squares as large as the pictures [B, C, S, S] were, out of them enlarged to `load_size`, each at a place of its own. random: on the CPU."""
     B, _, S, _ = pictures.shape
     large = functional.interpolate(pictures, size=load_size, mode="bicubic", align_corners=False).clamp(-1, 1) if load_size > S else pictures
-    places = torch.randint(load_size - S + 1, (B, 2), generator=random).tolist()
+    places = numbers(torch.randint(load_size - S + 1, (B, 2), generator=random))
     return torch.stack([picture[:, top : top + S, left : left + S] for picture, (top, left) in zip(large, places, strict=True)])

@@ -26,6 +26,7 @@ from training.cyclegan.losses import CycleGANLosses
 from training.cyclegan.options import CycleGANOptions
 from training.cyclegan.pool import ImagePool
 from training.cyclegan.snapshots import CYCLE, CycleSnapshots
+from training.gans.graphs import open_graphs
 from training.gans.players import AdversarialTrainer, adam
 from training.loop.devices import Devices
 from training.loop.job import Companions, Job, Training, Workplace, run_job
@@ -75,6 +76,7 @@ class CycleGANTraining:
             others={f"pool of {name}": pool for name, pool in pools.items()},
             schedule=options.rate_factor,
             after_step=lambda values, samples: {"learning_rate": players["G"].optimizer.param_groups[0]["lr"]},
+            graphs=open_graphs(options.cuda_graphs, devices.device, devices.world_size, reporter),
         )
         if devices.device.type == "cuda":
             torch.backends.cudnn.benchmark = True

@@ -4,6 +4,7 @@ Sampling is `generate`'s greedy search over scores in which one token is left, t
 same whatever was written beside it and however large a batch is, but where its number is within a rounding error of a border between tokens.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,10 @@ from training.loop.bounds import above, at_least, within
 
 # What a model takes, by name, each [N, …].
 Inputs = Mapping[str, Tensor]
+Cache = Literal["auto", "static", "dynamic"]
+_LOG = logging.getLogger(__name__)
+# Why a static cache failed in this process: it is not tried again.
+_without_static = list[str]()
 
 
 class GenerationError(Exception):
@@ -103,12 +108,15 @@ def write(
     seed: int,
     first: int = 0,
     processors: Sequence[Callable[[Tensor, Tensor], Tensor]] = (),
+    cache: Cache = "auto",
 ) -> list[list[Written]]:
     """What `model` writes for each of N items, [N][returns].
 
     inputs: input_ids and attention_mask (see `tokenize`), or pixel_values.
     first: the number of the first item, for callers who hand over some at a time: text r of item i depends on (seed, i, r).
     processors: of tokens so far [rows, T] and scores [rows, V], before the cuts of `settings`; new scores each.
+    cache: of keys and values: "dynamic" grows with the text; "static" has its full length from the start, so that on a GPU transformers compiles the
+    step and replays it as a CUDA graph. "auto" is static on a GPU, where texts are not beams and that works.
     Raises GenerationError where the model has too few positions for prompt and max_new_tokens, or the tokenizer no pad or end token.
     """
     if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
@@ -124,9 +132,23 @@ def write(
         chosen = {name: values[batch // copies].to(model.device) for name, values in inputs.items()}
         if model.config.is_encoder_decoder:
             chosen["decoder_attention_mask"] = torch.ones(len(batch), 1, dtype=torch.long, device=model.device)
-        texts += _write_batch(model, tokenizer, chosen, settings, seeds, processors)
+        is_static = cache == "static" or (cache == "auto" and not _without_static and is_static_by_default(model, settings))
+        try:
+            texts += list(_write_batch(model, tokenizer, chosen, settings, seeds, processors, is_static=is_static))
+        except Exception as error:
+            if not is_static or cache == "static" or isinstance(error, torch.OutOfMemoryError):
+                raise
+            # Compilers fail in many ways; an error that is not theirs comes again.
+            _without_static.append(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+            _LOG.warning("texts are written without a compiled step, slower: it failed (%s)", _without_static[0])
+            texts += _write_batch(model, tokenizer, chosen, settings, seeds, processors, is_static=False)
     model.train(was_training)
     return [texts[begin : begin + settings.returns] for begin in range(0, len(texts), settings.returns)]
+
+
+def is_static_by_default(model: PreTrainedModel, settings: Generation) -> bool:
+    """Beams change places in the cache at each step, which one of full length only makes slower."""
+    return model.device.type == "cuda" and settings.strategy != "beam"
 
 
 @torch.inference_mode()
@@ -137,6 +159,8 @@ def _write_batch(
     settings: Generation,
     seeds: Sequence[int],
     before: Sequence[Callable[[Tensor, Tensor], Tensor]],
+    *,
+    is_static: bool,
 ) -> Iterator[Written]:
     # An encoder's decoder begins with a start token, which is no part of the text.
     begin = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
@@ -145,8 +169,10 @@ def _write_batch(
         top_k = [TopKLogitsWarper(settings.top_k)] if settings.top_k else []
         uniforms = torch.stack([torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         cut = [TemperatureLogitsWarper(float(settings.temperature)), *top_k, TopPLogitsWarper(settings.top_p)]
-        processors += [*cut, ChosenByNumber(uniforms, begin)]
-    found: Any = model.generate(**inputs, generation_config=_generation_config(model, tokenizer, settings), logits_processor=processors)
+        processors += [*cut, ChosenByNumber(uniforms.to(model.device), begin)]
+    config = _generation_config(model, tokenizer, settings)
+    config.cache_implementation = "static" if is_static else None
+    found: Any = model.generate(**inputs, generation_config=config, logits_processor=processors)
     for row in found.tolist():
         new = row[begin:]
         length = new.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in new else None

@@ -14,8 +14,10 @@ from training.fine_tuning.model_folder import save_model
 from training.fine_tuning.options import FineTuning
 from training.fine_tuning.trainer import FineTuner, Task
 from training.loop.devices import Devices
+from training.loop.drivers import why_no_gpu
 from training.loop.job import Companions, Job, Training, Workplace, run_job
 from training.loop.loop import Hook, Outcome
+from training.loop.memory import CudaMeter
 from training.loop.model_card import model_card, stage_description
 from training.loop.seeding import seed_everything
 from training.tracking.tracker import InputArtifact
@@ -37,6 +39,10 @@ def fine_tuning_job(stage: str, module: str, options: type[OptionsT], inputs: In
     def open_training(folder: Path, config: OptionsT, devices: Devices, reporter: Reporter) -> Training:
         seed_everything(config.seed)
         tuner = FineTuner(open_task(folder, config, reporter), config, devices, reporter)
+        if devices.device.type == "cuda":
+            tuner.fit_memory(CudaMeter(devices.device))
+        elif why := why_no_gpu():
+            reporter.log(f"{stage}: WARNING: it trains on the CPU: {why}")
         if not tuner.judged:
             reporter.log(f"{stage}: WARNING: no held-out examples, so nothing is measured on them and the training does not stop early")
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from training.loop.bounds import above, at_least, within
+from training.loop.compiling import Compile
 from training.loop.loop import Plan
 
 
@@ -16,6 +17,7 @@ class FineTuning:
     pairs, pictures. examples_at_once: of one forward and backward pass in one process; 0 = as many as fit, found by halving. It decides no gradient.
     ema_half_life_samples: of averaged weights, which are then judged and kept; 0 = none. early_stopping_evaluations: in a row without a lower
     held-out loss, after which the training ends with the best weights; 0 = never. evaluate_at_most: held-out examples of an evaluation; 0 = all.
+    compile: the loss by torch.compile; "auto" = on a GPU where that works. It decides weights by their rounding alone.
     """
 
     start_from: str | None = None
@@ -34,6 +36,7 @@ class FineTuning:
     dropout: float = 0.1
     ema_half_life_samples: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Compile = "auto"
     seed: int = 0
     evaluate_every_samples: int = 100_000
     evaluate_at_most: int = 1024

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from training.fine_tuning.examples import NO_LABEL
+from training.fine_tuning.token_losses import summed_cross_entropy
 
 
 def pack(documents: Sequence[Sequence[int]], row_tokens: int, pad: int) -> dict[str, Tensor]:
@@ -44,8 +45,6 @@ def document_mask(documents: Tensor) -> Tensor:
 
 def causal_loss(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """(Sum of -log p in nats over the labelled tokens, their number) of what `pack` makes."""
-    mask = document_mask(batch["documents"])
-    logits = model(input_ids=batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"], use_cache=False).logits
-    labels = batch["labels"][:, 1:]
-    losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="sum")
-    return losses, (labels != NO_LABEL).sum()
+    mask, labels = document_mask(batch["documents"]), batch["labels"][:, 1:]
+    hidden = model.base_model(input_ids=batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"], use_cache=False)[0]
+    return summed_cross_entropy(hidden[:, :-1], model.get_output_embeddings().weight, labels), (labels != NO_LABEL).sum()

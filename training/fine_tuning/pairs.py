@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from training.fine_tuning.examples import NO_LABEL
+from training.fine_tuning.token_losses import summed_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -57,5 +58,16 @@ def token_losses(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 def summed_loss(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The sum of the losses of a batch, and how many tokens it is a sum over."""
-    return token_losses(model, batch).sum(), (batch["labels"] != NO_LABEL).sum()
+    """The sum of the losses of a batch, and how many tokens it is a sum over. A T5 never has the logits of all tokens at once."""
+    labels, mask = batch["labels"], batch["attention_mask"]
+    number = (labels != NO_LABEL).sum()
+    # Where other families add to logits or scale them is theirs to know.
+    if not hasattr(model.config, "scale_decoder_outputs"):
+        return token_losses(model, batch).sum(), number
+    read = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=mask)[0]
+    inputs = {"input_ids": model.prepare_decoder_input_ids_from_labels(labels), "use_cache": False}
+    states = model.get_decoder()(**inputs, encoder_hidden_states=read, encoder_attention_mask=mask)[0]
+    # T5 with a tied head scales what goes into it (Raffel et al. 2020, as transformers has it).
+    if model.config.scale_decoder_outputs:
+        states = states * model.model_dim**-0.5
+    return summed_cross_entropy(states, model.get_output_embeddings().weight, labels), number

@@ -13,13 +13,18 @@ from transformers import PreTrainedModel
 from stages.derived_seed import derive_seed
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
-from training.fine_tuning.examples import ExampleOrder, Examples
+from training.fine_tuning.examples import NO_LABEL, ExampleOrder, Examples
 from training.fine_tuning.options import FineTuning
+from training.loop.compiling import Compiled, padded
 from training.loop.devices import Devices
 from training.loop.ema import Ema
 from training.loop.loop import StepOutcome, TrainingError, linear_schedule, step_on_gradients
+from training.loop.memory import MemoryModel, Meter, measured_model, require_memory
 from training.loop.seeding import generator
 from training.tracking.tracker import Signature
+
+# What fills the places that make lengths come in few sizes: tokens that nothing is learned of, that no other looks at, and that look at nothing else.
+FILLERS = {"input_ids": 0, "attention_mask": 0, "labels": NO_LABEL, "position_ids": 0, "documents": 0}
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ class Task:
     loss: (sum of losses, number of terms) of a batch; sums, so that a batch may be cut. samples: to be shown at every evaluation, by file name: text
     or what writes a picture. measure: more numbers at every evaluation, from the model, its held-out loss, and the numbers of the examples that have
     it. savers: have `save_pretrained`. buckets: see `ExampleOrder`. counts, facts: for the summary. limits: Markdown. pipeline: the task as hubs
-    name it. beside: writes more files into the model's folder, from the content ids of the inputs by name.
+    name it. beside: writes more files into the model's folder, from the content ids of the inputs by name. epoch_flops: floating-point
+    operations, forward and backward, of all of `train` once (model_flops.py); None = not told.
     """
 
     model: PreTrainedModel
@@ -47,6 +53,7 @@ class Task:
     signature: Signature | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     beside: Callable[[OutputFolder, Mapping[str, str]], None] = lambda output, input_ids: None
+    epoch_flops: float | None = None
 
 
 class FineTuner:
@@ -65,6 +72,9 @@ class FineTuner:
         drawn = torch.randperm(len(task.valid), generator=generator(config.seed, "judged")).tolist()
         self.judged = sorted(drawn[: config.evaluate_at_most or None])
         self.at_once, self.samples_seen = config.examples_at_once or config.batch_size, 0
+        self.loss = Compiled(task.loss, "loss", config.compile, devices.device)
+        samples = sum(self.lengths) if config.what == "tokens" else len(self.lengths)
+        self.flops_per_sample = task.epoch_flops / samples if task.epoch_flops is not None else None
         self.best_loss, self.evaluations_since_best = math.inf, 0
         self.best: dict[str, Tensor] = {}
         self.best_values: dict[str, float] = {}
@@ -77,8 +87,7 @@ class FineTuner:
             group["lr"] = rate
         self.model.train()
         loss, number = self._until_it_fits(indices)
-        for gradient in (parameter.grad for parameter in self.parameters if parameter.grad is not None):
-            gradient.div_(number)
+        torch._foreach_div_([parameter.grad for parameter in self.parameters if parameter.grad is not None], number.float())
         move, clip_norm = lambda: [optimizer.step() for optimizer in self.optimizers], config.gradient_clip_norm
         norm, skipped = step_on_gradients(loss, move, self.parameters, clip_norm=clip_norm, devices=self.devices)
         # A batch counts as its tokens or examples; the last one, as what was left of the budget.
@@ -94,7 +103,7 @@ class FineTuner:
         """The mean loss of `judged_model()` on held-out examples, and what the task measures; remembers the weights where the loss was least."""
         if not self.judged:
             return {}
-        loss, _ = self._mean(model, self.task.valid, self.judged)
+        loss = float(self._mean(model, self.task.valid, self.judged)[0])
         values = {"validation_loss": loss, **(self.task.measure(model, loss, self.judged) if self.devices.is_main else {})}
         self.evaluations_since_best += 1
         if loss < self.best_loss:
@@ -131,15 +140,47 @@ class FineTuner:
     def reseed(self, rollback: int) -> None:
         self.order.salt = rollback
 
-    def _until_it_fits(self, indices: Sequence[int]) -> tuple[float, float]:
+    def fit_memory(self, meter: Meter) -> MemoryModel:
+        """Take as many examples at once as a measured model of memory says fit, at most what was asked for. Raises TrainingError where none does.
+
+        Measured on the longest examples, and nothing is learned of them. The optimizer's two averages come later, and are counted.
+        """
+        longest = sorted(range(len(self.lengths)), key=self.lengths.__getitem__, reverse=True)
+
+        def trial(examples: int) -> None:
+            with torch.random.fork_rng(devices=[self.devices.device] if self.devices.device.type == "cuda" else []):
+                self.model.train()
+                self._forget_gradients()
+                self._mean(self.model, self.task.train, longest[: examples * self.devices.world_size])
+                self._forget_gradients()
+
+        wanted = min(self.at_once, max(1, len(longest) // self.devices.world_size))
+        self.at_once = len(longest)
+        sizes = (1, 2) if wanted < 8 else (wanted // 8, wanted // 4)
+        later = 8.0 * sum(parameter.numel() for parameter in self.parameters)
+        model, capacity = measured_model(meter, trial, sizes, later=later), meter.capacity()
+        require_memory("fine-tuning", model, self.config.examples_at_once or 1, capacity, parameter="examples_at_once")
+        self.at_once = min(wanted, model.largest(capacity))
+        if self.at_once < wanted:
+            self.reporter.log(f"{wanted} examples at once would not fit the memory; {self.at_once} at once do, by a measurement of two batches")
+        return model
+
+    def _forget_gradients(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _until_it_fits(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Gradients of the sum of losses into the parameters. What does not fit the memory is tried again in halves, all of the batch anew."""
         while True:
-            for parameter in self.parameters:
-                parameter.grad = None
+            self._forget_gradients()
             try:
                 return self._mean(self.model, self.task.train, indices)
             except torch.OutOfMemoryError as error:
                 reason = str(error).partition("\n")[0]
+            except Exception as error:
+                if self.loss.gives_up(error):
+                    continue
+                raise
             # Outside the handler, whose traceback holds on to the tensors that did not fit.
             if self.at_once == 1:
                 raise TrainingError(f"one example alone does not fit the memory ({reason}); choose a smaller model or shorter examples")
@@ -149,22 +190,31 @@ class FineTuner:
             if self.devices.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _mean(self, model: PreTrainedModel, examples: Examples, indices: Sequence[int]) -> tuple[float, float]:
-        """(mean loss, number of terms) over all processes; in training mode with the gradients of the sum of this one's share."""
+    def _mean(self, model: PreTrainedModel, examples: Examples, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(mean loss, number of terms) over all processes, on the device; in training mode with the gradients of the sum of this one's share."""
         # Of a batch, not of a piece of it: masks are the same however it is cut.
         purpose = ("examples", self.order.salt, self.order.place) if model.training else ("validation",)
-        random = generator(self.config.seed, *purpose, self.devices.rank)
-        total = number = 0.0
+        random, device = generator(self.config.seed, *purpose, self.devices.rank), self.devices.device
+        sums = torch.zeros(2, dtype=torch.float64, device=device)
         share = indices[self.devices.rank :: self.devices.world_size]
+        # Evaluations come in other shapes, and are too few to be compiled for.
+        loss = self.loss if model.training else self.task.loss
         for start in range(0, len(share), self.at_once):
             batch = examples.batch(share[start : start + self.at_once], random)
+            if model.training and self.loss.is_on:
+                batch = padded(batch, FILLERS, rows="documents" in batch)
             with self.devices.autocast(self.config.precision):
-                losses, count = self.task.loss(model, {name: tensor.to(self.devices.device) for name, tensor in batch.items()})
+                losses, count = loss(model, {name: self._moved(tensor) for name, tensor in batch.items()})
             if model.training:
                 losses.backward()
-            total, number = total + float(losses.detach()), number + float(count)
-        total, number = self.devices.sum(torch.tensor([total, number], dtype=torch.float64, device=self.devices.device)).tolist()
-        return total / max(1.0, number), max(1.0, number)
+            sums += torch.stack([losses.detach().double(), torch.as_tensor(count, device=device).double()])
+        total, number = self.devices.sum(sums)
+        number = number.clamp(min=1.0)
+        return total / number, number
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """On the device; from pinned memory, so that the copy waits for nothing and nothing for the copy."""
+        return tensor.pin_memory().to(self.devices.device, non_blocking=True) if self.devices.device.type == "cuda" else tensor
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own."""

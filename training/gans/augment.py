@@ -116,8 +116,7 @@ class Augment(nn.Module):
     def _move(self, images: Tensor, draw: "_Draw") -> Tensor:
         """Pixel blitting, then general geometric changes, as one affine map (appendix B, its figure of the whole pipeline)."""
         config = self.config
-        B, _, H, W = images.shape
-        side = torch.tensor([W, H], device=images.device, dtype=torch.float32)
+        B, _, _, W = images.shape
         # Each factor takes a place of the output to where its content comes from; the first change stands leftmost.
         inverse = torch.eye(3, device=images.device).expand(B, 3, 3)
         # What moves whole pixels: mirroring, quarter turns, translation.
@@ -126,7 +125,7 @@ class Augment(nn.Module):
         quarters = draw.when(config.rotate90, torch.floor(draw.uniform() * 4), 0)
         inverse = inverse @ _rotation(quarters * (math.pi / 2))
         shift = draw.when(config.xint, (draw.uniform(2) * 2 - 1) * config.xint_max, 0)
-        inverse = inverse @ _translation(-torch.round(shift * side))
+        inverse = inverse @ _translation(-torch.round(shift * W))
         # What needs resampling. One zoom for both axes, its logarithm normal, so that twice as large is as likely as half.
         zoom = draw.when(config.scale, torch.exp2(draw.normal() * config.scale_std), 1)
         inverse = inverse @ _scaling(1 / zoom, 1 / zoom)
@@ -138,7 +137,7 @@ class Augment(nn.Module):
         angle = draw.when(config.rotate, (draw.uniform() * 2 - 1) * math.pi * config.rotate_max, 0, is_one_of_two=True)
         inverse = inverse @ _rotation(angle)
         shift = draw.when(config.xfrac, draw.normal(2) * config.xfrac_std, 0)
-        inverse = inverse @ _translation(-shift * side)
+        inverse = inverse @ _translation(-shift * W)
         # A picture that nothing happened to is not even filtered.
         is_moved = (inverse != torch.eye(3, device=images.device)).flatten(1).any(dim=1)
         return torch.where(is_moved[:, None, None, None], warp(images, inverse), images)
@@ -152,7 +151,7 @@ class Augment(nn.Module):
         unit = torch.eye(4, device=images.device)
         # `white` projects onto the axis of greys: lightness is turned over along it (a Householder reflection), hue turns and saturation stretches
         # about it.
-        white = torch.tensor([[1.0, 1.0, 1.0, 0.0]], device=images.device) / math.sqrt(3)
+        white = _grey_axis(images.device)
         white = white.T @ white
         matrix = unit.expand(B, 4, 4)
         added = draw.when(config.brightness, draw.normal() * config.brightness_std, 0)
@@ -317,10 +316,22 @@ def _translation(shift: Tensor) -> Tensor:
     return matrix
 
 
+@functools.lru_cache(maxsize=8)
+def _grey_axis(device: torch.device) -> Tensor:
+    with torch.inference_mode(mode=False):
+        return torch.tensor([[1.0, 1.0, 1.0, 0.0]], device=device) / math.sqrt(3)
+
+
+@functools.lru_cache(maxsize=8)
+def _cross_product_with_grey(device: torch.device, dtype: torch.dtype) -> Tensor:
+    axis = 1 / math.sqrt(3)
+    with torch.inference_mode(mode=False):
+        return torch.tensor([[0.0, -axis, axis], [axis, 0.0, -axis], [-axis, axis, 0.0]], device=device, dtype=dtype)
+
+
 def _turn_about_grey(angle: Tensor) -> Tensor:
     """Rotation of colours about the axis of greys: [B] → [B, 4, 4]. Source: Rodrigues' formula."""
-    axis = 1 / math.sqrt(3)
-    cross = torch.tensor([[0.0, -axis, axis], [axis, 0.0, -axis], [-axis, axis, 0.0]], device=angle.device, dtype=angle.dtype)
+    cross = _cross_product_with_grey(angle.device, angle.dtype)
     sin, cos = angle.sin()[:, None, None], angle.cos()[:, None, None]
     turn = torch.eye(3, device=angle.device, dtype=angle.dtype) + sin * cross + (1 - cos) * (cross @ cross)
     matrix = torch.eye(4, device=angle.device, dtype=angle.dtype).repeat(len(angle), 1, 1)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from training.gans.graphs import CudaGraphs
 from training.loop.bounds import above, at_least
 from training.loop.collapse_guard import GuardLimits
 from training.loop.loop import Plan
@@ -22,6 +23,7 @@ OPERATIONAL = (
     "metrics",
     "metric_images",
     "inception",
+    "cuda_graphs",
 )
 
 MetricName = Literal["fd", "kid", "swd", "ms_ssim", "prdc"]
@@ -31,7 +33,7 @@ MetricName = Literal["fd", "kid", "swd", "ms_ssim", "prdc"]
 class GanOptions:
     """In the words users of StyleGAN know; `training.loop.job.Options`. 1 kimg is a thousand real images shown.
 
-    batch: images an iteration over all processes. batch_gpu: images side by side in one process.
+    batch: images an iteration over all processes. batch_gpu: images side by side in one process. cuda_graphs: auto records turns where the GPU can.
     """
 
     # For how long
@@ -40,6 +42,7 @@ class GanOptions:
     batch_gpu: int | None = None
     max_seconds: float | None = None
     seed: int = 0
+    cuda_graphs: CudaGraphs = "auto"
     # How it is watched
     snap: float = 200.0
     tick: float = 4.0

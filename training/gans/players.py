@@ -5,20 +5,22 @@ or four, pictures or text, one discriminator step or five: the turns, the care w
 processes, roll-backs and resuming are the same. PROVENANCE.md names the papers.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from training.gans.graphs import Graphs, TurnRandom
 from training.loop.collapse_guard import GradientWatch, gradient_norm
 from training.loop.devices import Devices
 from training.loop.ema import Ema
-from training.loop.loop import StepOutcome
+from training.loop.loop import StepOutcome, TrainingError, step_unless
 
 _LARGEST_GRADIENT = 1e5
+# Among the values of a turn: whether its step was skipped.
+_SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Moment:
 
 # The loss of a part of the batch, summed over the part and divided by the whole batch; and what to add up over the parts and report.
 PartLoss = tuple[Tensor, Mapping[str, Tensor]]
+# What a turn is given: all that is another each time, on the device.
+Inputs = Mapping[str, Tensor]
 
 
 class Player:
@@ -49,13 +53,17 @@ class Phase:
 
     name: of its gradients' watch, because those of a penalty are of another size than those of a loss. every: iterations from one turn to the next.
     reported_as: d gives d_loss and d_gradient_norm; "" reports neither.
+    inputs: where there are any, `losses` gets them beside the moment, and depends on the moment no further than `key` does: turns of equal keys
+    differ in their inputs alone and may be recorded as a graph. key None: this one not.
     """
 
     name: str
     player: str
-    losses: Callable[[Moment], Iterator[PartLoss]]
+    losses: Callable[..., Iterator[PartLoss]]
     every: int = 1
     reported_as: str = ""
+    inputs: Callable[[Moment], Inputs] | None = None
+    key: Callable[[Moment], Hashable | None] = lambda now: None
 
 
 class AdversarialTrainer:
@@ -64,7 +72,10 @@ class AdversarialTrainer:
     players: by name. averages: by the player they follow. others: whatever else changes and has `state_dict` and `load_state_dict`, such as the
     strength of an augmentation or a pool of earlier fakes. batch_size: samples of an iteration; or where it varies, of one that begins after so many.
     schedule: factor of all learning rates after so many samples. before_step: told of each iteration before its first turn.
-    after_step: told the reported values and the number of samples of each step; what it returns is reported too.
+    after_step: told the reported values (0-d, on the device) and the number of samples of each step; what it returns is reported too.
+    graphs, random: what turns are recorded by, and what they draw with on the device.
+
+    No number of a step is read by the computer, which runs ahead of the device: losses, norms and whether a step was skipped stay there.
     """
 
     def __init__(
@@ -78,12 +89,15 @@ class AdversarialTrainer:
         others: Mapping[str, Any],
         schedule: Callable[[int], float] = lambda samples: 1.0,
         before_step: Callable[[Moment], None] = lambda now: None,
-        after_step: Callable[[Mapping[str, float], int], Mapping[str, float]] = lambda values, samples: {},
+        after_step: Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor | float]] = lambda values, samples: {},
+        graphs: Graphs | None = None,
+        random: TurnRandom | None = None,
     ) -> None:
         self.players, self.phases, self.averages, self.others = players, phases, averages, others
         self.devices, self.schedule, self.before_step, self.after_step = devices, schedule, before_step, after_step
         self.batch_size: Callable[[int], int] = (lambda samples: batch_size) if isinstance(batch_size, int) else batch_size
-        self.watches = {phase.name: GradientWatch() for phase in phases}
+        self.graphs, self.random = graphs or Graphs(None), random
+        self.watches = {phase.name: GradientWatch(device=devices.device) for phase in phases}
         self.samples_seen = self.iteration = self.rollback = 0
 
     def step(self) -> StepOutcome:
@@ -93,20 +107,19 @@ class AdversarialTrainer:
         self.before_step(now)
         self._set_learning_rates()
         values: dict[str, Tensor] = {}
-        skipped = False
+        skips: list[Tensor] = []
         for phase in self.phases:
             if self.iteration % phase.every == 0:
-                shown, is_skipped = self._take_turn(phase, now)
-                values |= shown
-                skipped |= is_skipped
+                values |= self._take_turn(phase, now)
+                skips += [values.pop(_SKIPPED)] if _SKIPPED in values else []
         for name, average in self.averages.items():
             average.update(self.players[name].network, samples=batch, seen=self.samples_seen)
         self.samples_seen += batch
         self.iteration += 1
 
-        # One message for all values, and one wait for the device.
-        sums = self.devices.sum(torch.stack(list(values.values()))).tolist()
-        reported = dict(zip(values, sums, strict=True))
+        # One message for all values.
+        reported = dict(zip(values, self.devices.sum(torch.stack(list(values.values()))), strict=True))
+        skipped = torch.stack(skips).any() if skips else torch.zeros((), dtype=torch.bool, device=self.devices.device)
         return StepOutcome({**reported, **self.after_step(reported, batch)}, batch, skipped)
 
     def state_dict(self) -> dict[str, Any]:
@@ -120,10 +133,12 @@ class AdversarialTrainer:
                 _load_optimizer(part, state["parts"][name])
             else:
                 part.load_state_dict(state["parts"][name])
+        self.graphs.forget()
 
     def reseed(self, rollback: int) -> None:
         """Other samples (see `Moment`) and half the learning rate, for each roll-back so far."""
         self.rollback = rollback
+        self.graphs.forget()
 
     def forget_gradients(self) -> None:
         """Optimizers and watches as at the beginning: where networks change, what they remember is of other gradients."""
@@ -131,12 +146,16 @@ class AdversarialTrainer:
             watch.load_state_dict([])
         for player in self.players.values():
             player.optimizer.state.clear()
+        self.graphs.forget()
 
     def _set_learning_rates(self) -> None:
         factor = self.schedule(self.samples_seen) * 0.5**self.rollback
         for player in self.players.values():
             for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
-                group["lr"] = rate * factor
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate * factor)
+                else:
+                    group["lr"] = rate * factor
 
     def _parts(self) -> dict[str, Any]:
         """Everything that has a state of its own."""
@@ -151,27 +170,46 @@ class AdversarialTrainer:
         }
         return {f"{kind} {name}": part for kind, parts in kinds.items() for name, part in parts.items()}
 
-    def _take_turn(self, phase: Phase, now: Moment) -> tuple[dict[str, Tensor], bool]:
-        """Gradients of all parts, then one step. Returns what is reported, as shares of this process, and whether the step was skipped."""
+    def _take_turn(self, phase: Phase, now: Moment) -> Mapping[str, Tensor]:
+        """Gradients of all parts, then one step. Returns what is reported, as shares of this process, and as _SKIPPED whether there was no step."""
+        if phase.inputs is None:
+            return self._compute(phase, phase.losses(now))
+        inputs = phase.inputs(now)
+        if wrong := {name: str(tensor.device) for name, tensor in inputs.items() if tensor.device.type != self.devices.device.type}:
+            raise TrainingError(f"phase {phase.name}: inputs lie on {wrong}, the networks on {self.devices.device}; move them there first")
+        key = phase.key(now)
+        return self.graphs.play(
+            None if key is None else (phase.name, key),
+            lambda given: self._compute(phase, phase.losses(now, given)),
+            inputs,
+            self.random,
+            # Inputs are made anew, which seeds what the turn draws with.
+            restart=lambda: phase.inputs(now) if phase.inputs else None,
+        )
+
+    def _compute(self, phase: Phase, losses: Iterator[PartLoss]) -> dict[str, Tensor]:
         self._begin(phase.player)
         loss_sum = torch.zeros((), device=self.devices.device)
         values: dict[str, Tensor] = {}
         has_parts = False
         # The losses are asked for one by one: each part's graph is gone before the next one's forward pass.
-        for loss, shown in phase.losses(now):
+        for loss, shown in losses:
+            if loss.device.type != self.devices.device.type:
+                raise TrainingError(
+                    f"phase {phase.name}: its loss lies on {loss.device}, the training is on {self.devices.device}; move its inputs there"
+                )
             has_parts = True
             loss.backward()
             loss_sum += loss.detach()
             for name, value in shown.items():
                 values[name] = values.get(name, 0.0) + value
         if not has_parts:
-            return values, False
+            return values
         norm, skipped = self._finish(phase, loss_sum)
         if phase.reported_as:
             # All processes have the norm of the summed gradients: a share of it each adds up to it.
-            share = torch.tensor(norm / self.devices.world_size, device=self.devices.device)
-            values |= {f"{phase.reported_as}_loss": loss_sum, f"{phase.reported_as}_gradient_norm": share}
-        return values, skipped
+            values |= {f"{phase.reported_as}_loss": loss_sum, f"{phase.reported_as}_gradient_norm": norm / self.devices.world_size}
+        return {**values, _SKIPPED: skipped}
 
     def _begin(self, name: str) -> None:
         """Gradients for one player only; frozen layers stay frozen."""
@@ -180,28 +218,27 @@ class AdversarialTrainer:
                 parameter.requires_grad_(other == name)
         self.players[name].optimizer.zero_grad(set_to_none=True)
 
-    def _finish(self, phase: Phase, loss: Tensor) -> tuple[float, bool]:
+    def _finish(self, phase: Phase, loss: Tensor) -> tuple[Tensor, Tensor]:
         """Sum the gradients over all processes and take the step, unless the loss is not finite or the gradient wild. Returns (norm, skipped)."""
         player = self.players[phase.player]
         self.devices.sum_gradients(player.parameters)
+        # Single numbers that overflowed, as in half precision, cost themselves and not the step.
+        for parameter in player.parameters:
+            if parameter.grad is not None:
+                torch.nan_to_num(parameter.grad, nan=0.0, posinf=_LARGEST_GRADIENT, neginf=-_LARGEST_GRADIENT, out=parameter.grad)
         norm = gradient_norm(player.parameters)
-        if not math.isfinite(norm):
-            # Single numbers that overflowed, as in half precision, cost themselves and not the step.
-            for parameter in player.parameters:
-                if parameter.grad is not None:
-                    torch.nan_to_num(parameter.grad, nan=0.0, posinf=_LARGEST_GRADIENT, neginf=-_LARGEST_GRADIENT, out=parameter.grad)
-            norm = gradient_norm(player.parameters)
-        is_finite = not self.devices.any(not math.isfinite(float(loss)))
-        if not is_finite or self.watches[phase.name].is_wild(norm):
-            return norm, True
+        is_bad = self.devices.sum((~loss.isfinite()).float()) > 0
+        skipped = is_bad | (self.watches[phase.name].is_wild(torch.where(is_bad, torch.nan, norm)))
         _lay_out_as_parameters(player.parameters)
-        player.optimizer.step()
-        return norm, False
+        step_unless(player.optimizer, skipped)
+        return norm, skipped
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
     """Whether steps are fused, and how moments lie in memory, is as here and not as where they were saved: fused steps go by place in memory."""
-    groups = [{**saved, "fused": here["fused"]} for saved, here in zip(state["param_groups"], optimizer.param_groups, strict=True)]
+    own = ("fused", "capturable", "lr")
+    pairs = zip(state["param_groups"], optimizer.param_groups, strict=True)
+    groups = [{**saved, **{name: here[name] for name in own}} for saved, here in pairs]
     optimizer.load_state_dict({**state, "param_groups": groups})
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
@@ -234,9 +271,16 @@ def adam(
     """
     c = lazy_interval / (lazy_interval + 1) if lazy_interval else 1.0
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    on_gpu = parameters[0].device.type == "cuda"
-    optimizer = torch.optim.Adam(parameters, lr=rate * c, betas=(betas[0] ** c, betas[1] ** c), eps=epsilon, fused=True if on_gpu else None)
-    return Player(network, optimizer)
+    device = parameters[0].device
+    # One launch for all weights, which may be told on the device to leave them as they are. Apple's have no such thing.
+    is_fused = True if device.type in ("cuda", "cpu") else None
+    optimizer = torch.optim.Adam(parameters, lr=rate * c, betas=(betas[0] ** c, betas[1] ** c), eps=epsilon, fused=is_fused)
+    player = Player(network, optimizer)
+    if device.type == "cuda":
+        for group in optimizer.param_groups:
+            # Steps that are recorded look for the rate on the device.
+            group |= {"lr": torch.full((), group["lr"], device=device), "capturable": True}
+    return player
 
 
 def parts_of_batch(batch_size: int, side_by_side: int, devices: Devices) -> Iterator[slice]:

@@ -5,9 +5,7 @@ Both know numbers only, no model.
 """
 
 import math
-import statistics
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,27 +152,37 @@ class CollapseGuard(Guard):
 class GradientWatch:
     """Says whether the norm of a gradient is wild: not finite, or more than `ratio` times the running median of the finite norms before it.
 
-    at_least: norms to have seen before any finite one can be wild.
+    at_least: norms to have seen before any finite one can be wild. It judges where norms are computed, and nobody waits for it.
     """
 
-    def __init__(self, *, ratio: float = 20.0, window: int = 101, at_least: int = 20) -> None:
+    def __init__(self, *, ratio: float = 20.0, window: int = 101, at_least: int = 20, device: torch.device | None = None) -> None:
         self.ratio, self.at_least = ratio, at_least
-        self._norms: deque[float] = deque(maxlen=window)
+        # The last norms in a ring, infinite where there is none yet, so that these come last when sorted; and how many there have been.
+        self._norms = torch.full((window,), math.inf, dtype=torch.float64, device=device)
+        self._places = torch.arange(window, device=device)
+        self._seen = torch.zeros((), dtype=torch.int64, device=device)
 
-    def is_wild(self, norm: float) -> bool:
-        """Judge `norm` and take it into the median; a wild one too, so that a lasting change of scale is not refused for ever."""
-        if not math.isfinite(norm):
-            return True
-        wild = len(self._norms) >= self.at_least and norm > self.ratio * statistics.median(self._norms)
-        self._norms.append(norm)
-        return wild
+    def is_wild(self, norm: Tensor) -> Tensor:
+        """Judge `norm` (0-d) and take it into the median; a wild one too, so that a lasting change of scale is not refused for ever. Bool, 0-d."""
+        norm, window = norm.double(), len(self._norms)
+        is_finite, known = norm.isfinite(), self._seen.clamp(max=window)
+        middle = torch.stack([(known - 1).clamp(min=0) // 2, (known // 2).clamp(max=window - 1)])
+        median = self._norms.sort().values.gather(0, middle).sum() / 2
+        is_wild = ~is_finite | ((known >= self.at_least) & (norm > self.ratio * median))
+        self._norms.copy_(torch.where((self._places == self._seen % window) & is_finite, norm, self._norms))
+        self._seen += is_finite
+        return is_wild
 
     def state_dict(self) -> list[float]:
-        return list(self._norms)
+        """The norms, oldest first."""
+        norms, seen = self._norms.tolist(), int(self._seen)
+        place = seen % len(norms)
+        return [*norms[place:], *norms[:place]] if seen > len(norms) else norms[:seen]
 
     def load_state_dict(self, state: list[float]) -> None:
-        self._norms.clear()
-        self._norms.extend(state)
+        kept = state[-len(self._norms) :]
+        self._norms.copy_(torch.tensor([*kept, *[math.inf] * (len(self._norms) - len(kept))], dtype=torch.float64))
+        self._seen.fill_(len(kept))
 
 
 def feature_spread(features: Tensor) -> float:
@@ -182,7 +190,7 @@ def feature_spread(features: Tensor) -> float:
     return float((features.double() - features.double().mean(dim=0)).square().sum(dim=1).mean().sqrt()) if len(features) else 0.0
 
 
-def gradient_norm(parameters: list[torch.nn.Parameter]) -> float:
-    """The L2 norm over all gradients; not finite when one of them is not."""
+def gradient_norm(parameters: Sequence[torch.nn.Parameter]) -> Tensor:
+    """The L2 norm over all gradients, 0-d; not finite when one of them is not."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros((), device=parameters[0].device)

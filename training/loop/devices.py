@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from stages.memory import peak_memory_mib
 
 Precision = Literal["auto", "float32", "bfloat16"]
+# What a process takes by itself for its kernels and libraries is below this, on every generation.
+_OWN_CONTEXT_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,10 @@ class Devices:
         return values
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is set in any process, so that all of them take the same way."""
+        """Whether `flag` is set in any process, so that all of them take the same way. A message between computers: no device is waited for."""
         if self.world_size == 1:
             return flag
-        return bool(self.sum(torch.tensor([float(flag)], device=self.device)).item())
+        return bool(self.sum(torch.tensor([float(flag)])).item())
 
     def peak_memory_mib(self) -> float:
         """The most memory this process has held: of its GPU in tensors, or without one, of the computer."""
@@ -69,9 +71,33 @@ class Devices:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=wanted)
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`, which is not waited for: a GPU copies out of pinned memory while the computer goes on."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def neighbours(device: torch.device) -> str | None:
+    """What else is on the GPU of this process, in words; None where nothing much is."""
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    others = total - free - torch.cuda.memory_reserved(device)
+    if others < _OWN_CONTEXT_BYTES:
+        return None
+    return (
+        f"WARNING: other processes hold about {others / 2**30:.1f} of the {total / 2**30:.1f} GiB of {device}, {free / 2**30:.1f} GiB are free; two "
+        "trainings on one GPU slow each other down and may run out of memory: CUDA_VISIBLE_DEVICES chooses another"
+    )
+
+
 @contextlib.contextmanager
 def open_devices() -> Iterator[Devices]:
-    """The device of this process, from the environment: FIGMENT_THREADS, CUDA_VISIBLE_DEVICES and, under torchrun, WORLD_SIZE and RANK."""
+    """The device of this process, from the environment: FIGMENT_THREADS, CUDA_VISIBLE_DEVICES and, under torchrun, WORLD_SIZE and RANK.
+
+    AMD's GPUs are cuda devices to torch. Of Apple's no use is made, because sums are in float64, which they have not: there it is the CPU.
+    """
     if threads := os.environ.get("FIGMENT_THREADS"):
         torch.set_num_threads(int(threads))
     # Under torchrun each process has one GPU, the one with its number on this machine.
@@ -85,7 +111,7 @@ def open_devices() -> Iterator[Devices]:
     if world_size == 1:
         yield Devices(device)
         return
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Devices(device, rank, world_size)
     finally:

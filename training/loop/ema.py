@@ -30,13 +30,16 @@ class Ema:
         towards = 1.0 - (0.5 ** (samples / half_life) if half_life else 0.0)
         moving: list[Tensor] = []
         targets: list[Tensor] = []
+        copies: list[Tensor] = []
+        sources: list[Tensor] = []
         for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point() and name not in self.copied:
-                moving.append(self.average[name])
-                targets.append(tensor)
-            else:
-                self.average[name].copy_(tensor)
+            is_moving = tensor.is_floating_point() and name not in self.copied
+            (moving if is_moving else copies).append(self.average[name])
+            (targets if is_moving else sources).append(tensor)
+        # One launch on a GPU for all weights, whatever their number.
         torch._foreach_lerp_(moving, targets, towards)
+        if copies:
+            torch._foreach_copy_(copies, sources)
 
     def averaged(self, model: Network) -> Network:
         """A copy of `model` with the averaged weights, in eval mode and without gradients: what samples are drawn with."""

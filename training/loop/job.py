@@ -24,7 +24,7 @@ from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter, SilentReporter
 from training.loop.checkpoint import CheckpointError, Checkpoints
-from training.loop.devices import Devices, open_devices
+from training.loop.devices import Devices, neighbours, open_devices
 from training.loop.loop import Guard, Hook, Outcome, Plan, Trainable, TrainingError, TrainingLoop
 from training.loop.model_card import model_card, stage_description
 from training.loop.run_key import run_key
@@ -157,6 +157,8 @@ def _run(job: Job[OptionsT], adapt: Adapt | None, arguments: Namespace, reporter
     shorthand = [f"max_seconds={arguments.max_seconds}"] if arguments.max_seconds is not None else []
     options = load_params(arguments.params, job.stage, job.options, overrides=arguments.overrides + shorthand)
     with open_devices() as devices:
+        if warning := neighbours(devices.device):
+            reporter.log(warning)
         _check_batch(job.stage, options, devices.world_size)
         _train(job, arguments, options, reporter if devices.is_main else SilentReporter(), devices)
 

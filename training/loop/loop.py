@@ -9,7 +9,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +18,9 @@ from torch import Tensor
 from stages.reporting import Reporter, progress_line
 from training.loop.checkpoint import Checkpoints, GoodStates
 from training.loop.devices import Devices
+from training.loop.flops import flop_rates
 from training.loop.seeding import global_random_state, set_global_random_state
+from training.loop.tally import Counts, Tally
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -31,12 +33,16 @@ class TrainingError(Exception):
 class StepOutcome:
     """values: scalars to average and report (tensors may stay on their device). samples: shown in this step, over all processes.
 
-    skipped: loss or gradient was not finite and the weights were left alone.
+    skipped: loss or gradient was not finite and the weights were left alone. A tensor is not read before the next report or checkpoint.
     """
 
     values: Mapping[str, Tensor | float]
     samples: int
-    skipped: bool = False
+    skipped: bool | Tensor = False
+
+    def numbers(self) -> dict[str, float]:
+        """The values, read: waits for the device."""
+        return {name: float(value) for name, value in self.values.items()}
 
 
 class Trainable(Protocol):
@@ -105,7 +111,8 @@ class Guard:
 class Plan:
     """total_samples: the budget. max_seconds: stop earlier, at a checkpoint. what: the noun of the samples.
 
-    skips_before_rollback: steps in a row that are not finite. rollbacks_before_failure: then the training fails.
+    skips_before_rollback: steps in a row that are not finite; where only the device knows, they are counted there and looked at when something is
+    due. rollbacks_before_failure: then the training fails.
     good_states: how many states that proved good are kept apart to roll back to; 0 = roll back to the newest checkpoint.
     """
 
@@ -145,21 +152,42 @@ class _Progress:
     means: dict[str, float] = field(default_factory=dict)
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
+    longest_skipped: int = 0
     rollbacks: int = 0
     reported_until: int = -1
     values: dict[str, float] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._tally: Tally | None = None
+
     def add(self, outcome: StepOutcome) -> None:
+        if isinstance(outcome.skipped, Tensor):
+            if self._tally is None:
+                sums = {name: float(total) for name, total in self.sums.items()}
+                now = Counts(sums, self.counts, self.skipped_steps, self.skipped_in_a_row, 0)
+                self._tally = Tally(outcome.skipped.device, now)
+            self._tally.add(outcome.values, outcome.skipped)
+            return
         if outcome.skipped:
             self.skipped_steps += 1
             self.skipped_in_a_row += 1
+            self.longest_skipped = max(self.longest_skipped, self.skipped_in_a_row)
             return
         self.skipped_in_a_row = 0
         for name, value in outcome.values.items():
             # Sums in double precision on the device, so that a step need not wait for the GPU.
             self.sums[name] = self.sums.get(name, 0.0) + (value.detach().double() if isinstance(value, Tensor) else value)
             self.counts[name] = self.counts.get(name, 0) + 1
+
+    def look(self) -> None:
+        """Read what lies on the device."""
+        if self._tally is None:
+            return
+        found, self._tally = self._tally.read(), None
+        self.sums, self.counts = dict(found.sums), found.counts
+        self.skipped_steps, self.skipped_in_a_row = found.skipped, found.skipped_in_a_row
+        self.longest_skipped = max(self.longest_skipped, found.longest_skipped)
 
     def take_means(self) -> dict[str, float]:
         """The means since the last time; of what no step has told since, the mean before."""
@@ -168,7 +196,9 @@ class _Progress:
         return dict(self.means)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self.__dict__, "sums": {name: float(total) for name, total in self.sums.items()}}
+        self.look()
+        kept = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {**kept, "sums": {name: float(total) for name, total in self.sums.items()}}
 
 
 def backward_and_step(
@@ -180,19 +210,37 @@ def backward_and_step(
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    return step_on_gradients(float(loss.detach()), optimizer.step, parameters, clip_norm=clip_norm, devices=devices)
+    return step_on_gradients(loss.detach(), optimizer.step, parameters, clip_norm=clip_norm, devices=devices)
 
 
 def step_on_gradients(
-    loss: float, step: Callable[[], object], parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
+    loss: float | Tensor, step: Callable[[], object], parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
 ) -> tuple[float, bool]:
-    """`backward_and_step` from the gradients on: those that `parameters` have are this process's share."""
+    """`backward_and_step` from the gradients on: those that `parameters` have are this process's share. Waits for the device once."""
     devices.sum_gradients(parameters)
-    norm = float(torch.nn.utils.clip_grad_norm_([parameter for parameter in parameters if parameter.grad is not None], clip_norm))
-    is_finite = math.isfinite(norm) and not devices.any(not math.isfinite(loss))
+    norms = torch.nn.utils.clip_grad_norm_([parameter for parameter in parameters if parameter.grad is not None], clip_norm)
+    norm, told = torch.stack([norms, loss.to(norms)]).tolist() if isinstance(loss, Tensor) else (float(norms), loss)
+    is_finite = math.isfinite(norm) and not devices.any(not math.isfinite(told))
     if is_finite:
         step()
     return norm, not is_finite
+
+
+def step_unless(optimizer: torch.optim.Optimizer, is_bad: Tensor) -> None:
+    """One step of `optimizer`, unless `is_bad` (bool, 0-d): fused ones are told on the device, which nobody waits for; for others it is read.
+
+    A step that is not taken changes neither weights nor moments nor their count.
+    """
+    if not all(group.get("fused") for group in optimizer.param_groups):
+        if not bool(is_bad):
+            optimizer.step()
+        return
+    # The way by which torch's gradient scaler tells an optimizer of overflows.
+    optimizer.found_inf = is_bad.float()  # type: ignore[attr-defined]
+    try:
+        optimizer.step()
+    finally:
+        del optimizer.found_inf  # type: ignore[attr-defined]
 
 
 def linear_schedule(samples: int, *, warmup_samples: int, total_samples: int, final_fraction: float) -> float:
@@ -261,6 +309,7 @@ class TrainingLoop:
         is_due: not because of a signal or the clock, which must not decide what a roll-back finds.
         """
         samples = self.trainable.samples_seen
+        self.progress.look()
         if samples == self.saved_at_samples or self.progress.skipped_in_a_row:
             return
         if self.devices.is_main:
@@ -298,9 +347,12 @@ class TrainingLoop:
             self.progress.add(self._timed_step())
 
             # Trouble first: a state that is to be left behind is never saved.
-            if self.progress.skipped_in_a_row >= self.plan.skips_before_rollback:
-                self._roll_back(f"{self.progress.skipped_in_a_row} steps in a row had a loss or gradient that is not finite")
+            if self._is_anything_due(before):
+                self._look()
+            if self.progress.longest_skipped >= self.plan.skips_before_rollback:
+                self._roll_back(f"{self.progress.longest_skipped} steps in a row had a loss or gradient that is not finite")
                 continue
+            self.progress.longest_skipped = self.progress.skipped_in_a_row
             collapse = self._report(before)
             if self.devices.any(collapse is not None):
                 self._roll_back(collapse or "another process found a collapse")
@@ -330,6 +382,16 @@ class TrainingLoop:
         self.step_samples += outcome.samples
         return outcome
 
+    def _is_anything_due(self, before: int) -> bool:
+        every = [self.plan.report_every_samples, self.plan.checkpoint_every_samples, *(hook.every_samples for hook in self.hooks)]
+        return self.trainable.samples_seen >= self.plan.total_samples or any(self._crossed(samples, before) for samples in every)
+
+    def _look(self) -> None:
+        """Read what the device has counted. The wait for what it still has to do is part of its steps' time."""
+        started = time.monotonic()
+        self.progress.look()
+        self.step_seconds += time.monotonic() - started
+
     def _report(self, before: int) -> str | None:
         """Report what is due. Returns why the guard finds a collapse in it, if it does."""
         samples = self.trainable.samples_seen
@@ -337,7 +399,10 @@ class TrainingLoop:
         values: dict[str, float] = {}
         # What is due is a matter of the number of samples alone, so a resumed training reports at the same ones.
         if (is_last or self._crossed(self.plan.report_every_samples, before)) and self.progress.sums:
+            # Reading a mean waits for all the steps that were only queued: a part of their time.
+            started = time.monotonic()
             values = self.progress.take_means()
+            self.step_seconds += time.monotonic() - started
         values |= self._run_hooks(lambda hook: is_last or self._crossed(hook.every_samples, before))
         if not values:
             return None
@@ -356,6 +421,10 @@ class TrainingLoop:
         values = {"samples_per_second": self._rate(), "peak_memory_mib": self.devices.peak_memory_mib()}
         if self.plan.what == "images" and self.step_samples:
             values["seconds_per_kimg"] = 1000 * self.step_seconds / self.step_samples
+        flops_per_sample = getattr(self.trainable, "flops_per_sample", None)
+        if flops_per_sample and self.step_samples:
+            rate = flops_per_sample * self.step_samples / self.step_seconds
+            values |= flop_rates(rate, self.devices.device, self.devices.world_size)
         self.step_seconds, self.step_samples = 0.0, 0
         return values
 
@@ -382,9 +451,10 @@ class TrainingLoop:
         if rollbacks > self.plan.rollbacks_before_failure:
             raise TrainingError(f"{where}, also after {rollbacks - 1} roll-backs; lower the learning rate, or look for extreme values in the inputs")
         # The training's state goes back; counts of trouble, and what has been reported, do not.
+        self.progress.look()
         payload = self._state_to_come_back_to()
         self.restore(payload, keep_progress=True)
-        self.progress.skipped_in_a_row = 0
+        self.progress.skipped_in_a_row = self.progress.longest_skipped = 0
         for name in ("sums", "counts", "means"):
             setattr(self.progress, name, dict(payload["progress"][name]))
         self.guard.forget_windows()

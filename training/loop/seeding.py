@@ -14,6 +14,13 @@ def generator(*parts: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
+def numbers(drawn: torch.Tensor) -> Any:
+    """What was drawn on the CPU as Python's numbers. Raises ValueError for a tensor elsewhere: reading that would wait for its device."""
+    if drawn.device.type != "cpu":
+        raise ValueError(f"numbers() reads what was drawn on the CPU, found a tensor on {drawn.device}; keep the computation on that device instead")
+    return drawn.tolist()
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, NumPy and torch (CPU and every CUDA device), for what takes no generator: dropout, initialisation."""
     random.seed(derive_seed(seed, "python"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 # Values that depend on the machine and the moment.
-MACHINE = ("samples_per_second", "seconds_per_kimg", "peak_memory_mib")
+MACHINE = ("samples_per_second", "seconds_per_kimg", "peak_memory_mib", "model_flops_per_second", "model_flops_utilization")
 
 
 class StatsFile:

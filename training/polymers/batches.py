@@ -4,12 +4,11 @@ So the place in the data is three small numbers, and a training that resumes see
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from formats.molecule_tables import MoleculeTable
@@ -17,6 +16,9 @@ from stages.derived_seed import derive_seed
 from training.loop.seeding import generator
 from training.polymers.smiles import spell_all
 from training.polymers.smiles_tokenizer import BOS, PAD, UNK
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Batches are cut from windows of this many batches, sorted by length: little padding, and still a different batch each epoch.
 _BUCKET_BATCHES = 16
@@ -116,7 +118,7 @@ class TrainingSet:
 
 def build_training_set(
     tables: Sequence[MoleculeTable],
-    tokenizer: Tokenizer,
+    tokenizer: "Tokenizer",
     *,
     maximum_tokens: int,
     mean: numpy.ndarray,
@@ -160,13 +162,27 @@ def build_training_set(
 
 
 @dataclass
-class BatchStream:
+class SaltedStream:
+    """A stream whose batches follow from how much was seen, from its seeds and from `salt`: changed after a rollback, so that the same bad sequence
+    of batches does not come again.
+    """
+
+    salt: int = field(default=0, kw_only=True)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"salt": self.salt}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.salt = state["salt"]
+
+
+@dataclass
+class BatchStream(SaltedStream):
     """Batches without end. Its whole state is (epoch, position, salt).
 
     conditional: give perturbed properties. noise: standard deviation of the perturbation, in standard deviations of the property.
     condition_dropout: share of molecules shown without properties, so that the model still writes unasked, and again as many with each property
     given or not by the toss of a coin, so that it also writes when asked for some of them.
-    salt: changed after a rollback, so that the same bad sequence of batches does not come again.
     """
 
     data: TrainingSet
@@ -178,7 +194,6 @@ class BatchStream:
     condition_dropout: float = 0.0
     epoch: int = 0
     position: int = 0
-    salt: int = 0
 
     def __post_init__(self) -> None:
         self._planned: tuple[int, int] | None = None
@@ -186,10 +201,11 @@ class BatchStream:
         self._spelling = numpy.zeros(0, dtype=numpy.int64)
 
     def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.epoch, "position": self.position, "salt": self.salt}
+        return {"epoch": self.epoch, "position": self.position, **super().state_dict()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.epoch, self.position, self.salt = state["epoch"], state["position"], state["salt"]
+        super().load_state_dict(state)
+        self.epoch, self.position = state["epoch"], state["position"]
 
     def next(self, *, at_most: int) -> Batch:
         """The next batch, cut to `at_most` molecules where the budget ends inside it."""
@@ -254,7 +270,7 @@ def property_scale(tables: Sequence[MoleculeTable]) -> tuple[numpy.ndarray, nump
     return mean, numpy.where(std > 0, std, 1.0)
 
 
-def _encode(tokenizer: Tokenizer, molecules: list[str]) -> list[numpy.ndarray]:
+def _encode(tokenizer: "Tokenizer", molecules: list[str]) -> list[numpy.ndarray]:
     """Token ids of each molecule. In pieces: an `Encoding` takes kilobytes, the ids some dozens of bytes."""
     sequences = []
     for start in range(0, len(molecules), 10_000):

@@ -4,16 +4,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy
-from tokenizers import Tokenizer
 
 from formats.molecule_tables import MoleculeTable, property_columns, read_molecules
 from stages.reporting import Reporter
 from training.polymers.batches import TrainingSet, build_training_set, property_scale
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.smiles_tokenizer import load_smiles_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 TOKENIZER = "smiles_tokenizer"
 
@@ -39,7 +41,7 @@ class MoleculeData:
     folder: Path
     options: ReadOptions
     reporter: Reporter
-    tokenizer: Tokenizer
+    tokenizer: "Tokenizer"
     mean: numpy.ndarray
     std: numpy.ndarray
     units: dict[str, str]

@@ -4,22 +4,25 @@ Every molecule has random numbers of its own, drawn from (seed, its index): what
 many are written side by side.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.loop.seeding import generator
+from training.polymers.captured import Recorder, recorder_for, write_captured
 from training.polymers.conditions import ConditionedShape
 from training.polymers.guided import GuidedLogits, guide_for
 from training.polymers.sample_table import Request, SampledMolecule
 from training.polymers.smiles_grammar import Rule
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK
 from training.polymers.transformer import KeyValueCache
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Writer(Protocol):
     @property
     def shape(self) -> ConditionedShape: ...
     @property
-    def tokenizer(self) -> Tokenizer: ...
+    def tokenizer(self) -> "Tokenizer": ...
     @property
     def device(self) -> torch.device: ...
 
@@ -76,7 +79,7 @@ class ModelWriter:
     """A model of our own as a `Writer` but for its `begin`. model: has a `shape` and an `advance`."""
 
     model: Any
-    tokenizer: Tokenizer
+    tokenizer: "Tokenizer"
 
     @property
     def shape(self) -> Any:
@@ -115,12 +118,19 @@ def sample_molecules(writer: Writer, requests: Sequence[Request], settings: Samp
 
 @torch.inference_mode()
 def sample_tokens(
-    writer: Writer, wanted: Tensor, wanted_mask: Tensor, settings: SamplingSettings, *, first_index: int = 0, steps: int | None = None
+    writer: Writer,
+    wanted: Tensor,
+    wanted_mask: Tensor,
+    settings: SamplingSettings,
+    *,
+    first_index: int = 0,
+    steps: int | None = None,
+    recorder: Recorder | None = None,
 ) -> Tensor:
     """Tokens [B, at most maximum_tokens - 1] after <bos>, <eos> included, then <pad>.
 
     wanted, wanted_mask: [B, P], see `ConditionedShape.standardise`. first_index: index of the first molecule, which with the seed decides its random
-    numbers.
+    numbers. recorder: of the step; on a GPU of CUDA graphs, on a CPU none. What is guided has a step of its own for each text, and is not recorded.
     """
     steps = steps or writer.shape.maximum_tokens - 1
     B, device = len(wanted), writer.device
@@ -129,11 +139,14 @@ def sample_tokens(
     latents = [generator(settings.seed, "latent", first_index + row) for row in range(B)]
     # What is wanted, and <bos>, fill the cache; from there on each step feeds one token.
     logits, cache = writer.begin(wanted, wanted_mask, steps, latents)
+    recorder = recorder or recorder_for(device)
+    if recorder is not None and not settings.guided:
+        return _blank_after_end(write_captured(writer.advance, functools.partial(_chosen, settings), logits, cache, uniform, recorder))
     written = torch.full((B, steps), PAD, device=device)
     alive = torch.arange(B, device=device)
     guided = GuidedLogits(guide_for(writer.tokenizer, settings.rule), begin=0, room=steps) if settings.guided else None
     for step in range(steps):
-        process = partial(guided, written[alive, :step]) if guided else None
+        process = functools.partial(guided, written[alive, :step]) if guided else None
         token = choose_token(logits.float(), uniform[alive, step], settings, process)
         written[alive, step] = token
         unfinished = (token != EOS) & (token != PAD)
@@ -154,7 +167,7 @@ def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, pr
     <pad>, <bos>, <unk> and <mask> are never chosen, but what `process` makes of the other logits is, before any cut.
     Source of top-p: Holtzman et al. 2020.
     """
-    logits = logits.index_fill(-1, torch.tensor([PAD, BOS, UNK, MASK], device=logits.device), float("-inf"))
+    logits = logits.index_fill(-1, _never(logits.device), float("-inf"))
     if process is not None:
         logits = process(logits)
     if settings.temperature == 0:
@@ -162,7 +175,7 @@ def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, pr
     # Likeliest first, ties by id, so that both cuts are prefixes of the list.
     ordered, tokens = (logits / settings.temperature).sort(dim=-1, descending=True, stable=True)
     if settings.top_k:
-        ordered[:, settings.top_k :] = float("-inf")
+        ordered[:, settings.top_k :].fill_(float("-inf"))
     # Top-p, Holtzman et al. 2020, section 3.1: the smallest set of the likeliest whose probability reaches p.
     probabilities = ordered.softmax(dim=-1)
     cumulated = probabilities.cumsum(dim=-1)
@@ -176,6 +189,16 @@ def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, pr
     # Rounding may carry the search past the last token that has any probability.
     last = (probabilities > 0).sum(dim=-1, keepdim=True) - 1
     return tokens.gather(-1, torch.minimum(chosen, last)).squeeze(-1)
+
+
+def _chosen(settings: SamplingSettings, logits: Tensor, uniform: Tensor) -> Tensor:
+    return choose_token(logits.float(), uniform, settings)
+
+
+@functools.lru_cache
+def _never(device: torch.device) -> Tensor:
+    """Made once for each device: a copy from the host is nothing that a graph can hold."""
+    return torch.tensor([PAD, BOS, UNK, MASK], device=device)
 
 
 def _blank_after_end(written: Tensor) -> Tensor:

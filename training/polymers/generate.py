@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -31,15 +31,14 @@ from training.metrics.molecules import Reading, read_generated
 from training.polymers.conditions import MoleculeModelError, check_known
 from training.polymers.decoding import SamplingSettings
 from training.polymers.drawings import draw_molecules
+from training.polymers.flags import MODELS, add_generate_flags
 from training.polymers.origin import read_origin
 from training.polymers.property_judge import PREDICTOR, Predictor, open_predictor, predicted
 from training.polymers.sample_table import Request
-from training.polymers.sampling import OpenModel, count, requests_by_hand
+from training.polymers.sampling import OpenModel, requests_by_hand
 from training.polymers.scoring import obtained_values
 from training.polymers.smiles_tokenizer import SmilesTokenizerError
 
-# Where the function `open_<model>` of each lies; by name, as no model is part of another's program.
-MODELS: Mapping[str, str] = {name: f"training.polymers.{name.removeprefix('poly')}.sample" for name in ("polygpt", "polytao", "polyvae", "polyldm")}
 _BATCH, _DRAWN = 128, 24
 # A model that was trained on no table that is at hand knows about four standard deviations around its mean.
 _DEVIATIONS = 4
@@ -158,19 +157,8 @@ def _cell(value: Any) -> str:
     return str(value) if isinstance(value, str) else "" if math.isnan(value) else f"{value:.6g}"
 
 
-def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="NAME", help=f"one of {', '.join(MODELS)}")
-    parser.add_argument("--property", action="append", default=[], metavar="NAME=VALUE", help="wanted, in the units of the dataset; or NAME=LOW:HIGH")
-    parser.add_argument("-n", "--number", type=count, default=20, metavar="N", help="molecules (default: %(default)s)")
-    parser.add_argument("--unique", action="store_true", help="write on until N different valid ones are there, or --tries times N were written")
-    parser.add_argument("--tries", type=count, default=10, metavar="N", help="bound of --unique (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for molecules.csv and molecules.png")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    return program(__doc__, _run, argv, expected=(MoleculeModelError, SmilesTokenizerError, MoleculeTableError), configure=_configure)
+    return program(__doc__, _run, argv, expected=(MoleculeModelError, SmilesTokenizerError, MoleculeTableError), configure=add_generate_flags)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,19 @@ into masks over a vocabulary whose tokens are pieces of SMILES or sequences of t
 
 import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.smiles import split_smiles
 from training.polymers.smiles_grammar import Piece, Rule, State, advance, beginning, fewest_to_end, may_end, read_piece
 from training.polymers.smiles_tokenizer import EOS, PAD, SPECIAL_TOKENS, readable_tokens
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # More than any room: a token that may not be written.
 _NEVER = 2**15 - 1
@@ -80,11 +83,13 @@ class Guide:
 
 @functools.lru_cache(maxsize=8)
 def _guide(vocabulary: str, rule: Rule) -> Guide:
+    from tokenizers import Tokenizer
+
     tokens = readable_tokens(Tokenizer.from_str(vocabulary))
     return Guide([None if token in SPECIAL_TOKENS.values() else token for token in tokens], EOS, rule)
 
 
-def guide_for(tokenizer: Tokenizer, rule: Rule) -> Guide:
+def guide_for(tokenizer: "Tokenizer", rule: Rule) -> Guide:
     """The guide for a tokenizer of training/polymers/smiles_tokenizer.py; the same one, with all it remembers, for the same vocabulary."""
     return _guide(tokenizer.to_str(), rule)
 

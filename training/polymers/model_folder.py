@@ -2,21 +2,23 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from tokenizers import Tokenizer
 from torch import nn
 
 from formats.weights import ModelFiles, write_weights
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.smiles_tokenizer import load_smiles_tokenizer, save_smiles_tokenizer
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 Model = TypeVar("Model", bound=nn.Module)
 WEIGHTS = "model.safetensors"
 
 
-def save_molecule_model(folder: Path, files: ModelFiles[Any], model: nn.Module, tokenizer: Tokenizer) -> None:
+def save_molecule_model(folder: Path, files: ModelFiles[Any], model: nn.Module, tokenizer: "Tokenizer") -> None:
     """model: has the `shape` it was built from."""
     write_weights(folder / WEIGHTS, model)
     files.write_config(folder, model.shape)
@@ -25,7 +27,7 @@ def save_molecule_model(folder: Path, files: ModelFiles[Any], model: nn.Module, 
 
 def load_molecule_model(
     folder: str | Path, files: ModelFiles[Any], build: Callable[[Any], Model], device: str | torch.device
-) -> tuple[Model, Tokenizer]:
+) -> "tuple[Model, Tokenizer]":
     """The model in evaluation mode, built from its shape, and its tokenizer. Raises MoleculeModelError or SmilesTokenizerError."""
     folder = Path(folder)
     shape = files.read_config(folder)

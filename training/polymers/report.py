@@ -3,9 +3,8 @@
 A model's report names its stages, and has the rest from `judge_samples`.
 """
 
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
@@ -14,8 +13,7 @@ from rdkit.Chem import Mol
 
 from formats.molecule_tables import MoleculeTableError
 from stages.reporting import Reporter
-from training.metrics import fcd
-from training.metrics.copies import Copy, TrainingMolecules, prepare_training
+from training.metrics.copies import Copy, TrainingMolecules
 from training.metrics.distribution import DistributionScores
 from training.polymers.drawings import draw_molecules, draw_novelty, draw_pairs, draw_requested_and_obtained
 from training.polymers.sample_table import GUIDED, SampleTableError, read_sample_groups
@@ -25,11 +23,10 @@ from training.polymers.scoring import (
     GroupScores,
     RealMolecules,
     ScoringConfig,
-    fit_surrogates,
-    read_real_molecules,
-    read_training,
+    read_background,
     score_group,
     score_real_sample,
+    without_absent_fcd,
 )
 from training.reports.report import Check, Picture, Report
 from training.tracking.tracker import PromotionRule, TrackingError
@@ -75,16 +72,9 @@ EXPECTED = (SampleTableError, MoleculeTableError, TrackingError)
 def judge_samples(config: MoleculeReportConfig, data: Path, reporter: Reporter, *, stage: str, model: str, samples: str, title: str) -> Report:
     """The report `stage` on what the stage `samples` drew from `model`, beside the real molecules below `data`."""
     groups = read_sample_groups(data / samples / "samples.parquet")
-    if config.with_fcd and (reason := fcd.missing_reason()):
-        reporter.log(f"{stage}: {fcd.FCD_KEY} is left out: {reason}")
-        config = replace(config, with_fcd=False)
-    # Each dataset that some group should look like is read once, and novelty is against all the model was trained on.
-    learnt = [read_training(data, name, config) for name in config.trained_on]
-    known = prepare_training(itertools.chain.from_iterable(smiles for smiles, _ in learnt))
-    seen_scaffolds = frozenset().union(*(scaffolds for _, scaffolds in learnt))
-    reals = {name: read_real_molecules(data, name, config, seen_scaffolds) for name in sorted({config.like(group.mode) for group in groups})}
-    asked = {name for group in groups for name in group.requested}
-    surrogates = {name: fit_surrogates(data, name, asked, config) if asked else {} for name in reals}
+    config = without_absent_fcd(config, stage, reporter)
+    asked, likes = {name for group in groups for name in group.requested}, {config.like(group.mode) for group in groups}
+    known, reals, surrogates = read_background(data, config.trained_on, likes, asked, config)
     scores = []
     for group in reporter.progress(groups, total=len(groups), what=stage):
         like = config.like(group.mode)

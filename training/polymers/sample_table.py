@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 REQUESTED = "requested_"
 # What the mode of samples ends in that were written under a guide; see training/polymers/guided.py.
@@ -66,6 +67,9 @@ class SampleGroup:
 
 def write_samples(rows: Sequence[SampleRow], path: Path, *, units: Mapping[str, str]) -> None:
     """The table of `rows`, with the same bytes for the same rows. units: by name, of every property that could be requested; may be empty."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     columns = {
         "index": pa.array(range(len(rows)), pa.int64()),
         "mode": pa.array([row.mode for row in rows], pa.string()),
@@ -97,7 +101,10 @@ def read_sample_groups(path: Path) -> list[SampleGroup]:
     return [_group(table, mode, temperature, requested_names) for mode, temperature in keys]
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
@@ -112,7 +119,10 @@ def _read(path: Path) -> pa.Table:
     return table.sort_by("index")
 
 
-def _group(table: pa.Table, mode: str, temperature: float, requested_names: list[str]) -> SampleGroup:
+def _group(table: "pa.Table", mode: str, temperature: float, requested_names: list[str]) -> SampleGroup:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     rows = table.filter(pc.and_(pc.equal(table["mode"], mode), pc.equal(table["temperature"], temperature)))
     requested = {name.removeprefix(REQUESTED): rows[name].cast(pa.float64()).to_numpy() for name in requested_names}
     return SampleGroup(

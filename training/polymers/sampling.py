@@ -24,6 +24,7 @@ from stages.reporting import Reporter
 from training.loop.devices import open_devices
 from training.polymers.conditions import ConditionedShape, MoleculeModelError
 from training.polymers.decoding import SamplingSettings, Writer, sample_molecules
+from training.polymers.flags import add_wishes
 from training.polymers.options import Dataset
 from training.polymers.sample_table import GUIDED, Request, SampledMolecule, SampleRow, write_samples
 from training.polymers.smiles_grammar import Rule
@@ -191,18 +192,9 @@ def _warn_of_unseen(requests: Sequence[Request], ranges: Mapping[str, tuple[floa
 def _configure_by_hand(parser: ArgumentParser) -> None:
     """The flags with which a program of a sampling stage prints molecules instead."""
     parser.add_argument("--model", type=Path, metavar="DIR", help="print molecules of this model instead of running the stage")
-    parser.add_argument("--number", type=count, default=10, metavar="N", help="molecules to print (default: %(default)s)")
-    parser.add_argument(
-        "--property",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a wanted property, in the units of the dataset; repeatable. NAME=LOW:HIGH spreads the values evenly over the molecules. With it a "
-        "table (CSV) of requested and obtained values is printed, and how well they agree is told at the end",
-    )
+    more = ". With it a table (CSV) of requested and obtained values is printed, and how well they agree is told at the end"
+    add_wishes(parser, number=10, more=more)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write what would be printed to this file")
-    parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--top-k", type=int, default=0, help="only the k likeliest tokens; 0 is all (default: %(default)s)")
     parser.add_argument("--top-p", type=float, default=1.0, help="only the likeliest tokens of this total probability (default: %(default)s)")
     words = "only tokens that can still become a molecule, or, with `polymers`, a repeat unit with two stars"
@@ -242,11 +234,3 @@ def _sampled(stage: str, sampler: Sampler, config: SamplesConfig, wanted: Sequen
                 molecules = sampler(requests, config.settings(temperature, seed, guided=guided))
                 told = reporter.progress(molecules, total=len(requests), what=f"{stage}: {name} at T={temperature:g}")
                 yield from (SampleRow(name, temperature, molecule, request) for molecule, request in zip(told, requests, strict=True))
-
-
-def count(text: str) -> int:
-    """A number of at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{text} is not at least 1")
-    return number

@@ -5,13 +5,15 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy
 
 from formats.descriptors import DESCRIPTORS
 from formats.molecule_tables import property_columns, read_molecules, read_scaffolds
-from training.metrics.copies import TrainingMolecules, find_copies
+from stages.reporting import Reporter
+from training.metrics import fcd
+from training.metrics.copies import TrainingMolecules, find_copies, prepare_training
 from training.metrics.distribution import DistributionScores, Reference, prepare_reference, score_distribution
 from training.metrics.intervals import Rate
 from training.metrics.molecules import Reading, ValidityRule, morgan_counts, read_generated
@@ -54,6 +56,9 @@ class ScoringConfig:
             raise ValueError(f"near_copy_similarity must lie in (0, 1], found {self.near_copy_similarity}")
         if not self.uniqueness_at or min(self.uniqueness_at) < 1:
             raise ValueError(f"uniqueness_at needs numbers of at least 1, found {list(self.uniqueness_at)}")
+
+
+ScoringT = TypeVar("ScoringT", bound=ScoringConfig)
 
 
 @dataclass(frozen=True)
@@ -106,10 +111,27 @@ def read_real_molecules(data: Path, name: Dataset, config: ScoringConfig, seen_s
     return RealMolecules(name, training, reference, new_scaffolds if new_scaffolds.size else None)
 
 
-def read_training(data: Path, name: str, config: ScoringConfig) -> tuple[list[str], list[str]]:
-    """The canonical SMILES of the training split of the dataset `name` under `data`, and their scaffolds. Raises MoleculeTableError."""
-    smiles = read_molecules(data / name, split="train", split_column=config.split_column).smiles
-    return smiles, read_scaffolds(data / name, split="train", split_column=config.split_column)
+def read_background(
+    data: Path, seen: Iterable[str], likes: Collection[Dataset], asked: Collection[str], config: ScoringConfig
+) -> tuple[TrainingMolecules, dict[Dataset, RealMolecules], dict[Dataset, dict[str, Surrogate]]]:
+    """What samples are judged before: all that was trained on, and by dataset real molecules and predictors of what is `asked` beyond RDKit.
+
+    seen: the datasets trained on. likes: those that samples should look like. Raises MoleculeTableError.
+    """
+    smiles, scaffolds = list[str](), set[str]()
+    for name in seen:
+        smiles += read_molecules(data / name, split="train", split_column=config.split_column).smiles
+        scaffolds |= set(read_scaffolds(data / name, split="train", split_column=config.split_column))
+    reals = {name: read_real_molecules(data, name, config, scaffolds) for name in sorted(likes)}
+    return prepare_training(smiles), reals, {name: fit_surrogates(data, name, asked, config) for name in reals}
+
+
+def without_absent_fcd(config: ScoringT, stage: str, reporter: Reporter) -> ScoringT:
+    """`config`, without FCD where it cannot be had on this machine, which is said."""
+    if not config.with_fcd or not (reason := fcd.missing_reason()):
+        return config
+    reporter.log(f"{stage}: {fcd.FCD_KEY} is left out: {reason}")
+    return replace(config, with_fcd=False)
 
 
 def fit_surrogates(data: Path, name: Dataset, properties: Iterable[str], config: ScoringConfig) -> dict[str, Surrogate]:
@@ -146,8 +168,8 @@ def score_group(
         reading=reading,
         distribution=_score(reading, trained_on, real, config),
         finished=Rate(group.finished, len(group.smiles)),
-        controls=tuple(_control(name, group.requested[name], obtained[name], config) for name in recomputed),
-        predicted=tuple(_control(name, group.requested[name], obtained[name], config) for name in predicted),
+        controls=tuple(control_of(name, group.requested[name], obtained[name], config) for name in recomputed),
+        predicted=tuple(control_of(name, group.requested[name], obtained[name], config) for name in predicted),
         surrogates={name: surrogates[name] for name in predicted},
         not_judged=tuple(name for name in sorted(group.requested) if name not in obtained),
         obtained=obtained,
@@ -198,7 +220,8 @@ def _score(reading: Reading, training: TrainingMolecules | None, real: RealMolec
     )
 
 
-def _control(name: str, requested: numpy.ndarray, obtained: numpy.ndarray, config: ScoringConfig) -> PropertyControl:
+def control_of(name: str, requested: numpy.ndarray, obtained: numpy.ndarray, config: ScoringConfig) -> PropertyControl:
+    """How the values that were obtained [N] follow those that were requested [N], NaN where nothing was."""
     was_requested = numpy.isfinite(requested)
     return property_control(name, requested[was_requested], obtained[was_requested], rounds=config.bootstrap_rounds, seed=config.seed)
 

@@ -16,9 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, processors, trainers
+from typing import TYPE_CHECKING, Any, Literal
 
 from formats.molecule_tables import MoleculeTableError, read_molecules
 from stages.output_folder import OutputFolder
@@ -26,6 +24,9 @@ from stages.params import load_params
 from stages.program import program
 from stages.reporting import Reporter
 from training.polymers.smiles import TOKENS_BEYOND_ONE_CHARACTER, split_smiles
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer, decoders, normalizers
 
 SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "mask_token": "<mask>"}
 PAD, BOS, EOS, UNK, MASK = range(5)
@@ -59,7 +60,7 @@ class SmilesTokenizerConfig:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
 
 
-def train_smiles_tokenizer(molecules: Sequence[str], config: SmilesTokenizerConfig) -> Tokenizer:
+def train_smiles_tokenizer(molecules: Sequence[str], config: SmilesTokenizerConfig) -> "Tokenizer":
     """A tokenizer for SMILES learned from `molecules`; the same molecules in any order give the same tokenizer.
 
     Encoding adds <bos> and <eos>; decoding with skip_special_tokens gives the SMILES back. Raises SmilesTokenizerError.
@@ -77,6 +78,8 @@ def train_smiles_tokenizer(molecules: Sequence[str], config: SmilesTokenizerConf
             f"vocabulary_size is {size}, but the {len(characters)} atoms and bonds of the training split and {len(SPECIAL_TOKENS)} special tokens "
             f"need {smallest}; set at least that (null = exactly that), or raise minimum_atom_count"
         )
+    from tokenizers import Tokenizer, models, processors, trainers
+
     # Byte-pair encoding (Sennrich et al. 2016, algorithm 1) over these characters; the normalizer and the decoder translate to and from SMILES.
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk_token"]))
     tokenizer.normalizer = _to_characters(characters)
@@ -97,8 +100,10 @@ def train_smiles_tokenizer(molecules: Sequence[str], config: SmilesTokenizerConf
     return tokenizer
 
 
-def load_smiles_tokenizer(folder: Path) -> Tokenizer:
+def load_smiles_tokenizer(folder: Path) -> "Tokenizer":
     """The tokenizer saved in `folder` (a stage's output or a model's folder). Raises SmilesTokenizerError."""
+    from tokenizers import Tokenizer
+
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise SmilesTokenizerError(f"{path}: no such file; expected the SMILES tokenizer: figment materialize smiles_tokenizer")
@@ -114,7 +119,7 @@ def load_smiles_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def save_smiles_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+def save_smiles_tokenizer(tokenizer: "Tokenizer", folder: Path) -> None:
     """Write the three files that `PreTrainedTokenizerFast.from_pretrained(folder)` reads, with the same bytes each time."""
     (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True) + "\n", encoding="utf-8")
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **SPECIAL_TOKENS}
@@ -122,13 +127,13 @@ def save_smiles_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     _write_json(folder / "special_tokens_map.json", SPECIAL_TOKENS)
 
 
-def readable_tokens(tokenizer: Tokenizer) -> list[str]:
+def readable_tokens(tokenizer: "Tokenizer") -> list[str]:
     """The tokens by id as SMILES text, where the vocabulary itself holds private-use characters."""
     special = list(SPECIAL_TOKENS.values())
     return [special[index] if index < len(special) else tokenizer.decode([index]) for index in range(tokenizer.get_vocab_size())]
 
 
-def count_unknown(tokenizer: Tokenizer, molecules: Sequence[str]) -> tuple[int, int, int]:
+def count_unknown(tokenizer: "Tokenizer", molecules: Sequence[str]) -> tuple[int, int, int]:
     """(tokens in all without <bos> and <eos>, molecules with an out-of-vocabulary token, molecules that do not decode to themselves)."""
     tokens = unknown = changed = 0
     for start in range(0, len(molecules), 10_000):
@@ -152,7 +157,9 @@ def _characters_of(atoms: Iterable[str]) -> dict[str, str]:
     return {atom: private.get(atom, atom) for atom in atoms}
 
 
-def _to_characters(characters: dict[str, str]) -> normalizers.Normalizer:
+def _to_characters(characters: dict[str, str]) -> "normalizers.Normalizer":
+    from tokenizers import Regex, normalizers
+
     # Known bracket atoms first, then all other brackets; only then is a Cl certain to be chlorine outside brackets.
     long = {atom: character for atom, character in characters.items() if len(atom) > 1}
     steps = [normalizers.Replace(atom, character) for atom, character in long.items() if atom.startswith("[")]
@@ -162,7 +169,9 @@ def _to_characters(characters: dict[str, str]) -> normalizers.Normalizer:
     return normalizers.Sequence(steps)
 
 
-def _from_characters(characters: dict[str, str]) -> decoders.Decoder:
+def _from_characters(characters: dict[str, str]) -> "decoders.Decoder":
+    from tokenizers import decoders
+
     long = {atom: character for atom, character in characters.items() if TOKENS_BEYOND_ONE_CHARACTER.fullmatch(atom)}
     return decoders.Sequence([decoders.Fuse(), *(decoders.Replace(character, atom) for atom, character in long.items())])
 
@@ -171,7 +180,7 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _summary(tokenizer: Tokenizer, config: SmilesTokenizerConfig, by_split: dict[str, list[str]]) -> dict[str, Any]:
+def _summary(tokenizer: "Tokenizer", config: SmilesTokenizerConfig, by_split: dict[str, list[str]]) -> dict[str, Any]:
     summary: dict[str, Any] = {"vocabulary_size": tokenizer.get_vocab_size(), "read": list(config.read)}
     for split, molecules in by_split.items():
         tokens, unknown, changed = count_unknown(tokenizer, molecules)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,18 @@ from training.loop.devices import Devices
 from training.loop.ema import Ema
 from training.loop.job import Companions, Training, Workplace
 from training.loop.loop import Hook, Outcome, StepOutcome, backward_and_step, linear_schedule
-from training.polymers.batches import TrainingSet
 from training.polymers.options import TrainingOptions
 from training.polymers.origin import write_origin
 
 OptionsT = TypeVar("OptionsT", bound=TrainingOptions)
+
+
+class Part(Protocol):
+    """Molecules of a training. set_aside: how many were left out, by reason."""
+
+    @property
+    def set_aside(self) -> Mapping[str, int]: ...
+    def __len__(self) -> int: ...
 
 
 class MoleculeTrainer(Generic[OptionsT]):
@@ -25,6 +32,9 @@ class MoleculeTrainer(Generic[OptionsT]):
 
     learner: the module whose weights are learnt. streams: of batches, by phase, such as `BatchStream`. rampup: of the average, see `Ema`.
     """
+
+    # Of the weights that are saved, where those are not the last ones.
+    best_values: Mapping[str, float] = {}
 
     def __init__(self, learner: Any, optimizer: Any, streams: Mapping[str, Any], config: OptionsT, devices: Devices, *, rampup: float = 0) -> None:
         self.learner, self.optimizer, self.streams, self.config, self.devices = learner, optimizer, streams, config, devices
@@ -75,21 +85,25 @@ class MoleculeTrainer(Generic[OptionsT]):
         for stream in self.streams.values():
             stream.salt = rollback
 
+    def why_done(self) -> str | None:
+        """See `TrainingLoop`: the whole budget is spent."""
+        return None
+
 
 def training_of(
     trainer: Any,
     datasets: Sequence[str],
-    parts: Mapping[str, TrainingSet | None],
+    parts: Mapping[str, Part | None],
     save: Callable[[Path, Any], None],
     *,
-    facts: Mapping[str, Any] | None = None,
+    facts: Callable[[Outcome], Mapping[str, Any]] = lambda outcome: {},
     check: Callable[[Workplace], None] = lambda place: None,
     **told: Any,
 ) -> Training:
     """A `MoleculeTrainer` as a training that validates at every checkpoint and saves its final model, its origin and training_summary.json.
 
     datasets: names of those learnt from. parts: their molecules, by what they are for. save: writes a model into a folder. facts: more for the
-    summary. check: raises where the inputs do not fit. told: `size`, `outcome` and `signature` of the `Training`.
+    summary, once it is saved. check: raises where the inputs do not fit. told: `size`, `outcome` and `signature` of the `Training`.
     """
 
     def finish(place: Workplace, output: OutputFolder, outcome: Outcome) -> dict[str, float]:
@@ -106,14 +120,20 @@ def training_of(
             "rollbacks": outcome.rollbacks,
             "molecules": {name: len(part) for name, part in there.items()},
             "set_aside": {name: part.set_aside for name, part in there.items()},
-            "last_values": {name: round(value, 6) for name, value in sorted(outcome.values.items())},
+            "last_values": rounded(outcome.values),
         }
-        output.write_json("training_summary.json", {**summary, **(facts or {})})
-        shown = ("validation_", "loss", "latent_distance")
-        return {"parameters": parameters, **{name: value for name, value in outcome.values.items() if name.startswith(shown)}}
+        output.write_json("training_summary.json", {**summary, **facts(outcome)})
+        shown, values = ("validation_", "loss", "latent_distance"), {**outcome.values, **trainer.best_values}
+        return {"parameters": parameters, **{name: value for name, value in values.items() if name.startswith(shown)}}
 
     def begin(place: Workplace) -> Companions:
         check(place)
-        return Companions(functools.partial(finish, place), [Hook(trainer.config.checkpoint_every_samples, trainer.validate)])
+        hooks = [Hook(trainer.config.checkpoint_every_samples, trainer.validate)]
+        return Companions(functools.partial(finish, place), hooks, why_done=trainer.why_done)
 
     return Training(trainer, begin, **told)
+
+
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """As they stand in a summary."""
+    return {name: round(value, 6) for name, value in values.items()}

@@ -24,16 +24,33 @@ class TransformerShape(Protocol):
 
 
 class KeyValueCache:
-    """Keys and values of every layer, allocated once: [B, heads, capacity, C / heads] each. `length` positions are filled."""
+    """Keys and values of every layer, allocated once: [B, heads, capacity, C / heads] each. `length` positions are filled.
+
+    `fix` makes of `length` a tensor on the device: from then on each token has the same shapes at the same addresses and the host is asked nothing,
+    so that a CUDA graph can hold the step. All positions are then looked over, and the empty ones masked.
+    """
 
     def __init__(self, shape: TransformerShape, batch: int, *, capacity: int, device: torch.device, dtype: torch.dtype) -> None:
         size = (shape.layers, batch, shape.heads, capacity, shape.width // shape.heads)
         self.keys = torch.zeros(size, device=device, dtype=dtype)
         self.values = torch.zeros(size, device=device, dtype=dtype)
-        self.length = 0
+        self.length: int | Tensor = 0
+
+    def fix(self) -> None:
+        """Before the next token; there must be at least one."""
+        self.length = torch.tensor([self.length], device=self.keys.device)
+        self.numbers = torch.arange(self.keys.shape[3], device=self.keys.device)
+
+    def place(self, count: int) -> tuple[slice | Tensor, Tensor | None]:
+        """Which positions the next `count` have; which of those that `extend` gives are real, [1, capacity], None for all."""
+        if isinstance(self.length, Tensor):
+            return self.length, (self.numbers <= self.length)[None]
+        return slice(self.length, self.length + count), None
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write the new positions of one layer behind the filled ones; returns all positions so far. `length` moves after the last layer."""
+        if isinstance(self.length, Tensor):
+            return self.keys[layer].index_copy_(2, self.length, keys), self.values[layer].index_copy_(2, self.length, values)
         end = self.length + keys.shape[2]
         self.keys[layer, :, :, self.length : end] = keys
         self.values[layer, :, :, self.length : end] = values
@@ -57,7 +74,8 @@ class Attention(nn.Module):
         B, S, C = x.shape
         q, k, v = self.query_key_value(x).view(B, S, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
         # A single new position may look at everything before it; several at once are causal among themselves and only start an empty cache.
-        causal = self.causal and S > 1
+        # Chosen by a branch, as the compiler wants it where S can be any number.
+        causal = False if S == 1 else self.causal
         if cache is not None:
             assert S == 1 or cache.length == 0, f"{S} positions cannot be appended to {cache.length}; feed one at a time"
             k, v = cache.extend(layer, k, v)
@@ -93,10 +111,10 @@ def causal_states(model: Any, x: Tensor, prefix: Tensor | None, cache: KeyValueC
     """
     if prefix is not None:
         x = torch.cat([prefix.unsqueeze(1).to(x.dtype), x], dim=1)
-    start = cache.length if cache is not None else 0
-    x = model.dropout(x + model.position_embedding.weight[start : start + x.shape[1]])
+    positions, real = cache.place(x.shape[1]) if cache is not None else (slice(x.shape[1]), None)
+    x = model.dropout(x + model.position_embedding.weight[positions])
     for layer, block in enumerate(model.blocks):
-        x = block(x, cache, layer)
+        x = block(x, cache, layer, real)
     if cache is not None:
         cache.length += x.shape[1]
     states: Tensor = model.final_norm(x)

@@ -3,7 +3,7 @@
 Source: Karras et al. 2018, section 2 and appendix A.1; Gulrajani et al. 2017 (WGAN-GP); non-saturating with R1: Mescheder et al. 2018.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import torch
 from torch import Tensor
@@ -19,8 +19,8 @@ from training.gans.losses import (
     wasserstein_d,
     wasserstein_g,
 )
-from training.gans.players import Moment, PartLoss, Phase, parts_of_batch
-from training.loop.devices import Devices
+from training.gans.players import Inputs, Moment, PartLoss, Phase, parts_of_batch
+from training.loop.devices import Devices, moved
 from training.loop.seeding import generator
 from training.progressive.discriminator import Discriminator
 from training.progressive.generator import Generator
@@ -71,9 +71,22 @@ class ProgressiveLosses:
     def phases(self) -> list[Phase]:
         """D in every iteration, G in every `n_critic`-th."""
         return [
-            Phase("D", "D", self.discriminator_losses, reported_as="d"),
-            Phase("G", "G", self.generator_losses, every=self.options.n_critic, reported_as="g"),
+            Phase("D", "D", self.discriminator_losses, reported_as="d", inputs=self.discriminator_inputs, key=self.key),
+            Phase("G", "G", self.generator_losses, every=self.options.n_critic, reported_as="g", inputs=self.generator_inputs, key=self.key),
         ]
+
+    def key(self, now: Moment) -> Hashable | None:
+        """What turns have in common that differ in their inputs alone. In a fade, whose share is another each time, none are alike."""
+        growth = self.schedule.at(now.samples_seen)
+        return (growth.px, self.batch_at(now.samples_seen), now.rollback) if growth.alpha == 1 else None
+
+    def generator_inputs(self, now: Moment) -> Inputs:
+        return {"z": self._latents("G", now, self.batch_at(now.samples_seen))}
+
+    def discriminator_inputs(self, now: Moment) -> Inputs:
+        batch = self.batch_at(now.samples_seen)
+        share = torch.rand(batch, generator=generator(self.options.seed, "between", now.rollback, now.iteration))
+        return {"reals": self.reals(now, batch), "z": self._latents("D", now, batch), "share": moved(share, self.devices.device)}
 
     def batch_at(self, images: int) -> int:
         """Pictures of the iteration that begins after so many: no more than are left of the phase, which ends at its exact picture."""
@@ -81,22 +94,22 @@ class ProgressiveLosses:
         batch = self.options.batch_of(growth.px)
         return batch if growth.end is None else min(batch, growth.end - images)
 
-    def generator_losses(self, now: Moment) -> Iterator[PartLoss]:
+    def generator_losses(self, now: Moment, given: Inputs | None = None) -> Iterator[PartLoss]:
         """Fakes should look real."""
         batch = self.batch_at(now.samples_seen)
-        z = self._latents("G", now, batch)
+        z = (self.generator_inputs(now) if given is None else given)["z"]
         loss = wasserstein_g if self.is_wasserstein else non_saturating_g
         for rows in self._parts(batch):
             yield loss(self._logits(self._fakes(z[rows]))).sum() / batch, {}
 
-    def discriminator_losses(self, now: Moment) -> Iterator[PartLoss]:
+    def discriminator_losses(self, now: Moment, given: Inputs | None = None) -> Iterator[PartLoss]:
         """Reals, faded as the networks are, should look real and fakes fake; the penalty comes behind, at the same pictures.
 
         Reports mean logits, the penalty by itself and, for losses with a bound between real and fake, mean signs.
         """
         options, batch = self.options, self.batch_at(now.samples_seen)
-        reals, z = self.reals(now, batch), self._latents("D", now, batch)
-        share = torch.rand(batch, generator=generator(options.seed, "between", now.rollback, now.iteration)).to(self.devices.device)
+        given = self.discriminator_inputs(now) if given is None else given
+        reals, z, share = given["reals"], given["z"], given["share"]
         # Twice the penalty for each roll-back.
         stricter = 2.0**now.rollback
         for rows in self._parts(batch):

@@ -21,6 +21,7 @@ from formats.image_shards import ImageSetError
 from formats.weights import write_weights
 from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
+from training.gans.graphs import open_graphs
 from training.gans.image_stream import TrainingImages, read_images
 from training.gans.one_off import add_one_off_flags, one_off
 from training.gans.players import AdversarialTrainer, Moment, adam
@@ -66,6 +67,7 @@ class ProgressiveTraining:
             others={},
             schedule=lambda images: value_at(self.schedule.at(images).px, options.lr, options.lr_by_px) / options.lr,
             before_step=self.before_step,
+            graphs=open_graphs(options.cuda_graphs, devices.device, devices.world_size, reporter),
         )
         if devices.device.type == "cuda":
             torch.backends.cudnn.benchmark = True

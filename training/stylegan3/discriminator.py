@@ -124,19 +124,19 @@ class Convolution(nn.Module):
             self._blocks = matrix.blocks, matrix.transposed_blocks
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
-        # Equalised learning rate: weights are N(0, 1) at rest and scaled by He's constant when used (Karras et al. 2018, section 4.1).
-        weight = (self.weight * self.weight[0].numel() ** -0.5).to(x.dtype)
+        # Equalised learning rate: weights are N(0, 1) at rest and scaled by He's constant when used (Karras et al. 2018, section 4.1). A gain behind
+        # the leaky ReLU may come before it, as the gain is positive, and so into weights and bias: two passes over the pictures less.
+        whole_gain = gain * (LRELU_GAIN if self.activation == "lrelu" else 1.0)
+        weight = (self.weight * (whole_gain * self.weight[0].numel() ** -0.5)).to(x.dtype)
+        bias = None if self.bias is None else (self.bias * whole_gain).to(x.dtype)
         if self.halves:
             # A 1x1 convolution sees only the pixels that are kept, so that its blur drops the others at once.
-            x = functional.conv2d(filter_both_axes(x, BandedMatrix(self.blur_matrix, *self._blocks)), weight, stride=2 if self.kernel > 1 else 1)
+            x = filter_both_axes(x, BandedMatrix(self.blur_matrix, *self._blocks))
+            x = functional.conv2d(x, weight, bias, stride=2 if self.kernel > 1 else 1)
         else:
-            x = functional.conv2d(x, weight, padding=self.kernel // 2)
-        if self.bias is not None:
-            x = x + self.bias.to(x.dtype)[:, None, None]
+            x = functional.conv2d(x, weight, bias, padding=self.kernel // 2)
         if self.activation == "lrelu":
-            x = functional.leaky_relu(x, LRELU_SLOPE) * (LRELU_GAIN * gain)
-        elif gain != 1:
-            x = x * gain
+            x = functional.leaky_relu(x, LRELU_SLOPE)
         return x if self.clamp is None else x.clamp(-self.clamp * gain, self.clamp * gain)
 
 

@@ -34,12 +34,13 @@ def traffic(config: StyleGAN3Config) -> tuple[Traffic, Traffic]:
     """Of all filtered leaky ReLUs of a generator on a GPU: (plain, kernel)."""
     with torch.device("meta"):
         layers = [layer for layer in Generator(config).synthesis.layers() if not layer.spec.is_torgb]
-    paths = zip(*(_layer_traffic(layer) for layer in layers), strict=True)
+    paths = zip(*(layer_traffic(layer) for layer in layers), strict=True)
     plain, kernel = (Traffic(*(sum(column) for column in zip(*path, strict=True))) for path in paths)
     return plain, kernel
 
 
-def _layer_traffic(layer: SynthesisLayer) -> tuple[Traffic, Traffic]:
+def layer_traffic(layer: SynthesisLayer) -> tuple[Traffic, Traffic]:
+    """Of one layer other than ToRGB: (plain, kernel)."""
     spec, plan = layer.spec, layer.plan
     size = 4 if layer.precision == "float32" or not spec.is_low_precision else 2
     C, i, o = spec.out_channels, plan.in_size[0], spec.out_size

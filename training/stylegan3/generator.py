@@ -282,13 +282,20 @@ class Generator(nn.Module):
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff, observe=observe)
         return self.synthesis(ws, observe=observe)
 
+    def _followers(self) -> list[tuple[Tensor, RunningMean]]:
+        return [(self.mapping.w_avg, self.mapping.observed), *((layer.magnitude_ema, layer.observed) for layer in self.synthesis.layers())]
+
+    def forget_observed(self) -> None:
+        for _, observed in self._followers():
+            observed.forget()
+
     @torch.no_grad()
     def move_averages(self, over_all: Callable[[Tensor], Tensor] = lambda sums: sums) -> None:
         """One step of w_avg and of every layer's input magnitude towards their means over the pictures that were drawn with `observe` since the last.
 
         over_all: sums a tensor over all processes.
         """
-        followers = [(self.mapping.w_avg, self.mapping.observed), *((layer.magnitude_ema, layer.observed) for layer in self.synthesis.layers())]
+        followers = self._followers()
         sums = [observed.take() for _, observed in followers]
         for (average, observed), total in zip(followers, over_all(torch.cat(sums)).split([len(one) for one in sums]), strict=True):
             average.copy_((total[:-1] / total[-1]).view_as(average).lerp(average, observed.beta))

@@ -65,9 +65,13 @@ class RunningMean:
         """The sum over the pictures observed and their number, flat; nothing is remembered of them."""
         if self._total is None:
             raise RuntimeError("no picture was observed since the last step of the average")
-        taken = torch.cat([self._total.flatten(), self._total.new_tensor([self._count])])
-        self._total, self._count = None, 0
+        taken = torch.cat([self._total.flatten(), self._total.new_full((1,), self._count)])
+        self.forget()
         return taken
+
+    def forget(self) -> None:
+        """What was observed and not taken: of a step that was broken off."""
+        self._total, self._count = None, 0
 
 
 class Dense(nn.Module):

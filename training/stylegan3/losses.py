@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from training.gans.augment import Augment
-from training.gans.image_stream import ImageOrder, TrainingImages, batch_of, device_generator, random_latents
+from training.gans.graphs import TurnRandom
+from training.gans.image_stream import ImageOrder, TrainingImages, batch_of, random_latents
 from training.gans.losses import non_saturating_d, non_saturating_g, r1_penalty, r2_penalty, relativistic_d, relativistic_g
-from training.gans.players import Moment, PartLoss, Phase, parts_of_batch
+from training.gans.players import Inputs, Moment, PartLoss, Phase, parts_of_batch
 from training.loop.devices import Devices
 from training.stylegan3.blur import blur_sigma_px, gaussian_blur
 from training.stylegan3.discriminator import Discriminator
@@ -21,7 +22,10 @@ from training.stylegan3.options import StyleGAN3Options
 
 
 class StyleGAN3Losses:
-    """The three phases of an iteration. augment: None for none. All random numbers come from (seed, purpose, roll-backs, iteration)."""
+    """The three phases of an iteration. augment: None for none. All random numbers come from (seed, purpose, roll-backs, iteration).
+
+    Losses depend on their inputs (z, c, reals, real_c) and on `random`, which making the inputs seeds; on the moment only while pictures are blurred.
+    """
 
     def __init__(
         self,
@@ -36,17 +40,37 @@ class StyleGAN3Losses:
         self.data, self.options, self.devices = data, options, devices
         self.gamma = options.resolved_gamma(data.resolution)
         self.is_relative = options.loss == "rpgan"
+        self.random = TurnRandom(devices.device, options.seed)
         self.orders = {name: ImageOrder(len(data), options.seed, mirror=options.mirror, purpose=f"reals of {name}") for name in ("D", "G")}
 
     def phases(self) -> list[Phase]:
         """G, D and, every `reg_interval` iterations, the gradient penalty as a step of its own."""
-        phases = [Phase("G", "G", self.generator_losses, reported_as="g"), Phase("D", "D", self.discriminator_losses, reported_as="d")]
-        return [*phases, Phase("D_reg", "D", self.penalties, every=self.options.reg_interval)] if self.gamma else phases
+        phases = [
+            Phase("G", "G", self.generator_losses, reported_as="g", inputs=self.generator_inputs, key=self.key),
+            Phase("D", "D", self.discriminator_losses, reported_as="d", inputs=self.discriminator_inputs, key=self.key),
+        ]
+        if self.gamma:
+            inputs = self.penalty_inputs
+            phases.append(Phase("D_reg", "D", self.penalties, every=self.options.reg_interval, inputs=inputs, key=self.key))
+        return phases
 
-    def generator_losses(self, now: Moment) -> Iterator[PartLoss]:
+    def key(self, now: Moment) -> int | None:
+        """What turns have in common that differ in their inputs alone. While pictures are blurred, each time by a little less, none are alike."""
+        return None if self._blur_sigma_px(now) else now.rollback
+
+    def generator_inputs(self, now: Moment) -> Inputs:
+        return self._inputs(now, latents="G", reals="G" if self.is_relative else None)
+
+    def discriminator_inputs(self, now: Moment) -> Inputs:
+        return self._inputs(now, latents="D", reals="D")
+
+    def penalty_inputs(self, now: Moment) -> Inputs:
+        return self._inputs(now, latents="D_reg" if self.is_relative else None, reals="D")
+
+    def generator_losses(self, now: Moment, given: Inputs | None = None) -> Iterator[PartLoss]:
         """Fakes should look real, or with the relativistic loss more real than the reals they are paired with."""
-        z, labels = self._latents("G", now)
-        reals, real_labels = self._reals("G", now) if self.is_relative else (None, None)
+        given = self.generator_inputs(now) if given is None else given
+        z, labels, reals, real_labels = given["z"], given.get("c"), given.get("reals"), given.get("real_c")
         for rows in self._parts():
             c = _rows(labels, rows)
             fake_logits = self._logits(self._fakes(z[rows], c), c, "G fakes", rows, now)
@@ -56,11 +80,12 @@ class StyleGAN3Losses:
                 loss = relativistic_g(self._logits(reals[rows], _rows(real_labels, rows), "G reals", rows, now).detach(), fake_logits)
             yield loss.sum() / self.options.batch, {}
 
-    def discriminator_losses(self, now: Moment) -> Iterator[PartLoss]:
+    def discriminator_losses(self, now: Moment, given: Inputs | None = None) -> Iterator[PartLoss]:
         """Reals should look real and fakes fake. Reports the mean logits and their mean signs; r_t, the sign on reals, is what ADA steers by."""
         batch = self.options.batch
-        z, labels = self._latents("D", now)
-        reals, real_labels = self._reals("D", now)
+        given = self.discriminator_inputs(now) if given is None else given
+        z, labels, reals, real_labels = given["z"], given.get("c"), given["reals"], given.get("real_c")
+        self.generator.forget_observed()
         pair_loss = relativistic_d if self.is_relative else non_saturating_d
         for rows in self._parts():
             c = _rows(labels, rows)
@@ -74,14 +99,14 @@ class StyleGAN3Losses:
         # G's running averages (of w, for truncation, and of input magnitudes) take one step an iteration, whatever the batch was cut into.
         self.generator.move_averages(self.devices.sum)
 
-    def penalties(self, now: Moment) -> Iterator[PartLoss]:
+    def penalties(self, now: Moment, given: Inputs | None = None) -> Iterator[PartLoss]:
         """R1, and with the relativistic loss R2 too, times gamma / 2; twice as much for each roll-back, and `reg_interval` times for being lazy.
 
         Reports the penalties by themselves: mean squared norms of D's gradient.
         """
         weight = self.gamma * 2.0**now.rollback / 2 * self.options.reg_interval
-        reals, real_labels = self._reals("D", now)
-        z, labels = self._latents("D_reg", now)
+        given = self.penalty_inputs(now) if given is None else given
+        reals, real_labels, labels = given["reals"], given.get("real_c"), given.get("c")
         for rows in self._parts():
             images = reals[rows].requires_grad_()
             r1 = r1_penalty(self._logits(images, _rows(real_labels, rows), "D_reg reals", rows, now), images).sum() / self.options.batch
@@ -89,13 +114,20 @@ class StyleGAN3Losses:
             if self.is_relative:
                 c = _rows(labels, rows)
                 with torch.no_grad():
-                    fakes = self._fakes(z[rows], c)
+                    fakes = self._fakes(given["z"][rows], c)
                 fakes.requires_grad_()
                 r2 = r2_penalty(self._logits(fakes, c, "D_reg fakes", rows, now), fakes).sum() / self.options.batch
                 yield r2 * weight, {"r2_penalty": r2.detach()}
 
     def _parts(self) -> Iterator[slice]:
         return parts_of_batch(self.options.batch, self.options.side_by_side, self.devices)
+
+    def _inputs(self, now: Moment, *, latents: str | None, reals: str | None) -> Inputs:
+        self.random.begin(now.rollback, now.iteration)
+        z, c = self._latents(latents, now) if latents else (None, None)
+        images, real_c = self._reals(reals, now) if reals else (None, None)
+        named = {"z": z, "c": c, "reals": images, "real_c": real_c}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def _latents(self, phase: str, now: Moment) -> tuple[Tensor, Tensor | None]:
         purpose = (self.options.seed, f"latents of {phase}", now.rollback, now.iteration)
@@ -109,13 +141,17 @@ class StyleGAN3Losses:
 
     def _logits(self, images: Tensor, c: Tensor | None, purpose: str, rows: slice, now: Moment) -> Tensor:
         """What D says of pictures, those of `rows` of the batch, as it sees them: blurred at the beginning of configuration R, and augmented."""
-        # Networks that know pictures already need no soft start.
-        if self.generator.config.is_rotation_equivariant and self.options.resume_from is None:
-            images = gaussian_blur(images, blur_sigma_px(now.samples_seen, batch_size=self.options.batch))
+        if sigma := self._blur_sigma_px(now):
+            images = gaussian_blur(images, sigma)
         if self.augment is not None:
-            random = device_generator(self.devices.device, self.options.seed, f"augment {purpose}", now.rollback, now.iteration)
-            images = self.augment(images, random, rows=rows, batch=self.options.batch)
+            images = self.augment(images, self.random.of(f"augment {purpose}", rows.start), rows=rows, batch=self.options.batch)
         return self.discriminator(images, c)
+
+    def _blur_sigma_px(self, now: Moment) -> float:
+        # Networks that know pictures already need no soft start.
+        if not self.generator.config.is_rotation_equivariant or self.options.resume_from is not None:
+            return 0.0
+        return blur_sigma_px(now.samples_seen, batch_size=self.options.batch)
 
 
 def _rows(labels: Tensor | None, rows: slice) -> Tensor | None:

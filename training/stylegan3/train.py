@@ -26,6 +26,7 @@ from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.gans.ada import AugmentController
 from training.gans.augment import Augment, augment_preset
+from training.gans.graphs import open_graphs
 from training.gans.image_stream import TrainingImages, read_images
 from training.gans.one_off import add_one_off_flags, one_off
 from training.gans.players import AdversarialTrainer, adam
@@ -86,6 +87,8 @@ class StyleGAN3Training:
             averages={"G": self.ema},
             others={"controller": self.controller},
             after_step=self.controller.after_step,
+            graphs=open_graphs(options.cuda_graphs, devices.device, devices.world_size, reporter),
+            random=self.losses.random,
         )
         if devices.device.type == "cuda":
             torch.backends.cudnn.benchmark = True

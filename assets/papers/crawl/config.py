@@ -3,13 +3,14 @@
 import re
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from assets.downloads.contact import check_contact, reaches_nobody, user_agent
 from assets.downloads.named_sources import check_names
 from assets.papers.page_objects import find_page_object
 from assets.papers.raw_pages import SourceInfo, address
 
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -27,8 +28,12 @@ class SourceParams:
     image_hosts:   more hosts, for images alone.
     delay_s:       in place of journal_pages.delay_s.
     max_pages:     in place of journal_pages.max_pages.
+    full_sweep_nights: in place of journal_pages.full_sweep_nights.
     render:        draw pages in a browser before reading them, for sites that make them with scripts and allow it.
     via:           an HTTP proxy to reach it through.
+    daily_credits: credits that it may spend in a day (UTC), where an interface counts them (X-RateLimit-Credits-Used; OpenAlex); none = not counted.
+    key_env:       the environment variable with the key that an interface knows you by; without it being set, it is asked without one.
+    key_name:      the parameter by which the key joins addresses on the wire. It is stored and logged nowhere.
     embedded:      a site of ours in assets/demo_sites, served on loopback for the length of the crawl.
     folder:        a folder of files to serve as that site.
     """
@@ -43,8 +48,12 @@ class SourceParams:
     image_hosts: list[str] = field(default_factory=list)
     delay_s: float | None = None
     max_pages: int | None = None
+    full_sweep_nights: int | None = None
     render: bool = False
     via: str = ""
+    daily_credits: int | None = None
+    key_env: str = ""
+    key_name: str = "api_key"
     embedded: str = ""
     folder: str = ""
 
@@ -60,12 +69,19 @@ class SourceParams:
                 raise ValueError(f"source '{self.name}': expected an address with http:// or https:// and a host, found '{url[:80]}'")
         if self.via and self.is_local:
             raise ValueError(f"source '{self.name}': `via` cannot go with `embedded` or `folder`, which bring their own proxy")
+        if self.key_env and not _VARIABLE.fullmatch(self.key_env):
+            raise ValueError(f"source '{self.name}': key_env is the name of an environment variable (OPENALEX_API_KEY), not the key itself")
+        # Parameters are written into reports in full, and addresses into the store.
+        if any(name.lower() in (self.key_name.lower(), "api_key", "apikey") for url in self.start for name, _ in parse_qsl(urlsplit(url).query)):
+            raise ValueError(f"source '{self.name}': start holds a key; put it into an environment variable, and its name into key_env")
         if self.contact:
             check_contact(self.contact, where=f"source '{self.name}': contact")
         # Where a source has none of its own, those of journal_pages hold, which are checked there.
-        for name, value in (("delay_s", self.delay_s), ("max_pages", self.max_pages)):
+        for name, value in (("delay_s", self.delay_s), ("max_pages", self.max_pages), ("daily_credits", self.daily_credits)):
             if value is not None and value < 0:
                 raise ValueError(f"source '{self.name}': {name} must not be negative, found {value}")
+        if self.full_sweep_nights is not None and self.full_sweep_nights < 1:
+            raise ValueError(f"source '{self.name}': full_sweep_nights must be at least 1, found {self.full_sweep_nights}")
 
     @property
     def is_local(self) -> bool:
@@ -92,6 +108,8 @@ class JournalPagesConfig:
 
     contact: an e-mail address or web page under which publishers reach you; sent with every request.
     delay_s: least pause between two requests to a host; AutoThrottle makes it longer where a site answers slowly.
+    full_sweep_nights: nights from one whole sweep of a registry to the next; in between it is asked for what is new. 1 = always whole.
+    max_harvest_requests, max_harvest_mib, max_harvest_s: what the chained answers of one source may cost in one night.
     """
 
     contact: str
@@ -107,12 +125,17 @@ class JournalPagesConfig:
     retries: int = 3
     max_retry_after_s: float = 600.0
     revisit_after_days: int = 30
+    full_sweep_nights: int = 30
+    max_harvest_requests: int = 5_000
+    max_harvest_mib: int = 4_096
+    max_harvest_s: float = 28_800.0
     allow_private_addresses: bool = False
 
     def __post_init__(self) -> None:
         check_names([source.name for source in self.sources])
         check_contact(self.contact, where="contact")
-        for name in ("max_delay_s", "target_concurrency", "concurrency_per_host", "timeout_s", "max_body_mib", "revisit_after_days"):
+        for name in ("max_delay_s", "target_concurrency", "concurrency_per_host", "timeout_s", "max_body_mib", "revisit_after_days",
+                     "full_sweep_nights", "max_harvest_requests", "max_harvest_mib", "max_harvest_s"):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0, found {getattr(self, name)}")
         for name in ("delay_s", "max_redirects", "retries", "max_retry_after_s"):
@@ -136,6 +159,10 @@ class JournalPagesConfig:
     def delay_of(self, source: SourceParams) -> float:
         """Least pause in seconds; what we serve ourselves needs none."""
         return source.delay_s if source.delay_s is not None else 0.0 if source.is_local else self.delay_s
+
+    def sweep_nights_of(self, source: SourceParams) -> int:
+        """Nights from one whole sweep of a registry to the next; what we serve ourselves is swept every night."""
+        return source.full_sweep_nights or (1 if source.is_local else self.full_sweep_nights)
 
 
 def _covers(name: str, host: str) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import os
 import shutil
 import time
 from collections.abc import Collection
@@ -15,17 +16,18 @@ from scrapy.crawler import AsyncCrawlerProcess
 
 from assets.downloads.contact import PRODUCT
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
+from assets.papers.crawl.credits import EXHAUSTED, Ledger, keys_of
 from assets.papers.crawl.freshness import MOST_FAILURES
 from assets.papers.crawl.guard import MIDDLEWARES
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS
 from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
-from assets.papers.crawl.publishing import discard, publish
+from assets.papers.crawl.publishing import Chains, discard, publish
 from assets.papers.crawl.spider import JournalSpider
 from assets.papers.crawl.tally import Night, append_night
 from assets.papers.crawl.unfinished import PASSING, Unfinished, unfinished_crawl
 from assets.papers.items import Page, Parsed
 from assets.papers.page_objects import find_page_object, read_page
-from assets.papers.raw_pages import REDIRECTS, RawPages, StoredProblem
+from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, StoredProblem
 from stages.files import sync
 from stages.output_folder import only_run
 from stages.reporting import Reporter
@@ -66,11 +68,13 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
         memory = _memory(own / "memory.parquet", raw, config, reporter)
         night = Night(str(target), unfinished.crawl, "", datetime.now(UTC).isoformat(timespec="seconds"))
         started = time.monotonic()
-        spider = _run_spider(config, raw, memory, unfinished, proxies, reporter)
+        spider = _run_spider(config, raw, memory, unfinished, proxies, Ledger(own / "credits.json"), reporter)
         night.seconds = round(time.monotonic() - started, 1)
+        for words in sorted({done.words for done in unfinished.done.values() if done.problem == EXHAUSTED}):
+            reporter.notice(f"journal_pages: {words}")
         _count(night, spider)
         # Publish first, all at once; then what is remembered of it. Killed in between, the memory does not fit the store, and is read from it again.
-        night.is_new = publish(unfinished, config, raw, _offsite(spider))
+        night.is_new = publish(unfinished, config, raw, _offsite(spider), _chains(spider))
         _remember(spider)
         night.sources_without_papers = [source.name for source in config.sources if not memory.papers.get(source.name)]
         save_memory(own / "memory.parquet", memory, store_identity(target))
@@ -106,7 +110,10 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
         "TWISTED_DNS_RESOLVER": "assets.papers.crawl.guard.public_addresses.PublicResolver",
         TRUSTED_HOSTS: sorted({urlsplit(proxy).hostname or "" for proxy in proxies}),
         ALLOW_PRIVATE: config.allow_private_addresses,
-        "DOWNLOAD_HANDLERS": dict.fromkeys(("file", "ftp", "s3", "data")),
+        "DOWNLOAD_HANDLERS": {
+            **dict.fromkeys(("file", "ftp", "s3", "data")),
+            **(dict.fromkeys(("http", "https"), "assets.papers.crawl.metering.KeyedHandler") if any(s.key_env for s in config.sources) else {}),
+        },
         "RETRY_TIMES": config.retries,
         "REDIRECT_MAX_TIMES": config.max_redirects,
         "METAREFRESH_ENABLED": False,
@@ -133,6 +140,8 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
             "assets.papers.crawl.politeness.Patience": 550,
             "assets.papers.crawl.stored_responses.Decoding": 590,
             "assets.papers.crawl.stored_responses.StoredResponses": 860,
+            "assets.papers.crawl.packages.PackageMembers": 865,
+            "assets.papers.crawl.metering.Credits": 867,
             "assets.papers.crawl.rendering.Rendering": 870,
             **MIDDLEWARES,
         },
@@ -151,13 +160,17 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
 
 
 def _run_spider(
-    config: JournalPagesConfig, raw: RawPages, memory: Memory, unfinished: Unfinished, proxies: dict[str, str], reporter: Reporter
+    config: JournalPagesConfig, raw: RawPages, memory: Memory, unfinished: Unfinished, proxies: dict[str, str], ledger: Ledger, reporter: Reporter
 ) -> JournalSpider:
     # What happens to single addresses is in the log of the crawl; Scrapy's own words are for defects.
     logging.getLogger("scrapy").setLevel(logging.ERROR)
     process = AsyncCrawlerProcess(settings(config, proxies.values()))
     crawler = process.create_crawler(JournalSpider)
-    process.crawl(crawler, config=config, raw=raw, memory=memory, unfinished=unfinished, proxies=proxies, reporter=reporter)
+    keys = keys_of(config.sources, os.environ)
+    for source in config.sources:
+        if source.key_env and source.name not in keys:
+            reporter.log(f"journal_pages: source '{source.name}': {source.key_env} is not set; it is asked without a key")
+    process.crawl(crawler, config=config, raw=raw, memory=memory, unfinished=unfinished, proxies=proxies, ledger=ledger, keys=keys, reporter=reporter)
     process.start()
     # Scrapy returns in any case: what went wrong, the spider and its reason to finish tell.
     spider = crawler.spider
@@ -189,20 +202,23 @@ def _remember(spider: JournalSpider) -> None:
     for source, keys in spider.papers.by_source.items():
         memory.papers[source] |= keys
     for done in unfinished.done.values():
-        if done.kind not in {"index", "article", "image"}:
+        if done.kind == "robots" or spider.harvests.is_on_its_way(done.link):
             continue
         asked = unfinished.day_of(done.source)
         if done.problem:
             memory.failed(done.link, done.source, done.kind, asked=asked, failures=1 if done.problem in PASSING else MOST_FAILURES)
         elif done.status not in REDIRECTS:
-            memory.had(done.link, done.source, done.kind, fingerprints=spider.seen.get(done.link, ()), asked=asked)
+            memory.had(done.link, done.source, done.kind, fingerprints=spider.seen.get(done.link, ()), asked=asked,
+                       is_gone=done.status in GONE)  # fmt: skip
+    memory.harvests = spider.harvests.states()
+    partial = spider.incomplete | spider.harvests.partial_sources()
     # Images that were had need no memory, their contents are in the store. Of the others it is noted whether something still links to them,
     # unless the source was not crawled to its end: then not having seen a link says nothing.
     for url, known in list(memory.known.items()):
         is_had_image = known.kind == "image" and not known.failures
         if is_had_image or known.source not in spider.sources:
             del memory.known[url]
-        elif known.source not in spider.incomplete:
+        elif known.source not in partial:
             memory.known[url] = known.listed(url in spider.seen)
 
 
@@ -218,6 +234,15 @@ def _offsite(spider: JournalSpider) -> list[StoredProblem]:
         for (source, host, is_image), url in sorted(spider.offsite.items())
         if is_image
     ]
+
+
+def _chains(spider: JournalSpider) -> Chains:
+    """What became of the chains of registries: the problem told at the start of each that did not come to its end."""
+    ended = {
+        (start, source): StoredProblem(start, source, spider.unfinished.crawl, *problem) if problem else None
+        for (source, start), problem in spider.harvests.problems().items()
+    }
+    return Chains(ended, spider.harvests.is_on_its_way)
 
 
 def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Reporter) -> Memory:

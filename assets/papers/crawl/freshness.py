@@ -9,6 +9,8 @@ from assets.papers.raw_pages import RawPages
 
 # A page that failed in so many crawls is left alone until it is due for another visit.
 MOST_FAILURES = 3
+# A list that is gone is asked for again after 1, 2, 4 … days, and this many at most.
+LONGEST_PAUSE_DAYS = 32
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class Freshness:
 
         has_changed: the paper that shows it has changed in this crawl (images only).
         """
-        # Lists are where news appears: they are asked for every night, conditionally.
+        # Lists are where news appears: they are asked for every night, conditionally, but for those that are gone.
         if link.kind in {"index", "api", "robots"}:
-            return True
+            return not self._is_pausing(known, today)
         # A picture is immutable until its paper changes, so that a night without changes asks for none.
         if link.kind == "image":
             return has_changed or self._is_missing(known, today)
@@ -35,7 +37,7 @@ class Freshness:
 
     def is_worth_a_look(self, known: Known, *, today: date) -> bool:
         """Whether to ask for a page that nothing links to any more: once when that is new, again while it may be gone, and when it is due."""
-        if known.kind == "image" or self.raw.is_gone(known.url):
+        if known.kind == "image" or self.raw.is_gone(known.url) or self._is_pausing(known, today):
             return False
         newest = self.raw.latest(known.url)
         return newest is not None and (known.is_listed or newest.is_gone or self._is_due(known, today))
@@ -47,6 +49,12 @@ class Freshness:
             return known.failures < MOST_FAILURES or self._is_due(known, today)
         # A missing image tells nothing of its paper: once is enough.
         return newest.is_gone and known.kind != "image" and not (known.is_listed and self.raw.is_gone(known.url))
+
+    def _is_pausing(self, known: Known, today: date) -> bool:
+        if known.kind == "article" or not known.absences or known.asked is None:
+            return False
+        pause_days = min(2 ** min(known.absences - 1, 16), LONGEST_PAUSE_DAYS, self.revisit_after_days)
+        return (today - known.asked).days < pause_days
 
     def _is_due(self, known: Known, today: date) -> bool:
         return known.asked is not None and (today - known.asked).days >= self.revisit_after_days

@@ -1,5 +1,6 @@
 """How the crawl behaves towards a host: robots.txt, pauses, and what to do when it is told to wait."""
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import monotonic
@@ -29,6 +30,10 @@ from assets.papers.crawl.unfinished import Done
 _BACKOFF_S = 1.0
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _LONGEST_CRAWL_DELAY_S = 300.0
+# Of robots.txt so much is read: what RFC 9309, 2.5 asks for at least.
+_MOST_RULES_BYTES = 500 * 1024
+_INTERVAL = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(ms|s|m|h|)")
+_UNITS_S = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class NothingAllowed(RobotParser):
@@ -81,7 +86,7 @@ class Robots(RobotsTxtMiddleware):
         # RFC 9309 §2.3.1: 4xx means that there are no rules, 5xx (and 429, which is our own reading) that nothing may be asked.
         if response.status == 429 or response.status >= 500:
             return NothingAllowed(f"robots.txt answered {response.status}")
-        parser = ProtegoRobotParser.from_crawler(self.crawler, response.body if response.status == 200 else b"")
+        parser = ProtegoRobotParser.from_crawler(self.crawler, response.body[:_MOST_RULES_BYTES] if response.status == 200 else b"")
         delay_s = parser.rp.crawl_delay(PRODUCT)
         if delay_s:
             spider_of(self.crawler).crawl_delays_s[urlsplit(url).hostname or ""] = min(float(delay_s), _LONGEST_CRAWL_DELAY_S)
@@ -117,6 +122,7 @@ class Throttle(AutoThrottle):
 
     def _spider_opened(self, spider: Spider) -> None:
         super()._spider_opened(spider)
+        self._published_pauses_s: dict[str, float] = {}
         self.crawler.signals.connect(self._request_reached_downloader, signal=signals.request_reached_downloader)
 
     def _request_reached_downloader(self, request: Request, spider: Spider) -> None:
@@ -129,6 +135,7 @@ class Throttle(AutoThrottle):
         key, slot = self._get_slot(request, spider)
         if key is None or slot is None:
             return
+        self._keep_published_rate(key, slot, response)
         slot.delay = max(slot.delay, self._least_delay_s(key, request))
         if response.status in _BUSY:
             self._hold(key, slot, _wait_s(response, request.meta.get("retry_times", 0)))
@@ -137,6 +144,15 @@ class Throttle(AutoThrottle):
         # Scrapy lets only a 200 make pauses shorter, since errors come fast. A 304 is as good an answer, and most of a night is 304s: after one slow
         # answer they would all be asked for at its pace.
         super()._adjust_delay(slot, latency, response.replace(status=200) if response.status == 304 else response)
+
+    def _keep_published_rate(self, host: str, slot: Slot, response: Response) -> None:
+        """Crossref publishes with every answer how often and how many at a time it may be asked. What it said last counts."""
+        pause_s, most = published_rate(response)
+        if pause_s is not None:
+            # Scrapy's pauses vary by half their length around the mean; a rate is kept by none that is shorter.
+            self._published_pauses_s[host], slot.jitter = pause_s, 0.0
+        if most is not None:
+            slot.concurrency = min(self.crawler.settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN"), most)
 
     def _hold(self, key: str, slot: Slot, wait_s: float) -> None:
         # More patience than a crawl has: what waits for this host is given up at once, and noted as told_to_wait.
@@ -154,7 +170,21 @@ class Throttle(AutoThrottle):
 
     def _least_delay_s(self, host: str, request: Request) -> float:
         spider = spider_of(self.crawler)
-        return max(spider.config.delay_of(spider.source_of(request)), spider.crawl_delays_s.get(host, 0.0))
+        own_s = spider.config.delay_of(spider.source_of(request))
+        return max(own_s, spider.crawl_delays_s.get(host, 0.0), self._published_pauses_s.get(host, 0.0))
+
+
+def published_rate(response: Response) -> tuple[float | None, int | None]:
+    """(seconds from one request to the next, requests at a time); None where the response says nothing of it.
+
+    Of X-Rate-Limit-Limit, X-Rate-Limit-Interval (`1s`) and X-Concurrency-Limit.
+    """
+    said = {name: (response.headers.get(name) or b"").decode("latin-1").strip() for name in ("X-Rate-Limit-Limit", "X-Rate-Limit-Interval")}
+    limit, interval = said["X-Rate-Limit-Limit"], _INTERVAL.fullmatch(said["X-Rate-Limit-Interval"])
+    has_rate = limit.isdecimal() and int(limit[:9]) > 0 and interval is not None
+    pause_s = float(interval[1]) * _UNITS_S[interval[2]] / int(limit[:9]) if has_rate and interval is not None else None
+    most = (response.headers.get("X-Concurrency-Limit") or b"").decode("latin-1").strip()
+    return pause_s and min(pause_s, _LONGEST_CRAWL_DELAY_S), max(1, int(most[:6])) if most.isdecimal() else None
 
 
 def _told_to_wait(wait_s: float) -> Refused:

@@ -1,15 +1,31 @@
 """The end of a crawl: what it found becomes part of the raw store, all at once, or nothing at all where nothing changed."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from assets.papers.crawl.config import JournalPagesConfig
+from assets.papers.crawl.credits import EXHAUSTED
 from assets.papers.crawl.unfinished import PASSING, Done, Unfinished
 from assets.papers.raw_pages import RawPages, StoredProblem, write_index, write_problems, write_sources
 from stages.output_folder import OutputFolder
 
 
-def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, offsite: Iterable[StoredProblem]) -> bool:
+@dataclass(frozen=True)
+class Chains:
+    """What became of chained answers. ended: by start address and source, the problem of a chain, None where it came to its end.
+
+    is_link: whether an address belongs to a chain: its token is another one in every night, so its troubles are told at the start.
+    """
+
+    ended: Mapping[tuple[str, str], StoredProblem | None]
+    is_link: Callable[[str], bool]
+
+
+NO_CHAINS = Chains({}, lambda url: False)
+
+
+def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, offsite: Iterable[StoredProblem], chains: Chains = NO_CHAINS) -> bool:
     """Add the crawl to the store; gives whether that changed a byte of it.
 
     offsite: the hosts that pages linked to and the parameters do not allow.
@@ -17,7 +33,7 @@ def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, o
     """
     new = list(unfinished.stored())
     sources = [source.info() for source in config.sources]
-    problems = merged_problems(raw, unfinished, [source.name for source in config.sources], offsite)
+    problems = merged_problems(raw, unfinished, [source.name for source in config.sources], offsite, chains)
     # A night that stored nothing and met the same problems writes nothing: not even the same bytes once more.
     is_complete = all((raw.folder / name).is_file() for name in ("index.parquet", "sources.parquet", "problems.parquet"))
     if is_complete and not new and problems == raw.problems() and sources == list(raw.sources().values()):
@@ -34,7 +50,9 @@ def publish(unfinished: Unfinished, config: JournalPagesConfig, raw: RawPages, o
     return True
 
 
-def merged_problems(raw: RawPages, unfinished: Unfinished, sources: Iterable[str], offsite: Iterable[StoredProblem]) -> list[StoredProblem]:
+def merged_problems(
+    raw: RawPages, unfinished: Unfinished, sources: Iterable[str], offsite: Iterable[StoredProblem], chains: Chains = NO_CHAINS
+) -> list[StoredProblem]:
     """What could not be had, by this crawl or by an earlier one that nothing has mended since.
 
     A problem that goes on keeps its row as it was, and a passing one with a page that is stored already is none: neither makes a night without
@@ -42,16 +60,19 @@ def merged_problems(raw: RawPages, unfinished: Unfinished, sources: Iterable[str
     """
     known = set(sources)
     # Problems of earlier crawls stay until their address has been had, or their source left params.yaml.
-    rows = {
-        (problem.url, problem.source): problem
-        for problem in raw.problems()
-        if problem.source in known and not _is_had(unfinished.done.get(problem.url))
-    }
+    rows = {(problem.url, problem.source): problem for problem in raw.problems() if problem.source in known}
+    for place in list(rows):
+        if chains.ended[place] is None if place in chains.ended else _is_had(unfinished.done.get(place[0])):
+            del rows[place]
     for done in unfinished.done.values():
         place = (done.url, done.source)
-        is_passing = done.problem in PASSING and raw.history(done.url)
-        if done.problem and not is_passing and (place not in rows or rows[place].kind != done.problem):
+        # Where credits ran out is kept in any case: the next crawl goes on there.
+        is_passing = done.problem in PASSING and done.problem != EXHAUSTED and raw.history(done.url)
+        if done.problem and not is_passing and not chains.is_link(done.link) and (place not in rows or rows[place].kind != done.problem):
             rows[place] = StoredProblem(done.url, done.source, unfinished.crawl, done.problem, done.words)
+    for place, problem in chains.ended.items():
+        if problem and not (problem.kind in PASSING and raw.history(problem.url)) and (place not in rows or rows[place].kind != problem.kind):
+            rows[place] = problem
     # One row a host that may not be asked, whichever of its addresses was met first.
     told = {(problem.source, problem.words) for problem in rows.values()}
     for problem in offsite:

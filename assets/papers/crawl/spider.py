@@ -23,13 +23,16 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
+from assets.papers.crawl.credits import Ledger, places_to_go_on
 from assets.papers.crawl.freshness import Freshness
-from assets.papers.crawl.memory import Memory
+from assets.papers.crawl.harvests import LINEAR, Bounds, Harvests, digest_of
+from assets.papers.crawl.memory import Memory, Unstored, records_of
 from assets.papers.crawl.refusal import Refused
 from assets.papers.crawl.reservations import Reservation, is_reserved
-from assets.papers.crawl.unfinished import Done, Outcome, Unfinished
+from assets.papers.crawl.unfinished import PASSING, Done, Outcome, Unfinished
 from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal
 from assets.papers.page_objects import find_page_object, read_page
+from assets.papers.parsed_memo import version_of
 from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, RawPagesError, StoredPage, address, joined_headers
 from assets.papers.warc_store import WarcError
 from stages.reporting import Reporter
@@ -50,7 +53,7 @@ class PaperCounts:
 
 
 class JournalSpider(Spider):
-    """One crawl of all sources. proxies: through which a source is reached, by name."""
+    """One crawl of all sources. proxies: through which a source is reached, by name. ledger: credits spent today. keys: of sources, by name."""
 
     name = "journals"
 
@@ -62,6 +65,8 @@ class JournalSpider(Spider):
         memory: Memory,
         unfinished: Unfinished,
         proxies: Mapping[str, str],
+        ledger: Ledger,
+        keys: Mapping[str, str],
         reporter: Reporter,
         **named: Any,
     ) -> None:
@@ -71,6 +76,8 @@ class JournalSpider(Spider):
         self.memory = memory
         self.unfinished = unfinished
         self.proxies = proxies
+        self.ledger = ledger
+        self.keys = keys
         self.reporter = reporter
         self.sources = {source.name: source for source in config.sources}
         # What the hosts told us tonight: pauses, who wants to be left alone, and what is reserved.
@@ -93,6 +100,8 @@ class JournalSpider(Spider):
         self._parsed: set[str] = set()
         self._freshness = Freshness(raw, config.revisit_after_days)
         self._page_objects = {source.name: find_page_object(source.page) for source in config.sources}
+        self._readers: dict[str, str] = {}
+        self.harvests = Harvests(memory.harvests, Bounds(config.max_harvest_requests, config.max_harvest_mib * 2**20, config.max_harvest_s))
 
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **named: Any) -> "JournalSpider":
@@ -105,10 +114,15 @@ class JournalSpider(Spider):
         """The start addresses."""
         self._progress.start(_PROGRESS_EVERY_S, now=False)
         for source in self.config.sources:
-            for url in dict.fromkeys(map(address, source.start)):
-                self.seen[url].add("")
-                if url not in self.asked:
-                    yield self._ask(url, source, kind=source.start_kind)
+            # Where credits ran out, the rest comes first: what lies before it was had, and says nothing tonight about what is gone.
+            begun = places_to_go_on(source, self.raw.problems())
+            if begun:
+                self.incomplete.add(source.name)
+            for url in dict.fromkeys(map(address, begun or source.start)):
+                for first in [url] if begun else self._first_of(source, url):
+                    self.seen[first].add("")
+                    if first not in self.asked:
+                        yield self._ask(first, source, kind=source.start_kind)
 
     def closed(self, reason: str) -> None:
         """Scrapy's hook."""
@@ -124,6 +138,24 @@ class JournalSpider(Spider):
         """The newest response that earlier crawls stored for exactly that address."""
         history = self.raw.history(url)
         return history[-1] if history else None
+
+    def validators(self, request: Request, previous: StoredPage) -> tuple[str | None, str | None]:
+        """(entity tag, date of last change) by which to ask whether what is stored, or an answer that said the same, still stands."""
+        chain = self.harvests.chain_of(request.meta["link"])
+        if chain is not None and chain.is_fresh and chain.is_linear:
+            return None, None
+        newer = self.memory.unstored.get(previous.url)
+        if newer is not None:
+            # The body is not there for another page object to read: it asks by what is stored, and sees for itself.
+            is_read = newer.reader == self.reader_of(request.meta["source"])
+            return (newer.etag, newer.last_modified) if is_read else (None, None)
+        return previous.etag, previous.last_modified
+
+    def reader_of(self, source: str) -> str:
+        """The version of the page object of a source: of all that decides what it reads."""
+        if source not in self._readers:
+            self._readers[source] = version_of(self.sources[source].page, self._page_objects[source])
+        return self._readers[source]
 
     # Going along links
 
@@ -146,6 +178,9 @@ class JournalSpider(Spider):
         # Asked for once a crawl, if the rules of freshness want it and the source has pages left.
         known = self.memory.linked(url, source.name, link.kind)
         is_wanted = self._freshness.is_wanted(link, known, today=self.unfinished.day_of(source.name), has_changed=has_changed)
+        # What was judged not worth storing, by a page object that has changed since, is looked at once more.
+        newer = self.memory.unstored.get(url)
+        is_wanted = is_wanted or (newer is not None and newer.reader != self.reader_of(source.name))
         if is_wanted and self._is_within_max_pages(link, source):
             yield self._ask(url, source, kind=link.kind)
 
@@ -160,6 +195,7 @@ class JournalSpider(Spider):
 
     def on_idle(self) -> None:
         """Nothing is left to follow: look after the pages that no page links to any more, and the images that could not be had the last time."""
+        partial = self.incomplete | self.harvests.partial_sources()
         # First pictures that failed the last time; then pages that nothing links to any more, of sources that were crawled to their end.
         known_here = [known for known in self.memory.known.values() if known.source in self.sources and known.url not in self.asked]
         requests = [
@@ -170,7 +206,7 @@ class JournalSpider(Spider):
             for known in known_here
             if known.kind in {"index", "article"}
             and known.url not in self.seen
-            and known.source not in self.incomplete
+            and known.source not in partial
             and self._freshness.is_worth_a_look(known, today=self.unfinished.day_of(known.source))
         ]
         for request in requests:
@@ -189,7 +225,15 @@ class JournalSpider(Spider):
         if link.kind == "image" or most is None or self._pages[source.name] < most:
             return True
         self.incomplete.add(source.name)
+        self.harvests.stopped(address(link.url))
         return False
+
+    def _first_of(self, source: SourceParams, url: str) -> list[str]:
+        if source.start_kind != "api":
+            return [url]
+        reader = self.reader_of(source.name) if source.page in LINEAR else ""
+        nights = self.config.sweep_nights_of(source)
+        return self.harvests.begin(source.name, source.page, url, sweep_nights=nights, reader=reader, is_fresh=not source.is_local)
 
     # Responses
 
@@ -199,18 +243,18 @@ class JournalSpider(Spider):
         assert request is not None
         done: Done = request.meta["done"]
         if done.outcome == "failed":
-            self._note_incomplete(done)
+            yield from self._after_failure(done)
             return
         if response.status == 200 and done.kind in {"index", "api", "article"} and done.url not in self._parsed:
             self._parsed.add(done.url)
             headers = _joined(response)
             page = Page(done.url, response.body, done.kind, done.source, headers.get("content-type", ""), headers)
-            yield from self._read(page, done)
+            yield from self._read(page, done, request.meta.get("parsed"))
 
-    def on_failure(self, failure: Failure) -> None:
+    def on_failure(self, failure: Failure) -> Iterator[Request]:
         """No response came, or it was refused."""
         request: Request = failure.request  # type: ignore[attr-defined]
-        self._note_incomplete(self.note_failure(request, failure.value))
+        yield from self._after_failure(self.note_failure(request, failure.value))
 
     def on_defect(self, failure: Failure) -> None:
         """The store cannot be read, or there is a defect of ours: a crawl that went on would say less than it should."""
@@ -224,24 +268,34 @@ class JournalSpider(Spider):
         previous, exchange = request.meta["previous"], request.meta["exchange"]
         outcome: Outcome
         problem = words = ""
-        digest = ""
-        # What becomes of it: not modified, worth keeping (200, 404 and 410, redirects that lead somewhere), or a failure.
+        digest, reserved, link = "", None, request.meta["link"]
+        # What becomes of it: not modified, worth keeping (200, 404 and 410, redirects that lead somewhere), or a failure. A token that leads nowhere
+        # is no page that is gone.
         if request.meta.get("is_not_modified"):
             outcome = "unchanged"
+        elif status in GONE and self.harvests.is_on_its_way(link) and link not in map(address, self.sources[request.meta["source"]].start):
+            outcome, problem, words = "failed", f"http_{status}", f"the server answered {status}"
         elif status == 200 or status in GONE or (status in REDIRECTS and "location" in joined_headers(exchange.headers)):
             digest = hashlib.sha256(body).hexdigest()
             outcome = self._outcome(previous, status, digest, exchange.headers)
+            headers = joined_headers(exchange.headers)
+            reserved = is_reserved(exchange.url, headers, body, self.reservations.get(urlsplit(exchange.url).netloc, ()))
+            if outcome == "stored" and status == 200 and request.meta["kind"] in {"index", "api", "article"}:
+                page = Page(exchange.url, body, request.meta["kind"], request.meta["source"], headers.get("content-type", ""), headers)
+                outcome = self._outcome_as_read(request, page, reserved)
+            # The newest answer is the stored one again, or becomes it.
+            if outcome != "same":
+                self.memory.unstored.pop(exchange.url, None)
         else:
             outcome, problem, words = "failed", f"http_{status}", f"the server answered {status}"
         # Sites answer for a missing picture with a friendly page and status 200.
         if outcome == "stored" and status == 200 and request.meta["kind"] == "image" and _is_html(body):
             outcome, problem, words = "failed", "not_an_image", "a page of HTML was sent where an image was expected"
-        done = Done(url=exchange.url, link=request.meta["link"], source=request.meta["source"], kind=request.meta["kind"], outcome=outcome,
+        done = Done(url=exchange.url, link=link, source=request.meta["source"], kind=request.meta["kind"], outcome=outcome,
                     tries=self.sent.pop(exchange.url, 0), origin=self.unfinished.origins[request.meta["source"]], status=status, problem=problem,
                     words=words)  # fmt: skip
         try:
             if outcome == "stored":
-                reserved = is_reserved(exchange.url, joined_headers(exchange.headers), body, self.reservations.get(urlsplit(exchange.url).netloc, ()))
                 return self.unfinished.keep(exchange, done, content_sha256=digest, tdm_reserved=reserved)
             self.unfinished.note(done)
         except OSError as error:
@@ -275,17 +329,46 @@ class JournalSpider(Spider):
         if previous is None or (previous.status != status and not (previous.is_gone and status in GONE)):
             return "stored"
         if previous.is_gone:
-            # A page that is missing twice in a row is gone for good; a third time tells nothing new, nor does a second one of an image or robots.txt.
-            return "stored" if previous.kind in {"index", "api", "article"} and not self.raw.is_gone(previous.url) else "still_gone"
-        if previous.content_sha256 != digest:
-            return "stored"
-        if previous.is_redirect and self.raw.headers(previous).get("location") != joined_headers(headers).get("location"):
-            return "stored"
-        return "unchanged"
+            # A page that is missing twice in a row is gone for good; a third time tells nothing new, nor does a second one of an image or robots.txt,
+            # or of a list that was never there: nothing can be withdrawn with it.
+            was_there = previous.kind == "article" or (previous.kind in {"index", "api"} and len(self.raw.history(previous.url)) > 1)
+            return "stored" if was_there and not self.raw.is_gone(previous.url) else "still_gone"
+        if previous.is_redirect:
+            is_same = self.raw.headers(previous).get("location") == joined_headers(headers).get("location")
+        else:
+            is_same = previous.content_sha256 == digest
+        return "unchanged" if is_same else "stored"
 
-    def _note_incomplete(self, done: Done) -> None:
-        if done.kind in {"index", "api"}:
-            self.incomplete.add(done.source)
+    def _outcome_as_read(self, request: Request, page: Page, reserved: bool | None) -> Outcome:
+        """Whether an answer with other bytes than the stored one says anything else, to the page object and of mining."""
+        previous: StoredPage | None = request.meta["previous"]
+        # Of a registry counts what it says of each record, in whichever answer; the first answer of all shows that it is there.
+        if page.kind == "api" and self.sources[page.source].page in LINEAR:
+            parsed = request.meta["parsed"] = self._parsed_page(page)
+            is_first = previous is None and request.meta["link"] in map(address, self.sources[page.source].start)
+            has_news = bool(parsed.papers or parsed.withdrawals) and self.memory.says_anew(page.source, parsed, page.url)
+            return "stored" if is_first or has_news else "same"
+        place = (200, page.kind, page.source, page.headers.get("x-robots-tag"), reserved)
+        if previous is None or place != (previous.status, previous.kind, previous.source, previous.robots_tag, previous.tdm_reserved):
+            return "stored"
+        # A page in which nothing can be read is compared by its bytes alone.
+        parsed = request.meta["parsed"] = self._parsed_page(page)
+        if not (parsed.papers or parsed.links or parsed.withdrawals):
+            return "stored"
+        reader, said = self.reader_of(page.source), _digest(parsed)
+        newer = self.memory.unstored.get(page.url)
+        if (newer is None or (newer.reader, newer.said) != (reader, said)) and _digest(self._parsed_page(self.raw.page(previous))) != said:
+            return "stored"
+        self.memory.unstored[page.url] = Unstored(page.headers.get("etag", ""), page.headers.get("last-modified", ""), reader, said)
+        return "same"
+
+    def _after_failure(self, done: Done) -> Iterator[Request]:
+        if done.kind not in {"index", "api"}:
+            return
+        self.incomplete.add(done.source)
+        again = self.harvests.failed(done.link, status=done.status, problem=done.problem, words=done.words, is_passing=done.problem in PASSING)
+        for link in again:
+            yield from self.follow(link, self.sources[done.source])
 
     def _stop(self, error: Exception) -> None:
         if self.failure is None:
@@ -298,20 +381,24 @@ class JournalSpider(Spider):
 
     # What pages say
 
-    def _read(self, page: Page, done: Done) -> Iterator[Request]:
+    def _read(self, page: Page, done: Done, parsed: Parsed | None) -> Iterator[Request]:
         # Read what it says now, and what its last stored version said, by the same page object.
         source = self.sources[page.source]
-        parsed = self._parsed_page(page)
+        parsed = parsed or self._parsed_page(page)
         self.page_problems += len(parsed.problems)
         earlier = self.previous(page.url) if done.outcome == "stored" else None
         before = self._parsed_page(self.raw.page(earlier)) if earlier is not None and earlier.status == 200 else None
         changed = self._count_papers(page.source, parsed, before) if done.outcome == "stored" else set()
-        # An article page that changed may show another picture under the same address; of a listing, the papers that changed are known by key.
-        if done.kind == "article" and before is not None:
+        if done.kind == "api" and done.outcome == "stored":
+            self.memory.said[page.source].update(records_of(parsed, page.url))
+        # An article page that changed may show another picture under the same address, and one of which its listing says something else, too; of a
+        # listing, the papers that changed are known by key.
+        is_news = not self.seen.get(done.link, set()) <= set(self.memory.linked(done.link, source.name, done.kind).fingerprints)
+        if done.kind == "article" and (before is not None or (done.outcome == "same" and is_news)):
             for link in parsed.links:
                 yield from self.follow(link, source, has_changed=True)
         else:
-            for link in parsed.links:
+            for link in self.harvests.onward(done.link, source.name, page.body, parsed, today=self.unfinished.day_of(source.name)):
                 yield from self.follow(link, source, has_changed=link.paper_key in changed)
 
     def _parsed_page(self, page: Page) -> Parsed:
@@ -339,6 +426,10 @@ class JournalSpider(Spider):
     def _report_progress(self) -> None:
         waiting = len(self.asked) - len(self.unfinished.done)
         self.reporter.progress_words(f"journal_pages: {len(self.unfinished.done):,} addresses done, about {max(waiting, 0):,} waiting")
+
+
+def _digest(parsed: Parsed) -> str:
+    return digest_of(parsed.papers, parsed.links, parsed.withdrawals, parsed.problems)
 
 
 def _is_withdrawn_now(paper: Paper, before: Paper) -> bool:

@@ -21,7 +21,7 @@ class StoredResponses(Middleware):
     def process_request(self, request: Request) -> Response | None:
         spider, url = self.spider, address(request.url)
         # A redirected request brings along what was said of the address before it.
-        for name in ("served", "exchange", "previous", "is_not_modified"):
+        for name in ("served", "exchange", "previous", "is_not_modified", "parsed"):
             request.meta.pop(name, None)
         for name in _CONDITIONS:
             request.headers.pop(name, None)
@@ -36,7 +36,10 @@ class StoredResponses(Middleware):
         # Written but not logged: as good as just received.
         if lost := spider.unfinished.take_lost(url):
             return self._received(request, _response(request, lost), lost)
-        _ask_conditionally(request, previous)
+        if previous is not None and not previous.is_gone:
+            for name, value in zip(_CONDITIONS, spider.validators(request, previous), strict=True):
+                if value:
+                    request.headers[name] = value
         spider.sent[url] += 1
         return None
 
@@ -91,15 +94,6 @@ class Decoding(Middleware):
         headers = Headers(response.headers)
         del headers["Content-Encoding"]
         return response.replace(body=body, headers=headers)
-
-
-def _ask_conditionally(request: Request, previous: StoredPage | None) -> None:
-    if previous is None or previous.is_gone:
-        return
-    if previous.etag:
-        request.headers["If-None-Match"] = previous.etag
-    if previous.last_modified:
-        request.headers["If-Modified-Since"] = previous.last_modified
 
 
 def _exchange(request: Request, response: Response) -> Exchange:

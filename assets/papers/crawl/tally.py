@@ -53,7 +53,7 @@ class Night:
             tries[entry.kind] += entry.tries
         self.requests = {kind: tries[kind] for kind in _KINDS}
         self.stored = sum(entry.outcome == "stored" for entry in done)
-        self.unchanged = sum(entry.outcome in {"unchanged", "still_gone"} for entry in done)
+        self.unchanged = sum(entry.outcome in {"unchanged", "same", "still_gone"} for entry in done)
         self.problems = sum(bool(entry.problem) for entry in done)
 
 

@@ -25,6 +25,7 @@ _LICENCE_WORDS = (
     (re.compile(_LICENSED + r"(?:CC0|Zero)\b", re.IGNORECASE), "CC0-1.0"),
     (re.compile(_LICENSED + r"Public\s+Domain\s+(?:Declaration|Dedication)", re.IGNORECASE), "CC-PDDC"),
 )
+_SHORT_LICENCE = re.compile(r"cc[\s-]*(0|by(?:[\s-]+(?:nc|nd|sa))*)", re.IGNORECASE)
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 _LANGUAGES = {
     "eng": "en",
@@ -116,6 +117,14 @@ def licence_in_words(text: str) -> str:
     CC-BY without a version is what such a sentence says: no SPDX name, since the version is not known, and still a licence that is.
     """
     return next((name for pattern, name in _LICENCE_WORDS if pattern.search(text)), "")
+
+
+def licence_by_name(text: str) -> str:
+    """The licence that a registry names in short, as in 'cc by-nc' and 'cc-by': without a version, since it gives none; '' for other words."""
+    found = _SHORT_LICENCE.fullmatch(text.strip())
+    if found is None:
+        return "CC-PDDC" if text.strip().lower() == "public-domain" else ""
+    return "CC0-1.0" if found[1] == "0" else "CC-" + re.sub(r"[\s-]+", "-", found[1].upper())
 
 
 def join(base: str, href: str | None) -> str:

@@ -1,11 +1,12 @@
 """JATS: an article as XML, as PLOS, PubMed Central and many publishers give it.
 
 Elements: https://jats.nlm.nih.gov/publishing/. The abstract is the plain one, else a summary or the one for the table of contents. The picture is the
-graphical abstract's, else the first figure's; PLOS names figures by DOI, which its figure server resolves. Notices of retraction become Withdrawals.
+graphical abstract's: of an abstract of that type, of a figure that says so, or drawn into the abstract as ACS does; `parse_first_figure` takes the
+first figure where there is none. PLOS names figures by DOI, which its figure server resolves. Notices of retraction become Withdrawals.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 
 from lxml import etree
@@ -24,6 +25,11 @@ _NOTICES = {"retraction", "correction", "expression-of-concern", "addendum", "wi
 _WITHDRAWS = {"retracted-article", "withdrawn-article", "removed-article"}
 _ABSTRACT_ORDER = ("", "abstract", "summary", "section", "toc", "short", "executive-summary", "editor", "editors-summary", "precis", "teaser")
 _DATE_ORDER = ("epub", "pub", "electronic", "epub-ppub", "ppub", "collection")
+# How figures call themselves that stand in a table of contents, as type or as heading.
+_GRAPHICAL = re.compile(r"\bgraphical[ _-]?abstract\b|\bvisual[ _-]abstract\b|\btoc\b|\btable[ _-]of[ _-]contents\b|^graphical$", re.IGNORECASE)
+_NO_FIGURE = {"disp-formula", "inline-formula", "table-wrap", "ref-list", "sub-article", "response"}
+_LONGEST_CAPTION = 4_000
+_THUMBNAIL = re.compile(r"thumb|preview|print", re.IGNORECASE)
 _PICTURE = re.compile(r"\.(?:png|jpe?g|gif|webp|tiff?)$", re.IGNORECASE)
 _PLOS_FIGURE = re.compile(r"^(?:info:doi/)?(10\.1371/journal\.([a-z]+)\.[0-9.]+[ge][0-9]+)$")
 _PLOS_JOURNALS = {
@@ -39,10 +45,22 @@ _PLOS_JOURNALS = {
 
 @tolerant
 def parse(page: Page) -> Parsed:
-    """The article of an XML file, or the links of a folder."""
-    if page.kind == "index":
-        return Parsed(links=folder_links(page))
-    root = xml_tree(decode(page.body, page.content_type))
+    """The article of an XML file, or the links of a folder. Its picture is a graphical abstract, or there is none."""
+    return Parsed(links=folder_links(page)) if page.kind == "index" else read_jats(page, first_figure=False)
+
+
+@tolerant
+def parse_first_figure(page: Page) -> Parsed:
+    """The same, with the first figure for a picture where there is no graphical abstract."""
+    return Parsed(links=folder_links(page)) if page.kind == "index" else read_jats(page, first_figure=True)
+
+
+def read_jats(page: Page, *, first_figure: bool, body: bytes | None = None, address_of: Callable[[str], str] | None = None) -> Parsed:
+    """What the article says. Raises BAD_INPUT for what is no XML.
+
+    body: the XML, where the page is a package that holds it. address_of: gives the address of the picture that an article names, '' where it is none.
+    """
+    root = xml_tree(decode(page.body if body is None else body, page.content_type if body is None else ""))
     # The article may lie in an envelope, such as PubMed Central's.
     article = root if name_of(root) == "article" else next(descendants(root, "article"), None)
     meta = first(article, "front", "article-meta")
@@ -59,6 +77,7 @@ def parse(page: Page) -> Parsed:
     title = text_of(first(meta, "title-group", "article-title"))
     if not title:
         return Parsed(problems=(Problem(page.url, "no article-title found; expected one in article-meta/title-group"),))
+    image_url, caption = _picture(article, meta, address_of or (lambda stated: figure_address(stated, page.url)), first_figure=first_figure)
     paper = Paper(
         key=doi or page.url,
         url=page.url,
@@ -69,8 +88,9 @@ def parse(page: Page) -> Parsed:
         pages=_pages(meta),
         date=_date(meta),
         title=title,
+        image_url=image_url,
+        caption=caption,
         abstract=_abstract(meta),
-        image_url=_image(article, meta, page.url),
         licence=_licence(meta),
         language=language_in(article.get(_XML_LANG)),
         status="retracted" if is_withdrawn_title(title) else "published",
@@ -93,12 +113,20 @@ def _abstract(meta: etree._Element) -> str:
     for kind in _ABSTRACT_ORDER:
         if kind in found:
             for heading in children(found[kind], "title"):
-                for child in list(heading):
-                    heading.remove(child)
-                heading.text = ""
+                _empty(heading)
+            # A figure drawn into the abstract has a label and a caption, which are no part of its text.
+            for figure in descendants(found[kind], "fig", "fig-group"):
+                _empty(figure)
             if text := text_of(found[kind]):
                 return text
     return ""
+
+
+def _empty(element: etree._Element) -> None:
+    """Take all inside it away; what follows it stays."""
+    for child in list(element):
+        element.remove(child)
+    element.text = ""
 
 
 def _pages(meta: etree._Element) -> str:
@@ -131,14 +159,45 @@ def _licence(meta: etree._Element) -> str:
     return ""
 
 
-def _image(article: etree._Element, meta: etree._Element, base: str) -> str:
-    graphical = [abstract for abstract in children(meta, "abstract") if "graphic" in (abstract.get("abstract-type") or "").lower()]
-    figures = [*graphical, *descendants(article, "fig")]
-    addresses = (graphic.get(_HREF) or "" for figure in figures for graphic in descendants(figure, "graphic"))
-    return next((url for url in (_figure_address(address, base) for address in addresses) if url), "")
+def _picture(article: etree._Element, meta: etree._Element, address_of: Callable[[str], str], *, first_figure: bool) -> tuple[str, str]:
+    """The address of the picture and its caption. Must be asked for before the abstract is read, which loses its figures."""
+    figures = [figure for figure in descendants(article, "fig") if not _is_within(figure, _NO_FIGURE)]
+    abstracts = sorted(children(meta, "abstract"), key=lambda abstract: not _GRAPHICAL.search(_spaced(abstract.get("abstract-type"))))
+    for place in [*abstracts, *filter(_is_graphical, figures), *(figures if first_figure else ())]:
+        for graphic in _graphics(place):
+            if url := address_of((graphic.get(_HREF) or "").strip()):
+                return url, text_of(first(next(graphic.iterancestors("{*}fig"), None), "caption"))[:_LONGEST_CAPTION]
+    return "", ""
 
 
-def _figure_address(address: str, base: str) -> str:
+def _graphics(place: etree._Element) -> Iterator[etree._Element]:
+    """The pictures inside an element; formulas are none, and thumbnails come last."""
+    found = [graphic for graphic in descendants(place, "graphic") if not _is_within(graphic, _NO_FIGURE, below=place)]
+    found.sort(key=lambda graphic: bool(_THUMBNAIL.search(f"{graphic.get('specific-use')} {graphic.get('content-type')}")))
+    return (graphic for graphic in found if graphic.get(_HREF))
+
+
+def _is_graphical(figure: etree._Element) -> bool:
+    """Whether a figure calls itself a graphical abstract: by its type, or by label and heading of its caption."""
+    said = [figure.get("fig-type"), figure.get("specific-use"), text_of(first(figure, "label")), text_of(first(figure, "caption", "title"))]
+    return any(_GRAPHICAL.search(_spaced(words)) for words in said)
+
+
+def _spaced(words: str | None) -> str:
+    return (words or "").replace("-", " ").strip()
+
+
+def _is_within(element: etree._Element, names: set[str], *, below: etree._Element | None = None) -> bool:
+    for ancestor in element.iterancestors():
+        if ancestor is below:
+            return False
+        if name_of(ancestor) in names:
+            return True
+    return False
+
+
+def figure_address(address: str, base: str) -> str:
+    """The address of a figure that an article at `base` names by another address or by PLOS's DOI; '' for a bare name."""
     if plos := _PLOS_FIGURE.match(address):
         journal = _PLOS_JOURNALS.get(plos[2])
         return f"https://journals.plos.org/{journal}/article/figure/image?size=medium&id={plos[1]}" if journal else ""

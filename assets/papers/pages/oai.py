@@ -37,6 +37,8 @@ def parse(page: Page) -> Parsed:
     problems += [Problem(page.url, f"the server answers {element.get('code')}: {clean(element.text or '')[:200]}") for element in errors]
     # A record is a paper, a withdrawal, or a problem.
     for record in descendants(root, "record"):
+        if any(name_of(outer) == "record" for outer in record.iterancestors()):
+            continue  # no record holds another; one in one in one would be read as often as it is deep
         header = first(record, "header")
         key = clean(_text(first(header, "identifier")))
         if not key:
@@ -55,7 +57,7 @@ def _paper(record: etree._Element, key: str, base: str) -> Paper | None:
     metadata = first(record, "metadata")
     # Any metadata format that is a list of named texts will do: only leaves are read, by local name.
     for element in metadata.iterdescendants() if metadata is not None else ():
-        if (text := _text(element).strip()) and not len(element):
+        if not len(element) and (text := _text(element).strip()):
             fields.setdefault(name_of(element), []).append(text)
 
     def stated(*names: str) -> list[str]:

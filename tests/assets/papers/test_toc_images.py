@@ -129,7 +129,7 @@ def test_both_programs_report_their_checks_counts_and_samples(tmp_path, monkeypa
     papers = _run_program(build_module, "papers", tmp_path, monkeypatch)
     images = _run_program(toc_images, "toc_images", tmp_path, monkeypatch)
     names = {"licences_known", "ids_unique", "no_withdrawn_paper", "pictures_stored", "pictures_not_shared", "lists_complete"}
-    names |= {"rows_did_not_collapse"}
+    names |= {"rows_did_not_collapse", "shares_held"}
     assert papers.checks == dict.fromkeys(names, True)
     assert images.checks == dict.fromkeys({"licences_known", "no_withdrawn_picture", "members_intact"}, True)
     assert papers.facts["withdrawn"] == {"retracted": 1} and papers.facts["retractions_of_unknown_papers"] == ["10.1/none"]

@@ -1,9 +1,11 @@
+import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from orchestration.bridge.graph import GraphError
+from orchestration.bridge.identity import tree_id
 from orchestration.bridge.lockfile import combined_id, read_lock
 from orchestration.bridge.yaml_memory import read_yaml
 from tests.orchestration.bridge.toy import STAGES, Toy
@@ -67,13 +69,47 @@ def test_a_merge_conflict_or_garbage_is_an_error_that_says_how_to_mend_it(toy: T
         toy.project().lock()
 
 
-def test_an_entry_in_the_old_format_of_dvc_2_is_no_id(toy: Toy) -> None:
-    # DVC 2 hashed text with its line ends translated: such an md5 means something else.
-    text = (toy.root / "dvc.lock").read_text()
-    toy.write("dvc.lock", text.replace("      hash: md5\n", ""))
+@pytest.fixture
+def dvc_2(toy: Toy) -> Toy:
+    """The project as DVC 2 left it: ids of text with its line ends translated, objects in its own folders, no word in dvc.lock of which hash."""
+    from dvc_data.hashfile.hash import fobj_md5
 
-    assert set(toy.project().lock().entries["rows"].outs.values()) == {""}
-    assert toy.stale() == set(STAGES)
+    toy.write("raw/a.txt", "1\r\n2\r\n3\r\n")
+    toy.make_all()
+    text = (toy.root / "dvc.lock").read_text().replace("      hash: md5\n", "")
+    ids = {name: fobj_md5(io.BytesIO((toy.root / "raw" / name).read_bytes()), name="md5-dos2unix") for name in ("a.txt", "b.txt")}
+    assert ids["a.txt"] != toy.project().store.md5_by_relpath(toy.root / "raw")["a.txt"]
+    toy.write("dvc.lock", text.replace(toy.project().content("raw").id, tree_id(ids)))
+    for folder in (toy.root / ".dvc/cache/files/md5").iterdir():
+        folder.rename(toy.root / ".dvc/cache" / folder.name)
+    return toy
+
+
+def test_what_dvc_2_recorded_is_judged_as_dvc_judges_it(dvc_2: Toy) -> None:
+    assert dvc_2.stale() == dvc_2.dvc_stale() == set()
+
+    dvc_2.write("raw/a.txt", "1\n2\n3\n")
+    assert dvc_2.stale() == dvc_2.dvc_stale() == set()
+    dvc_2.write("raw/a.txt", "1\n2\n4\n")
+    dvc_2.write("data/evens/evens.txt", "by hand\n")
+    assert dvc_2.stale() == dvc_2.dvc_stale() == {"rows", "evens", "total", "side"}
+
+
+def test_an_object_that_is_not_where_dvc_2_kept_it_is_missed(dvc_2: Toy) -> None:
+    report = (dvc_2.root / "data/report.md").read_bytes()
+    [stored] = [path for path in (dvc_2.root / ".dvc/cache").glob("??/*") if path.read_bytes() == report]
+    stored.unlink()
+
+    assert dvc_2.stale() == dvc_2.dvc_stale() == {"report"}
+
+
+def test_what_is_made_anew_is_recorded_as_dvc_3_does(dvc_2: Toy) -> None:
+    dvc_2.replace("params.yaml", "modulo: 2", "modulo: 3")
+    dvc_2.make_all()
+
+    assert dvc_2.stale() == dvc_2.dvc_stale() == set()
+    lock = dvc_2.project().lock()
+    assert "data/evens" not in lock.entries["evens"].of_dvc_2 and "data/rows" in lock.entries["rows"].of_dvc_2
 
 
 def test_what_is_remembered_of_a_lock_file_is_what_it_says(toy: Toy) -> None:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,41 @@ def test_a_second_one_is_told_where_the_first_is(tmp_path, capsys):
     assert not (tmp_path / ".figment" / "up.lock").exists()
 
 
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("http://127.0.0.1:3000", "http://127.0.0.1:3000/?figment_token=T"),
+        ("http://127.0.0.1:3000/asset-groups?expanded=a", "http://127.0.0.1:3000/asset-groups?expanded=a&figment_token=T"),
+        ("http://127.0.0.1:5000/#/experiments?a=b", "http://127.0.0.1:5000/?figment_token=T#/experiments?a=b"),
+    ],
+)
+def test_the_printed_address_carries_the_token_before_the_fragment(page, expected):
+    assert up._with_token(page, "T") == expected
+
+
+def test_every_start_has_a_token_of_its_own_that_only_the_user_can_read(tmp_path, monkeypatch):
+    monkeypatch.delenv("FIGMENT_UP_TOKEN", raising=False)
+    (tmp_path / ".figment").mkdir()
+    up.token_file(tmp_path).write_text("of yesterday")
+    up.token_file(tmp_path).chmod(0o644)
+
+    tokens = [up._new_token(tmp_path), up._new_token(tmp_path)]
+
+    assert len(set(tokens)) == 2 and min(map(len, tokens)) >= 43
+    assert up.token_file(tmp_path).read_text() == tokens[1]
+    assert up.token_file(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_given_token_is_kept_and_a_weak_one_refused(tmp_path, monkeypatch, capsys):
+    (tmp_path / ".figment").mkdir()
+    monkeypatch.setenv("FIGMENT_UP_TOKEN", "0123456789abcdef" * 2)
+    assert up._new_token(tmp_path) == "0123456789abcdef" * 2
+
+    monkeypatch.setenv("FIGMENT_UP_TOKEN", "hunter2")
+    assert serve(tmp_path, dagster_port=None, mlflow_port=None) == 2
+    assert "FIGMENT_UP_TOKEN: expected 32 or more letters" in capsys.readouterr().err
+
+
 def test_the_page_that_is_opened_is_the_graph_with_every_group_open(project_copy):
     page = up._graph_page(project_copy, "http://127.0.0.1:3000")
 
@@ -156,10 +192,16 @@ def start_serving(project: Path, definitions: str) -> tuple[subprocess.Popen[str
     raise AssertionError("\n".join(lines))
 
 
-def get(address: str, query: str | None = None) -> str:
+def served(lines: list[str]) -> dict[str, str]:
+    """The addresses of the services, without the token."""
+    return dict(line.partition("/?figment_token")[0].split() for line in lines if "http://" in line)
+
+
+def get(address: str, token: str, query: str | None = None) -> str:
     body = json.dumps({"query": query}).encode() if query else None
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(urllib.request.Request(address, body, {"Content-Type": "application/json"}), timeout=20) as answer:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    with opener.open(urllib.request.Request(address, body, headers), timeout=20) as answer:
         return answer.read().decode()
 
 
@@ -168,10 +210,14 @@ def get(address: str, query: str | None = None) -> str:
 def test_both_servers_answer_and_nothing_is_left_when_the_program_ends(tmp_path, number):
     process, lines = start_serving(tmp_path, DEFINITIONS)
     with process:
-        addresses = dict(line.partition("/#")[0].split() for line in lines if "http://" in line)
-        assert "assetNodes" in get(f"{addresses['dagster']}/graphql", "{ assetNodes { assetKey { path } } }")
-        assert '"thing"' in get(f"{addresses['dagster']}/graphql", "{ assetNodes { assetKey { path } } }")
-        assert get(f"{addresses['mlflow']}/health") == "OK"
+        addresses = served(lines)
+        token = up.token_file(tmp_path).read_text()
+        assert up.token_file(tmp_path).stat().st_mode & 0o777 == 0o600
+        assert '"thing"' in get(f"{addresses['dagster']}/graphql", token, "{ assetNodes { assetKey { path } } }")
+        assert get(f"{addresses['mlflow']}/health", token) == "OK"
+        for address in (f"{addresses['dagster']}/server_info", f"{addresses['mlflow']}/health"):
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                get(address, "another")
         tree = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
         assert len(tree) >= 6
 
@@ -184,7 +230,7 @@ def test_both_servers_answer_and_nothing_is_left_when_the_program_ends(tmp_path,
     if number != signal.SIGKILL:
         assert process.returncode == 0
         assert not (tmp_path / ".figment" / "up.lock").exists()
-    assert {path.name for path in (tmp_path / ".figment").iterdir()} <= {"dagster", "mlflow", "logs", "up.lock"}
+    assert {path.name for path in (tmp_path / ".figment").iterdir()} <= {"dagster", "mlflow", "logs", "up.lock", "up.token"}
 
 
 @pytest.mark.slow

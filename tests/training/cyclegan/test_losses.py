@@ -35,7 +35,7 @@ def test_steps_are_the_published_steps(identity):
         now = Moment(training.trainer.samples_seen, training.trainer.iteration, 0)
         reals = [training.losses.batch(name, now) for name in "AB"]
         told = plain_cyclegan.step(networks, optimizers, pools, *reals, identity=identity)
-        values = training.trainer.step().values
+        values = training.trainer.step().numbers()
         assert {name: values[name] for name in told} == pytest.approx(told, rel=1e-5)
     assert_same_weights(training.networks, networks)
 
@@ -90,7 +90,7 @@ def test_discriminators_do_not_move_in_the_generators_turn_nor_generators_in_the
 def test_parts_of_a_batch_teach_what_the_whole_does():
     whole, parts = toy_training(batch=4, **STEADY), toy_training(batch=4, batch_gpu=1, **STEADY)
     for _ in range(3):
-        values = [training.trainer.step().values for training in (whole, parts)]
+        values = [training.trainer.step().numbers() for training in (whole, parts)]
         assert values[0] == pytest.approx(values[1], rel=1e-3, abs=1e-5)
     assert_same_weights(whole.networks, parts.networks)
 
@@ -128,7 +128,7 @@ def test_the_two_domains_are_shuffled_independently_and_epochs_show_every_pictur
 
 def test_sets_of_different_sizes_and_smaller_than_a_batch_train():
     training = toy_training(toy_domains(numbers={"A": 3, "B": 1}), batch=4, **STEADY)
-    assert training.trainer.step().skipped is False and training.trainer.samples_seen == 4
+    assert not training.trainer.step().skipped and training.trainer.samples_seen == 4
 
 
 def test_pictures_are_cut_and_mirrored_by_seed_and_place_alone():
@@ -177,13 +177,13 @@ def test_every_variant_takes_a_step(variant):
     changes = {"variant": variant, "ngf": 1, "ndf": 1, "load_size": None}
     training = toy_training(toy_domains(side=32), devices=CPU, **{**changes, **STEADY})
     outcome = training.trainer.step()
-    assert not outcome.skipped and all(math.isfinite(value) for value in outcome.values.values())
+    assert not outcome.skipped and all(math.isfinite(value) for value in outcome.numbers().values())
 
 
 def test_bfloat16_takes_about_the_same_steps_and_keeps_weights_and_fakes_in_float32():
     exact, coarse = toy_training(**STEADY), toy_training(precision="bfloat16", **STEADY)
     for _ in range(3):
-        values = [training.trainer.step().values for training in (exact, coarse)]
+        values = [training.trainer.step().numbers() for training in (exact, coarse)]
     for name in ("g_loss", "d_a_loss", "d_b_loss", "cycle_a"):
         assert values[1][name] == pytest.approx(values[0][name], rel=0.05) and values[1][name] != values[0][name]
     assert all(value.dtype == torch.float32 for network in coarse.networks.values() for value in network.parameters())

@@ -24,20 +24,20 @@ def on_a_gpu(**changes):
 
 
 def test_the_first_step_is_that_of_the_cpu():
-    here, there = (training.trainer.step().values for training in (toy_training(toy_domains(side=32), **SIZES), on_a_gpu(precision="float32")))
+    here, there = (training.trainer.step().numbers() for training in (toy_training(toy_domains(side=32), **SIZES), on_a_gpu(precision="float32")))
     for name in ("g_loss", "d_a_loss", "d_b_loss", "cycle_a", "identity_b"):
         assert there[name] == pytest.approx(here[name], rel=5e-3)
 
 
 def test_it_learns_in_bfloat16_and_goes_on_from_its_state():
     training, other = on_a_gpu(), on_a_gpu()
-    first = training.trainer.step().values["cycle_a"]
+    first = training.trainer.step().numbers()["cycle_a"]
     for _ in range(60):
         outcome = training.trainer.step()
-    assert not outcome.skipped and outcome.values["cycle_a"] < first and all(math.isfinite(value) for value in outcome.values.values())
+    assert not outcome.skipped and outcome.values["cycle_a"] < first and all(math.isfinite(value) for value in outcome.numbers().values())
     buffer = io.BytesIO()
     torch.save(training.trainer.state_dict(), buffer)
     buffer.seek(0)
     other.trainer.load_state_dict(torch.load(buffer, map_location="cpu", weights_only=True))
-    values = [one.trainer.step().values for one in (training, other)]
+    values = [one.trainer.step().numbers() for one in (training, other)]
     assert values[1]["g_loss"] == pytest.approx(values[0]["g_loss"], rel=1e-2)

@@ -17,6 +17,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from training.fine_tuning import generation
 from training.fine_tuning.generation import ChosenByNumber, Generation, GenerationError, Written, generate, tokenize, write
 
 WORDS = ["<pad>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz "]
@@ -167,3 +168,28 @@ def test_a_model_in_training_is_in_training_afterwards(tokenizer):
     model = gpt2().train()
     generate(model, tokenizer, prompts(tokenizer, "a"), DRAWN, seed=0)
     assert model.training
+
+
+@pytest.mark.parametrize("settings", [Generation(max_new_tokens=8), Generation("sample", max_new_tokens=8, returns=2)])
+def test_a_cache_of_full_length_writes_the_same_texts(tokenizer, settings):
+    for model, inputs in ((gpt2(), prompts(tokenizer, "a", "bcd", "hello")), (t5(), tokenize(tokenizer, ["abc", "de", "f"], most_tokens=9).inputs)):
+        found = [write(model, tokenizer, inputs, settings, seed=4, cache=cache) for cache in ("auto", "static")]
+        assert found[0] == found[1]
+
+
+def test_where_a_static_cache_fails_texts_are_written_without_and_it_is_said_once(tokenizer, monkeypatch, caplog):
+    expected = write(gpt2(), tokenizer, prompts(tokenizer, "a"), DRAWN, seed=4)
+    model, plain = gpt2(), GPT2LMHeadModel.generate
+
+    def generate_without_static(self, *arguments, **named):
+        if named["generation_config"].cache_implementation == "static":
+            raise RuntimeError("no compiler here")
+        return plain(self, *arguments, **named)
+
+    monkeypatch.setattr(generation, "_without_static", [])
+    monkeypatch.setattr(generation, "is_static_by_default", lambda model, settings: True)
+    monkeypatch.setattr(GPT2LMHeadModel, "generate", generate_without_static)
+    assert [write(model, tokenizer, prompts(tokenizer, "a"), DRAWN, seed=4) for _ in range(2)] == [expected] * 2
+    assert sum("without a compiled step" in line for line in caplog.messages) == 1
+    with pytest.raises(RuntimeError, match="no compiler here"):
+        write(model, tokenizer, prompts(tokenizer, "a"), DRAWN, seed=4, cache="static")

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from training.fine_tuning.packing import NO_LABEL, causal_loss, document_mask, pack
+from training.fine_tuning.trainer import FILLERS
+from training.loop.compiling import padded
 
 PAD = 1
 DOCUMENTS = st.lists(st.lists(st.integers(2, 40), min_size=1, max_size=9), min_size=1, max_size=12)
@@ -67,3 +69,18 @@ def test_the_loss_is_that_of_a_hand_computed_row():
     total, number = causal_loss(model, batch)
     log_p = model(torch.tensor([[2, 3, 4]])).logits[0].log_softmax(dim=-1)
     assert int(number) == 2 and float(total) == pytest.approx(-float(log_p[0, 3] + log_p[1, 4]), rel=1e-5)
+
+
+def small_gpt2(**changes) -> GPT2LMHeadModel:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 50, "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 32, "bos_token_id": 0, "eos_token_id": 0}
+    return GPT2LMHeadModel(GPT2Config(**{**sizes, **changes})).eval()
+
+
+@torch.no_grad()
+def test_what_is_padded_to_few_sizes_has_the_same_loss():
+    batch = pack([torch.randint(2, 50, (length,)).tolist() for length in (7, 3, 11, 5, 2, 9)], 11, PAD)
+    wider = padded(batch, FILLERS, rows=True)
+    assert wider["input_ids"].shape == (8, 16)
+    for one, other in zip(causal_loss(small_gpt2(), batch), causal_loss(small_gpt2(), wider), strict=True):
+        assert float(one) == pytest.approx(float(other), rel=1e-5)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration, ViTConfig, ViTForMaskedImageModeling
 
 from stages.reporting import Reporter
@@ -12,6 +13,7 @@ from tests.training.conftest import RecordingReporter
 from training.fine_tuning.options import FineTuning
 from training.fine_tuning.packing import causal_loss
 from training.fine_tuning.trainer import FineTuner, Task, build_optimizers
+from training.loop.compiling import Compiled, compilations
 from training.loop.devices import Devices
 from training.loop.loop import TrainingError
 from training.words.titles.data import Titles
@@ -89,7 +91,104 @@ def test_an_example_that_never_fits_is_an_error():
 def test_however_a_batch_is_cut_loss_and_gradient_are_those_of_the_whole(at_once):
     outcomes = [tuner(examples_at_once=size).step() for size in (0, at_once)]
     for name in ("loss", "gradient_norm"):
-        assert outcomes[1].values[name] == pytest.approx(outcomes[0].values[name], rel=1e-4)
+        assert float(outcomes[1].values[name]) == pytest.approx(float(outcomes[0].values[name]), rel=1e-4)
+
+
+class Meter:
+    """Of a device on which a step holds 1000 bytes and 100 for each example that is worked on at once."""
+
+    def __init__(self, trained: FineTuner, capacity: int) -> None:
+        self.trained, self.bytes, self.sizes = trained, capacity, list[int]()
+
+    def peak(self, work) -> int:
+        seen, plain = list[int](), self.trained.loss._now
+
+        def noted(network, batch):
+            seen.append(int((batch["position_ids"] == 0).logical_and(batch["documents"] > 0).sum()))
+            return plain(network, batch)
+
+        self.trained.loss._now = noted
+        work()
+        self.trained.loss._now = plain
+        self.sizes += seen
+        return 1000 + 100 * max(seen)
+
+    def capacity(self) -> int:
+        return self.bytes
+
+
+def test_as_many_examples_go_at_once_as_a_measurement_says_fit_and_nothing_is_learned_by_it():
+    reporter = RecordingReporter()
+    measured, whole = tuner(reporter=reporter, dropout=0.1), tuner(dropout=0.1)
+    later = 8 * sum(parameter.numel() for parameter in measured.parameters)
+    meter, state = Meter(measured, later + 1000 + 100 * 5 + 50), torch.get_rng_state()
+    model = measured.fit_memory(meter)
+    assert (model.fixed, model.each, measured.at_once) == (later + 1000, 100, 5) and max(meter.sizes) < 12
+    assert any("12 examples at once would not fit the memory; 5 at once do" in line for line in reporter.lines)
+    assert torch.equal(torch.get_rng_state(), state) and measured.order.place == 0 and measured.samples_seen == 0
+    assert all(torch.equal(tensor, whole.model.state_dict()[name]) for name, tensor in measured.model.state_dict().items())
+    roomy = tuner()
+    roomy.fit_memory(Meter(roomy, 10**9))
+    assert roomy.at_once == 12
+
+
+def test_examples_that_do_not_fit_are_refused_before_the_first_step_with_those_that_would():
+    trained = tuner(examples_at_once=6)
+    later = 8 * sum(parameter.numel() for parameter in trained.parameters)
+    with pytest.raises(TrainingError, match="6 examples at once need.*set examples_at_once to 4 or less"):
+        trained.fit_memory(Meter(trained, later + 1000 + 450))
+    with pytest.raises(TrainingError, match="not even one fits"):
+        trained.fit_memory(Meter(trained, later))
+
+
+def test_a_batch_in_pieces_is_read_by_the_host_once_for_each_step_and_not_for_each_piece():
+    class Reads(TorchDispatchMode):
+        number = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            self.number += function is torch.ops.aten._local_scalar_dense.default
+            return function(*arguments, **(named or {}))
+
+    numbers = []
+    for size in (12, 1):
+        trained = tuner(examples_at_once=size)
+        trained.step()
+        indices = trained.order.next()
+        with Reads() as reads:
+            trained._until_it_fits(indices)
+        numbers.append(reads.number)
+    assert numbers[0] == numbers[1] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor", "ignore:.*autograd.function.Function.*should not be instantiated")
+def test_twenty_compiled_steps_are_those_of_the_plain_path_and_two_compilations_do():
+    compiled, plain, before = tuner(), tuner(), compilations()
+    compiled.loss = Compiled(causal_loss, "loss", "on", CPU.device, backend="eager")
+    for _ in range(20):
+        values = [one.step().values for one in (compiled, plain)]
+        assert float(values[0]["loss"]) == pytest.approx(float(values[1]["loss"]), rel=1e-3)
+    assert compiled.loss.reason is None
+    assert 1 <= compilations() - before <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_a_compiler_that_fails_costs_a_word_and_the_step_is_that_of_the_plain_path(caplog):
+    def broken(graph, inputs):
+        raise RuntimeError("no compiler here")
+
+    compiled, plain = tuner(), tuner()
+    compiled.loss = Compiled(causal_loss, "loss", "on", CPU.device, backend=broken)
+    assert_close(weights_after(2, compiled), weights_after(2, plain), rtol=1e-6)
+    assert not compiled.loss.is_on and sum("the compiler failed" in line for line in caplog.messages) == 1
+
+
+def test_operations_are_told_for_each_sample():
+    network = model()
+    task = Task(network, titles(24), titles(8, 5), causal_loss, epoch_flops=5e6)
+    trained = FineTuner(task, FineTuning(batch_size=12), CPU, Reporter())
+    assert trained.flops_per_sample == 5e6 / sum(trained.lengths) and tuner().flops_per_sample is None
 
 
 def test_samples_are_tokens_and_the_last_batch_counts_as_what_was_left():

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.gans.image_stream import ImageOrder, TrainingImages, batch_of, random_latents, uint8_images
+from training.gans.image_stream import Ahead, ImageOrder, TrainingImages, batch_of, random_latents, uint8_images
 
 CPU = torch.device("cpu")
 
@@ -54,3 +54,18 @@ def test_the_pictures_shown_are_different_ones_and_always_the_same():
     shown = uint8_images(data, 12, seed=1)
     assert len(set(shown.flatten().tolist())) == 12 and (shown == uint8_images(data, 12, seed=1)).all()
     assert len(uint8_images(data, 50, seed=1)) == 20
+
+
+def test_a_set_too_large_for_the_gpu_is_sent_for_one_batch_ahead():
+    sent, waited = [], []
+
+    def copy(pictures, device):
+        sent.append(pictures.tolist())
+        return pictures, lambda: waited.append(pictures.tolist())
+
+    ahead = Ahead(copy)
+    batches = [
+        ahead.take(now, after, lambda key: torch.tensor([key]), torch.device("cpu")).tolist() for now, after in ((0, 2), (0, 2), (2, 4), (9, 11))
+    ]
+    # The second turn of an iteration sees the same reals; after a roll-back another batch comes than the one that was sent for.
+    assert batches == waited == [[0], [0], [2], [9]] and sent == [[0], [2], [4], [9], [11]]

@@ -2,6 +2,7 @@
 
 import io
 import math
+import statistics
 
 import pytest
 import torch
@@ -112,27 +113,36 @@ def test_limits_that_make_no_sense_are_refused(values):
 @given(st.lists(st.floats(0.5, 2.0), min_size=20, max_size=60), st.floats(0.01, 100))
 def test_norms_within_a_factor_of_twenty_are_never_wild_whatever_their_unit(norms, unit):
     watch = GradientWatch()
-    assert not any(watch.is_wild(norm * unit) for norm in norms)
-    assert watch.is_wild(41 * unit)
+    assert not any(watch.is_wild(torch.tensor(norm * unit)) for norm in norms)
+    assert watch.is_wild(torch.tensor(41 * unit))
 
 
 def test_the_first_norms_are_not_wild_but_what_is_not_finite_always_is():
     watch = GradientWatch(at_least=3)
-    assert [watch.is_wild(norm) for norm in (1, 1e6, 1, math.nan, math.inf, 1e9)] == [False, False, False, True, True, True]
+    assert [watch.is_wild(torch.tensor(norm)) for norm in (1, 1e6, 1, math.nan, math.inf, 1e9)] == [False, False, False, True, True, True]
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30))
+def test_the_reference_is_twenty_times_the_median_of_the_last_norms(norms):
+    watch = GradientWatch(window=7, at_least=3)
+    for place, norm in enumerate(norms):
+        before = norms[max(0, place - 7) : place]
+        assert bool(watch.is_wild(torch.tensor(norm, dtype=torch.float64))) == (place >= 3 and norm > 20 * statistics.median(before))
+    assert watch.state_dict() == norms[-7:]
 
 
 def test_a_lasting_change_of_scale_is_accepted_in_the_end():
     watch = GradientWatch(window=11, at_least=5)
-    wild = [watch.is_wild(norm) for norm in [1.0] * 11 + [100.0] * 11]
+    wild = [watch.is_wild(torch.tensor(norm)) for norm in [1.0] * 11 + [100.0] * 11]
     assert sum(wild) == 6 and not wild[-1]
 
 
 def test_the_watch_comes_back():
     watch, other = GradientWatch(at_least=2), GradientWatch(at_least=2)
-    watch.is_wild(1.0)
-    watch.is_wild(1.0)
+    watch.is_wild(torch.tensor(1.0))
+    watch.is_wild(torch.tensor(1.0))
     other.load_state_dict(watch.state_dict())
-    assert other.is_wild(30.0)
+    assert other.is_wild(torch.tensor(30.0))
 
 
 def test_the_spread_is_the_root_mean_square_distance_from_the_mean():

@@ -1,16 +1,13 @@
 """A training stage from its parameters to its output: what continues and what begins anew, what is recorded, and words for what is wrong."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from stages.artifact_id import content_id
-from tests.training.loop.toy_job import JOB, ToyOptions, main
+from tests.training.harness import Harness
+from tests.training.loop.toy_job import JOB, ToyOptions
 from training.loop import job as module
 from training.loop.loop import TrainingError
 from training.tracking.tracker import tracked_series
@@ -36,22 +33,13 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-def arguments(folder: Path, *more: str) -> list[str]:
-    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), "--state", str(folder / ".figment"), *more]
-
-
-def run(folder: Path, *settings: str, more: tuple[str, ...] = ()) -> int:
-    return main([*arguments(folder, *(word for setting in settings for word in ("--set", setting))), *more])
-
-
-def output(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in (folder / "data/toy").rglob("*") if path.is_file())
-    return {str(path.relative_to(folder / "data/toy")): path.read_bytes() for path in files}
-
-
 def journal(folder: Path) -> list[dict]:
     (path,) = (folder / ".figment/tracking/toy").rglob("*.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+HARNESS = Harness("toy", "tests.training.loop.toy_job", ("data/numbers",))
+run, output = HARNESS.run_here, HARNESS.output
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +67,7 @@ def test_numbers_go_to_the_journal_the_stats_and_the_event_files_and_the_model_i
 
 @pytest.mark.parametrize("step", [4, 25, 59])
 def test_killed_at_any_step_the_same_command_ends_with_the_same_bytes(project, uninterrupted, step):
-    command = [sys.executable, "-m", "tests.training.run_and_die", "tests.training.loop.toy_job", str(step), str(int(signal.SIGKILL))]
-    killed = subprocess.run([*command, *arguments(project)], cwd=ROOT, capture_output=True, text=True, env=dict(os.environ))
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not (project / "data/toy").exists()
+    HARNESS.kill(project, step)
     assert run(project) == 0
     assert output(project) == output(uninterrupted)
 

@@ -1,10 +1,8 @@
 """The shared loop: exact resume after any death, metrics without gap or repetition, and a guard against collapse."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 import torch
 
 from stages.reporting import Reporter
+from tests import warm
 from tests.training.loop.toy_training import BATCH, FileSink, ListSink, ToyTraining, run
 from training.loop.checkpoint import Checkpoints
 from training.loop.devices import Devices
@@ -52,9 +51,7 @@ def series(path: Path) -> list:
 
 
 def start(folder: Path, *more: str) -> subprocess.CompletedProcess:
-    root = Path(__file__).resolve().parents[3]
-    command = [sys.executable, "-m", "tests.training.loop.toy_training", str(folder), *more]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return warm.run("-m", "tests.training.loop.toy_training", str(folder), *more, imports=["training.loop.loop"])
 
 
 def test_killed_again_and_again_the_training_ends_with_the_same_bits(tmp_path, uninterrupted):

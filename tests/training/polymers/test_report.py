@@ -16,6 +16,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: ch
 from formats.descriptors import DESCRIPTORS
 from stages.artifact_id import content_id
 from tests.training.conftest import RecordingReporter
+from training.metrics import fcd
 from training.polymers import report
 from training.polymers.report import MoleculeReportConfig
 
@@ -185,7 +186,7 @@ def test_foreign_text_cannot_break_out_of_the_markdown(tmp_path):
 
 
 def test_without_the_fcd_package_the_number_is_absent_and_the_report_says_why(data, monkeypatch):
-    monkeypatch.setattr(report.fcd, "missing_reason", lambda: "fcd_torch is not installed (extra: fcd)")
+    monkeypatch.setattr(fcd, "missing_reason", lambda: "fcd_torch is not installed (extra: fcd)")
     reporter = RecordingReporter()
     found = judged(data, reporter, with_fcd=True)
     assert not [name for name in found.numbers.flat if "fcd" in name]

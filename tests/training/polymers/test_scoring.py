@@ -23,8 +23,8 @@ from training.polymers.scoring import (
     ScoringConfig,
     fit_surrogates,
     obtained_values,
+    read_background,
     read_real_molecules,
-    read_training,
     score_group,
     score_real_sample,
 )
@@ -119,9 +119,10 @@ def test_new_scaffolds_are_those_that_nothing_learnt_has_and_rings_make_one(tmp_
     rows += [("CC1CC1", "C1CC1", "test")]
     smiles, scaffolds, splits = (list(column) for column in zip(*rows, strict=True))
     pq.write_table(pa.table({"smiles": smiles, "scaffold": scaffolds, "split_random": splits}), folder / "molecules-00000.parquet")
-    learnt, seen = read_training(tmp_path, "molecules", CONFIG)
-    assert (learnt, seen) == (["OC1CCCC1"], ["C1CCCC1"])
-    real = read_real_molecules(tmp_path, "molecules", CONFIG, frozenset({*seen, "C1CC1"}))
+    known, reals, surrogates = read_background(tmp_path, ["molecules"], {"molecules"}, (), CONFIG)
+    assert (list(known.smiles), surrogates) == (["OC1CCCC1"], {"molecules": {}})
+    assert list(reals["molecules"].new_scaffolds.molecules) == ["Cc1ccccc1", "CC1CC1"]
+    real = read_real_molecules(tmp_path, "molecules", CONFIG, frozenset({"C1CCCC1", "C1CC1"}))
     assert list(real.new_scaffolds.molecules) == ["Cc1ccccc1"]
     assert read_real_molecules(tmp_path, "molecules", CONFIG, frozenset(scaffolds)).new_scaffolds is None
 
@@ -130,7 +131,7 @@ def test_a_table_without_scaffolds_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "molecules").mkdir()
     pq.write_table(pa.table({"smiles": ["C"], "split_random": ["test"]}), tmp_path / "molecules/molecules-00000.parquet")
     with pytest.raises(MoleculeTableError, match="expected a column scaffold, found smiles, split_random; make the dataset again"):
-        read_training(tmp_path, "molecules", CONFIG)
+        read_background(tmp_path, ["molecules"], {"molecules"}, (), CONFIG)
 
 
 def test_the_floor_of_near_copies_is_about_held_out_molecules():

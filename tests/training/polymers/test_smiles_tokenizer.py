@@ -1,13 +1,12 @@
 """The vocabulary of SMILES: atoms stay whole, molecules come back, files are the same each time and need none of our code."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
+from tests import warm
 from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
 from training.polymers.smiles import split_smiles
 from training.polymers.smiles_tokenizer import (
@@ -90,8 +89,7 @@ def test_the_files_load_in_transformers_without_this_project(tmp_path):
         "ids = t(s)['input_ids']; assert 'training' not in sys.modules;"
         "print(json.dumps([ids, t.batch_decode(ids, skip_special_tokens=True), t.pad_token_id, t.eos_token, t.mask_token]))"
     )
-    run = subprocess.run([sys.executable, "-c", program, tmp_path, json.dumps(MOLECULES[:50])], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
+    run = warm.plain(program, tmp_path, json.dumps(MOLECULES[:50]), cwd=tmp_path)
     ids, decoded, pad, eos, mask = json.loads(run.stdout.splitlines()[-1])
     assert ids == [encoding.ids for encoding in tokenizer.encode_batch(MOLECULES[:50])]
     assert decoded == MOLECULES[:50]

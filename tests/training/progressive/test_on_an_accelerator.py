@@ -21,7 +21,7 @@ def on(device: str, precision: str, channels: int = 1) -> ProgressiveTraining:
 
 def values_after(device: str, precision: str, steps: int = 3) -> list[dict[str, float]]:
     training = on(device, precision)
-    return [{name: float(value) for name, value in training.trainer.step().values.items()} for _ in range(steps)]
+    return [training.trainer.step().numbers() for _ in range(steps)]
 
 
 def test_losses_through_a_fade_are_those_of_the_cpu(monkeypatch):
@@ -46,6 +46,6 @@ def test_through_every_phase_in_bfloat16_and_on_from_a_state_inside_the_last_fad
     torch.save(training.trainer.state_dict(), buffer)
     buffer.seek(0)
     other.trainer.load_state_dict(torch.load(buffer, map_location="cpu", weights_only=True))
-    values = [[one.trainer.step().values["d_loss"] for _ in range(4)] for one in (training, other)]
+    values = [[one.trainer.step().numbers()["d_loss"] for _ in range(4)] for one in (training, other)]
     assert values[1] == pytest.approx(values[0], rel=1e-2, abs=1e-2)
     assert training.averaged()(torch.randn(2, 16, device="cuda")).isfinite().all()

@@ -3,10 +3,7 @@
 import copy
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy
@@ -16,6 +13,7 @@ from safetensors.torch import load_file
 
 from stages.params import load_params
 from stages.reporting import Reporter
+from tests.training.harness import Harness
 from tests.training.progressive.tiny import images, write_pages
 from training.gans.grids import load_picture
 from training.gans.options import MetricName
@@ -53,6 +51,8 @@ PARAMS = {
     "guard": {"distance": 100.0, "diversity": 0.01, "sign_mean": 1.0},
 }
 SNAPSHOTS = ["fakes000000.png", "fakes000000_036.png", "fakes000000_072.png", "fakes000000_104.png"]
+HARNESS = Harness("pggan_pages", "training.progressive.train", ("data/page_dataset@16",))
+project, run_here, start, output = HARNESS.project, HARNESS.run_here, HARNESS.start, HARNESS.output
 
 
 @pytest.fixture(scope="module")
@@ -63,33 +63,6 @@ def prepared(tmp_path_factory) -> Path:
     # Python writes these as YAML reads them, numbers as keys included.
     (folder / "params.yaml").write_text("pggan_pages:\n" + "".join(f"  {name}: {value}\n" for name, value in PARAMS.items()))
     return folder
-
-
-def project(prepared: Path, folder: Path) -> Path:
-    """A project of its own at `folder` that shares the prepared inputs."""
-    (folder / "data").mkdir(parents=True)
-    for name in ("data/page_dataset@16", "params.yaml"):
-        (folder / name).symlink_to(prepared / name)
-    return folder
-
-
-def arguments(folder: Path, *settings: str) -> list[str]:
-    sets = [word for setting in settings for word in ("--set", setting)]
-    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), "--state", str(folder / ".figment"), *sets]
-
-
-def run_here(folder: Path, *settings: str, more: tuple[str, ...] = ()) -> int:
-    return train.main([*arguments(folder, *settings), *more])
-
-
-def start(folder: Path, *settings: str, die_at_step: int = -1, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
-    how = [sys.executable, "-m", "tests.training.run_and_die", "training.progressive.train", str(die_at_step), str(int(number))]
-    return subprocess.run([*how, *arguments(folder, *settings)], cwd=ROOT, capture_output=True, text=True)
-
-
-def output(folder: Path) -> dict[str, bytes]:
-    model = folder / "data/pggan_pages"
-    return {path.relative_to(model).as_posix(): path.read_bytes() for path in sorted(model.rglob("*")) if path.is_file()}
 
 
 def rows(folder: Path) -> list[dict]:
@@ -391,19 +364,9 @@ def test_with_the_demos_settings_the_distance_falls_by_sixty_percent_and_phases_
     assert json.loads(output(tmp_path)["training_options.json"])["rollbacks"] == 0
 
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--standalone"]
-
-
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(prepared, tmp_path):
-    models = []
-    for command, name in (([sys.executable], "alone"), (TORCHRUN, "together")):
-        folder = project(prepared, tmp_path / name)
-        settings = arguments(folder, "kimg=0.06", "metrics=[]", "mbstd_group=1")
-        environment = {**os.environ, "FIGMENT_TRACK": "none"}
-        done = subprocess.run([*command, "-m", "training.progressive.train", *settings], cwd=ROOT, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr
-        models.append(load_file(folder / "data/pggan_pages/generator.safetensors") | load_file(folder / "data/pggan_pages/discriminator.safetensors"))
-    one, two = models
+    outputs = HARNESS.run_alone_and_together(prepared, tmp_path, "kimg=0.06", "metrics=[]", "mbstd_group=1")
+    one, two = (load_file(model / "generator.safetensors") | load_file(model / "discriminator.safetensors") for model in outputs)
     for name, tensor in one.items():
         assert numpy.allclose(two[name], tensor, atol=1e-4 * max(1.0, float(tensor.abs().max()))), name

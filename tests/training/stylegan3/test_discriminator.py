@@ -5,7 +5,7 @@ import torch
 
 from training.gans.losses import r1_penalty
 from training.stylegan3.config import StyleGAN3Config
-from training.stylegan3.discriminator import Discriminator
+from training.stylegan3.discriminator import Convolution, Discriminator
 
 from .tiny import TINIEST, make_discriminator
 
@@ -101,3 +101,27 @@ def test_low_precision_stays_close_also_under_the_gradient_penalty(monkeypatch):
     torch.testing.assert_close(low_penalty.detach(), penalty, rtol=0.02, atol=0)
     low_penalty.sum().backward()
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in discriminator.parameters())
+
+
+@pytest.mark.parametrize("halve_side", [None, 8])
+def test_gains_in_weights_and_bias_are_those_behind_the_leaky_relu(halve_side):
+    """Values, gradients and gradients of the squared gradient, in float64, beside the order in which the paper has them."""
+    torch.manual_seed(0)
+    layer = Convolution(3, 4, kernel=3, halve_side=halve_side, clamp=1.0).double()
+    layer.bias.data.normal_()
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+
+    def in_order(x: torch.Tensor) -> torch.Tensor:
+        weight = layer.weight / layer.weight[0].numel() ** 0.5
+        if halve_side:
+            x = torch.einsum("ih,bchw,jw->bcij", layer.blur_matrix, x, layer.blur_matrix)
+        x = torch.nn.functional.conv2d(x, weight, stride=2 if halve_side else 1, padding=0 if halve_side else 1) + layer.bias[:, None, None]
+        return (torch.nn.functional.leaky_relu(x, 0.2) * 2**0.5 * 0.5**0.5).clamp(-(0.5**0.5), 0.5**0.5)
+
+    found = []
+    for compute in (lambda x: layer(x, gain=0.5**0.5), in_order):
+        made = compute(images)
+        (gradient,) = torch.autograd.grad(made.square().sum(), images, create_graph=True)
+        found.append([made, gradient, *torch.autograd.grad(gradient.square().sum(), [layer.weight, layer.bias])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-9)

@@ -42,8 +42,8 @@ def test_one_step_moves_both_players_the_average_and_the_place_in_the_data():
 
 
 def test_the_losses_at_the_start_are_those_of_the_formula():
-    assert toy_training(loss="rpgan").trainer.step().values["d_loss"] == pytest.approx(math.log(2), abs=0.2)
-    assert toy_training().trainer.step().values["d_loss"] == pytest.approx(2 * math.log(2), abs=0.4)
+    assert toy_training(loss="rpgan").trainer.step().numbers()["d_loss"] == pytest.approx(math.log(2), abs=0.2)
+    assert toy_training().trainer.step().numbers()["d_loss"] == pytest.approx(2 * math.log(2), abs=0.4)
 
 
 def test_gradients_in_parts_are_those_of_the_whole_batch():
@@ -64,7 +64,7 @@ def test_gradients_in_parts_are_those_of_the_whole_batch():
 def test_a_batch_in_parts_teaches_both_networks_and_their_averages_what_the_whole_does(changes):
     whole, parts = (toy_training(reg_interval=2, batch_gpu=batch_gpu, **changes) for batch_gpu in (None, 1))
     for _ in range(3):
-        values = [training.trainer.step().values for training in (whole, parts)]
+        values = [training.trainer.step().numbers() for training in (whole, parts)]
         assert values[0] == pytest.approx(values[1], rel=1e-3, abs=1e-4)
     for one, other in ((whole.generator, parts.generator), (whole.discriminator, parts.discriminator)):
         for name, tensor in one.state_dict().items():
@@ -130,7 +130,7 @@ def test_a_conditional_training_uses_its_labels():
 
 def test_rotation_configuration_and_relativistic_loss_take_steps():
     training = toy_training(cfg="stylegan3-r", loss="rpgan", aug="fixed", aug_preset="bgc", p=0.5, mirror=True)
-    values = [training.trainer.step().values for _ in range(2)]
+    values = [training.trainer.step().numbers() for _ in range(2)]
     assert all(math.isfinite(value) for row in values for value in row.values()) and values[0]["p"] == 0.5
 
 
@@ -186,7 +186,7 @@ def test_on_a_gpu_it_takes_steps_and_goes_on_from_a_file():
     devices = Devices(torch.device("cuda"))
     changes = {"labels": torch.eye(2)[torch.arange(24) % 2], "cond": True, "aug": "fixed", "p": 0.5, "mirror": True, "devices": devices}
     training = toy_training(**changes)
-    values = [training.trainer.step().values for _ in range(3)]
+    values = [training.trainer.step().numbers() for _ in range(3)]
     other = resumed(training, **changes)
-    values.append(other.trainer.step().values)
+    values.append(other.trainer.step().numbers())
     assert other.trainer.samples_seen == 16 and all(math.isfinite(value) for row in values for value in row.values())

@@ -9,12 +9,12 @@ import numpy
 from training.metrics.copies import TrainingMolecules
 from training.metrics.intervals import Estimate, Rate, bootstrap_interval
 from training.metrics.molecules import Reading, compared_properties
-from training.metrics.regression import SUCCESS_TOLERANCE, PropertyControl, property_control
+from training.metrics.regression import SUCCESS_TOLERANCE, PropertyControl
 from training.metrics.surrogate import Surrogate
 from training.polymers.bakeoff.config import BakeoffConfig
 from training.polymers.property_judge import Predictor, predicted
 from training.polymers.sample_table import SampleGroup
-from training.polymers.scoring import GroupScores, RealMolecules, score_group
+from training.polymers.scoring import GroupScores, RealMolecules, control_of, score_group
 
 # GenMol (Lee et al. 2025, arXiv 2501.06158, section 5.1): quality is the share of molecules that are valid, unique, drug-like and easy to make.
 _LEAST_QED, _MOST_SA = 0.6, 4.0
@@ -106,11 +106,7 @@ def difference(one: Judged, other: Judged, measure: str, config: BakeoffConfig) 
 
 
 def _with_predicted(scores: GroupScores, obtained: Mapping[str, numpy.ndarray], config: BakeoffConfig) -> GroupScores:
-    controls = []
-    for name, values in obtained.items():
-        asked = numpy.isfinite(scores.group.requested[name])
-        requested = scores.group.requested[name][asked]
-        controls.append(property_control(name, requested, values[asked], rounds=config.bootstrap_rounds, seed=config.seed))
+    controls = [control_of(name, scores.group.requested[name], values, config) for name, values in obtained.items()]
     not_judged = tuple(name for name in scores.not_judged if name not in obtained)
     return replace(scores, predicted=(*scores.predicted, *controls), obtained={**scores.obtained, **obtained}, not_judged=not_judged)
 

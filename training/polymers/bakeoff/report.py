@@ -8,7 +8,6 @@ data/molecule_bakeoff: headline.json, metrics.json, report.md, and the pictures 
 would not be fair: other requests, numbers, decoding or splits, and a predictor that was taught by molecules held out from a model.
 """
 
-import itertools
 import math
 import sys
 from argparse import Namespace
@@ -22,8 +21,6 @@ from formats.descriptors import DESCRIPTORS
 from formats.molecule_tables import property_columns, read_molecules
 from stages.program import program
 from stages.reporting import Reporter
-from training.metrics import fcd
-from training.metrics.copies import prepare_training
 from training.polymers.bakeoff.baselines import Baselines
 from training.polymers.bakeoff.compare import difference, differences, judge_entry
 from training.polymers.bakeoff.config import BakeoffConfig
@@ -35,7 +32,7 @@ from training.polymers.origin import check_same_splits
 from training.polymers.property_judge import PREDICTOR, Predictor, open_predictor
 from training.polymers.report import EXPECTED
 from training.polymers.sample_table import SampleGroup
-from training.polymers.scoring import Dataset, fit_surrogates, read_real_molecules, read_training
+from training.polymers.scoring import Dataset, read_background, without_absent_fcd
 from training.polymers.smiles import split_smiles
 from training.reports.report import Check, Report, report_body
 
@@ -44,20 +41,13 @@ STAGE = "molecule_bakeoff"
 
 def judge(config: BakeoffConfig, data: Path, reporter: Reporter) -> Report:
     """The comparison of the samples below `data`."""
-    if config.with_fcd and (reason := fcd.missing_reason()):
-        reporter.log(f"{STAGE}: {fcd.FCD_KEY} is left out: {reason}")
-        config = replace(config, with_fcd=False)
+    config = without_absent_fcd(config, STAGE, reporter)
     groups = read_entries(data, config.models, temperatures=config.temperatures, at_most=config.samples_at_most)
     asked = sorted({name for models in groups.values() for group in models.values() for name in group.requested})
     predictor = _open_judge(data, config.models, asked)
     # All that any of the models was shown is known, for every entry alike.
-    learnt = [read_training(data, name, config) for name in learnt_from(data, config.models)]
-    known = prepare_training(itertools.chain.from_iterable(smiles for smiles, _ in learnt))
-    seen_scaffolds = frozenset().union(*(scaffolds for _, scaffolds in learnt))
-    likes = sorted({config.like(name) for name in groups})
-    reals = {name: read_real_molecules(data, name, config, seen_scaffolds) for name in likes}
-    beyond = set(asked) - set(predictor.properties if predictor else ())
-    surrogates = {name: fit_surrogates(data, name, beyond, config) for name in likes}
+    likes, beyond = {config.like(name) for name in groups}, set(asked) - set(predictor.properties if predictor else ())
+    known, reals, surrogates = read_background(data, learnt_from(data, config.models), likes, beyond, config)
     baselines = {name: _baselines(data, name, asked, config) for name in likes}
     decodings: dict[str, dict] = {}
     for name, models in reporter.progress(groups.items(), total=len(groups), what=STAGE):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from training.loop.bounds import at_least, within
+from training.loop.compiling import Compile
 from training.polymers.options import Dataset, Precision, TrainingOptions, check_properties
 
 
@@ -35,6 +36,7 @@ class PolyGPTConfig(TrainingOptions):
     property_noise: float = 0.1
     condition_dropout: float = 0.2
     precision: Precision = "auto"
+    compile: Compile = "auto"
 
     def __post_init__(self) -> None:
         at_least(self, 0, "pretrain_samples", "finetune_samples", "spellings_per_molecule")

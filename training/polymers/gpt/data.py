@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING
 
 from stages.reporting import Reporter
 from training.polymers.batches import TrainingSet
@@ -11,13 +10,16 @@ from training.polymers.data import open_data
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.networks import PolyGPTShape
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 @dataclass(frozen=True)
 class PolyGPTData:
     """What PolyGPT learns from: the molecules of each phase (None: the phase is left out), those it is judged on, and the shape they imply."""
 
     shape: PolyGPTShape
-    tokenizer: Tokenizer
+    tokenizer: "Tokenizer"
     pretrain: TrainingSet | None
     finetune: TrainingSet | None
     valid: TrainingSet

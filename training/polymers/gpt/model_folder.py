@@ -9,9 +9,9 @@ The same weights and tokenizer make the same bytes.
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer
 
 from formats.weights import ModelFiles
 from training.polymers.conditions import MoleculeModelError
@@ -19,6 +19,9 @@ from training.polymers.gpt.networks import PolyGPT, PolyGPTShape
 from training.polymers.gpt.self_contained import modeling_source
 from training.polymers.model_folder import load_molecule_model, save_molecule_model
 from training.polymers.smiles_tokenizer import BOS, EOS, MASK, PAD, UNK
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _MODELING = "modeling_polygpt"
 _FOR_TRANSFORMERS = {
@@ -28,7 +31,7 @@ _FOR_TRANSFORMERS = {
 _FILES = ModelFiles("polygpt", "PolyGPT", "polygpt", PolyGPTShape, MoleculeModelError, beside=_FOR_TRANSFORMERS)
 
 
-def save_polygpt(folder: Path, model: PolyGPT, tokenizer: Tokenizer) -> None:
+def save_polygpt(folder: Path, model: PolyGPT, tokenizer: "Tokenizer") -> None:
     """Write all files of the list above into `folder`."""
     save_molecule_model(folder, _FILES, model, tokenizer)
     # `sample.py` never chooses these either, and a molecule has as much room.
@@ -38,6 +41,6 @@ def save_polygpt(folder: Path, model: PolyGPT, tokenizer: Tokenizer) -> None:
     (folder / f"{_MODELING}.py").write_text(modeling_source(), encoding="utf-8")
 
 
-def load_polygpt(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[PolyGPT, Tokenizer]:
+def load_polygpt(folder: str | Path, *, device: str | torch.device = "cpu") -> "tuple[PolyGPT, Tokenizer]":
     """The model in evaluation mode and its tokenizer from a `data/polygpt` folder. Raises MoleculeModelError or SmilesTokenizerError."""
     return load_molecule_model(folder, _FILES, PolyGPT, device)

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.polymers.decoding import ModelWriter, sample_smiles
@@ -21,6 +20,9 @@ from training.polymers.gpt.networks import PolyGPT
 from training.polymers.sampling import OpenModel, open_writer, sampling_program
 from training.polymers.smiles_tokenizer import BOS
 from training.polymers.transformer import KeyValueCache
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 STAGE, MODEL = "polygpt_samples", "polygpt"
 
@@ -39,7 +41,7 @@ class PolyGPTWriter(ModelWriter):
         return self.model.logits(self.model(tokens.unsqueeze(-1), None, cache)[:, -1])
 
 
-def sample(model: PolyGPT, tokenizer: Tokenizer, **wanted: Any) -> list[str]:
+def sample(model: PolyGPT, tokenizer: "Tokenizer", **wanted: Any) -> list[str]:
     """SMILES as written by the model; for `number`, `properties` and the rest see `sample_smiles`."""
     return sample_smiles(PolyGPTWriter(model, tokenizer), **wanted)
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from formats.molecule_tables import MoleculeTableError
 from stages.reporting import Reporter
 from training.loop.devices import Devices
+from training.loop.drivers import why_no_gpu
 from training.loop.job import Job, Training, run_job
+from training.loop.memory import CudaMeter, measured_model, require_memory
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.data import TOKENIZER
 from training.polymers.gpt.config import PolyGPTConfig
@@ -37,8 +39,17 @@ def _open(folder: Path, config: PolyGPTConfig, devices: Devices, reporter: Repor
     data = read_data(folder, config, reporter)
     tokens, scores = (-1, -1), (-1, -1, data.shape.vocabulary_size)
     conditions = [Field("properties", "float32", (-1, len(data.shape.properties)))] if data.shape.properties else []
+    trainer = PolyGPTTrainer(data, config, devices)
+    if devices.device.type == "cuda":
+        # Before anything is recorded: a batch that will not fit is no reason to have waited for an epoch.
+        meter, sizes = CudaMeter(devices.device), (max(1, config.batch_size // 16), max(2, config.batch_size // 8))
+        later = 8.0 * sum(parameter.numel() for parameter in trainer.parameters)
+        model = measured_model(meter, trainer.trial, sizes, later=later)
+        require_memory("polygpt", model, -(-config.batch_size // devices.world_size), meter.capacity())
+    elif why := why_no_gpu():
+        reporter.log(f"polygpt: WARNING: it trains on the CPU: {why}")
     return training_of(
-        PolyGPTTrainer(data, config, devices),
+        trainer,
         config.datasets,
         {"pretrain": data.pretrain, "finetune": data.finetune, "valid": data.valid},
         partial(save_polygpt, tokenizer=data.tokenizer),

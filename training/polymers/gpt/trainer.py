@@ -2,22 +2,27 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
 from stages.derived_seed import derive_seed
+from training.loop.compiling import Compiled, padded
 from training.loop.devices import Devices
+from training.loop.flops import attention_flops, matrix_parameters, training_flops
 from training.loop.loop import StepOutcome
 from training.loop.seeding import seed_everything
 from training.metrics.regression import r_squared
-from training.polymers.batches import BatchStream, TrainingSet
+from training.polymers.batches import Batch, BatchStream, Denominators, TrainingSet
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import PolyGPTData
 from training.polymers.gpt.losses import LossWeights, polygpt_losses
 from training.polymers.gpt.networks import PolyGPT
 from training.polymers.optimizer import adamw
-from training.polymers.smiles_tokenizer import PAD
+from training.polymers.smiles_tokenizer import EOS, PAD
 from training.polymers.trainer import MoleculeTrainer
 
 _VALIDATION_MOLECULES, _VALIDATION_BATCH = 1024, 128
@@ -36,6 +41,8 @@ class PolyGPTTrainer(MoleculeTrainer[PolyGPTConfig]):
         optimizer = adamw(self.model, learning_rate=config.learning_rate, weight_decay=config.weight_decay, beta2=config.adam_beta2)
         super().__init__(self.model, optimizer, streams, config, devices)
         self.weights = LossWeights(config.alpha, config.beta, config.gamma)
+        self.losses = Compiled(polygpt_losses, "polygpt", config.compile, devices.device)
+        self.flops_per_sample = model_flops(self.model, [part for part in parts.values() if part is not None])
         # Drawn, not the first batches: those are of molecules of one length each, and say little of the others.
         self.valid = data.valid.drawn(_VALIDATION_MOLECULES, derive_seed(config.seed, "validation"))
 
@@ -50,9 +57,30 @@ class PolyGPTTrainer(MoleculeTrainer[PolyGPTConfig]):
         batch = self.streams[self.phase].next(at_most=end - self.samples_seen)
         share = batch.share(self.devices.rank, self.devices.world_size).to(self.devices.device)
         self.model.train()
-        with self.devices.autocast(config.precision):
-            losses = polygpt_losses(self.model, share, self.weights, batch.denominators())
-        return self.learned(losses.by_name(), len(batch.tokens), {"learning_rate": self._learning_rate()})
+        denominators = batch.denominators()
+        if self.losses.is_on:
+            share, denominators = _in_few_shapes(share, denominators)
+        while True:
+            try:
+                with self.devices.autocast(config.precision):
+                    losses = self.losses(self.model, share, self.weights, denominators)
+                return self.learned(losses.by_name(), len(batch.tokens), {"learning_rate": self._learning_rate()})
+            except Exception as error:
+                # Nothing is learned yet where the compiler fails, in the backward pass at the latest.
+                if not self.losses.gives_up(error):
+                    raise
+
+    def trial(self, molecules: int) -> None:
+        """The memory of a step of the largest kind: gradients of so many molecules of full length, given properties. Nothing is learned of them."""
+        size, device = (molecules, len(self.config.properties)), self.devices.device
+        values, given = torch.zeros(size), torch.ones(size, dtype=torch.bool)
+        tokens = torch.full((molecules, self.config.maximum_tokens), EOS)
+        conditional = bool(self.config.finetune_samples and self.config.properties)
+        batch = Batch(tokens, torch.full((molecules,), tokens.shape[1]), values, given, values, given, conditional).to(device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), self.devices.autocast(self.config.precision):
+            self.model.train()
+            polygpt_losses(self.model, batch, self.weights, batch.denominators()).total.backward()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _learning_rate(self) -> float:
         # Each phase has a warm-up and a decay of its own.
@@ -87,6 +115,23 @@ class PolyGPTTrainer(MoleculeTrainer[PolyGPTConfig]):
                 told.append(self.model.tell(batch.tokens, batch.tokens != PAD).cpu())
         means = {name: total / tokens for name, total in sums.items()}
         return {**means, **_property_r2(self.config.properties, torch.cat(true), torch.cat(told))} if true else means
+
+
+def _in_few_shapes(share: Batch, counts: Denominators) -> tuple[Batch, Denominators]:
+    """The same, for the compiler, which would make each length and each count anew: padded, and counts as tensors."""
+    tokens, device = padded({"tokens": share.tokens}, {"tokens": PAD}, rows=False)["tokens"], share.tokens.device
+    tensors: dict[str, Any] = {name: torch.tensor(float(value)).to(device, non_blocking=True) for name, value in vars(counts).items()}
+    return replace(share, tokens=tokens), Denominators(**tensors)
+
+
+def model_flops(model: PolyGPT, learned: Sequence[TrainingSet]) -> float:
+    """Floating-point operations of a molecule on average, forward and backward; the property predictor, whose work is a hundredth, left out."""
+    shape, aside = model.shape, [*model.predictor.modules(), *model.property_encoder.modules()] if model.shape.properties else []
+    matrices = matrix_parameters(model.modules(), without=aside) + model.token_embedding.weight.numel()
+    # A position more than tokens: the prefix.
+    positions = numpy.concatenate([numpy.diff(part.starts) for part in learned]) + 1.0
+    squares = float((positions**2).mean())
+    return training_flops(matrices, float(positions.mean())) + attention_flops(shape.layers, shape.width, 1, squares)
 
 
 def _stream(phase: str, data: TrainingSet, config: PolyGPTConfig) -> BatchStream:

@@ -52,6 +52,9 @@ class _Cache:
     def __init__(self, cache: DynamicCache) -> None:
         self.cache, self.length = cache, cache.get_seq_length()
 
+    def place(self, count: int) -> tuple[slice, None]:
+        return slice(self.length, self.length + count), None
+
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         return self.cache.update(keys, values, layer)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.loop.seeding import generator
-from training.polymers.batches import TrainingSet, pad
+from training.polymers.batches import SaltedStream, TrainingSet, pad
 from training.polymers.vae import PolyVAE
 
 _ENCODED_AT_ONCE = 256
@@ -61,28 +61,18 @@ class LatentBatch(NamedTuple):
 
 
 @dataclass
-class LatentStream:
-    """Batches that follow from how many molecules were seen before, and from the seeds, alone.
-
-    seeds: names of its generators. steps: of diffusion. condition_dropout, salt: as in training/polymers/batches.py.
-    """
+class LatentStream(SaltedStream):
+    """seeds: names of its generators. steps: of diffusion. condition_dropout: as in training/polymers/batches.py."""
 
     data: LatentSet
     batch_size: int
     seeds: tuple[int | str, ...]
     steps: int
     condition_dropout: float = 0.0
-    salt: int = 0
 
     def __post_init__(self) -> None:
         self._epoch, self._order = -1, torch.zeros(0, dtype=torch.int64)
         self._present = ~self.data.properties.isnan().cpu()
-
-    def state_dict(self) -> dict[str, int]:
-        return {"salt": self.salt}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.salt = state["salt"]
 
     def after(self, seen: int, *, at_most: int) -> LatentBatch:
         """The batch after `seen` molecules, cut where an epoch ends and to `at_most`.

@@ -5,19 +5,22 @@ vae/                              the PolyVAE whose latents these are, with its 
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer
 
 from formats.weights import ModelFiles, write_weights
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.ldm.networks import PolyLDM, PolyLDMShape
 from training.polymers.vae import load_polyvae, save_polyvae
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 _FILES = ModelFiles("polyldm", "PolyLDM", "polyldm", PolyLDMShape, MoleculeModelError)
 
 
-def save_polyldm(folder: Path, model: PolyLDM, tokenizer: Tokenizer) -> None:
+def save_polyldm(folder: Path, model: PolyLDM, tokenizer: "Tokenizer") -> None:
     """Write all files of the list above into `folder`."""
     write_weights(folder / "model.safetensors", model.diffuser)
     _FILES.write_config(folder, model.shape)
@@ -25,7 +28,7 @@ def save_polyldm(folder: Path, model: PolyLDM, tokenizer: Tokenizer) -> None:
     save_polyvae(folder / "vae", model.vae, tokenizer)
 
 
-def load_polyldm(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[PolyLDM, Tokenizer]:
+def load_polyldm(folder: str | Path, *, device: str | torch.device = "cpu") -> "tuple[PolyLDM, Tokenizer]":
     """The model in evaluation mode and its tokenizer from a `data/polyldm` folder. Raises MoleculeModelError or SmilesTokenizerError."""
     shape = _FILES.read_config(Path(folder))
     vae, tokenizer = load_polyvae(Path(folder) / "vae")

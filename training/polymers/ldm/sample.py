@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.loop.bounds import at_least, within
@@ -23,6 +22,9 @@ from training.polymers.ldm.networks import PolyLDM
 from training.polymers.sample_table import Request, SampledMolecule
 from training.polymers.sampling import OpenModel, SamplesConfig, sampling_program, units_of
 from training.polymers.vae.writer import PolyVAEWriter
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 STAGE, MODEL = "polyldm_samples", "polyldm"
 
@@ -66,13 +68,13 @@ class PolyLDMWriter(PolyVAEWriter):
         return self.source.latents(wanted, mask, draw, steps=how.steps, eta=how.eta, guidance=how.guidance)
 
 
-def write(model: PolyLDM, tokenizer: Tokenizer, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[SampledMolecule]:
+def write(model: PolyLDM, tokenizer: "Tokenizer", requests: Sequence[Request], settings: SamplingSettings) -> Iterator[SampledMolecule]:
     """One molecule for each request. settings: LatentSettings; others mean its defaults."""
     how = settings if isinstance(settings, LatentSettings) else LatentSettings(**vars(settings))
     return sample_molecules(PolyLDMWriter(model.vae, tokenizer, model, how), requests, how)
 
 
-def sample(model: PolyLDM, tokenizer: Tokenizer, *, number: int, properties: Request | None = None, **settings: Any) -> list[str]:
+def sample(model: PolyLDM, tokenizer: "Tokenizer", *, number: int, properties: Request | None = None, **settings: Any) -> list[str]:
     """As `sample_smiles`; settings: fields of LatentSettings, such as temperature, guidance and seed."""
     return [molecule.smiles for molecule in write(model, tokenizer, [properties or {}] * number, LatentSettings(**settings))]
 

@@ -53,7 +53,7 @@ def _open(folder: Path, config: PolyLDMConfig, devices: Devices, reporter: Repor
         config.train_on,
         {"train": train, "valid": valid},
         partial(save_polyldm, tokenizer=tokenizer),
-        facts={"trained_parameters": sum(parameter.numel() for parameter in trainer.parameters)},
+        facts=lambda _: {"trained_parameters": sum(parameter.numel() for parameter in trainer.parameters)},
         check=partial(_check_origin, folder / _VAE, config),
         size=f"{config.denoiser} {config.hidden_width}",
         outcome="validation_epsilon_loss",

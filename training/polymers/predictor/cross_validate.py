@@ -36,12 +36,12 @@ _VALIDATION_SHARE = 0.1
 def fit(train: Labelled, valid: Labelled, config: PredictorConfig, devices: Devices) -> Predictor:
     """What the stage trains, without checkpoints and records."""
     check_enough(config, train=train, valid=valid)
-    trainer, due = PredictorTrainer(train, valid, config, devices), config.evaluate_every_samples
+    trainer, due = PredictorTrainer(train, valid, config, devices), config.checkpoint_every_samples
     while trainer.samples_seen < config.total_samples and trainer.why_done() is None:
         trainer.step()
         if trainer.samples_seen >= min(due, config.total_samples):
             trainer.validate()
-            due += config.evaluate_every_samples
+            due += config.checkpoint_every_samples
     return finished(trainer)
 
 

@@ -1,7 +1,7 @@
 """What the predictor learns from: molecules of its tables that have at least one of its properties, as features and values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,13 @@ MINIMUM_VALUES = 10
 class Labelled:
     """N molecules and what is known of them. values: [N, P] float64 in the units of the dataset, NaN where a value is missing.
 
-    units: by property. unlabelled: molecules of the tables that are left out, since nothing is known of them.
+    units: by property. set_aside: molecules of the tables that were left out, by reason.
     """
 
     features: Features
     values: numpy.ndarray
     units: Mapping[str, str]
-    unlabelled: int = 0
+    set_aside: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -80,7 +80,7 @@ def read_labelled(
         raise MoleculeModelError(f"RDKit cannot read '{unreadable}', which a dataset has; make the dataset again with this release of RDKit")
     units = {name: unit for table in tables for name, unit in table.units.items()}
     recipe = recipe or Recipe(config.radius, config.bits, config.described_by)
-    return Labelled(measure(molecules, recipe), values[rows], units, int((~has_some).sum()))
+    return Labelled(measure(molecules, recipe), values[rows], units, {"without_a_value": int((~has_some).sum())})
 
 
 def check_enough(config: PredictorConfig, **parts: Labelled) -> None:

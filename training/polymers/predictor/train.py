@@ -10,25 +10,26 @@ one was interrupted. Features are made by rdkit, once, when the training begins.
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy
 
 from formats.molecule_tables import MoleculeTableError
 from stages.derived_seed import derive_seed
-from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.loop.devices import Devices
-from training.loop.job import Companions, Job, Training, Workplace, run_job
-from training.loop.loop import Hook, Outcome
+from training.loop.job import Job, Training, run_job
+from training.loop.loop import Outcome
 from training.polymers.conditions import MoleculeModelError
-from training.polymers.origin import write_origin
 from training.polymers.predictor.config import PredictorConfig
 from training.polymers.predictor.data import check_enough, read_labelled
 from training.polymers.predictor.domain import find_domain
 from training.polymers.predictor.losses import conformal_factor
 from training.polymers.predictor.model_folder import Predictor, save_predictor
 from training.polymers.predictor.trainer import PredictorTrainer
+from training.polymers.trainer import rounded, training_of
 from training.tracking.tracker import Field, Signature
 
 
@@ -39,20 +40,21 @@ def _inputs(folder: Path, config: PredictorConfig) -> dict[str, Path]:
 def _open(folder: Path, config: PredictorConfig, devices: Devices, reporter: Reporter) -> Training:
     train, valid = (read_labelled(folder, config, split) for split in ("train", "valid"))
     check_enough(config, train=train, valid=valid)
-    reporter.log(f"property_predictor: {len(train):,} molecules to learn from, {len(valid):,} held out, {train.unlabelled:,} without a value")
+    left_out = train.set_aside["without_a_value"]
+    reporter.log(f"property_predictor: {len(train):,} molecules to learn from, {len(valid):,} held out, {left_out:,} without a value")
     trainer = PredictorTrainer(train, valid, config, devices)
-
-    def begin(place: Workplace) -> Companions:
-        def save(output: OutputFolder, outcome: Outcome) -> dict[str, float]:
-            write_origin(output, place.input_ids, config.train_on, config.split_column)
-            return _write(output, trainer, outcome)
-
-        return Companions(save, [Hook(config.evaluate_every_samples, trainer.validate)], why_done=trainer.why_done)
-
     inputs = (Field("counts", "uint8", (-1, config.bits)), Field("descriptors", "float32", (-1, len(config.described_by))))
     outputs = tuple(Field(name, "float32", (-1, len(config.properties))) for name in ("mean", "std"))
-    size, outcome = f"{config.members} x {config.width}", "validation_mae_over_sigma"
-    return Training(trainer, begin, size=size, outcome=outcome, signature=Signature(inputs, outputs))
+    return training_of(
+        trainer,
+        config.train_on,
+        {"train": train, "valid": valid},
+        lambda folder, _: save_predictor(folder, finished(trainer)),
+        facts=partial(_facts, trainer),
+        size=f"{config.members} x {config.width}",
+        outcome="validation_mae_over_sigma",
+        signature=Signature(inputs, outputs),
+    )
 
 
 def finished(trainer: PredictorTrainer) -> Predictor:
@@ -72,29 +74,14 @@ def finished(trainer: PredictorTrainer) -> Predictor:
     return Predictor(model, domain)
 
 
-def _write(output: OutputFolder, trainer: PredictorTrainer, outcome: Outcome) -> dict[str, float]:
-    """Everything `load_predictor` needs, and how the training went. Returns what is worth telling."""
-    predictor, names = finished(trainer), trainer.config.properties
-    parameters = sum(parameter.numel() for parameter in predictor.model.parameters())
-    parts = dict(zip(("train", "valid"), trainer.labelled, strict=True))
-    known = {split: (~numpy.isnan(part.values)).sum(axis=0).tolist() for split, part in parts.items()}
-    told = {"best_values": trainer.best_values, "last_values": outcome.values}
-    told["calibration"] = dict(zip(names, predictor.model.shape.calibration, strict=True))
-    summary = {
-        "samples_seen": outcome.samples_seen,
-        "finished": outcome.finished,
+def _facts(trainer: PredictorTrainer, outcome: Outcome) -> dict[str, Any]:
+    names, known = trainer.config.properties, [(~numpy.isnan(part.values)).sum(axis=0).tolist() for part in trainer.labelled]
+    return {
         "stopped": outcome.stopped,
-        "parameters": parameters,
-        "skipped_steps": outcome.skipped_steps,
-        "rollbacks": outcome.rollbacks,
-        "molecules": {split: len(part) for split, part in parts.items()},
-        "set_aside": {split: {"without_a_value": part.unlabelled} for split, part in parts.items()},
-        "values": {split: dict(zip(names, numbers, strict=True)) for split, numbers in known.items()},
-        **{name: {key: round(value, 6) for key, value in sorted(values.items())} for name, values in told.items()},
+        "values": {split: dict(zip(names, numbers, strict=True)) for split, numbers in zip(("train", "valid"), known, strict=True)},
+        "best_values": rounded(trainer.best_values),
+        "calibration": rounded(dict(zip(names, trainer.model.shape.calibration, strict=True))),
     }
-    save_predictor(output.folder, predictor)
-    output.write_json("training_summary.json", summary)
-    return {"parameters": parameters, **trainer.best_values}
 
 
 _LIBRARIES = ("torch", "rdkit")

@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
-from formats.molecule_tables import MoleculeTableError
+from formats.molecule_tables import MoleculeTable, MoleculeTableError
 from stages.markdown import escape, table
 from stages.reporting import Reporter
 from training.fine_tuning.examples import NO_LABEL
 from training.fine_tuning.generation import Generation, generate
 from training.fine_tuning.hf_job import fine_tuning_job, run_fine_tuning
+from training.fine_tuning.model_flops import pair_flops
 from training.fine_tuning.model_folder import load_model, load_tokenizer
 from training.fine_tuning.pairs import PairExamples, summed_loss, token_scores
 from training.fine_tuning.trainer import Task
@@ -41,27 +42,34 @@ _SHOWN = 8
 def open_task(data: Path, config: PolyTAOConfig, reporter: Reporter) -> Task:
     """The fine-tuning on the molecules below `data`. Raises MoleculeModelError, TuningError, MoleculeTableError, SmilesTokenizerError."""
     opened = open_data("polytao", data, config, config.train_on, reporter)
+    tables = {split: [molecule_table(data / name, config, split) for name in config.train_on] for split in ("train", "valid")}
+    return task_of(tables, atoms_of(opened.tokenizer), opened.units, config, reporter)
+
+
+def task_of(
+    tables: Mapping[str, Sequence[MoleculeTable]], vocabulary: Sequence[str], units: Mapping[str, str], config: PolyTAOConfig, reporter: Reporter
+) -> Task:
+    """The same of molecules that were read already: tables of "train" and "valid", the atoms and bonds they are written in, units by property."""
     # A preset of a task adds its steps to those that were there, of properties of another task.
     steps = {name: step for name, step in config.steps.items() if name in config.properties}
-    form = PromptForm(config.properties, steps, config.prompt_style, {}, opened.units, config.maximum_tokens)
+    form = PromptForm(config.properties, steps, config.prompt_style, {}, units, config.maximum_tokens)
     model: Any = None
     if config.start_from is None:
-        tokenizer = build_tokenizer(atoms_of(opened.tokenizer), ())
+        tokenizer = build_tokenizer(vocabulary, ())
     else:
         model = load_model(config.start_from, AutoModelForSeq2SeqLM, dropout_rate=config.dropout)
         tokenizer, form = load_tokenizer(config.start_from, model), _continued(form, model.config, config.start_from)
-    tables = {split: [molecule_table(data / name, config, split) for name in config.train_on] for split in ("train", "valid")}
     learnt, held_out = (writable(tables[split], tokenizer, config.maximum_tokens) for split in ("train", "valid"))
     if not len(learnt.targets):
         raise MoleculeModelError(
-            f"{', '.join(str(data / name) for name in config.train_on)}: no molecule to learn from; set aside: {learnt.set_aside}; check "
+            f"{', '.join(config.train_on)}: no molecule to learn from; set aside: {learnt.set_aside}; check "
             f"split_column, maximum_tokens ({config.maximum_tokens}) and that the tokenizer fits"
         )
     if form.style == "text" or model is None:
         form = form.fitted(learnt.values)
     if model is None:
         # What stands for wishes comes behind the atoms, whose numbers stay.
-        atoms, tokenizer = len(tokenizer), build_tokenizer(atoms_of(opened.tokenizer), form.vocabulary())
+        atoms, tokenizer = len(tokenizer), build_tokenizer(vocabulary, form.vocabulary())
         model = T5ForConditionalGeneration(_t5(config, tokenizer))
         never = [tokenizer.pad_token_id, tokenizer.unk_token_id, *range(atoms, len(tokenizer))]
         model.generation_config.update(suppress_tokens=never)
@@ -134,6 +142,7 @@ def _task(model: Any, tokenizer: Any, form: PromptForm, learnt: Molecules, held_
         beside=lambda output, ids: write_origin(output, ids, config.train_on, config.split_column),
         limits=_LIMITS,
         size=f"{model.config.num_layers} x {model.config.d_model}",
+        epoch_flops=pair_flops(model, train),
     )
 
 

@@ -4,9 +4,9 @@ Shapes: N molecules, L latent dimensions.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +15,9 @@ from training.polymers.smiles_tokenizer import PAD
 from training.polymers.vae.losses import kl_by_dimension
 from training.polymers.vae.networks import PolyVAE
 from training.polymers.vae.writer import write_from
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Burda et al. 2016, section 5.2: a dimension is active where the mean of its posterior varies by more over the data.
 _ACTIVE_VARIANCE = 0.01
@@ -52,7 +55,7 @@ class Reconstruction:
 
 
 @torch.no_grad()
-def reconstruct(model: PolyVAE, tokenizer: Tokenizer, data: TrainingSet, seed: int) -> Reconstruction:
+def reconstruct(model: PolyVAE, tokenizer: "Tokenizer", data: TrainingSet, seed: int) -> Reconstruction:
     """Write all molecules of `data` back, each in the light of all its properties. model: in evaluation mode."""
     stream = BatchStream(data, _BATCH, seed, "reconstruction", conditional=True)
     device = model.token_embedding.weight.device

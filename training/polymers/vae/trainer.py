@@ -1,9 +1,9 @@
 """PolyVAE as a `Trainable`, and how well it does on held-out molecules."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from stages.derived_seed import derive_seed
@@ -19,6 +19,9 @@ from training.polymers.vae.losses import LossOptions, drop_words, polyvae_losses
 from training.polymers.vae.networks import PolyVAE, PolyVAEShape
 from training.polymers.vae.reconstruction import Reconstruction, reconstruct
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 _VALIDATION_MOLECULES = 512
 
 
@@ -27,7 +30,7 @@ class PolyVAEData:
     """The molecules it learns from, those it is judged on, and the shape they imply."""
 
     shape: PolyVAEShape
-    tokenizer: Tokenizer
+    tokenizer: "Tokenizer"
     train: TrainingSet
     valid: TrainingSet
 

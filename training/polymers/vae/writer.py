@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from training.polymers.decoding import ModelWriter, SamplingSettings, sample_tokens
 from training.polymers.transformer import KeyValueCache
 from training.polymers.vae.networks import PolyVAE
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 GREEDY = SamplingSettings(temperature=0)
 
@@ -43,6 +46,6 @@ class LatentWriter(PolyVAEWriter):
         return self.given
 
 
-def write_from(model: PolyVAE, tokenizer: Tokenizer, latents: Tensor, properties: Tensor, mask: Tensor) -> Tensor:
+def write_from(model: PolyVAE, tokenizer: "Tokenizer", latents: Tensor, properties: Tensor, mask: Tensor) -> Tensor:
     """The likeliest tokens [B, at most maximum_tokens - 1] after <bos> of latents [B, L], <eos> included, then <pad>."""
     return sample_tokens(LatentWriter(model, tokenizer, latents), properties, mask, GREEDY)

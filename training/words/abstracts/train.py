@@ -21,6 +21,7 @@ from stages.reporting import Reporter
 from training.fine_tuning.examples import TuningError
 from training.fine_tuning.generation import GenerationError, generate
 from training.fine_tuning.hf_job import fine_tuning_job
+from training.fine_tuning.model_flops import pair_flops
 from training.fine_tuning.model_folder import load_model, load_tokenizer
 from training.fine_tuning.pairs import summed_loss
 from training.fine_tuning.trainer import Task
@@ -75,7 +76,8 @@ def open_task(stage: str, data: Path, options: T5Options, reporter: Reporter) ->
         return {f"validation_{name}": number.value for name, number in numbers.items()}
 
     counts, size = {**learned.set_aside, **train.cut}, f"{model.config.num_layers} x {model.config.d_model}"
-    return Task(model, train, valid, summed_loss, samples, measure, [tokenizer], counts=counts, limits=_LIMITS, size=size)
+    facts: dict[str, Any] = {"counts": counts, "limits": _LIMITS, "size": size, "epoch_flops": pair_flops(model, train)}
+    return Task(model, train, valid, summed_loss, samples, measure, [tokenizer], **facts)
 
 
 def job_of(stage: str) -> Job[T5Options]:

@@ -57,7 +57,8 @@ class AdaptiveDiffusion:
     """At most T steps of noise, more while the critic is right about reals. Source: Wang et al. 2023, "Diffusion-GAN", arXiv 2206.02262."""
 
     def __init__(self) -> None:
-        self.steps, self._batches, self._signs = LEAST_STEPS, 0, 0.0
+        self.steps, self._batches = LEAST_STEPS, 0
+        self._signs: Tensor | float = 0.0
         kept = (1 - torch.linspace(_BETA_FIRST, _BETA_LAST, MOST_STEPS, dtype=torch.float64)).cumprod(0)
         self.kept = torch.cat([torch.ones(1, dtype=torch.float64), kept]).float()
 
@@ -71,16 +72,17 @@ class AdaptiveDiffusion:
         kept = self.kept.to(sentences.device)[times][:, None, None]
         return kept.sqrt() * sentences + (1 - kept).sqrt() * SIGMA * noise
 
-    def follow(self, values: Mapping[str, float], _samples: int) -> dict[str, float]:
+    def follow(self, values: Mapping[str, Tensor | float], _samples: int) -> dict[str, float]:
         """Moves T after another batch, of whose reals `r_t` is the mean sign of D - 1/2 (equation 8)."""
-        self._batches, self._signs = self._batches + 1, self._signs + values["r_t"]
+        self._batches, self._signs = self._batches + 1, self._signs + torch.as_tensor(values["r_t"], dtype=torch.float64)
         if self._batches == _EVERY:
-            self.steps = min(MOST_STEPS, max(LEAST_STEPS, self.steps + (1 if self._signs / _EVERY > _D_TARGET else -1)))
+            # Only now is the sum read, which waits for the device.
+            self.steps = min(MOST_STEPS, max(LEAST_STEPS, self.steps + (1 if float(self._signs) / _EVERY > _D_TARGET else -1)))
             self._batches, self._signs = 0, 0.0
         return {"diffusion_steps": float(self.steps)}
 
     def state_dict(self) -> dict[str, float]:
-        return {"steps": self.steps, "batches": self._batches, "signs": self._signs}
+        return {"steps": self.steps, "batches": self._batches, "signs": float(self._signs)}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.steps, self._batches, self._signs = int(state["steps"]), int(state["batches"]), state["signs"]

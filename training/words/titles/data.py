@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from formats.text_tables import read_paper_texts
 from training.fine_tuning.examples import TuningError
 from training.fine_tuning.packing import pack
 from training.words.titles.config import TitleOptions
@@ -39,6 +38,8 @@ def read_titles(folder: Path, config: TitleOptions) -> tuple[dict[str, list[str]
 
     Raises TextTableError, or TuningError for no titles.
     """
+    from formats.text_tables import read_paper_texts
+
     papers = [paper for paper in read_paper_texts(folder) if paper.split != "test"]
     allowed = [paper for paper in papers if config.allow_unknown_licence or paper.licence != "unknown"]
     # No title has 32 characters to a token; a tokenizer would work on one of megabytes for hours.

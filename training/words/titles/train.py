@@ -20,6 +20,7 @@ from stages.markdown import escape, table
 from stages.reporting import Reporter
 from training.fine_tuning.generation import Generation, tokenize, write
 from training.fine_tuning.hf_job import fine_tuning_job, run_fine_tuning
+from training.fine_tuning.model_flops import causal_flops
 from training.fine_tuning.model_folder import load_model, load_tokenizer
 from training.fine_tuning.packing import causal_loss
 from training.fine_tuning.trainer import Task
@@ -48,7 +49,8 @@ def _open(folder: Path, config: TitleOptions, reporter: Reporter) -> Task:
     signature = Signature((Field("input_ids", "int64", (-1, -1)),), (Field("logits", "float32", (-1, -1, len(tokenizer))),))
     # Rows fill up best with titles of all lengths, so packed ones are not put into buckets.
     more = (not config.packing, counts, _LIMITS, "text-generation", size, signature)
-    return Task(model, train, valid, causal_loss, shown.table, shown.measure, [tokenizer], *more)
+    flops = causal_flops(model, train.lengths())
+    return Task(model, train, valid, causal_loss, shown.table, shown.measure, [tokenizer], *more, epoch_flops=flops)
 
 
 def _new(titles: Mapping[str, Sequence[str]], config: TitleOptions, dropouts: dict[str, float]) -> tuple[PreTrainedModel, Any]:

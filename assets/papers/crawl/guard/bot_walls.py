@@ -16,6 +16,7 @@ WALLS_UNTIL_LEFT_ALONE = 3
 _HEAD_BYTES = 65_536
 # Headers by which the keeper of a wall says what it did.
 _HEADERS = ((b"cf-mitigated", b"challenge"), (b"x-datadome", b"protected"), (b"x-amzn-waf-action", b"captcha"), (b"x-amzn-waf-action", b"challenge"))
+# None of these passes a second `<`: a page of beginnings without ends is read once, and not once a beginning.
 # What only a wall has in it. Words alone condemn no page: papers are written about captchas, too.
 _MACHINERY = re.compile(
     rb"/cdn-cgi/challenge-platform/|cf[-_]chl[-_]|_Incapsula_Resource|captcha-delivery\.com|px-captcha|perimeterx|/_sec/cp_challenge/"
@@ -24,12 +25,14 @@ _MACHINERY = re.compile(
 )
 _WIDGET = re.compile(rb"class=[\"'][^\"']*\b(?:g-recaptcha|h-captcha|cf-turnstile)\b", re.IGNORECASE)
 _TITLE = re.compile(
-    rb"<title[^>]*>\s*(?:just a moment|attention required|access denied|are you (?:a )?(?:robot|human)|verify(?:ing)? (?:that )?you are (?:a )?human"
+    rb"<title[^<>]*>\s*(?:just a moment|attention required|access denied|are you (?:a )?(?:robot|human)|verify(?:ing)? (?:that )?you are (?:a )?human"
     rb"|robot check|security check|pardon our interruption|human verification|please wait|checking your browser|ddos protection)",
     re.IGNORECASE,
 )
+_TAG = re.compile(rb"<(/?)([A-Za-z]*)[^<>]*>")
+_UNREAD = frozenset({b"script", b"style", b"noscript"})
 # A page that describes itself as an article is one, whatever widget its comment form has.
-_ARTICLE = re.compile(rb"<meta[^>]+name=[\"']?(?:citation_title|dc\.title)|class=[\"'][^\"']*issue-item", re.IGNORECASE)
+_ARTICLE = re.compile(rb"<meta[^<>]+name=[\"']?(?:citation_title|dc\.title)|class=[\"'][^\"']*issue-item", re.IGNORECASE)
 
 
 def wall_in(status: int, headers: dict[bytes, bytes], body: bytes) -> str:
@@ -83,5 +86,15 @@ class BotWalls(Middleware):
 
 def _text(markup: bytes) -> str:
     """The words of a page, roughly."""
-    without = re.sub(rb"(?is)<(script|style|noscript)\b.*?</\1>|<[^>]*>", b" ", markup)
-    return " ".join(without.decode("utf-8", "replace").split())
+    # Tag by tag: inside of a script everything is skipped up to its end, which is looked for once.
+    kept, place, inside = [], 0, b""
+    for tag in _TAG.finditer(markup):
+        name = tag[2].lower()
+        if not inside:
+            kept.append(markup[place : tag.start()])
+            inside = name if name in _UNREAD and not tag[1] else b""
+        elif tag[1] and name == inside:
+            inside = b""
+        place = tag.end()
+    kept.append(b"" if inside else markup[place:])
+    return " ".join(b" ".join(kept).decode("utf-8", "replace").split())

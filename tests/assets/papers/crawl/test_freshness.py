@@ -29,6 +29,19 @@ def test_lists_are_asked_for_every_night(tmp_path):
     assert wanted(rules, "index") and wanted(rules, "api")
 
 
+def test_a_list_that_is_gone_is_asked_for_after_growing_pauses(tmp_path):
+    rules = freshness(tmp_path, 404, kind="index")
+    nights, known, asked = [], {"absences": 1}, DAY
+    for night in range(1, 130):
+        today = DAY + timedelta(days=night)
+        if wanted(rules, "index", today=today, **known, asked=asked):
+            nights.append(night)
+            known, asked = {"absences": known["absences"] + 1}, today
+    assert nights == [1, 3, 7, 15, 31, 61, 91, 121], "1, 2, 4 … days, and no more than revisit_after_days"
+    lost = Known(URL, "x", "index", asked=DAY, absences=3)
+    assert not rules.is_worth_a_look(lost, today=DAY + timedelta(days=3)) and rules.is_worth_a_look(lost, today=DAY + timedelta(days=4))
+
+
 def test_an_article_is_asked_for_when_new_changed_or_due(tmp_path):
     rules = freshness(tmp_path, 200)
     assert not wanted(rules)

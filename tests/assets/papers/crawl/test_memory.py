@@ -1,6 +1,8 @@
 from datetime import date
 
-from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
+from assets.papers.crawl.harvests import Harvest
+from assets.papers.crawl.memory import Memory, Unstored, load_memory, memory_from_store, records_of, save_memory, store_identity
+from assets.papers.items import Paper, Parsed, Withdrawal
 from assets.papers.raw_pages import RawPages
 from tests.assets.papers.raw_pages_writer import RawPagesWriter
 
@@ -48,15 +50,35 @@ def test_a_memory_is_kept_for_its_own_store_only(tmp_path):
     memory = Memory()
     memory.had("http://x.example/1", "x", "article", fingerprints={"b", "a"}, asked=date(2026, 3, 1))
     memory.failed("http://x.example/2", "x", "image", asked=date(2026, 3, 1))
+    memory.had("http://x.example/3", "x", "index", fingerprints=(), asked=date(2026, 3, 1), is_gone=True)
     memory.papers["x"] |= {"10.5555/b", "10.5555/a"}
+    memory.said["x"] |= {"10.5555/a": "a digest", "of no paper": "another"}
+    memory.unstored["http://x.example/1"] = Unstored('"tag"', "", "reader", "said")
+    memory.harvests["x", "http://x.example/oai"] = Harvest(since="2026-03-01", nights=2, rest="http://x.example/oai?token", granularity="YYYY-MM-DD")
     path = tmp_path / "memory.parquet"
     save_memory(path, memory, store_identity(raw.folder))
     found = load_memory(path, store_identity(raw.folder))
     assert (found.known, found.papers) == (memory.known, memory.papers)
+    assert (found.said, found.unstored, found.harvests) == (memory.said, memory.unstored, memory.harvests)
+    assert found.known["http://x.example/3"].absences == 1
     assert load_memory(path, "of another store") is None
     assert load_memory(tmp_path / "missing", "") is None
     path.write_bytes(path.read_bytes()[:100])
     assert load_memory(path, store_identity(raw.folder)) is None
+
+
+def test_what_a_registry_says_of_a_record_is_news_once_whichever_answer_says_it():
+    memory, first, second = Memory(), "http://x.example/oai?from=1", "http://x.example/oai?from=2"
+
+    def said(title: str, url: str) -> Parsed:
+        return Parsed(papers=(Paper(key="a", url=url, title=title), Paper(key="b", url="http://x.example/b")))
+
+    assert memory.says_anew("x", said("A", first), first).keys() == {"a", "b"}
+    memory.said["x"].update(records_of(said("A", first), first))
+    assert memory.says_anew("x", said("A", second), second) == {}, "a record without an address has that of the answer"
+    assert memory.says_anew("x", said("B", second), second).keys() == {"a"}
+    deleted = Parsed(withdrawals=(Withdrawal("b", "deleted", "gone"),))
+    assert memory.says_anew("x", deleted, second).keys() == {"b"} and memory.says_anew("y", said("A", first), first).keys() == {"a", "b"}
 
 
 def test_failures_add_up_until_it_is_had(tmp_path):

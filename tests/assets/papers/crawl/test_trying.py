@@ -10,7 +10,10 @@ import pytest
 from assets.demo_sites.exchange import Response
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
 from assets.papers.crawl.trying import main, report, verdicts
+from tests.assets.papers.packages_maker import members, tar_gz
 from tests.assets.papers.pages.cases import FIXTURES, saved_page
+from tests.assets.papers.pages.test_openalex import answer, work
+from tests.assets.papers.pages.test_pmc import result, search
 
 from .tiny_site import ROOT, TinySite, running
 
@@ -39,6 +42,22 @@ def test_an_address_is_asked_for_once_and_leaves_nothing_behind(tmp_path):
     assert "best read by page object 'rsc', as kind index" in done.stdout and "10.5555/c0in01390k" in done.stdout
     assert [url for url in done.asked if "robots" not in url and "well-known" not in url] == ["http://tiny.example/toc"], "nothing is followed"
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "best", "words"),
+    [
+        ("PMC1.tar.gz", tar_gz(members()), "pmc", ["10.5555/imag.1", "imag-1-ga.jpg"]),
+        ("works.json", answer(work(1)), "openalex", ["10.5555/imag.1", "openalex"]),
+        ("search.json", search(result(1)), "pmc", ["10.5555/imag.1"]),
+    ],
+)
+def test_the_doors_of_open_access_are_known(tmp_path, capsys, name, body, best, words):
+    (tmp_path / name).write_bytes(body)
+    assert main([str(tmp_path / name), "--url", f"https://x.example/{name}?cursor=*", "--params", str(tmp_path / "none.yaml")]) == 0
+    told = capsys.readouterr().out
+    assert f"best read by page object '{best}'" in told
+    assert all(word in told for word in words)
 
 
 def test_robots_and_the_guard_hold(tmp_path):

@@ -27,9 +27,11 @@ def blocks(project_root):
 def parse(blocks, tmp_path, monkeypatch):
     """The page object of the example, imported from a file as a user would."""
     (tmp_path / "letters_of_nothing.py").write_text(blocks["python"][0])
+    (tmp_path / "letters_at_home.py").write_text(blocks["python"][1])
     monkeypatch.syspath_prepend(tmp_path)
     yield importlib.import_module("letters_of_nothing").parse
-    del sys.modules["letters_of_nothing"]
+    for name in ("letters_of_nothing", "letters_at_home"):
+        sys.modules.pop(name, None)
 
 
 def test_the_worked_example_says_what_the_page_claims(blocks, parse):
@@ -50,7 +52,7 @@ def test_every_entry_is_accepted_as_a_source(blocks, parse, monkeypatch):
 
     monkeypatch.setitem(PAGES, "letters_of_nothing", parse)
     sources = [SourceParams(**entry) for text in blocks["yaml"] for entry in yaml.safe_load(text)]
-    assert len(sources) == 4
+    assert len(sources) == 5
     JournalPagesConfig(contact="someone@lab.org", sources=sources)
 
 

@@ -86,6 +86,11 @@ def test_all_57_jats_articles_have_titles_and_52_have_abstracts(journals):
     assert sum(bool(paper.abstract) for paper in papers) == 52
     assert all(paper.title and paper.doi and paper.date and paper.journal and paper.language == "en" for paper in papers)
     assert not [paper.key for paper in papers if "\\begin{document}" in paper.title + paper.abstract]
+    # PLOS draws no graphical abstracts. All figures are named by DOI, and 52 articles have one.
+    assert not any(paper.image_url for paper in papers)
+    for name in ("jats_first_figure", "pmc_first_figure"):
+        shown = papers_of(read(name, sorted((journals / "jats_plos").glob("*.xml")), journals))
+        assert sum(bool(paper.image_url) for paper in shown) == 52
 
 
 def test_all_3191_arxiv_records_have_title_abstract_and_date(journals):

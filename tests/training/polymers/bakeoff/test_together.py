@@ -14,12 +14,12 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: ch
 from tests.training.polymers.toy_molecules import write_molecules
 from training.polymers import generate, smiles_tokenizer
 from training.polymers.bakeoff import report
-from training.polymers.generate import MODELS
+from training.polymers.flags import MODELS
 from training.polymers.predictor.train import main as train_predictor
 
 PARAMS = """
 smiles_tokenizer: {read: [molecules], vocabulary_size: null}
-property_predictor: {properties: [length], bits: 64, members: 2, width: 16, total_samples: 400, batch_size: 32, evaluate_every_samples: 400}
+property_predictor: {properties: [length], bits: 64, members: 2, width: 16, total_samples: 400, batch_size: 32, checkpoint_every_samples: 400}
 polygpt:
   {properties: [length, rings], maximum_tokens: 40, width: 16, layers: 1, heads: 2, pretrain_samples: 200, finetune_samples: 100, batch_size: 20,
    warmup_samples: 40, learning_rate: 1.0e-2, predictor_width: 8}

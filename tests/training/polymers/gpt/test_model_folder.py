@@ -2,13 +2,12 @@
 
 import ast
 import json
-import os
-import subprocess
 import sys
 
 import pytest
 import torch
 
+from tests import warm
 from tests.training.polymers.gpt.test_networks import SHAPE
 from tests.training.polymers.toy_molecules import enumerated_molecules
 from training.polymers.decoding import SamplingSettings, sample_tokens
@@ -71,11 +70,7 @@ def answer(model, tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("model")
     save_polygpt(folder, model, TOKENIZER)
     away = tmp_path_factory.mktemp("away")
-    kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS") if name in os.environ}
-    environment = {**kept, "HF_HOME": str(away), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-I", "-c", THERE, str(folder), str(away / "again")]
-    done = subprocess.run(command, cwd=away, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    assert done.returncode == 0, done.stderr
+    done = warm.plain(THERE, folder, away / "again", cwd=away)
     return json.loads(done.stdout.splitlines()[-1])
 
 

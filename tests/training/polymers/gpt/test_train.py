@@ -1,10 +1,6 @@
 """The PolyGPT stage: it learns, continues to the same bytes after any death, and says what is wrong with its inputs."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,20 +8,18 @@ import torch
 
 from stages.params import ParamsError, build_config
 from stages.reporting import Reporter
+from tests.training.harness import Harness
 from tests.training.polymers.toy_molecules import enumerated_molecules, write_molecules
 from training.loop.devices import Devices
-from training.loop.stats_files import MACHINE
 from training.polymers import smiles_tokenizer
 from training.polymers.gpt import load_polygpt
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import read_data
 from training.polymers.gpt.sample import sample
-from training.polymers.gpt.train import main
 from training.polymers.gpt.trainer import PolyGPTTrainer
 from training.polymers.smiles_tokenizer import PAD
-from training.tracking.tracker import tracked_series
 
-ROOT = Path(__file__).resolve().parents[4]
+HARNESS = Harness("polygpt", "training.polymers.gpt.train", ("data/molecules", "data/smiles_tokenizer"))
 PARAMS = """
 smiles_tokenizer: {read: [molecules], vocabulary_size: null}
 polygpt:
@@ -71,64 +65,22 @@ def prepared(tmp_path_factory) -> Path:
     return folder
 
 
-def project(prepared: Path, folder: Path) -> Path:
-    """A project of its own at `folder` that shares the prepared inputs."""
-    (folder / "data").mkdir(parents=True)
-    for name in ("data/molecules", "data/smiles_tokenizer", "params.yaml"):
-        (folder / name).symlink_to(prepared / name)
-    return folder
-
-
-def arguments(folder: Path, *more: str) -> list[str]:
-    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), "--state", str(folder / ".figment"), *more]
-
-
-def output(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in (folder / "data/polygpt").rglob("*") if path.is_file())
-    return {str(path.relative_to(folder / "data/polygpt")): path.read_bytes() for path in files}
-
-
-def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    (journal,) = (folder / ".figment/tracking/polygpt").iterdir()
-    return {name: points for name, points in tracked_series(folder / ".figment", "polygpt", journal.name).items() if name not in MACHINE}
-
-
-def start(folder: Path, *more: str, die_at_step: int = -1, number: int = signal.SIGKILL) -> subprocess.CompletedProcess:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.training.run_and_die",
-        "training.polymers.gpt.train",
-        str(die_at_step),
-        str(int(number)),
-        *arguments(folder, *more),
-    ]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "jsonl"})
-
-
-def finish(folder: Path) -> None:
-    """As `start`, in this process: the whole training or the rest of it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FIGMENT_TRACK", "jsonl")
-        assert main(arguments(folder)) == 0
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(prepared, tmp_path_factory) -> Path:
-    folder = project(prepared, tmp_path_factory.mktemp("uninterrupted") / "p")
-    finish(folder)
+    folder = HARNESS.project(prepared, tmp_path_factory.mktemp("uninterrupted") / "p")
+    assert HARNESS.run_here(folder, track="jsonl") == 0
     return folder
 
 
 def test_the_output_has_what_the_stage_promises(uninterrupted):
-    assert [name for name in output(uninterrupted) if not name.startswith("plots/curves/")] == OUTPUT_FILES
-    assert output(uninterrupted)["plots/curves/validation_loss.csv"].startswith(b"molecules,validation_loss\n")
-    summary = json.loads(output(uninterrupted)["training_summary.json"])
+    assert [name for name in HARNESS.output(uninterrupted) if not name.startswith("plots/curves/")] == OUTPUT_FILES
+    assert HARNESS.output(uninterrupted)["plots/curves/validation_loss.csv"].startswith(b"molecules,validation_loss\n")
+    summary = json.loads(HARNESS.output(uninterrupted)["training_summary.json"])
     assert summary["samples_seen"] == 640 and summary["finished"] is True
     assert summary["molecules"] == {"pretrain": 108, "finetune": 108, "valid": 36}
     assert {"loss", "cross_entropy_loss", "auxiliary_loss", "align_loss", "predictor_loss", "validation_loss"} <= set(summary["last_values"])
     assert {"validation_property_r2_length", "validation_property_r2_rings"} <= set(summary["last_values"])
-    config = json.loads(output(uninterrupted)["config.json"])
+    config = json.loads(HARNESS.output(uninterrupted)["config.json"])
     assert config["properties"] == ["length", "rings"] and config["property_units"] == {"length": "characters", "rings": ""}
     train = [len(smiles) for row, smiles in enumerate(enumerated_molecules(180)) if row % 5 < 3]
     assert config["property_mean"][0] == pytest.approx(sum(train) / len(train))
@@ -137,34 +89,29 @@ def test_the_output_has_what_the_stage_promises(uninterrupted):
 
 
 def test_metrics_have_no_gap_and_no_repetition(uninterrupted):
-    points = series(uninterrupted)["loss"]
+    points = HARNESS.series(uninterrupted)["loss"]
     # Steps are counts of molecules; a report comes with the first batch that passes a multiple of fifty.
     assert [step // 50 for step, _ in points] == [*range(1, 13), 12] and points[-1][0] == 640
 
 
 @pytest.mark.slow
 def test_killed_in_both_phases_it_ends_with_the_same_bytes_and_the_same_series(prepared, uninterrupted, tmp_path):
-    folder = project(prepared, tmp_path / "p")
+    folder = HARNESS.project(prepared, tmp_path / "p")
     # Before the first checkpoint, in pre-training, at the border of the phases (twice in the same step), in fine-tuning.
     for step in (2, 9, 12, 12, 7):
-        assert start(folder, die_at_step=step).returncode == -signal.SIGKILL
-    assert start(folder).returncode == 0
-    assert output(folder) == output(uninterrupted)
-    assert series(folder) == series(uninterrupted)
+        HARNESS.kill(folder, step)
+    assert HARNESS.start(folder).returncode == 0
+    assert HARNESS.output(folder) == HARNESS.output(uninterrupted)
+    assert HARNESS.series(folder) == HARNESS.series(uninterrupted)
 
 
 def test_killed_once_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path, capsys):
-    folder = project(prepared, tmp_path / "p")
-    assert start(folder, die_at_step=27).returncode == -signal.SIGKILL
-    finish(folder)
+    folder = HARNESS.project(prepared, tmp_path / "p")
+    HARNESS.kill(folder, 27)
+    assert HARNESS.run_here(folder, track="jsonl") == 0
     assert "continuing after 400 of 640" in capsys.readouterr().err
-    assert output(folder) == output(uninterrupted)
-    assert series(folder) == series(uninterrupted)
-
-
-def run_here(folder: Path, monkeypatch, *more: str) -> int:
-    monkeypatch.setenv("FIGMENT_TRACK", "none")
-    return main(arguments(folder, *more))
+    assert HARNESS.output(folder) == HARNESS.output(uninterrupted)
+    assert HARNESS.series(folder) == HARNESS.series(uninterrupted)
 
 
 @pytest.mark.parametrize(
@@ -178,27 +125,22 @@ def run_here(folder: Path, monkeypatch, *more: str) -> int:
         ("maximum_tokens=4", 1, "no molecule to pre-train on"),
     ],
 )
-def test_bad_parameters_are_one_line(prepared, tmp_path, monkeypatch, capsys, override, code, message):
-    folder = project(prepared, tmp_path / "p")
-    assert run_here(folder, monkeypatch, "--set", override) == code
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("figment: ") and message in last
-    assert not (folder / "data/polygpt").exists()
+def test_bad_parameters_are_one_line(prepared, tmp_path, capsys, override, code, message):
+    folder = HARNESS.project(prepared, tmp_path / "p")
+    HARNESS.check_refused(folder, capsys, code, message, override)
 
 
-def test_a_missing_tokenizer_is_one_line(prepared, tmp_path, monkeypatch, capsys):
-    folder = project(prepared, tmp_path / "p")
+def test_a_missing_tokenizer_is_one_line(prepared, tmp_path, capsys):
+    folder = HARNESS.project(prepared, tmp_path / "p")
     (folder / "data/smiles_tokenizer").unlink()
-    assert run_here(folder, monkeypatch) == 1
-    assert "figment materialize smiles_tokenizer" in capsys.readouterr().err
+    HARNESS.check_refused(folder, capsys, 1, "figment materialize smiles_tokenizer")
 
 
-def test_an_empty_training_split_is_an_error(prepared, tmp_path, monkeypatch, capsys):
-    folder = project(prepared, tmp_path / "p")
+def test_an_empty_training_split_is_an_error(prepared, tmp_path, capsys):
+    folder = HARNESS.project(prepared, tmp_path / "p")
     (folder / "data/molecules").unlink()
     write_molecules(folder / "data", number=20, splits=("valid",))
-    assert run_here(folder, monkeypatch) == 1
-    assert "0 in the training split" in capsys.readouterr().err
+    HARNESS.check_refused(folder, capsys, 1, "0 in the training split")
 
 
 @pytest.mark.parametrize(
@@ -260,19 +202,9 @@ def test_sixty_four_molecules_can_be_learned_by_heart(prepared):
     assert float(accuracy) >= 0.95
 
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--standalone"]
-
-
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(prepared, tmp_path):
-    alone, together = project(prepared, tmp_path / "alone"), project(prepared, tmp_path / "together")
-    same = ["--set", "dropout=0", "--set", "ema_half_life_samples=0"]
-    environment = {**os.environ, "FIGMENT_TRACK": "none"}
-    for command, folder in ([[sys.executable], alone], [TORCHRUN, together]):
-        run = subprocess.run(
-            [*command, "-m", "training.polymers.gpt.train", *arguments(folder, *same)], cwd=ROOT, capture_output=True, text=True, env=environment
-        )
-        assert run.returncode == 0, run.stderr
-    one, two = (load_polygpt(folder / "data/polygpt")[0].state_dict() for folder in (alone, together))
+    outputs = HARNESS.run_alone_and_together(prepared, tmp_path, "dropout=0", "ema_half_life_samples=0")
+    one, two = (load_polygpt(folder)[0].state_dict() for folder in outputs)
     for name, tensor in one.items():
         assert (two[name] - tensor).norm() <= 1e-5 * max(1.0, float(tensor.norm())), name

@@ -1,6 +1,5 @@
 """A project with toy molecules, their tokenizer and a PolyVAE of them that has learnt nothing: what PolyLDM does with latents needs no good ones."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 
 from stages.artifact_id import content_id
 from stages.output_folder import OutputFolder
+from tests.training.harness import Harness
 from tests.training.polymers.toy_molecules import write_molecules
 from training.polymers import smiles_tokenizer
 from training.polymers.origin import write_origin
@@ -34,6 +34,7 @@ polyldm:
 polyldm_samples: {unconditional: 5, conditional: 15, temperatures: [1.0, 0.5], batch_size: 4, steps: 5, eta: 0.5, guidance: 2.0}
 """
 LATENT = 6
+HARNESS = Harness("polyldm", "training.polymers.ldm.train", ("data/molecules", "data/smiles_tokenizer", "data/polyvae"), copies=True)
 
 
 @pytest.fixture(scope="session")
@@ -66,17 +67,4 @@ def write_polyvae(data: Path, *, split_column: str = "split_random") -> PolyVAE:
 @pytest.fixture
 def project(prepared, tmp_path) -> Path:
     """A project of its own that shares the prepared inputs."""
-    return share(prepared, tmp_path / "p")
-
-
-def share(prepared: Path, folder: Path) -> Path:
-    (folder / "data").mkdir(parents=True)
-    for name in ("data/molecules", "data/smiles_tokenizer", "data/polyvae"):
-        shutil.copytree(prepared / name, folder / name)
-    (folder / "params.yaml").write_text(PARAMS)
-    return folder
-
-
-def arguments(folder: Path, *more: str, state: bool = True) -> list[str]:
-    where = ["--state", str(folder / ".figment")] if state else []
-    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), *where, *more]
+    return HARNESS.project(prepared, tmp_path / "p")

@@ -1,8 +1,6 @@
 """Sampling: molecules that do not depend on their batch, the same bytes twice, from a fresh process, and clear answers to bad requests."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.training.polymers.ldm.conftest import LATENT, arguments
+from tests import warm
+from tests.training.harness import places
+from tests.training.polymers.ldm.conftest import LATENT
 from training.polymers.decoding import SamplingSettings
 from training.polymers.ldm import PolyLDM, PolyLDMShape, load_polyldm, save_polyldm
 from training.polymers.ldm.sample import LatentSettings, main, sample, write
 from training.polymers.vae import load_polyvae
-
-ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture
@@ -50,12 +48,12 @@ def test_settings_that_know_nothing_of_latents_mean_the_usual_ones(trained):
 
 
 def test_the_stage_writes_every_mode_and_the_same_bytes_twice(trained):
-    assert main(arguments(trained, state=False)) == 0
+    assert main(places(trained)) == 0
     path = trained / "data/polyldm_samples/samples.parquet"
     first, table = path.read_bytes(), pq.read_table(path)
     assert table.num_rows == 40 and set(table["mode"].to_pylist()) == {"unconditional", "conditional"}
     assert table.schema.field("requested_length").metadata == {b"unit": b"characters"}
-    assert main(arguments(trained, state=False)) == 0 and path.read_bytes() == first
+    assert main(places(trained)) == 0 and path.read_bytes() == first
 
 
 def test_it_loads_alone_in_a_fresh_process(trained, tmp_path):
@@ -65,7 +63,7 @@ def test_it_loads_alone_in_a_fresh_process(trained, tmp_path):
         "import sys; from training.polymers.ldm import load_polyldm; from training.polymers.ldm.sample import sample; "
         "print(*sample(*load_polyldm(sys.argv[1]), number=3, temperature=0.7, seed=1), sep='\\n')"
     )
-    told = subprocess.run([sys.executable, "-c", program, str(moved)], cwd=ROOT, capture_output=True, text=True)
+    told = warm.run("-c", program, str(moved), imports=["torch"])
     assert told.stdout.splitlines() == sample(model, tokenizer, number=3, temperature=0.7, seed=1), told.stderr
 
 
@@ -79,14 +77,14 @@ def test_it_loads_alone_in_a_fresh_process(trained, tmp_path):
     ],
 )
 def test_bad_parameters_are_one_line(trained, capsys, override, code, message):
-    assert main(arguments(trained, "--set", override, state=False)) == code
+    assert main(places(trained, override)) == code
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_guidance_of_a_model_without_condition_dropout_is_one_line(trained, capsys):
     config = trained / "data/polyldm/config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "condition_dropout": 0.0}))
-    assert main(arguments(trained, state=False)) == 1
+    assert main(places(trained)) == 1
     assert "guidance 2, but this PolyLDM was trained without condition dropout" in capsys.readouterr().err
 
 

@@ -1,101 +1,57 @@
 """The PolyLDM stage: it learns, continues to the same bytes after any death, and says what is wrong with its inputs."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from stages.params import ParamsError, build_config
-from tests.training.polymers.ldm.conftest import LATENT, arguments, share
+from tests.training.polymers.ldm.conftest import HARNESS, LATENT
 from tests.training.polymers.toy_molecules import enumerated_molecules
-from training.loop.stats_files import MACHINE
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.ldm import load_polyldm
 from training.polymers.ldm.config import PolyLDMConfig
-from training.polymers.ldm.train import main
 from training.polymers.smiles_tokenizer import SmilesTokenizerConfig, save_smiles_tokenizer, train_smiles_tokenizer
-from training.tracking.tracker import tracked_series
-
-ROOT = Path(__file__).resolve().parents[4]
-
-
-def output(folder: Path) -> dict[str, bytes]:
-    place = folder / "data/polyldm"
-    return {str(path.relative_to(place)): path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
-
-
-def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    (journal,) = (folder / ".figment/tracking/polyldm").iterdir()
-    return {name: points for name, points in tracked_series(folder / ".figment", "polyldm", journal.name).items() if name not in MACHINE}
-
-
-def start(folder: Path, *more: str, die_at_step: int = -1) -> subprocess.CompletedProcess:
-    dying = ["training.polymers.ldm.train", str(die_at_step), str(int(signal.SIGKILL))]
-    command = [sys.executable, "-m", "tests.training.run_and_die", *dying, *arguments(folder, *more)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "jsonl"})
-
-
-def finish(folder: Path) -> None:
-    """As `start`, in this process: the whole training or the rest of it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FIGMENT_TRACK", "jsonl")
-        assert main(arguments(folder)) == 0
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(prepared, tmp_path_factory) -> Path:
-    folder = share(prepared, tmp_path_factory.mktemp("uninterrupted") / "p")
-    finish(folder)
+    folder = HARNESS.project(prepared, tmp_path_factory.mktemp("uninterrupted") / "p")
+    assert HARNESS.run_here(folder, track="jsonl") == 0
     return folder
 
 
 def test_the_output_has_what_the_stage_promises(uninterrupted):
-    names = [name for name in output(uninterrupted) if not name.startswith(("plots/curves/", "vae/"))]
+    names = [name for name in HARNESS.output(uninterrupted) if not name.startswith(("plots/curves/", "vae/"))]
     assert names == ["config.json", "model.safetensors", "trained_on.json", "training_summary.json"]
-    assert output(uninterrupted)["plots/curves/validation_epsilon_loss.csv"].startswith(b"molecules,validation_epsilon_loss\n")
-    summary = json.loads(output(uninterrupted)["training_summary.json"])
+    assert HARNESS.output(uninterrupted)["plots/curves/validation_epsilon_loss.csv"].startswith(b"molecules,validation_epsilon_loss\n")
+    summary = json.loads(HARNESS.output(uninterrupted)["training_summary.json"])
     assert summary["samples_seen"] == 640 and summary["finished"] is True and summary["molecules"] == {"train": 108, "valid": 36}
     told = {f"{split}_epsilon_loss{part}" for split in ("train", "validation") for part in ("", "_low_noise", "_middle_noise", "_high_noise")}
     assert {*told, "latent_distance", "latent_distance_prior", "latent_distance_train", "loss"} <= set(summary["last_values"])
 
 
 def test_killed_once_it_ends_with_the_same_bytes(prepared, uninterrupted, tmp_path, capsys):
-    folder = share(prepared, tmp_path / "p")
+    folder = HARNESS.project(prepared, tmp_path / "p")
     # After the embedding was set free, and inside an epoch.
-    assert start(folder, die_at_step=21).returncode == -signal.SIGKILL
-    finish(folder)
+    HARNESS.kill(folder, 21)
+    assert HARNESS.run_here(folder, track="jsonl") == 0
     assert "continuing after" in capsys.readouterr().err
-    assert output(folder) == output(uninterrupted)
-    assert series(folder) == series(uninterrupted)
+    assert HARNESS.output(folder) == HARNESS.output(uninterrupted)
+    assert HARNESS.series(folder) == HARNESS.series(uninterrupted)
 
 
-def test_the_embedding_is_the_polyvaes_until_it_is_set_free(project, monkeypatch):
-    monkeypatch.setenv("FIGMENT_TRACK", "none")
+def test_the_embedding_is_the_polyvaes_until_it_is_set_free(project):
     encoders = []
     for unfreeze in (640, 300):
-        assert main(arguments(project, "--set", f"unfreeze_at_samples={unfreeze}")) == 0
+        assert HARNESS.run_here(project, f"unfreeze_at_samples={unfreeze}") == 0
         model, _ = load_polyldm(project / "data/polyldm")
         encoders.append(
             [torch.equal(a, b) for a, b in zip(model.vae.property_encoder.parameters(), model.diffuser.property_encoder.parameters(), strict=True)]
         )
     assert all(encoders[0]) and not any(encoders[1])
-
-
-def run_here(folder: Path, monkeypatch, *more: str) -> int:
-    monkeypatch.setenv("FIGMENT_TRACK", "none")
-    return main(arguments(folder, *more))
-
-
-def one_line(capsys) -> str:
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("figment: ")
-    return last
 
 
 @pytest.mark.parametrize(
@@ -108,32 +64,27 @@ def one_line(capsys) -> str:
         ("split_column=split_scaffold", 1, "was taught by split_random, polyldm.split_column is split_scaffold"),
     ],
 )
-def test_bad_parameters_are_one_line(project, monkeypatch, capsys, override, code, message):
-    assert run_here(project, monkeypatch, "--set", override) == code
-    assert message in one_line(capsys)
-    assert not (project / "data/polyldm").exists()
+def test_bad_parameters_are_one_line(project, capsys, override, code, message):
+    HARNESS.check_refused(project, capsys, code, message, override)
 
 
-def test_a_polyvae_that_was_taught_by_other_rows_is_refused(project, monkeypatch, capsys):
+def test_a_polyvae_that_was_taught_by_other_rows_is_refused(project, capsys):
     origin = project / "data/polyvae/trained_on.json"
     origin.write_text(json.dumps({**json.loads(origin.read_text()), "data_ids": {"molecules": "another"}}))
-    assert run_here(project, monkeypatch) == 1
-    assert "other rows of molecules" in one_line(capsys)
+    HARNESS.check_refused(project, capsys, 1, "other rows of molecules")
 
 
-def test_a_polyvae_of_another_vocabulary_is_refused(project, monkeypatch, capsys):
+def test_a_polyvae_of_another_vocabulary_is_refused(project, capsys):
     save_smiles_tokenizer(
         train_smiles_tokenizer(enumerated_molecules(180), SmilesTokenizerConfig(vocabulary_size=40)), project / "data/smiles_tokenizer"
     )
-    assert run_here(project, monkeypatch) == 1
-    assert "its vocabulary is not that of" in one_line(capsys)
+    HARNESS.check_refused(project, capsys, 1, "its vocabulary is not that of")
 
 
-def test_a_missing_polyvae_is_one_line(prepared, tmp_path, monkeypatch, capsys):
-    folder = share(prepared, tmp_path / "q")
+def test_a_missing_polyvae_is_one_line(prepared, tmp_path, capsys):
+    folder = HARNESS.project(prepared, tmp_path / "q")
     (folder / "data/polyvae/config.json").unlink()
-    assert run_here(folder, monkeypatch) == 1
-    assert "figment materialize polyvae" in one_line(capsys)
+    HARNESS.check_refused(folder, capsys, 1, "figment materialize polyvae")
 
 
 def test_a_changed_latent_width_in_the_folder_is_refused(uninterrupted, tmp_path):

@@ -3,11 +3,6 @@
 import copy
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -22,11 +17,12 @@ from rdkit import Chem
 
 from formats.polymer_smiles import frames
 from stages.params import load_params, read_yaml
+from tests.training.harness import Harness, places
 from tests.training.polymers.toy_molecules import write_molecules
 from training.loop.devices import Devices
 from training.polymers.conditions import MoleculeModelError
 from training.polymers.origin import read_origin
-from training.polymers.predictor import cross_validate, load_predictor, report, train
+from training.polymers.predictor import cross_validate, load_predictor, report
 from training.polymers.predictor.config import PredictorConfig
 from training.polymers.predictor.data import read_labelled
 from training.polymers.predictor.domain import nearest_distances
@@ -48,12 +44,13 @@ property_predictor:
   batch_size: 32
   learning_rate: 5.0e-3
   warmup_samples: 100
-  evaluate_every_samples: 800
+  checkpoint_every_samples: 800
 predictor_report: {bootstrap_rounds: 20, ridge_at_most: 200}
 """
-CONFIG = PredictorConfig(properties=("length", "rings"), bits=64, members=2, width=16, total_samples=1600, evaluate_every_samples=400)
+CONFIG = PredictorConfig(properties=("length", "rings"), bits=64, members=2, width=16, total_samples=1600, checkpoint_every_samples=400)
 SHAPE = {"property_mean": (0.0,), "property_std": (1.0,), "calibration": (1.0,), "radius": 2, "bits": 8, "described_by": ()}
 SHAPE |= {"descriptor_mean": (), "descriptor_std": (), "properties": ("y",)}
+HARNESS = Harness("property_predictor", "training.polymers.predictor.train", ("data/molecules",))
 UNITS = ["*CC*", "*CC(*)c1ccccc1", "*Oc1ccc(cc1)C(=O)*", "*C*", "*CCOC(=O)c1ccc(cc1)C(=O)O*", "*CC(*)C#N"]
 
 
@@ -63,12 +60,8 @@ def project(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("predictor")
     write_molecules(folder / "data", number=300)
     (folder / "params.yaml").write_text(PARAMS)
-    assert train.main(arguments(folder, "--state", str(folder / ".figment"))) == 0
+    assert HARNESS.run_here(folder) == 0
     return folder
-
-
-def arguments(folder: Path, *more: str) -> list[str]:
-    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), *more]
 
 
 def molecules(*smiles: str) -> list[Chem.Mol]:
@@ -209,7 +202,7 @@ def test_foreign_elements_far_molecules_and_repeat_units_are_refused_with_a_reas
 
 
 def test_the_report_has_the_predictor_beside_those_who_know_less(project):
-    assert report.main(arguments(project)) == 0
+    assert report.main(places(project)) == 0
     numbers = json.loads((project / "data/predictor_report/metrics.json").read_text())
     assert numbers["length_mae"] < numbers["length_mean_mae"]
     assert numbers["length_mae_low"] <= numbers["length_mae"] <= numbers["length_mae_high"]
@@ -224,25 +217,23 @@ def test_the_report_has_the_predictor_beside_those_who_know_less(project):
 
 
 def test_a_report_on_other_splits_than_were_learnt_is_refused(project, capsys):
-    assert report.main(arguments(project, "--set", "split_column=split_scaffold")) == 1
+    assert report.main(places(project, "split_column=split_scaffold")) == 1
     assert "leakage" in capsys.readouterr().err
 
 
 def test_cross_validation_prints_every_fold(project, capsys):
-    assert cross_validate.main(arguments(project, "--folds", "3", "--most-folds", "2", "--set", "total_samples=800")) == 0
+    assert cross_validate.main([*places(project, "total_samples=800"), "--folds", "3", "--most-folds", "2"]) == 0
     out = capsys.readouterr().out
     assert out.count("fold ") >= 2
     assert "predictor length MAE" in out
-    assert cross_validate.main(arguments(project, "--folds", "1")) == 2
+    assert cross_validate.main([*places(project), "--folds", "1"]) == 2
 
 
 def test_labels_unknown_and_too_few_are_named(project, tmp_path, capsys):
-    assert train.main(arguments(project, "--set", "properties=[lenth]", "--state", str(tmp_path))) == 1
-    assert "did you mean 'length'" in capsys.readouterr().err
+    HARNESS.check_refused(HARNESS.project(project, tmp_path / "p"), capsys, 1, "did you mean 'length'", "properties=[lenth]")
     write_molecules(tmp_path / "data", number=30)
     (tmp_path / "params.yaml").write_text(PARAMS)
-    assert train.main(arguments(tmp_path, "--state", str(tmp_path / ".figment"))) == 1
-    assert "values of length in the split valid" in capsys.readouterr().err
+    HARNESS.check_refused(tmp_path, capsys, 1, "values of length in the split valid")
 
 
 def test_a_predicted_descriptor_is_not_among_the_features():
@@ -266,24 +257,12 @@ def test_a_resumed_training_is_the_one_that_never_stopped(project):
     assert whole.best_loss == again.best_loss
 
 
-@pytest.mark.slow
-def test_a_killed_training_ends_with_the_same_bytes(project, tmp_path):
-    command = [sys.executable, "-m", "training.polymers.predictor.train", *arguments(project)[:2], "--data", str(tmp_path / "data")]
-    command += ["--state", str(tmp_path / "state"), "--set", "total_samples=40000", "--set", "patience=0"]
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/molecules").symlink_to(project / "data/molecules")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    started = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    checkpoints = tmp_path / "state/checkpoints"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and started.poll() is None and len(list(checkpoints.rglob("*.pt"))) < 2:
-        time.sleep(0.02)
-    started.send_signal(signal.SIGKILL)
-    assert started.wait() == -signal.SIGKILL, "it had ended before"
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    killed = {path.name: path.read_bytes() for path in (tmp_path / "data/property_predictor").glob("*.*")}
-    subprocess.run([*command, "--from-scratch"], env=environment, check=True, capture_output=True)
-    assert killed == {path.name: path.read_bytes() for path in (tmp_path / "data/property_predictor").glob("*.*")}
+def test_a_killed_training_ends_with_the_same_bytes(project, tmp_path, capsys):
+    folder = HARNESS.project(project, tmp_path / "p")
+    HARNESS.kill(folder, 60)
+    assert HARNESS.run_here(folder) == 0
+    assert "continuing after 1,600 of 4,000" in capsys.readouterr().err
+    assert HARNESS.output(folder) == HARNESS.output(project)
 
 
 def test_a_polymer_predictor_refuses_what_is_no_repeat_unit(tmp_path):

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,6 +14,8 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 
 from stages.params import ParamsError, build_config, read_yaml
 from stages.reporting import SilentReporter
+from tests import warm
+from tests.training.harness import Harness, places
 from tests.training.polymers.toy_molecules import write_molecules
 from training.fine_tuning.model_folder import load_model
 from training.polymers import smiles_tokenizer
@@ -28,7 +28,7 @@ from training.polymers.tao.prompts import PromptForm
 from training.polymers.tao.sample import main as sample_main
 from training.polymers.tao.sample import open_polytao, sample_polytao
 from training.polymers.tao.tokenizer import build_tokenizer
-from training.polymers.tao.train import main, open_task
+from training.polymers.tao.train import open_task
 
 PARAMS = """
 smiles_tokenizer: {read: [molecules], vocabulary_size: null}
@@ -38,21 +38,15 @@ polytao:
    checkpoint_every_samples: 400, report_every_samples: 200, evaluate_at_most: 16, written_prompts: 8, seed: 3}
 polytao_samples: {unconditional: 6, conditional: 9, temperatures: [1.0, 0.0], batch_size: 4}
 """
-
-
-def flags(folder: Path, *more: str) -> list[str]:
-    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), *more]
+INPUTS = ("data/molecules", "data/smiles_tokenizer")
+HARNESS = Harness("polytao", "training.polymers.tao.train", INPUTS, imports=("transformers:T5ForConditionalGeneration",))
 
 
 def project(folder: Path, style: str, total: int = 6000) -> Path:
     write_molecules(folder / "data", number=180)
     (folder / "params.yaml").write_text(PARAMS.replace("STYLE", style).replace("TOTAL", str(total)))
-    assert smiles_tokenizer.main(flags(folder)) == 0
+    assert smiles_tokenizer.main(places(folder)) == 0
     return folder
-
-
-def train(folder: Path, *more: str) -> int:
-    return main(flags(folder, "--state", str(folder / ".figment"), *more))
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +65,8 @@ def made(folder: Path, *, samples: bool) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIGMENT_TRACK", "jsonl")
         patch.chdir(folder)
-        assert train(folder) == 0
-        assert not samples or sample_main(flags(folder)) == 0
+        assert HARNESS.run_here(folder) == 0
+        assert not samples or sample_main(places(folder)) == 0
     return folder
 
 
@@ -151,8 +145,8 @@ def test_plain_transformers_in_another_process_writes_the_same(trained, in_text,
         "    written = [model.generate(**tokenizer(prompt, return_tensors='pt'))[0] for prompt in prompts]\n"
         "    print(json.dumps(tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)))"
     )
-    command = [sys.executable, "-I", "-c", plain, json.dumps({str(folder / "data/polytao"): texts for folder, texts in prompts.items()})]
-    there = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    asked_there = json.dumps({str(folder / "data/polytao"): texts for folder, texts in prompts.items()})
+    there = warm.plain(plain, asked_there, cwd=tmp_path)
     assert [json.loads(line) for line in there.stdout.splitlines()] == [greedy(folder, *asked, side_by_side=1) for folder in prompts]
 
 
@@ -167,9 +161,9 @@ def test_a_training_goes_on_from_a_polytao_and_refuses_another_form(trained, tmp
     monkeypatch.setenv("FIGMENT_TRACK", "jsonl")
     monkeypatch.chdir(tmp_path)
     folder, start = project(tmp_path, "tokens", 200), f"start_from={trained / 'data/polytao'}"
-    assert train(folder, "--set", start, "--set", "steps={length: 2}") == 1
+    assert HARNESS.run_here(folder, start, "steps={length: 2}") == 1
     assert "was trained with steps {}, found {'length': 2.0}; set steps to the former" in capsys.readouterr().err
-    assert train(folder, "--set", start) == 0
+    assert HARNESS.run_here(folder, start) == 0
     ranges = [open_polytao(where / "data/polytao", torch.device("cpu")).ranges for where in (trained, folder)]
     assert ranges[0] == ranges[1]
 
@@ -191,9 +185,9 @@ def test_published_weights_know_the_published_prompt_and_can_be_trained_on(tmp_p
     opened = open_polytao(start, torch.device("cpu"))
     assert len(opened.units) == 15 and not opened.ranges
     assert len(list(opened.sampler([{"mol_wt": 264, "ring_count": 1}, {}], SamplingSettings(0)))) == 2
-    assert train(folder, "--set", f"start_from={start}", "--set", "prompt_style=tokens") == 1
+    assert HARNESS.run_here(folder, f"start_from={start}", "prompt_style=tokens") == 1
     assert "has no tokens for wishes; take prompt_style: text" in capsys.readouterr().err
-    assert train(folder, "--set", f"start_from={start}") == 0
+    assert HARNESS.run_here(folder, f"start_from={start}") == 0
     # Its tokenizer has no nitro group's charged atoms in one piece, nor charges of ours: what it cannot write is counted.
     assert json.loads((folder / "data/polytao/training_summary.json").read_text())["set_aside"]["train"]["out_of_vocabulary"] > 0
     assert set(open_polytao(folder / "data/polytao", torch.device("cpu")).units) == {"length", "rings"}
@@ -205,25 +199,29 @@ def test_weights_and_tokenizer_of_different_models_are_refused(tmp_path, monkeyp
     assert sample_main(["--model", str(start)]) == 1
     assert "the model 900 embeddings; take both from one model's folder" in capsys.readouterr().err
     folder = project(tmp_path, "text", 40)
-    assert train(folder, "--set", f"start_from={start}") == 1
+    assert HARNESS.run_here(folder, f"start_from={start}") == 1
     assert "take both from one model's folder" in capsys.readouterr().err
-    assert train(folder, "--set", "start_from=hkqiu/PolymerGenerationPretrainedModel") == 1
+    assert HARNESS.run_here(folder, "start_from=hkqiu/PolymerGenerationPretrainedModel") == 1
     assert "transformers finds no model" in (told := capsys.readouterr().err) and "with HF_HUB_OFFLINE=1 or no network give a folder" in told
 
 
-def test_a_killed_training_ends_with_the_same_bytes(tmp_path, monkeypatch):
+def test_killed_once_or_paused_it_ends_with_the_same_bytes_and_the_same_series(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FIGMENT_TRACK", "jsonl")
-    whole, halves = (project(tmp_path / name, "tokens", 800) for name in ("whole", "halves"))
-    monkeypatch.chdir(whole)
-    assert train(whole) == 0
-    monkeypatch.chdir(halves)
-    assert train(halves, "--max-seconds", "0") == 0
-    assert json.loads((halves / "data/polytao/training_summary.json").read_text())["samples_seen"] < 800
-    assert train(halves) == 0
-    names = [path.name for path in sorted((whole / "data/polytao").iterdir()) if path.is_file()]
-    assert {"model.safetensors", "trained_on.json", "training_summary.json", "tokenizer.json"} <= set(names)
-    different = [name for name in names if (whole / "data/polytao" / name).read_bytes() != (halves / "data/polytao" / name).read_bytes()]
-    assert different == []
+    monkeypatch.chdir(tmp_path)
+    prepared = project(tmp_path / "prepared", "tokens", 800)
+    whole, killed, paused = (HARNESS.project(prepared, tmp_path / name) for name in ("whole", "killed", "paused"))
+    assert HARNESS.run_here(whole) == 0
+    # In the second half, of which the last 160 molecules were learnt after the checkpoint.
+    HARNESS.kill(killed, 29)
+    assert HARNESS.run_here(killed) == 0
+    assert "continuing after 400 of 800" in capsys.readouterr().err
+    assert HARNESS.run_here(paused, more=("--max-seconds", "0")) == 0
+    assert json.loads(HARNESS.output(paused)["training_summary.json"])["samples_seen"] < 800
+    assert HARNESS.run_here(paused) == 0
+    made = HARNESS.output(whole)
+    assert {"model.safetensors", "trained_on.json", "training_summary.json", "tokenizer.json"} <= set(made)
+    assert HARNESS.output(killed) == HARNESS.output(paused) == made
+    assert HARNESS.series(killed) == HARNESS.series(whole)
 
 
 def test_steps_of_properties_that_are_not_asked_for_are_passed_over(in_text):
@@ -235,9 +233,9 @@ def test_steps_of_properties_that_are_not_asked_for_are_passed_over(in_text):
 def test_no_molecule_to_learn_from_is_said_with_the_reasons(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = project(tmp_path, "tokens")
-    assert train(folder, "--set", "maximum_tokens=2") == 1
+    assert HARNESS.run_here(folder, "maximum_tokens=2") == 1
     assert "no molecule to learn from; set aside: {'out_of_vocabulary': 0, 'too_long': 108}" in capsys.readouterr().err
-    assert train(folder, "--set", "properties=[length, wrings]") == 1
+    assert HARNESS.run_here(folder, "properties=[length, wrings]") == 1
     assert "no property 'wrings' (did you mean 'rings'?)" in capsys.readouterr().err
 
 

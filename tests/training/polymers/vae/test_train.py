@@ -1,10 +1,6 @@
 """The PolyVAE stage: it continues to the same bytes after any death, says what is wrong with its inputs, and warns of a collapse."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,15 +8,16 @@ import torch
 
 from stages.params import ParamsError, build_config
 from stages.reporting import Reporter
+from tests.training.harness import Harness
 from tests.training.polymers.toy_molecules import write_molecules
 from training.loop.devices import Devices
 from training.polymers import smiles_tokenizer
 from training.polymers.vae import load_polyvae
 from training.polymers.vae.config import PolyVAEConfig
-from training.polymers.vae.train import main, read_data
+from training.polymers.vae.train import read_data
 from training.polymers.vae.trainer import PolyVAETrainer
 
-ROOT = Path(__file__).resolve().parents[4]
+HARNESS = Harness("polyvae", "training.polymers.vae.train", ("data/molecules", "data/smiles_tokenizer"))
 PARAMS = """
 smiles_tokenizer: {read: [molecules], vocabulary_size: null}
 polyvae:
@@ -66,41 +63,17 @@ def prepared(tmp_path_factory) -> Path:
     return folder
 
 
-def project(prepared: Path, folder: Path) -> Path:
-    """A project of its own at `folder` that shares the prepared inputs."""
-    (folder / "data").mkdir(parents=True)
-    for name in ("data/molecules", "data/smiles_tokenizer", "params.yaml"):
-        (folder / name).symlink_to(prepared / name)
-    return folder
-
-
-def arguments(folder: Path, *more: str) -> list[str]:
-    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), "--state", str(folder / ".figment"), *more]
-
-
-def output(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in (folder / "data/polyvae").rglob("*") if path.is_file())
-    return {str(path.relative_to(folder / "data/polyvae")): path.read_bytes() for path in files}
-
-
-def run_here(folder: Path, monkeypatch, *more: str) -> int:
-    monkeypatch.setenv("FIGMENT_TRACK", "none")
-    return main(arguments(folder, *more))
-
-
-def test_killed_once_it_ends_with_the_same_bytes_as_uninterrupted(prepared, tmp_path, monkeypatch, capsys):
-    whole, folder = project(prepared, tmp_path / "whole"), project(prepared, tmp_path / "killed")
-    assert run_here(whole, monkeypatch) == 0
-    command = [sys.executable, "-m", "tests.training.run_and_die", "training.polymers.vae.train", "12", str(int(signal.SIGKILL)), *arguments(folder)]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "FIGMENT_TRACK": "none"})
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert run_here(folder, monkeypatch) == 0
+def test_killed_once_it_ends_with_the_same_bytes_as_uninterrupted(prepared, tmp_path, capsys):
+    whole, folder = HARNESS.project(prepared, tmp_path / "whole"), HARNESS.project(prepared, tmp_path / "killed")
+    assert HARNESS.run_here(whole) == 0
+    HARNESS.kill(folder, 12, track="none")
+    assert HARNESS.run_here(folder) == 0
     assert "continuing after" in capsys.readouterr().err
-    assert output(folder) == output(whole)
+    assert HARNESS.output(folder) == HARNESS.output(whole)
 
     # And the output has what the stage promises.
-    assert [name for name in output(whole) if not name.startswith("plots/curves/")] == OUTPUT_FILES
-    summary = json.loads(output(whole)["training_summary.json"])
+    assert [name for name in HARNESS.output(whole) if not name.startswith("plots/curves/")] == OUTPUT_FILES
+    summary = json.loads(HARNESS.output(whole)["training_summary.json"])
     assert summary["samples_seen"] == 400 and summary["finished"] is True
     assert {"kl_loss", "kl_weight", "validation_active_units", "validation_greedy_exact", "validation_accuracy"} <= set(summary["last_values"])
     model, tokenizer = load_polyvae(whole / "data/polyvae")
@@ -117,12 +90,9 @@ def test_killed_once_it_ends_with_the_same_bytes_as_uninterrupted(prepared, tmp_
         ("maximum_tokens=4", 1, "no molecule to learn from"),
     ],
 )
-def test_bad_parameters_are_one_line(prepared, tmp_path, monkeypatch, capsys, override, code, message):
-    folder = project(prepared, tmp_path / "p")
-    assert run_here(folder, monkeypatch, "--set", override) == code
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("figment: ") and message in last
-    assert not (folder / "data/polyvae").exists()
+def test_bad_parameters_are_one_line(prepared, tmp_path, capsys, override, code, message):
+    folder = HARNESS.project(prepared, tmp_path / "p")
+    HARNESS.check_refused(folder, capsys, code, message, override)
 
 
 @pytest.mark.parametrize(
@@ -174,17 +144,9 @@ def test_a_latent_that_is_not_in_use_is_warned_of(prepared):
     assert trainer.validate()["validation_active_units"] == 4 and not log.lines
 
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--standalone"]
-
-
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(prepared, tmp_path):
-    alone, together = project(prepared, tmp_path / "alone"), project(prepared, tmp_path / "together")
-    same = ["--set", "dropout=0", "--set", "ema_half_life_samples=0"]
-    for command, folder in ([[sys.executable], alone], [TORCHRUN, together]):
-        whole = [*command, "-m", "training.polymers.vae.train", *arguments(folder, *same)]
-        run = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "none"})
-        assert run.returncode == 0, run.stderr
-    one, two = (load_polyvae(folder / "data/polyvae")[0].state_dict() for folder in (alone, together))
+    outputs = HARNESS.run_alone_and_together(prepared, tmp_path, "dropout=0", "ema_half_life_samples=0")
+    one, two = (load_polyvae(folder)[0].state_dict() for folder in outputs)
     for name, tensor in one.items():
         assert (two[name] - tensor).norm() <= 1e-5 * max(1.0, float(tensor.norm())), name

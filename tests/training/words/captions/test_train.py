@@ -1,11 +1,8 @@
 """The stages toc_encoder and toc_titler: they learn, start from what was trained before, and plain transformers loads what they made."""
 
 import json
-import os
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedImageModeling, 
 from formats.pad_resize import pad_and_resize
 from formats.pictures import NO_LIMITS, decode
 from formats.text_tables import read_paper_texts
+from tests import warm
 from tests.training.words.captions.drawn import draw, paper, titles, write_data, write_papers, write_pictures, write_title_model
 from training.fine_tuning.model_folder import load_model, load_processor, load_tokenizer
 from training.words.captions import report, train, train_encoder
@@ -131,10 +129,7 @@ def test_a_fresh_process_with_transformers_alone_writes_the_same_titles(made, tm
     files = [tmp_path / f"{number}.png" for number in range(len(names))]
     for file, name in zip(files, names, strict=True):
         pictures.image(name).save(file)
-    words = [sys.executable, "-c", FRESH, str(data / "toc_titler"), str(data / "toc_encoder"), *map(str, files)]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = warm.plain(FRESH, data / "toc_titler", data / "toc_encoder", *files, cwd=tmp_path)
     theirs, total, kind, missing, knows_us = json.loads(done.stdout.splitlines()[-1])
     assert (theirs, kind, missing, knows_us) == (ours, "ViTForMaskedImageModeling", [], False)
     assert total == pytest.approx(float(pictures.tensor([pictures.image(name) for name in names]).sum()), rel=1e-5)

@@ -2,10 +2,6 @@
 
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,15 +11,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from formats.text_tables import read_paper_texts
 from stages.artifact_id import content_id
 from stages.reporting import Reporter
+from tests import warm
+from tests.training.harness import Harness
 from tests.training.words.toy_titles import grammar_titles, write_paper_texts
 from training.fine_tuning.generation import Generation, tokenize, write
 from training.fine_tuning.model_folder import load_model, save_model
 from training.fine_tuning.packing import causal_loss
 from training.loop.devices import Devices
-from training.loop.stats_files import MACHINE
-from training.tracking.tracker import tracked_series
 from training.words.titles.config import TitleOptions
-from training.words.titles.train import JOB, main
+from training.words.titles.train import JOB
 from training.words.word_tokenizers import END, train_bpe
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -49,6 +45,9 @@ title_gpt2:
   report_every_samples: 400
   seed: 3
 """
+LATE = ("transformers:GPT2LMHeadModel", "transformers:AutoTokenizer")
+HARNESS = Harness("title_gpt2", "training.words.titles.train", ("data/paper_texts",), imports=LATE)
+project, run_here, start, output, series = HARNESS.project, HARNESS.run_here, HARNESS.start, HARNESS.output, HARNESS.series
 
 
 @pytest.fixture(scope="module")
@@ -59,45 +58,10 @@ def prepared(tmp_path_factory) -> Path:
     return folder
 
 
-def project(prepared: Path, folder: Path) -> Path:
-    """A project of its own at `folder` that shares the prepared inputs."""
-    (folder / "data").mkdir(parents=True)
-    for name in ("data/paper_texts", "params.yaml"):
-        (folder / name).symlink_to(prepared / name)
-    return folder
-
-
-def arguments(folder: Path, *more: str) -> list[str]:
-    return ["--params", str(folder / "params.yaml"), "--data", str(folder / "data"), "--state", str(folder / ".figment"), *more]
-
-
-def start(folder: Path, *more: str, die_at_step: int = -1) -> subprocess.CompletedProcess:
-    dying = [sys.executable, "-m", "tests.training.run_and_die", "training.words.titles.train", str(die_at_step), str(int(signal.SIGKILL))]
-    environment = {**os.environ, "FIGMENT_TRACK": "jsonl"}
-    return subprocess.run([*dying, *arguments(folder, *more)], cwd=ROOT, capture_output=True, text=True, env=environment)
-
-
-def output(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in (folder / "data/title_gpt2").rglob("*") if path.is_file())
-    return {str(path.relative_to(folder / "data/title_gpt2")): path.read_bytes() for path in files}
-
-
-def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    (journal,) = (folder / ".figment/tracking/title_gpt2").iterdir()
-    return {name: points for name, points in tracked_series(folder / ".figment", "title_gpt2", journal.name).items() if name not in MACHINE}
-
-
-def go_on(folder: Path) -> None:
-    """The stage in this process, which saves the seconds that another needs to start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FIGMENT_TRACK", "jsonl")
-        assert main(arguments(folder)) == 0
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(prepared, tmp_path_factory) -> Path:
     folder = project(prepared, tmp_path_factory.mktemp("uninterrupted") / "p")
-    go_on(folder)
+    assert run_here(folder, track="jsonl") == 0
     return folder
 
 
@@ -130,8 +94,8 @@ def test_samples_of_every_evaluation_are_kept_with_the_run(uninterrupted):
 
 def test_killed_once_it_ends_with_the_same_bytes_and_the_same_series(prepared, uninterrupted, tmp_path, capsys):
     folder = project(prepared, tmp_path / "p")
-    assert start(folder, die_at_step=21).returncode == -signal.SIGKILL
-    go_on(folder)
+    HARNESS.kill(folder, 21)
+    assert run_here(folder, track="jsonl") == 0
     assert "continuing after" in capsys.readouterr().err
     assert output(folder) == output(uninterrupted)
     assert series(folder) == series(uninterrupted)
@@ -142,7 +106,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(prepared, uninterrup
     folder = project(prepared, tmp_path / "p")
     # Before the first checkpoint, after an evaluation, twice in the same step.
     for step in (3, 20, 2, 2):
-        assert start(folder, die_at_step=step).returncode == -signal.SIGKILL
+        HARNESS.kill(folder, step)
     assert start(folder).returncode == 0
     assert output(folder) == output(uninterrupted)
     assert series(folder) == series(uninterrupted)
@@ -163,9 +127,7 @@ print(json.dumps([tokens["input_ids"].tolist(), logits.tolist(), text]))
 
 def test_plain_transformers_loads_it_in_a_fresh_process(uninterrupted, tmp_path):
     folder = uninterrupted / "data/title_gpt2"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    run = subprocess.run([sys.executable, "-c", FRESH, str(folder)], cwd=tmp_path, capture_output=True, text=True, env=environment)
-    assert run.returncode == 0, run.stderr
+    run = warm.plain(FRESH, folder, cwd=tmp_path)
     ids, logits, text = json.loads(run.stdout.splitlines()[-1])
     model, tokenizer = load_model(folder, AutoModelForCausalLM), AutoTokenizer.from_pretrained(folder)
     with torch.no_grad():
@@ -173,11 +135,6 @@ def test_plain_transformers_loads_it_in_a_fresh_process(uninterrupted, tmp_path)
     # A prompt begins as the titles did that were learnt.
     assert ids == [tokenizer("Synthesis of silk proteins")["input_ids"]] and ids[0][0] == tokenizer.bos_token_id
     assert text.startswith("Synthesis of")
-
-
-def run_here(folder: Path, monkeypatch, *more: str) -> int:
-    monkeypatch.setenv("FIGMENT_TRACK", "none")
-    return main(arguments(folder, *more))
 
 
 @pytest.mark.parametrize(
@@ -191,27 +148,24 @@ def run_here(folder: Path, monkeypatch, *more: str) -> int:
         ("start_from=no-such-owner/model", 1, "HF_HUB_OFFLINE=1"),
     ],
 )
-def test_bad_parameters_are_one_line(prepared, tmp_path, monkeypatch, capsys, override, code, message):
+def test_bad_parameters_are_one_line(prepared, tmp_path, capsys, override, code, message):
     folder = project(prepared, tmp_path / "p")
-    assert run_here(folder, monkeypatch, *(part for one in override.split() for part in ("--set", one))) == code
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("figment: ") and message in last
-    assert not (folder / "data/title_gpt2").exists()
+    HARNESS.check_refused(folder, capsys, code, message, *override.split())
 
 
-def test_papers_of_unknown_licence_are_left_out_unless_let_in(prepared, tmp_path, monkeypatch, capsys):
+def test_papers_of_unknown_licence_are_left_out_unless_let_in(prepared, tmp_path, capsys):
     folder = project(prepared, tmp_path / "p")
     (folder / "data/paper_texts").unlink()
     write_paper_texts(folder / "data", grammar_titles(30), licence="unknown")
-    assert run_here(folder, monkeypatch) == 1
+    assert run_here(folder) == 1
     assert "no titles left to learn" in capsys.readouterr().err
-    assert run_here(folder, monkeypatch, "--set", "allow_unknown_licence=true", "--set", "total_samples=100") == 0
+    assert run_here(folder, "allow_unknown_licence=true", "total_samples=100") == 0
 
 
-def test_missing_papers_are_one_line(prepared, tmp_path, monkeypatch, capsys):
+def test_missing_papers_are_one_line(prepared, tmp_path, capsys):
     folder = project(prepared, tmp_path / "p")
     (folder / "data/paper_texts").unlink()
-    assert run_here(folder, monkeypatch) == 1
+    assert run_here(folder) == 1
     assert "figment materialize paper_texts" in capsys.readouterr().err
 
 
@@ -278,10 +232,10 @@ def test_from_a_pretrained_model_the_weights_are_its_own_and_the_pad_is_new(prep
         assert torch.equal(model.state_dict()[name][: len(tensor)], tensor), name
 
 
-def test_a_folder_to_start_from_is_an_input_whose_content_decides(prepared, pretrained, tmp_path, monkeypatch):
+def test_a_folder_to_start_from_is_an_input_whose_content_decides(prepared, pretrained, tmp_path):
     folder = project(prepared, tmp_path / "p")
-    small = ["--set", "total_samples=200", "--set", f"start_from={pretrained}"]
-    assert run_here(folder, monkeypatch, *small) == 0
+    small = ("total_samples=200", f"start_from={pretrained}")
+    assert run_here(folder, *small) == 0
     ids = json.loads((folder / "data/title_gpt2/data_ids.json").read_text())
     assert ids == {"paper_texts": content_id(prepared / "data/paper_texts"), "start_from": content_id(pretrained)}
     # The same path with other weights is another training, not the end of this one.
@@ -290,24 +244,20 @@ def test_a_folder_to_start_from_is_an_input_whose_content_decides(prepared, pret
     with torch.no_grad():
         changed.get_input_embeddings().weight.add_(0.1)
     changed.save_pretrained(pretrained)
-    assert run_here(folder, monkeypatch, *small) == 0
+    assert run_here(folder, *small) == 0
     assert len({path.name for path in (folder / ".figment/checkpoints/title_gpt2").iterdir()} - keys) == 1
 
 
-def test_early_stopping_ends_a_training_that_is_then_finished(prepared, tmp_path, monkeypatch, capsys):
+def test_early_stopping_ends_a_training_that_is_then_finished(prepared, tmp_path, capsys):
     folder = project(prepared, tmp_path / "p")
-    hopeless = [
-        part
-        for name in ("learning_rate=0.5", "optimizer=adamw", "early_stopping_evaluations=1", "evaluate_every_samples=300")
-        for part in ("--set", name)
-    ]
-    assert run_here(folder, monkeypatch, *hopeless, "--set", "ema_half_life_samples=0") == 0
+    hopeless = ("learning_rate=0.5", "optimizer=adamw", "early_stopping_evaluations=1", "evaluate_every_samples=300", "ema_half_life_samples=0")
+    assert run_here(folder, *hopeless) == 0
     summary = json.loads((folder / "data/title_gpt2/training_summary.json").read_text())
     assert summary["finished"] is True and summary["samples_seen"] < 3000 and "has not fallen below" in summary["stopped"]
     assert "stopped after" in capsys.readouterr().err
     # Asked again it writes the same model and trains no step.
     made = output(folder)
-    assert run_here(folder, monkeypatch, *hopeless, "--set", "ema_half_life_samples=0") == 0
+    assert run_here(folder, *hopeless) == 0
     assert output(folder) == made
     best = load_model(folder / "data/title_gpt2", AutoModelForCausalLM)
     task = opened(folder, vocabulary_size=400, maximum_tokens=48, width=16, layers=1, heads=2, batch_size=10, seed=3).trainable.task
@@ -339,17 +289,10 @@ def test_sixty_four_titles_can_be_learned_by_heart(tmp_path):
     assert {text.text for (text,) in written} <= set(titles.texts) and all(text.ended for (text,) in written)
 
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--standalone"]
-
-
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(prepared, tmp_path):
-    alone, together = project(prepared, tmp_path / "alone"), project(prepared, tmp_path / "together")
-    same = ["--set", "dropout=0", "--set", "ema_half_life_samples=0", "--set", "optimizer=adamw", "--set", "learning_rate=1e-3"]
-    for command, folder in ([[sys.executable], alone], [TORCHRUN, together]):
-        line = [*command, "-m", "training.words.titles.train", *arguments(folder, *same)]
-        run = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "FIGMENT_TRACK": "none"})
-        assert run.returncode == 0, run.stderr
-    one, two = (load_model(folder / "data/title_gpt2", AutoModelForCausalLM).state_dict() for folder in (alone, together))
+    same = ("dropout=0", "ema_half_life_samples=0", "optimizer=adamw", "learning_rate=1e-3")
+    outputs = HARNESS.run_alone_and_together(prepared, tmp_path, *same)
+    one, two = (load_model(folder, AutoModelForCausalLM).state_dict() for folder in outputs)
     for name, tensor in one.items():
         assert (two[name] - tensor).norm() <= 1e-4 * max(1.0, float(tensor.norm())), name

@@ -1,0 +1,34 @@
+"""Floating-point operations that training needs of the models that are fine-tuned here, by how long each example is (training/loop/flops.py)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from training.fine_tuning.pairs import PairExamples
+from training.loop.flops import attention_flops, matrix_parameters, training_flops
+
+_KINDS = (nn.Linear, Conv1D)
+
+
+def causal_flops(model: Any, lengths: Sequence[int]) -> float:
+    """Of a GPT-2 that learns documents of these lengths once; each attends to itself alone, also in a row with others."""
+    config, matrices = model.config, matrix_parameters(model.modules(), _KINDS)
+    return sum(training_flops(matrices, tokens) + attention_flops(config.n_layer, config.n_embd, tokens, tokens) for tokens in lengths)
+
+
+def pair_flops(model: Any, pairs: PairExamples) -> float:
+    """Of a T5 that learns each pair once."""
+    config, head = model.config, model.get_output_embeddings()
+    width = config.num_heads * config.d_kv
+    # Keys and values of cross-attention are made of what was read; all else of the decoder works on what is written.
+    crossing = [module for name, module in model.get_decoder().named_modules() if name.endswith(("EncDecAttention.k", "EncDecAttention.v"))]
+    reading = matrix_parameters([*model.get_encoder().modules(), *crossing], _KINDS)
+    writing = matrix_parameters([*model.get_decoder().modules(), head], _KINDS, without=crossing)
+    total = 0.0
+    for read, written in zip(map(len, pairs.sources), map(len, pairs.targets), strict=True):
+        total += training_flops(reading, read) + training_flops(writing, written)
+        total += attention_flops(config.num_layers, width, read, read)
+        total += attention_flops(config.num_decoder_layers, width, written, written + read)
+    return total
