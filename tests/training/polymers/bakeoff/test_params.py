@@ -89,6 +89,19 @@ def test_the_sections_of_a_task_fit(project_root, tmp_path, sections, task):
     assert sections["predictor_report"]["train_on"] == sections["property_predictor"]["train_on"]
 
 
+@pytest.mark.parametrize("presets", ["moses", "polymers_15 polytao_protocol", "qm9_4 bakeoff_cpu", "polymers_15 polytao_protocol bakeoff_cpu"])
+def test_a_protocol_asks_all_models_alike(project_root, tmp_path, sections, presets):
+    for name in ("shared", *presets.split()):
+        sections = merged(sections, read_yaml(project_root / f"presets/{name}.yaml"))
+    params = tmp_path / "params.yaml"
+    params.write_text(json.dumps(sections))
+
+    for section, config in READERS.items():
+        load_params(params, section, config)
+    check_alike(params)
+    assert len(sections["molecule_bakeoff"]["models"]) == 4
+
+
 @pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.parametrize("task", ["band_gaps", "open_polymer"])
