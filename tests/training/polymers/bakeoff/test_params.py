@@ -9,7 +9,7 @@ import yaml
 
 from assets.molecules.build import DatasetConfig
 from assets.molecules.sources import MoleculeSourcesConfig
-from bench.bakeoff import merged
+from bench.kitchen import merged
 from orchestration.cli.preset import apply_preset
 from stages.params import load_params, read_yaml
 from training.polymers.bakeoff.config import BakeoffConfig
