@@ -27,7 +27,7 @@ ONLY_IN = {
     "gradio": ("app/live/",),
     "h5py": ("orchestration/export/images.py", "orchestration/imports/picture_hdf5.py"),
     "internetarchive": ("assets/books/",),
-    "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py"),
+    "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py", "orchestration/runs/guarded.py"),
     "pdf2image": ("assets/books/",),
     "pypdfium2": ("assets/books/",),
     "playwright": ("assets/papers/crawl/rendering.py",),

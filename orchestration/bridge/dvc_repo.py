@@ -1,4 +1,4 @@
-"""What only DVC can do: restore from the run cache, commit a stage, check out. Besides resolve.py the only importer of dvc.
+"""What only DVC can do: restore from the run cache, commit a stage, check out, read what older ones wrote. Besides resolve.py the only importer of dvc.
 
 DVC's own commands may run at the same time, from a shell or another process: they and we take turns at DVC's locks, and each sees in DVC's register
 `.dvc/tmp/rwlock` which paths the other is at work on. Threads of one process take turns at a lock of ours, because DVC keeps state per process.
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from orchestration.bridge.graph import Stage
+from orchestration.bridge.identity import tree_id, walk_files
 from orchestration.bridge.survivors import is_running
 
 Answer = TypeVar("Answer")
@@ -44,6 +45,27 @@ def dvcs_words() -> Iterator[None]:
         yield
     except DvcException as error:
         raise DvcRefused(f"DVC: {' '.join(str(error).split())}") from error
+
+
+def dvc_2_id(path: Path) -> str:
+    """The id that DVC 2 gave to the file or folder `path`: what looks like text is hashed with the line ends of Unix."""
+    from dvc_data.hashfile.hash import fobj_md5
+
+    def of_file(file: Path) -> str:
+        with open(file, "rb") as stream:
+            return str(fobj_md5(stream, name="md5-dos2unix"))
+
+    return tree_id({name: of_file(path / name) for name, _ in walk_files(path)}) if path.is_dir() else of_file(path)
+
+
+def python_parameters(path: Path) -> Any:
+    """The assignments of plain values in a Python file, as DVC reads them; nothing is run. Raises ValueError where it is no Python."""
+    from dvc.utils.serialize import ParseError, parse_py
+
+    try:
+        return parse_py(path.read_text(encoding="utf-8"), str(path))
+    except ParseError as error:
+        raise ValueError(" ".join(str(error).split())) from None
 
 
 class StageStore:

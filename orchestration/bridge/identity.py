@@ -58,17 +58,6 @@ def tree_listing(md5_by_relpath: Mapping[str, str]) -> bytes:
     return json.dumps(rows, sort_keys=True).encode()
 
 
-def dvc_2_id(path: Path) -> str:
-    """The id that DVC 2 gave to the file or folder `path`: what looks like text is hashed with the line ends of Unix."""
-    from dvc_data.hashfile.hash import fobj_md5
-
-    def of_file(file: Path) -> str:
-        with open(file, "rb") as stream:
-            return str(fobj_md5(stream, name="md5-dos2unix"))
-
-    return tree_id({name: of_file(path / name) for name, _ in walk_files(path)}) if path.is_dir() else of_file(path)
-
-
 class ContentStore:
     """The memory of one project. Safe to use from several threads and processes; every call is a short transaction.
 

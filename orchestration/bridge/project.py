@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orchestration.bridge.dvc_repo import python_parameters
 from orchestration.bridge.graph import Graph, GraphError, ParamsFile
 from orchestration.bridge.identity import Content, ContentStore, IsIgnored
 from orchestration.bridge.ignored import read_ignored
@@ -139,14 +140,11 @@ def _parse_json_or_toml(path: Path) -> Any:
 
 
 def _parse_python(path: Path) -> Mapping[str, Any]:
-    """The assignments of plain values, as DVC reads them; nothing is run."""
-    from dvc.utils.serialize import ParseError, parse_py
-
     try:
         # DVC compares with what it wrote into dvc.lock, which has no tuples.
-        return dict(json.loads(json.dumps(parse_py(path.read_text(encoding="utf-8"), str(path)))))
-    except (ParseError, TypeError) as error:
-        raise GraphError(f"{path}: not readable as parameters in Python: {' '.join(str(error).split())}; mend that line") from None
+        return dict(json.loads(json.dumps(python_parameters(path))))
+    except (ValueError, TypeError) as error:
+        raise GraphError(f"{path}: not readable as parameters in Python: {error}; mend that line") from None
 
 
 def _dig(tree: Mapping[str, Any], dotted: str) -> Any:

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from orchestration.bridge.cache import is_in_cache
+from orchestration.bridge.dvc_repo import dvc_2_id
 from orchestration.bridge.graph import Stage
-from orchestration.bridge.identity import Content, dvc_2_id
+from orchestration.bridge.identity import Content
 from orchestration.bridge.lockfile import Lock, LockEntry
 from orchestration.bridge.project import Project
 from orchestration.bridge.surroundings import have_moved, trouble_of
