@@ -1,4 +1,4 @@
-"""What only DVC can do: restore from the run cache, commit a stage, check out, read what older ones wrote. Besides resolve.py the only importer of dvc.
+"""What only DVC can do: restore from the run cache, commit a stage, check out, read what older ones wrote. Beside resolve.py the one importer of dvc.
 
 DVC's own commands may run at the same time, from a shell or another process: they and we take turns at DVC's locks, and each sees in DVC's register
 `.dvc/tmp/rwlock` which paths the other is at work on. Threads of one process take turns at a lock of ours, because DVC keeps state per process.
