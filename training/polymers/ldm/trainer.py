@@ -7,7 +7,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from training.loop.devices import Devices
+from training.loop.devices import Devices, moved
 from training.loop.loop import StepOutcome
 from training.loop.seeding import generator, seed_everything
 from training.metrics.frechet import frechet_distance
@@ -72,10 +72,10 @@ class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig]):
         """What is told of the noised latents of a batch; then the latents themselves, their noise, and the steps."""
         device = self.devices.device
         latents = (data.samples(batch.rows, batch.posterior_noise) - diffuser.latent_mean) / diffuser.latent_std
-        noise, t, properties = batch.noise.to(device), batch.t.to(device), data.properties[batch.rows.to(device)]
+        noise, t, properties = moved(batch.noise, device), moved(batch.t, device), data.properties[moved(batch.rows, device)]
         # Until it is set free, the embedding is the PolyVAE's: the optimizer passes over what has no gradient.
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.samples_seen >= self.config.unfreeze_at_samples):
-            embedding = diffuser.embed(properties, batch.mask.to(device))
+            embedding = diffuser.embed(properties, moved(batch.mask, device))
         return diffuser(self.model.schedule.noised(latents, noise, t), t, embedding), latents, noise, t
 
     def _distances(self, model: PolyLDM) -> dict[str, float]:
