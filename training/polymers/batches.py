@@ -223,7 +223,7 @@ class BatchStream(SaltedStream):
         """The rows of each batch of this epoch: shuffled, cut into windows, sorted by length within a window, batches shuffled again."""
         # One private generator for both shuffles, named by what the plan depends on.
         random = generator(self.seed, "order", self.phase, self.epoch, self.salt)
-        order = torch.randperm(len(self.data), generator=random).numpy()
+        order = numpy.array(numbers(torch.randperm(len(self.data), generator=random)), dtype=numpy.int64)
         lengths = numpy.diff(self.data.starts)[self._spelling]
         window = self.batch_size * _BUCKET_BATCHES
         batches = []
@@ -232,7 +232,7 @@ class BatchStream(SaltedStream):
             # A stable sort, so that equal lengths stay in their shuffled order on every machine.
             rows = rows[numpy.argsort(lengths[rows], kind="stable")]
             batches += [rows[cut : cut + self.batch_size] for cut in range(0, len(rows), self.batch_size)]
-        return [batches[index] for index in torch.randperm(len(batches), generator=random).tolist()]
+        return [batches[index] for index in numbers(torch.randperm(len(batches), generator=random))]
 
     def _batch(self, rows: numpy.ndarray) -> Batch:
         # wanted = p + e with e normal: the model is asked for something near the truth, and its heads must tell e (losses.py).
