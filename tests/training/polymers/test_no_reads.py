@@ -38,10 +38,10 @@ LDM = PolyLDMConfig(hidden_width=16, step_width=8, diffusion_steps=50, validatio
 PREDICTOR = PredictorConfig(bits=64, members=2, **{**OTHERS, "width": 16, "total_samples": 400})
 
 
-def polyldm(data) -> PolyLDMTrainer:
+def polyldm(data, devices: Devices) -> PolyLDMTrainer:
     vae = PolyVAE(data.shape).eval().requires_grad_(False)
-    posteriors = [LatentSet(torch.randn(40, 4), torch.randn(40, 4), torch.randn(40, 2)) for _ in range(2)]
-    return PolyLDMTrainer(vae, *posteriors, LDM, CPU)
+    posteriors = [LatentSet(*(torch.randn(40, width).to(devices.device) for width in (4, 4, 2))) for _ in range(2)]
+    return PolyLDMTrainer(vae.to(devices.device), *posteriors, LDM, devices)
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +53,10 @@ def trainers(tmp_path_factory) -> dict[str, Callable[[], Any]]:
     gpt, vae = read_polygpt_data(folder, GPT, Reporter()), read_polyvae_data(folder, VAE, Reporter())
     labelled = [read_labelled(folder, PREDICTOR, split) for split in ("train", "valid")]
     return {
-        "polygpt": lambda: PolyGPTTrainer(gpt, GPT, CPU),
-        "polyvae": lambda: PolyVAETrainer(vae, VAE, CPU, Reporter()),
-        "polyldm": lambda: polyldm(vae),
-        "predictor": lambda: PredictorTrainer(*labelled, PREDICTOR, CPU),
+        "polygpt": lambda devices=CPU: PolyGPTTrainer(gpt, GPT, devices),
+        "polyvae": lambda devices=CPU: PolyVAETrainer(vae, VAE, devices, Reporter()),
+        "polyldm": lambda devices=CPU: polyldm(vae, devices),
+        "predictor": lambda devices=CPU: PredictorTrainer(*labelled, PREDICTOR, devices),
     }
 
 
@@ -89,6 +89,21 @@ def test_a_bad_step_is_left_out_to_the_bit_and_the_next_is_taken(trainers, name)
     assert all(map(torch.equal, after[: len(moments)], moments)) and all(not value.any() for value in after[len(moments) :])
     spoilt.remove()
     assert not bool(trainer.step().skipped) and not all(map(torch.equal, trainer.parameters, before))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", NAMES)
+def test_on_a_gpu_a_step_waits_for_nothing(trainers, name):
+    trainer = trainers[name](Devices(torch.device("cuda", 0)))
+    # Both phases, and a compiler that may still be at work.
+    for _ in range(6):
+        trainer.step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        outcome = trainer.step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert not bool(outcome.skipped)
 
 
 def test_what_a_batch_counts_is_read_before_it_goes_to_the_device(trainers):
