@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.reporting import Reporter
@@ -19,6 +19,7 @@ CPU = torch.device("cpu")
 STEPS = st.lists(st.tuples(st.dictionaries(st.sampled_from("abc"), st.floats(-1e6, 1e6), max_size=3), st.booleans()), max_size=12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_a_tally_adds_up_as_python_does(steps):
     tally, sums, counts, in_a_row, longest = Tally(CPU, Counts({"a": 0.1}, {"a": 2}, 1, 1, 1)), {"a": 0.1}, {"a": 2}, 1, 1
