@@ -6,7 +6,8 @@
 
 Figures go to bench/results/<name>.json as well. Run them on an idle machine; the ratios are what to quote. `quality_cpu` is not among them:
 it trains for minutes and measures a model, not speed; nor is `guided`, which needs a trained model (`python -m bench.guided --model data/polygpt`),
-nor `gpu`, a campaign for a GPU (`python -m bench.gpu --help`).
+nor `gpu`, a campaign for a GPU (`python -m bench.gpu --help`),
+nor `speedrun`, which trains every model three times and more (docs/SPEEDRUN.md).
 """
 
 import argparse
@@ -18,6 +19,7 @@ BENCHES = {
     "crawl": "our crawl beside plain Scrapy with its FilesPipeline",
     "quiet_month": "a simulated month of nights in which next to nothing changes, alone or beside the crawl of another checkout",
     "publisher_pages": "every page object on real pages of its publisher, beside a bare parsel script (needs ../shared)",
+    "nights": "what a night without changes, and one of 1 %, costs `papers` beside its first build",
     "no_op": "what it costs to learn that there is nothing to do, beside `dvc status` and `dagster asset materialize`",
     "smiles_pass": "the molecules stage beside a bare RDKit loop",
     "molecule_metrics": "molecule metrics beside the reference functions of MOSES",

@@ -10,18 +10,16 @@ varies is the training. Prints mean ± standard deviation over the seeds, CPU se
 
 import json
 import math
-import re
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from bench.measuring import ONE_THREAD, ROOT, cpu_and_wall_s, parser, processor, write_report
+from bench.kitchen import Kitchen
+from bench.measuring import parser, processor, write_report
 from formats.descriptors import DESCRIPTORS
-from stages.params import read_yaml
 from training.loop.devices import open_devices
 from training.metrics.intervals import Spread
 from training.polymers.decoding import SamplingSettings
@@ -43,29 +41,8 @@ molecule_bakeoff: {with_fcd: false, bootstrap_rounds: 50, uniqueness_at: [20]}
 SHOWN = ("validity", "novelty", "quality", "mean_r2", "success")
 
 
-class Kitchen:
-    """The scratch folder `work` in which stages are run, with the project's parameters but for the presets."""
-
-    def __init__(self, work: Path, presets: Sequence[Path]) -> None:
-        self.work, self.data, self.params = work, work / "data", work / "params.yaml"
-        self.commands: Mapping[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]
-        self.sections: Mapping[str, Any] = read_yaml(ROOT / "params.yaml")
-        for preset in presets:
-            self.sections = merged(self.sections, read_yaml(preset))
-        # Files of sources are named from the project; the scratch folder lies elsewhere.
-        for source in self.sections["molecule_sources"]["sources"]:
-            if source["kind"] == "file":
-                source["path"] = str((ROOT / source["path"]).resolve())
-        # Without what is not about molecules: every stage reads all of it, in a second or two.
-        about = {name: section for name, section in self.sections.items() if re.match("mol|poly|smiles|prop", name)}
-        self.params.write_text(json.dumps(about), encoding="utf-8")
-
-    def run(self, stage: str, **overrides: Any) -> float:
-        """CPU seconds of the stage, run as `dvc repro` would."""
-        settings = [word for key, value in overrides.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-        command = [sys.executable, *self.commands[stage]["cmd"].split()[1:], "--params", str(self.params), "--data", str(self.data), *settings]
-        print(" ".join([stage, *settings]), file=sys.stderr, flush=True)
-        return cpu_and_wall_s(command, cwd=self.work, variables={**ONE_THREAD, "FIGMENT_THREADS": "1"})[0]
+class BakeOff(Kitchen):
+    """The kitchen in which the models of molecules are trained and judged."""
 
     def make_data(self, models: Sequence[str]) -> None:
         """What the models learn from, and the predictor where RDKit cannot compute what they are asked for."""
@@ -89,12 +66,6 @@ class Kitchen:
             sampler = open_model(model, self.data / model, devices.device).sampler
             started = time.monotonic()
             return sum(1 for _ in sampler([{}] * number, SamplingSettings(batch_size=128))) / (time.monotonic() - started)
-
-
-def merged(base: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `preset`, section by section and key by key, as `figment preset` has it."""
-    both = {key for key, value in preset.items() if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)}
-    return {**base, **{key: merged(base[key], value) if key in both else value for key, value in preset.items()}}
 
 
 def table_of(tables: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Spread]]:
@@ -124,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         smoke.write_text(SMOKE)
         work = arguments.work or Path(name)
         work.mkdir(parents=True, exist_ok=True)
-        kitchen = Kitchen(work, [*([smoke] if is_smoke else []), *arguments.preset])
+        kitchen = BakeOff(work, [*([smoke] if is_smoke else []), *arguments.preset])
         kitchen.make_data(models)
         rows = table_of([kitchen.bake(models, seed, arguments.samples) for seed in range(arguments.seeds)])
     print(f"{processor()}, {arguments.seeds} seeds")

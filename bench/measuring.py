@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +28,12 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 def cpu_and_wall_s(words: Sequence[str], *, cwd: Path, variables: Mapping[str, str]) -> tuple[float, float]:
     """CPU seconds (user and system) of a program with its start and all it waited for, and wall seconds. One that fails ends the benchmark."""
+    usage, wall_s = usage_of(words, cwd=cwd, variables=variables)
+    return usage.ru_utime + usage.ru_stime, wall_s
+
+
+def usage_of(words: Sequence[str], *, cwd: Path, variables: Mapping[str, str]) -> tuple[resource.struct_rusage, float]:
+    """What a program and all it waited for used (ru_maxrss: KiB), and wall seconds. One that fails ends the benchmark."""
     started = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     with tempfile.TemporaryFile() as said:
@@ -38,7 +45,7 @@ def cpu_and_wall_s(words: Sequence[str], *, cwd: Path, variables: Mapping[str, s
         if process.returncode:
             said.seek(0)
             sys.exit(f"{' '.join(words)}: exit {process.returncode}\n{said.read().decode(errors='replace')[-2_000:]}")
-    return usage.ru_utime + usage.ru_stime, wall_s
+    return usage, wall_s
 
 
 def processor() -> str:

@@ -20,34 +20,16 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from transformers import T5Config, T5ForConditionalGeneration
 
+from bench.gpu.molecules import EndlessPolyGPT, without_cache
 from bench.measuring import parser, spread, write_report
 from training.fine_tuning.generation import Generation, write
-from training.polymers.decoding import SamplingSettings, choose_token, sample_tokens
+from training.polymers.decoding import SamplingSettings, sample_tokens
 from training.polymers.gpt import PolyGPT, PolyGPTShape
 from training.polymers.gpt.sample import PolyGPTWriter
-from training.polymers.smiles_tokenizer import BOS, EOS
 from training.polymers.tao.tokenizer import build_tokenizer
 
 GREEDY = SamplingSettings(temperature=0)
 _T5_TOKENIZER = build_tokenizer([chr(0x100 + number) for number in range(125)], ())
-
-
-class EndlessPolyGPT(PolyGPT):
-    """A PolyGPT that never ends a molecule, so that both sides do the same work."""
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        return super().logits(hidden).index_fill(-1, torch.tensor([EOS]), -1e9)
-
-
-@torch.inference_mode()
-def without_cache(model: PolyGPT, batch: int, steps: int) -> torch.Tensor:
-    """Greedy tokens [B, steps], each from a forward pass over everything written so far."""
-    prefix = torch.zeros(batch, model.shape.width)
-    tokens = torch.full((batch, 1), BOS)
-    for _ in range(steps):
-        logits = model.logits(model(tokens, prefix)[:, -1])
-        tokens = torch.cat([tokens, choose_token(logits.float(), torch.zeros(batch), GREEDY).unsqueeze(-1)], dim=1)
-    return tokens[:, 1:]
 
 
 def with_cache(model: PolyGPT, batch: int, steps: int) -> torch.Tensor:

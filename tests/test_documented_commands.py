@@ -28,7 +28,7 @@ ELSEWHERE = {
     r"my_journal|preset mine": "tests/test_tutorial.py",
     r"figment import|--data imported": "files of other programs; tests/orchestration/cli/test_import.py writes some",
     r"training\.cyclegan\.junyanz": "checkpoints of another program; tests/training/cyclegan/test_junyanz.py writes some",
-    r"python -m bench|figment preset (shared|paper|one_core)|sources_report": "needs data from elsewhere, or an hour",
+    r"python -m bench|figment preset (shared|paper|one_core|bakeoff_cpu)|sources_report": "needs data from elsewhere, or an hour",
     r"start_from=gpt2|hkqiu/": "needs weights from the network",
     r"vl_convert|html_template": "needs a package from the network",
     r"dvc remote|dvc (push|pull|fetch)|git ": "needs a remote; tests/orchestration/test_sharing.py has one",

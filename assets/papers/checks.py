@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 
 from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.page_rules import STATED_OTHERWISE
-from assets.papers.raw_pages import RawPages
+from assets.papers.raw_pages import GONE, REDIRECTS, RawPages
 from assets.papers.shared_pictures import REASON
 from assets.papers.shares import FACTS, HISTORY, NightShares, counts_of, falls, remember, shares_plot, shares_table
 from assets.papers.tables import PAPERS
+from formats.tables import read_table
 from stages.reporting import Reporter
 
 
@@ -23,26 +24,31 @@ def report_checks(folder: Path, raw: RawPages, reporter: Reporter, *, rows_befor
 
     rows_before: of the previous version; None when there was none.
     """
-    papers = pa.concat_tables([pq.read_table(shard, schema=PAPERS) for shard in sorted(folder.glob("papers-*.parquet"))])
-    images = pq.read_table(folder / "images.parquet").to_pylist()
+    # Few columns of each table, as columns: a night that changed nothing is to read little.
+    names = ["id", "serial", "licence", "image_sha256"]
+    papers = pa.concat_tables([read_table(shard, names) for shard in sorted(folder.glob("papers-*.parquet"))])
+    images = read_table(folder / "images.parquet", ["sha256", "is_live", "paper_ids"])
     withdrawn = pq.read_table(folder / "withdrawn.parquet").to_pylist()
-    unknown = papers["licence"].to_pylist().count(UNKNOWN_LICENCE)
+    unknown = pc.sum(pc.equal(papers["licence"], UNKNOWN_LICENCE)).as_py() or 0
     reporter.check("licences_known", unknown == 0, severity="WARN", rows_of_unknown_licence=unknown)
 
     # A serial given twice would put two rows into one place of a shard.
-    ids, serials = Counter(papers["id"].to_pylist()), Counter(papers["serial"].to_pylist())
-    twice = [id for id, count in ids.items() if count > 1] + [str(serial) for serial, count in serials.items() if count > 1]
+    ids = set(papers["id"].to_pylist())
+    counts = [pc.value_counts(papers[name]) for name in ("id", "serial")]
+    twice = [str(value) for found in counts for value in found.field("values").filter(pc.greater(found.field("counts"), 1)).to_pylist()]
     reporter.check("ids_unique", not twice, listed_twice=len(twice), first=twice[0] if twice else "")
 
     # Withdrawal has to reach both tables: that of papers, and what pictures say of whom they belong to.
     gone = {row["id"] for row in withdrawn}
-    still = sorted(gone & (set(ids) | {id for image in images for id in image["paper_ids"]}))
+    still = sorted(gone & (ids | set(pc.list_flatten(images["paper_ids"]).to_pylist())))
     reporter.check("no_withdrawn_paper", not still, withdrawn=len(gone), still_there=len(still), first=still[0] if still else "")
 
     # Every picture of a paper can be read from the raw store, and `images` calls exactly those live.
-    stored = {record.content_sha256 for record in raw.records() if record.kind == "image" and not record.is_gone and not record.is_redirect}
+    index = raw.index()
+    is_answer = pc.invert(pc.is_in(index["status"], pa.array(GONE | REDIRECTS, pa.int64())))
+    stored = set(index["content_sha256"].filter(pc.and_(pc.equal(index["kind"], "image"), is_answer)).to_pylist())
     shown = {sha256 for sha256 in papers["image_sha256"].to_pylist() if sha256}
-    live = {image["sha256"] for image in images if image["is_live"]}
+    live = set(images["sha256"].filter(images["is_live"]).to_pylist())
     missing = sorted((shown - stored) | (shown ^ live))
     reporter.check("pictures_stored", not missing, pictures=len(shown), missing=len(missing), first=missing[0] if missing else "")
 
@@ -65,7 +71,9 @@ def report_shares(
 
     sources: counts of the build, by source. history: the file of the nights, which gets a line.
     """
-    crawl, day = max(((record.crawl, record.day) for record in raw.records()), default=(0, date.min))
+    index = raw.index()
+    crawl = pc.max(index["crawl"]).as_py() or 0
+    day = pc.max(index["day"].filter(pc.equal(index["crawl"], crawl))).as_py() or date.min
     rejected = pq.read_table(folder / "rejected.parquet", columns=["source", "reason"]).to_pylist()
     titleless = Counter(row["source"] for row in rejected if row["reason"] == "no_title")
     came = pc.field("first_crawl") == crawl

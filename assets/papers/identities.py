@@ -7,7 +7,7 @@ of a page share (a listing's own, say) names none of them, and two different DOI
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -41,11 +41,14 @@ def doi_of(paper: Paper) -> str:
 
 
 class Identities:
-    """Tells the paper of every statement. Built from everything that was ever said, in any order."""
+    """Tells the paper of every statement. Built from everything that was ever said of the papers, in any order.
 
-    def __init__(self, said: Iterable[Said]) -> None:
+    shared: the addresses that name no paper, where `said` is not all that the pages say.
+    """
+
+    def __init__(self, said: Iterable[Said], shared: Container[str] | None = None) -> None:
         said = list(said)
-        self._shared = _shared_addresses(said)
+        self._shared = {url for version in said for url in shared_addresses(version.parsed)} if shared is None else shared
         self._parents: dict[Alias, Alias] = {}
         self._dois: dict[Alias, set[str]] = defaultdict(set)
         for version in said:
@@ -128,11 +131,9 @@ def paper_id(statements: Sequence[tuple[int, str, Paper]]) -> str:
     return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _shared_addresses(said: Iterable[Said]) -> set[str]:
-    shared = set()
-    for version in said:
-        keys: dict[str, set[str]] = defaultdict(set)
-        for paper in version.parsed.papers:
-            keys[paper.url].add(paper.key)
-        shared |= {url for url, found in keys.items() if len(found) > 1}
-    return shared
+def shared_addresses(parsed: Parsed) -> set[str]:
+    """The addresses that several papers of one version of a page share."""
+    keys: dict[str, set[str]] = defaultdict(set)
+    for paper in parsed.papers:
+        keys[paper.url].add(paper.key)
+    return {url for url, found in keys.items() if len(found) > 1}

@@ -16,7 +16,7 @@ Pages that are gone or have moved are believed only where nobody else tells of t
 import dataclasses
 import datetime
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -137,11 +137,16 @@ class _Change:
     tdm_reserved: bool | None
 
 
-def merge(pages: Sequence[PageHistory], *, picture_at: PictureAt, picture_changes: PictureChanges) -> list[MergedPaper]:
-    """Every paper that was ever told of, ordered by (first_crawl, id). The order of `pages` does not matter."""
+def merge(
+    pages: Sequence[PageHistory], *, picture_at: PictureAt, picture_changes: PictureChanges, shared: Container[str] | None = None
+) -> list[MergedPaper]:
+    """Every paper that was ever told of, ordered by (first_crawl, id). The order of `pages` does not matter.
+
+    shared: the addresses that name no paper, where `pages` are not all there are, or say only part of what they say; found here otherwise.
+    """
     # Identities first, from all that was ever said: an article page of the third crawl may join two listings of the first.
     pages = sorted(pages, key=lambda page: (page.source, page.url))
-    identities = Identities(said for page in pages for said in _said(page))
+    identities = Identities((said for page in pages for said in _said(page)), shared)
     changes: dict[Alias, list[_Change]] = defaultdict(list)
     for place, page in enumerate(pages):
         _collect_changes(place, page, identities, changes)

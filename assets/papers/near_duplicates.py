@@ -8,17 +8,20 @@ Sets of similarity t share at least one of their rarest |x| - ceil(t |x|) + 1 me
 Chaudhuri et al. 2006; Bayardo et al. 2007, "Scaling up all pairs similarity search").
 """
 
+import hashlib
 import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy
 
-_SHINGLE_WORDS = 3  # of 21 bits each in a 64-bit number
-_WORD_MASK = (1 << 21) - 1
+_SHINGLE_WORDS = 3
+_ODD = numpy.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=numpy.uint64)
+_COMMON = 8  # texts that hold a shingle, from which it counts as common
 _WORDS = re.compile(r"\w+")
 _NUMBER = re.compile(r"\d+|[ivx]+$")
 # A title with one of these is about another paper. Stems, as the normalised title begins a word with them.
@@ -49,28 +52,41 @@ def near_duplicates(texts: Sequence[Text], *, similarity: float, min_words: int)
 
     similarity: Jaccard, in (0, 1]. min_words: of title and abstract together; shorter texts are not judged.
     """
-    # What each text is compared by; texts too short to tell are out of it from here on.
-    judged: list[int] = []
-    traits: list[_Traits] = []
-    numbers: dict[str, int] = {}
-    sets: list[numpy.ndarray] = []
-    for place, text in enumerate(texts):
-        title, abstract = normalised(text.title), normalised(text.abstract)
-        if len(title) + len(abstract) >= min_words:
-            judged.append(place)
-            traits.append(_traits(title, text.language))
-            sets.append(_shingles(title, abstract, numbers))
-    # Of each later paper, the earlier ones that it repeats.
-    earlier: dict[int, list[int]] = defaultdict(list)
-    for first, second in _similar(_ranked(sets), traits, similarity):
-        one, other = sorted((judged[first], judged[second]))
-        if traits[first].agree(traits[second]) and not _are_translations(texts[one], texts[other]):
-            earlier[other].append(one)
-    # In order, so that a chain of reprints all point to the first of them and not to each other.
+    # Texts of equal sets and traits are of one class, and only classes are compared: a paper stored under two names would meet itself everywhere.
+    classes: dict[Judged, int] = {}
+    listed: list[tuple[Text, int]] = []
+    for text in texts:
+        judged = judge(text, min_words)
+        if judged is not None:
+            listed.append((text, classes.setdefault(judged, len(classes))))
+    similar: dict[int, set[int]] = defaultdict(set)
+    for one, other in join(list(classes), similarity):
+        similar[one].add(other)
+        similar[other].add(one)
+    return first_of_each(((text.id, text.family, number) for text, number in listed), similar)
+
+
+def first_of_each(papers: Iterable[tuple[str, str, int]], similar: Mapping[int, Collection[int]]) -> dict[str, str]:
+    """For each paper that repeats an earlier one: the first such, or what that one repeats, so that a chain of reprints points to its first.
+
+    papers: (id, family, class) in order. similar: for a class, the others whose texts are similar enough.
+    """
+    # Translations of each other are no duplicates: of each class it is enough to know its first paper, and its first of another family than that.
+    firsts: dict[int, list[tuple[int, str, str]]] = defaultdict(list)
     found: dict[str, str] = {}
-    for place in sorted(earlier):
-        first_id = texts[min(earlier[place])].id
-        found[texts[place].id] = found.get(first_id, first_id)
+    for place, (id, family, number) in enumerate(papers):
+        earlier = [
+            (at, other)
+            for near in (number, *similar.get(number, ()))
+            for at, other, its_family in firsts.get(near, ())
+            if not (family and family == its_family)
+        ]
+        if earlier:
+            _, first = min(earlier)
+            found[id] = found.get(first, first)
+        known = firsts[number]
+        if not known or (len(known) == 1 and known[0][2] != family):
+            known.append((place, id, family))
     return found
 
 
@@ -87,78 +103,90 @@ class _Traits:
         return same_language and (self.numbers, self.is_about_another) == (other.numbers, other.is_about_another)
 
 
-def _traits(title: list[str], language: str) -> _Traits:
+@dataclass(frozen=True)
+class Judged:
+    """What a text is compared by. shingles: distinct ones, sorted, as the bytes of 64-bit numbers. Equal ones are of one class."""
+
+    shingles: bytes
+    traits: _Traits
+
+    @property
+    def members(self) -> numpy.ndarray:
+        return numpy.frombuffer(self.shingles, dtype=numpy.uint64)
+
+
+def judge(text: Text, min_words: int) -> Judged | None:
+    """What the text is compared by; None where it has fewer words than that."""
+    title, abstract = normalised(text.title), normalised(text.abstract)
+    if len(title) + len(abstract) < min_words:
+        return None
     numbers = tuple(word for word in title if _NUMBER.fullmatch(word))
-    return _Traits(numbers, any(word.startswith(_ABOUT_OTHERS) for word in title[:4]), language)
+    return Judged(_shingles(title, abstract).tobytes(), _Traits(numbers, any(word.startswith(_ABOUT_OTHERS) for word in title[:4]), text.language))
 
 
-def _are_translations(one: Text, other: Text) -> bool:
-    return bool(one.family) and one.family == other.family
-
-
-def _shingles(title: list[str], abstract: list[str], numbers: dict[str, int]) -> numpy.ndarray:
-    """Distinct shingles, each as one 64-bit number made of the numbers of its words; title and abstract are shingled apart.
-
-    numbers: of the words seen so far; new ones are added.
-    """
+def _shingles(title: list[str], abstract: list[str]) -> numpy.ndarray:
+    """Distinct shingles, each as one 64-bit number made of those of its words; title and abstract are shingled apart."""
     pieces = []
     for words in (title, abstract):
         if words:
             # A text of fewer words than a shingle still counts, as one.
-            padded = [numbers.setdefault(word, len(numbers) + 1) & _WORD_MASK for word in words] + [0] * max(0, _SHINGLE_WORDS - len(words))
-            # w₁·2⁴² + w₂·2²¹ + w₃: three words in one number, as long as there are no more than 2²¹ different words.
-            row = numpy.array(padded, dtype=numpy.uint64)
-            pieces.append(row[:-2] << numpy.uint64(42) | row[1:-1] << numpy.uint64(21) | row[2:])
+            row = numpy.array([_number_of(word) for word in words] + [0] * max(0, _SHINGLE_WORDS - len(words)), dtype=numpy.uint64)
+            # A number of the text alone, whatever was read before it: remembered from night to night. Multiplied by odd numbers, added and mixed.
+            mixed = row[:-2] * _ODD[0] + row[1:-1] * _ODD[1] + row[2:] * _ODD[2]
+            pieces.append((mixed ^ (mixed >> numpy.uint64(29))) * _ODD[1])
     return numpy.unique(numpy.concatenate(pieces))
 
 
-def _ranked(sets: list[numpy.ndarray]) -> list[numpy.ndarray]:
-    """The same sets with members replaced by their rank, rarest first, each sorted."""
-    if not sets:
-        return []
-    # Rank 0 is the rarest shingle of the whole collection: the fewer papers share a prefix's members, the fewer are compared.
-    members, places, counts = numpy.unique(numpy.concatenate(sets), return_inverse=True, return_counts=True)
-    ranks = numpy.empty(len(members), dtype=numpy.int64)
-    ranks[numpy.lexsort((members, counts))] = numpy.arange(len(members))
-    return [numpy.sort(piece) for piece in numpy.split(ranks[places], numpy.cumsum([len(one) for one in sets])[:-1])]
+@lru_cache(maxsize=1 << 17)
+def _number_of(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest(), "little")
 
 
-def _similar(sets: list[numpy.ndarray], traits: list[_Traits], similarity: float) -> Iterator[tuple[int, int]]:
-    """All pairs of places whose sets are similar enough, except that of equal sets with equal traits each is paired with the first alone."""
-    # Equal sets (a paper stored under two names) would meet in every member: only the first of them is joined, and copies are paired after it.
-    first_equal: dict[tuple[bytes, _Traits], int] = {}
-    distinct = []
-    copies: dict[int, list[int]] = defaultdict(list)
-    for place, members in enumerate(sets):
-        first = first_equal.setdefault((members.tobytes(), traits[place]), place)
-        if first == place:
-            distinct.append(place)
-        else:
-            copies[first].append(place)
-            yield first, place
-    for one, other in _join([sets[place] for place in distinct], similarity):
-        left, right = distinct[one], distinct[other]
-        yield left, right
-        for copy in copies[left]:
-            yield copy, right
-        for copy in copies[right]:
-            yield left, copy
+class Order:
+    """Puts the shingles of a set in order, those first that are in few texts: the fewer share what a set begins with, the fewer are compared.
 
+    common: the shingles in many texts, sorted; counts: in how many. They were counted once; any fixed order finds the same pairs.
+    """
 
-def _join(sets: list[numpy.ndarray], similarity: float) -> Iterator[tuple[int, int]]:
-    # Shorter sets first: a longer one then needs to look only at those not too short for it.
-    order = sorted(range(len(sets)), key=lambda place: (len(sets[place]), place))
-    holders: dict[int, list[int]] = defaultdict(list)
-    for place in order:
-        # Prefix filtering: a set that is similar enough holds one of these |x| - ceil(t |x|) + 1 rarest members, and has t |x| members or more.
-        members = sets[place]
+    def __init__(self, common: numpy.ndarray, counts: numpy.ndarray) -> None:
+        self.common, self.counts = common, counts
+
+    @classmethod
+    def counted(cls, sets: Sequence[numpy.ndarray]) -> "Order":
+        if not sets:
+            return cls(numpy.empty(0, numpy.uint64), numpy.empty(0, numpy.int64))
+        members, counts = numpy.unique(numpy.concatenate(sets), return_counts=True)
+        many = counts >= _COMMON
+        return cls(members[many], counts[many])
+
+    def prefix(self, members: numpy.ndarray, similarity: float) -> numpy.ndarray:
+        """The |x| - ceil(t |x|) + 1 first members, of which similar sets share one."""
+        rank = numpy.zeros(len(members), numpy.int64)
+        if len(self.common):
+            places = numpy.minimum(numpy.searchsorted(self.common, members), len(self.common) - 1)
+            rank = numpy.where(self.common[places] == members, self.counts[places], 0)
         size = len(members)
-        prefix = members[: size - math.ceil(similarity * size - 1e-9) + 1].tolist()
-        met = {other for member in prefix for other in holders[member] if len(sets[other]) >= similarity * size - 1e-9}
-        for other in sorted(met):
-            # |x ∩ y| ≥ t |x ∪ y|, the definition itself; 1e-9 keeps a similarity that is met exactly from being lost to rounding.
-            shared = len(numpy.intersect1d(members, sets[other], assume_unique=True))
-            if shared >= similarity * (size + len(sets[other]) - shared) - 1e-9:
-                yield place, other
+        # Members are sorted, and a stable sort keeps that among those of one rank.
+        return members[numpy.argsort(rank, kind="stable")[: size - math.ceil(similarity * size - 1e-9) + 1]]
+
+
+def are_similar(one: numpy.ndarray, other: numpy.ndarray, similarity: float) -> bool:
+    """|x ∩ y| ≥ t |x ∪ y|, the definition itself; 1e-9 keeps a similarity that is met exactly from being lost to rounding."""
+    if min(len(one), len(other)) < similarity * max(len(one), len(other)) - 1e-9:
+        return False
+    shared = len(numpy.intersect1d(one, other, assume_unique=True))
+    return shared >= similarity * (len(one) + len(other) - shared) - 1e-9
+
+
+def join(classes: Sequence[Judged], similarity: float) -> Iterator[tuple[int, int]]:
+    """All pairs of places whose texts are similar enough and agree in their traits."""
+    sets = [judged.members for judged in classes]
+    order = Order.counted(sets)
+    holders: dict[int, list[int]] = defaultdict(list)
+    for place, members in enumerate(sets):
+        prefix = order.prefix(members, similarity).tolist()
+        for other in sorted({other for member in prefix for other in holders[member]}):
+            if classes[place].traits.agree(classes[other].traits) and are_similar(members, sets[other], similarity):
+                yield other, place
         for member in prefix:
             holders[member].append(place)

@@ -1,94 +1,128 @@
 """Remember what each stored page says, so that the next build reads only pages it has not seen.
 
 A pure function written down: (page, page object, its code and its libraries) → what the page says, links apart. It lies outside the output; without
-it, or with a damaged one, every page is read again and the same bytes come out.
+it, or with a damaged one, pages are read again and the same bytes come out. Every entry carries a checksum of its own, and is kept soon after it was
+made: a build that is killed has lost the last of them.
 """
 
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import sqlite3
 import sys
 import unicodedata
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
-from stages.files import replacing, sha256_of, write_file_atomically
-from stages.source_code import code_of, program_fingerprint
+from stages.source_code import Source, SourceTree, code_of, fingerprint, read_source
 
 _LIBRARIES = ("lxml", "w3lib", "parsel", "pyyaml", "brotli")
-_SCHEMA = pa.schema([("key", pa.string()), ("parsed", pa.string())])
-_ENTRIES_PER_BATCH = 1_000
+# What every page object passes through besides its own modules; and the list of all page objects, in which a new one changes no other.
+_READING = "assets.papers.page_objects"
+REGISTRY = "assets/papers/pages/__init__.py"
+_ROOT = Path(__file__).resolve().parents[2]
+_PUT_TOGETHER = 1_000
 
 
 def version_of(name: str, read: PageObject) -> str:
     """Names everything that decides what the page object `name` says of a page: its code with all it imports, and the libraries it may use."""
     module = read.__module__
-    code = program_fingerprint(module) if module.partition(".")[0] == "assets" else code_of(sys.modules[module])
-    facts = [name, code, f"python {sys.version_info[:2]}", f"unicode {unicodedata.unidata_version}", *map(_library, _LIBRARIES)]
+    is_ours = module.partition(".")[0] == "assets"
+    code = code_version(module) if is_ours else code_of(sys.modules[module])
+    facts = [name, code, _reading_version(), f"python {sys.version_info[:2]}", f"unicode {unicodedata.unidata_version}", *map(_library, _LIBRARIES)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
+@cache
+def _reading_version() -> str:
+    return code_version(_READING)
+
+
+def code_version(module: str) -> str:
+    """What the code of a module and of all it imports says, but for the list of all page objects and what is reached through that alone."""
+    closure = SourceTree(_ROOT, read=_source).closure(module)
+    return fingerprint((path, source.meaning) for path, source in closure.items())
+
+
+@cache
+def _source(path: Path, relative: str) -> Source:
+    return Source("", (), ()) if relative == REGISTRY else read_source(path.read_bytes(), relative)
+
+
 class ParsedMemo:
-    """What pages said in the last build, by `key`; new entries are put in, and `publish` keeps those that this build asked for."""
+    """What pages said, by `key`, in one SQLite file. For one process at a time.
+
+    A file that SQLite cannot read is begun anew; an entry that is not what was put in counts as unknown.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "parsed.arrow"
-        self._known = _read(self._path)
-        self._asked: dict[str, str] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "parsed.sqlite"
         self.reused = self.added = 0
+        try:
+            self._open()
+        except sqlite3.DatabaseError:
+            self._begin_anew()
+
+    def close(self) -> None:
+        """Keep what was put in so far."""
+        self._connection.commit()
+        self._connection.close()
 
     @staticmethod
     def key(record: StoredPage, version: str) -> str:
         """Names a stored answer as it is read by a page object of that version."""
         facts = [version, record.source, record.url, record.kind, record.content_type, record.content_sha256, record.warc, str(record.offset)]
-        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
 
     def lookup(self, key: str) -> Parsed | None:
         """What the page said; None when it is not known."""
-        text = self._asked.get(key) or self._known.get(key)
-        if text is None:
+        try:
+            row = self._connection.execute("SELECT said, digest FROM parsed WHERE key = ?", (key,)).fetchone()
+        except sqlite3.DatabaseError:
+            self._begin_anew()
             return None
-        self._asked[key] = text
+        if row is None or row[1] != _digest(key, row[0]):
+            return None
         self.reused += 1
-        return _from_json(text)
+        return _from_json(zlib.decompress(row[0]).decode())
 
     def put(self, key: str, parsed: Parsed) -> None:
-        self._asked[key] = _to_json(parsed)
+        """Remember it."""
+        said = zlib.compress(_to_json(parsed).encode(), 1)
+        self._connection.execute("INSERT OR REPLACE INTO parsed VALUES (?, ?, ?)", (key, said, _digest(key, said)))
         self.added += 1
+        if self.added % _PUT_TOGETHER == 0:
+            self._connection.commit()
 
-    def publish(self) -> None:
-        """Write what was asked for, unless that is what is there already."""
-        if self._asked.keys() == self._known.keys():
-            return
-        entries = sorted(self._asked.items())
-        with (
-            replacing(self._path) as temporary,
-            pa.OSFile(str(temporary), "wb") as sink,
-            pa.ipc.new_file(sink, _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer,
-        ):
-            for start in range(0, len(entries), _ENTRIES_PER_BATCH):
-                batch = entries[start : start + _ENTRIES_PER_BATCH]
-                writer.write_batch(pa.record_batch([[key for key, _ in batch], [text for _, text in batch]], schema=_SCHEMA))
-        write_file_atomically(self._path.with_suffix(".sha256"), sha256_of(self._path).encode())
+    def keep_only(self, keys: Iterable[str]) -> None:
+        """Forget all others: what nobody will ask for again."""
+        self._connection.execute("CREATE TEMP TABLE kept (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._connection.executemany("INSERT OR IGNORE INTO kept VALUES (?)", ((key,) for key in keys))
+        self._connection.execute("DELETE FROM parsed WHERE key NOT IN (SELECT key FROM kept)")
+        self._connection.execute("DROP TABLE kept")
+        self._connection.commit()
+
+    def _open(self) -> None:
+        self._connection = sqlite3.connect(self._path)
+        self._connection.execute("CREATE TABLE IF NOT EXISTS parsed (key TEXT PRIMARY KEY, said BLOB, digest BLOB)")
+
+    def _begin_anew(self) -> None:
+        self._connection.close()
+        self._path.unlink()
+        self._path.with_name(f"{self._path.name}-journal").unlink(missing_ok=True)
+        self._open()
 
 
-def _read(path: Path) -> dict[str, str]:
-    """The entries of a memo whose bytes are those that were written; none otherwise."""
-    try:
-        if path.with_suffix(".sha256").read_text(encoding="ascii") != sha256_of(path):
-            return {}
-    except (FileNotFoundError, UnicodeDecodeError):
-        return {}
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    return dict(zip(table["key"].to_pylist(), table["parsed"].to_pylist(), strict=True))
+def _digest(key: str, said: bytes) -> bytes:
+    return hashlib.blake2b(said, digest_size=8, key=key.encode()).digest()
 
 
 @cache
@@ -99,23 +133,30 @@ def _library(name: str) -> str:
         return f"{name} absent"
 
 
-def _to_json(parsed: Parsed) -> str:
-    papers = [{name: value for name, value in dataclasses.asdict(paper).items() if value} for paper in parsed.papers]
-    said: dict[str, Sequence[Any]] = {
-        "papers": papers,
+def plain(parsed: Parsed) -> dict[str, Sequence[Any]]:
+    """What a page said as plain data for JSON; `parsed_from` reads it."""
+    return {
+        "papers": [{name: value for name, value in vars(paper).items() if value} for paper in parsed.papers],
         "withdrawals": [dataclasses.astuple(notice) for notice in parsed.withdrawals],
         "problems": [dataclasses.astuple(problem) for problem in parsed.problems],
     }
-    return json.dumps(said, default=date.isoformat)
 
 
-def _from_json(text: str) -> Parsed:
-    said = json.loads(text)
+def parsed_from(said: Mapping[str, Sequence[Any]]) -> Parsed:
+    """What `plain` made plain."""
     return Parsed(
         papers=tuple(_paper(values) for values in said["papers"]),
         withdrawals=tuple(Withdrawal(*values) for values in said["withdrawals"]),
         problems=tuple(Problem(*values) for values in said["problems"]),
     )
+
+
+def _to_json(parsed: Parsed) -> str:
+    return json.dumps(plain(parsed), default=date.isoformat)
+
+
+def _from_json(text: str) -> Parsed:
+    return parsed_from(json.loads(text))
 
 
 def _paper(values: dict[str, Any]) -> Paper:

@@ -6,24 +6,38 @@ from datetime import date
 from functools import cache
 from urllib.parse import urljoin
 
-from assets.papers.merging import PageHistory, Picture
+from assets.papers.merging import Picture
 from assets.papers.raw_pages import RawPages, StoredPage
 
 _LONGEST_REDIRECT_CHAIN = 10
 
 
 class StoredPictures:
-    """Looks up the pictures of a raw store."""
+    """Looks up the pictures of a raw store. moves: (target, address) of every redirect that was followed."""
 
     def __init__(self, raw: RawPages) -> None:
         self._raw = raw
-        self._of_source: dict[tuple[str, str], list[StoredPage]] = defaultdict(list)
-        self._of_any: dict[str, list[StoredPage]] = defaultdict(list)
-        records = [record for record in raw.records() if record.kind == "image"]
-        for record in sorted(records, key=lambda record: (record.crawl, record.url, record.source)):
-            self._of_source[record.source, record.url].append(record)
-            self._of_any[record.url].append(record)
+        self.moves: set[tuple[str, str]] = set()
+        self._histories: dict[str, list[StoredPage]] = {}
+        index = raw.index()
+        self._rows: dict[str, list[int]] = defaultdict(list)
+        for row, (kind, url) in enumerate(zip(index["kind"].to_pylist(), index["url"].to_pylist(), strict=True)):
+            if kind == "image":
+                self._rows[url].append(row)
         self._targets = cache(self._read_target)
+
+    def load(self, urls: Iterable[str]) -> None:
+        """Read the histories of many addresses together, which is cheaper than one by one."""
+        rows = {url: self._rows[url] for url in urls if url in self._rows and url not in self._histories}
+        if not rows:
+            return
+        records = iter(self._raw.records_at([row for some in rows.values() for row in some]))
+        for url, some in rows.items():
+            self._histories[url] = sorted((next(records) for _ in some), key=lambda record: (record.crawl, record.source))
+
+    def rows_of(self, url: str) -> list[int]:
+        """The rows of the index that are answers of that address."""
+        return self._rows.get(url, [])
 
     def at(self, source: str, url: str, crawl: int) -> Picture | None:
         """The picture that `url` showed after the crawl; None where there was none, or it was gone in two crawls running."""
@@ -55,44 +69,41 @@ class StoredPictures:
                     waiting.append(target)
         return sorted(found)
 
-    def records(self) -> dict[str, StoredPage]:
-        """The first stored answer of each content, by sha256."""
-        first: dict[str, StoredPage] = {}
-        for records in self._of_source.values():
-            for record in records:
-                if not record.is_gone and not record.is_redirect:
-                    known = first.get(record.content_sha256)
-                    if known is None or (record.crawl, record.url, record.source) < (known.crawl, known.url, known.source):
-                        first[record.content_sha256] = record
-        return first
+    def first_of(self, contents: Iterable[str]) -> dict[str, StoredPage]:
+        """The first stored answer of each of these contents, by sha256."""
+        index = self._raw.index()
+        wanted = set(contents)
+        facts = zip(index["kind"].to_pylist(), index["content_sha256"].to_pylist(), strict=True)
+        rows = [row for row, (kind, sha256) in enumerate(facts) if sha256 in wanted and kind == "image"]
+        found: dict[str, StoredPage] = {}
+        for record in sorted(self._raw.records_at(rows), key=lambda record: (record.crawl, record.url, record.source)):
+            if not record.is_gone and not record.is_redirect:
+                found.setdefault(record.content_sha256, record)
+        return found
 
-    def first_shown(self, pages: Iterable[PageHistory]) -> dict[str, tuple[int, date]]:
-        """(crawl, day) in which each content was first shown by an address that some page had named by then; serials are ranks by this.
+    def shown_by(self, source: str, url: str, begin: tuple[int, date]) -> dict[str, tuple[int, date]]:
+        """(crawl, day) in which each content was first shown by an address from the moment on in which a page first named it.
 
-        Which paper it belongs to does not matter, so that nothing learnt later about papers moves a serial.
+        A picture served before that was nobody's yet. Which paper it belongs to does not matter, so that nothing learnt later about papers moves a
+        serial, which is a rank by this.
         """
-        # When each address was first named by a page; a picture served before that was nobody's yet.
-        named: dict[tuple[str, str], tuple[int, date]] = {}
-        for page in pages:
-            for version in page.versions:
-                for paper in version.parsed.papers if version.parsed else ():
-                    key = (page.source, paper.image_url)
-                    named[key] = min(named.get(key, (version.crawl, version.day)), (version.crawl, version.day))
-        # The earliest moment in which any named address showed each content.
         shown: dict[str, tuple[int, date]] = {}
-        for (source, url), begin in named.items():
-            for moment in [begin, *(change for change in self.changes(source, url) if change > begin)] if url else ():
-                picture = self.at(source, url, moment[0])
-                if picture is not None:
-                    shown[picture.sha256] = min(shown.get(picture.sha256, moment), moment)
+        for moment in [begin, *(change for change in self.changes(source, url) if change > begin)]:
+            picture = self.at(source, url, moment[0])
+            if picture is not None:
+                shown[picture.sha256] = min(shown.get(picture.sha256, moment), moment)
         return shown
 
     def _history(self, source: str, url: str) -> list[StoredPage]:
         # Two sources may show the same picture, and it is asked for once: where this source has none stored, any other's counts.
-        return self._of_source.get((source, url)) or self._of_any.get(url, [])
+        self.load([url])
+        history = self._histories.get(url, [])
+        return [record for record in history if record.source == source] or history
 
     def _read_target(self, record: StoredPage) -> str:
-        return urljoin(record.url, self._raw.headers(record).get("location", ""))
+        target = urljoin(record.url, self._raw.headers(record).get("location", ""))
+        self.moves.add((target, record.url))
+        return target
 
 
 def is_reserved(record: StoredPage) -> bool | None:

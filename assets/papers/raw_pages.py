@@ -11,7 +11,7 @@ What is not here: how responses are fetched (assets/papers/crawl) and what pages
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import date, datetime
 from pathlib import Path
@@ -114,6 +114,7 @@ class RawPages:
 
     folder: Path
     _descriptors: dict[str, int] = field(default_factory=dict, repr=False)
+    _index: pa.Table | None = field(default=None, repr=False)
     _records: list[StoredPage] | None = field(default=None, repr=False)
     _histories: dict[str, list[StoredPage]] | None = field(default=None, repr=False)
 
@@ -131,8 +132,18 @@ class RawPages:
     def records(self) -> list[StoredPage]:
         """Every stored response, ordered by (crawl, url)."""
         if self._records is None:
-            self._records = [StoredPage(**row) for row in self._rows("index.parquet", INDEX)]
+            self._records = [StoredPage(**row) for row in self.index().to_pylist()]
         return self._records
+
+    def index(self) -> pa.Table:
+        """The index itself, a row a stored response, ordered by (crawl, url): for those who need few of its columns or rows."""
+        if self._index is None:
+            self._index = self._table("index.parquet", INDEX).combine_chunks()
+        return self._index
+
+    def records_at(self, rows: Sequence[int]) -> list[StoredPage]:
+        """The stored responses in these rows of `index`."""
+        return [StoredPage(**row) for row in self.index().take(pa.array(rows, pa.int64())).to_pylist()]
 
     def sources(self) -> dict[str, SourceInfo]:
         """By name, in the order of the parameters."""
@@ -207,16 +218,19 @@ class RawPages:
         return exchange
 
     def _rows(self, name: str, schema: pa.Schema) -> list[dict]:
+        return self._table(name, schema).to_pylist()
+
+    def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         path = self.folder / name
         if not path.is_file():
-            return []
+            return schema.empty_table()
         try:
             table = pq.ParquetFile(path, page_checksum_verification=True).read()
         except (OSError, pa.ArrowInvalid) as error:
             raise RawPagesError(f"{path}: cannot be read ({error}); {_REMEDY}") from None
         if table.schema.names != schema.names:
             raise RawPagesError(f"{path}: expected the columns {', '.join(schema.names)}, found {', '.join(table.schema.names)}; {_REMEDY}")
-        return table.to_pylist()
+        return table
 
 
 _REMEDY = "restore it with `dvc checkout data/journal_pages`"

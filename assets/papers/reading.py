@@ -1,8 +1,7 @@
 """Read every stored page through the page object of its source, version by version."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 
 from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.items import PageObject, Parsed, Problem
@@ -10,9 +9,11 @@ from assets.papers.merging import PageHistory, Version
 from assets.papers.page_objects import read_page
 from assets.papers.parsed_memo import ParsedMemo, version_of
 from assets.papers.pictures import is_reserved
-from assets.papers.raw_pages import RawPages, StoredPage
+from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, StoredPage
 from formats.plain_text import clean
 
+_WITH_WORDS = ("index", "api", "article")
+_PAGES_TOGETHER = 1_000
 _WORDS_KEPT = 500
 
 
@@ -20,63 +21,79 @@ class UnknownPage(Exception):
     """A source of the raw store names a page object that does not exist."""
 
 
-@dataclass
-class ReadPages:
-    """What all stored pages say. rejected: problems of their newest versions. pages: addresses by source."""
+class PageReader:
+    """Reads the stored pages of the sources in params.yaml, through the memo where the same bytes were read by the same code before.
 
-    histories: list[PageHistory] = field(default_factory=list)
-    rejected: list[dict] = field(default_factory=list)
-    pages: Counter = field(default_factory=Counter)
-    sources_left_out: list[str] = field(default_factory=list)
-
-
-def read_pages(raw: RawPages, memo: ParsedMemo, find: Callable[[str], PageObject]) -> ReadPages:
-    """Every stored page with what its versions say, ordered by (source, url). find: gives the page object of a name, or raises ValueError.
-
-    Raises UnknownPage, RawPagesError.
+    find: gives the page object of a name, or raises ValueError. Raises UnknownPage, RawPagesError.
     """
-    sources = raw.sources()
-    order = {name: place for place, name in enumerate(sources)}
-    objects = {}
-    for name, source in sources.items():
-        try:
-            objects[name] = find(source.page)
-        except ValueError as error:
-            raise UnknownPage(f"source '{name}' of journal_pages: {error}; mend `page` of that source in params.yaml") from None
-    # Named once a source: the closure of a page object's code is walked for it.
-    versions = {name: version_of(sources[name].page, read) for name, read in objects.items()}
-    # Stored pages by address. Those of a source that left params.yaml stay in the store, and out of `papers`.
-    records: dict[tuple[str, str], list[StoredPage]] = defaultdict(list)
-    left_out: set[str] = set()
-    for record in raw.records():
-        if record.source not in sources:
-            left_out.add(record.source)
-        elif record.kind in ("index", "api", "article"):
-            records[record.source, record.url].append(record)
-    result = ReadPages(pages=Counter(dict.fromkeys(sources, 0)), sources_left_out=sorted(left_out))
-    # A fixed order, and each page's versions oldest first, as `merge` replays them.
-    for (name, url), mine in sorted(records.items()):
-        mine.sort(key=lambda record: record.crawl)
-        told = [_version(raw, record, objects[name], memo, versions[name]) for record in mine]
-        licence = sources[name].licence or UNKNOWN_LICENCE
-        result.histories.append(PageHistory(name, order[name], licence, url, mine[-1].kind, told))
-        result.pages[name] += 1
-        _note_problems(name, mine[-1], told[-1], result.rejected)
-    return result
 
+    def __init__(self, raw: RawPages, memo: ParsedMemo, find: Callable[[str], PageObject]) -> None:
+        self._raw, self._memo = raw, memo
+        self.sources = raw.sources()
+        self._order = {name: place for place, name in enumerate(self.sources)}
+        self._objects = {}
+        for name, source in self.sources.items():
+            try:
+                self._objects[name] = find(source.page)
+            except ValueError as error:
+                raise UnknownPage(f"source '{name}' of journal_pages: {error}; mend `page` of that source in params.yaml") from None
+        # Named once a source: the closure of a page object's code is walked for it.
+        self.versions = {name: version_of(self.sources[name].page, read) for name, read in self._objects.items()}
+        # Stored pages by address. Those of a source that left params.yaml stay in the store, and out of `papers`.
+        self._rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._kinds: dict[tuple[str, str], str] = {}
+        # Pages that were asked for as a list and as an article: what they say names papers otherwise than before.
+        self.of_two_kinds: set[tuple[str, str]] = set()
+        self.answers = 0
+        # The keys by which the memo was asked.
+        self.asked: set[str] = set()
+        left_out: set[str] = set()
+        columns = (raw.index()[name].to_pylist() for name in ("source", "url", "kind", "status"))
+        for row, (name, url, kind, status) in enumerate(zip(*columns, strict=True)):
+            if name not in self.sources:
+                left_out.add(name)
+            elif kind in _WITH_WORDS:
+                self._rows[name, url].append(row)
+                if self._kinds.setdefault((name, url), kind) != kind:
+                    self.of_two_kinds.add((name, url))
+                self.answers += status not in GONE and status not in REDIRECTS
+        self.left_out = sorted(left_out)
 
-def _version(raw: RawPages, record: StoredPage, read: PageObject, memo: ParsedMemo, version: str) -> Version:
-    if record.is_gone:
-        return Version(record.crawl, record.day, "missing")
-    if record.is_redirect:
-        return Version(record.crawl, record.day, "moved")
-    # The body is read and parsed only where the memo does not know what these bytes say.
-    key = memo.key(record, version)
-    parsed = memo.lookup(key)
-    if parsed is None:
-        parsed = _parse(raw, record, read)
-        memo.put(key, parsed)
-    return Version(record.crawl, record.day, "there", parsed, is_reserved(record))
+    def pages(self, *, since: int = 0) -> list[tuple[str, str]]:
+        """(source, url) of the pages that have an answer in row `since` of the index or a later one, in order."""
+        return sorted(page for page, rows in self._rows.items() if rows[-1] >= since)
+
+    def count(self) -> Counter[str]:
+        """Pages by source, in the order of the parameters; also of a source that has none."""
+        pages = Counter(dict.fromkeys(self.sources, 0))
+        pages.update(name for name, _ in self._rows)
+        return pages
+
+    def histories(self, pages: Iterable[tuple[str, str]]) -> Iterator[PageHistory]:
+        """What all stored answers of these pages say, oldest first."""
+        waiting = list(pages)
+        for start in range(0, len(waiting), _PAGES_TOGETHER):
+            some = waiting[start : start + _PAGES_TOGETHER]
+            records = iter(self._raw.records_at([row for page in some for row in self._rows[page]]))
+            for source, url in some:
+                mine = sorted((next(records) for _ in self._rows[source, url]), key=lambda record: record.crawl)
+                licence = self.sources[source].licence or UNKNOWN_LICENCE
+                versions = [self._version(record) for record in mine]
+                yield PageHistory(source, self._order[source], licence, url, mine[-1].kind, versions)
+
+    def _version(self, record: StoredPage) -> Version:
+        if record.is_gone:
+            return Version(record.crawl, record.day, "missing")
+        if record.is_redirect:
+            return Version(record.crawl, record.day, "moved")
+        # The body is read and parsed only where the memo does not know what these bytes say.
+        key = self._memo.key(record, self.versions[record.source])
+        self.asked.add(key)
+        parsed = self._memo.lookup(key)
+        if parsed is None:
+            parsed = _parse(self._raw, record, self._objects[record.source])
+            self._memo.put(key, parsed)
+        return Version(record.crawl, record.day, "there", parsed, is_reserved(record))
 
 
 def _parse(raw: RawPages, record: StoredPage, read: PageObject) -> Parsed:
@@ -87,14 +104,16 @@ def _parse(raw: RawPages, record: StoredPage, read: PageObject) -> Parsed:
     return Parsed(named, (), parsed.withdrawals, (*parsed.problems, nameless) if len(named) < len(parsed.papers) else parsed.problems)
 
 
-def _note_problems(source: str, record: StoredPage, version: Version, rejected: list[dict]) -> None:
-    parsed = version.parsed
+def problems_of(page: PageHistory) -> list[dict]:
+    """Records of what is wrong with the newest version: what was wrong with a page that has been mended since helps nobody."""
+    newest = page.versions[-1]
+    parsed = newest.parsed
     if parsed is None:
-        return
-    # Only the newest version is complained about: what was wrong with a page that has been mended since helps nobody.
-    rejected += [rejected_row(source, problem.where, record.crawl, "problem_on_page", problem.words) for problem in parsed.problems]
-    if record.kind == "article" and not (parsed.papers or parsed.withdrawals or parsed.problems):
-        rejected.append(rejected_row(source, record.url, record.crawl, "no_paper_on_page", "an article page on which no paper was found"))
+        return []
+    rejected = [rejected_row(page.source, problem.where, newest.crawl, "problem_on_page", problem.words) for problem in parsed.problems]
+    if page.kind == "article" and not (parsed.papers or parsed.withdrawals or parsed.problems):
+        rejected.append(rejected_row(page.source, page.url, newest.crawl, "no_paper_on_page", "an article page on which no paper was found"))
+    return rejected
 
 
 def rejected_row(source: str, where: str, crawl: int, reason: str, words: str, id: str | None = None) -> dict:

@@ -41,7 +41,7 @@ def _originals(raw: RawPages, papers: Path) -> Iterator[Original]:
     if not (papers / "images.parquet").is_file():
         raise ImagesError(f"{papers / 'images.parquet'}: no such file; make the papers first: python -m assets.papers.build")
     images = [image for image in pq.read_table(papers / "images.parquet", schema=IMAGES).to_pylist() if image["is_live"]]
-    stored = StoredPictures(raw).records()
+    stored = StoredPictures(raw).first_of(image["sha256"] for image in images)
     missing = [image["sha256"] for image in images if image["sha256"] not in stored]
     if missing:
         raise ImagesError(f"{papers}: shows the picture {missing[0]} (and {len(missing) - 1} more), which journal_pages has not; make papers again")

@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.gpu.inputs import FOLDER, InputsError
+from bench.gpu.inputs import FOLDER, Inputs, InputsError
 from bench.gpu.plan import PARTS, named
 
 
-def _flags() -> argparse.ArgumentParser:
+def _run(words: Sequence[str]) -> int:
     listing = "\n".join(f"  {part.name:<16} {part.words}" for part in PARTS)
     raw = argparse.RawDescriptionHelpFormatter
     flags = argparse.ArgumentParser(prog="python -m bench.gpu", description=f"{__doc__}\nparts:\n{listing}", formatter_class=raw)
@@ -25,30 +25,12 @@ def _flags() -> argparse.ArgumentParser:
     flags.add_argument("--out", type=Path, default=Path("gpu_results"), metavar="FOLDER", help="results (default: %(default)s)")
     flags.add_argument("--only", nargs="+", default=[], metavar="PART", help="these parts alone; they share the minutes")
     flags.add_argument("--tiny", action="store_true", help="the smallest sizes, on a CPU where there is no GPU: a trial, no measurement")
-    return flags
-
-
-def _prepare(words: Sequence[str]) -> int:
-    flags = argparse.ArgumentParser(prog="python -m bench.gpu prepare", description="Make the inputs of a campaign: at most 40 MiB.")
-    flags.add_argument("--inputs", type=Path, default=FOLDER, metavar="FOLDER", help="where to (default: %(default)s)")
-    flags.add_argument("--pictures", type=int, default=10_000, help="ToC pictures to draw, and papers to write (default: %(default)s)")
-    flags.add_argument("--molecules", type=int, help="at most so many (default: all there are)")
     arguments = flags.parse_args(words)
-    from bench.gpu.prepare import prepare
-
-    prepare(arguments.inputs, pictures=arguments.pictures, molecules=arguments.molecules)
-    return 0
-
-
-def _run(words: Sequence[str]) -> int:
-    arguments = _flags().parse_args(words)
     end = time.monotonic() + 60 * arguments.minutes
     from bench.gpu.campaign import Campaign, CampaignError, ask_facts
-    from bench.gpu.inputs import Inputs
 
     try:
-        parts = named(arguments.only)
-        inputs = Inputs(arguments.inputs, most=64 if arguments.tiny else None)
+        parts, inputs = named(arguments.only), Inputs(arguments.inputs, most=64 if arguments.tiny else None)
         assert inputs.about
         return Campaign(parts, inputs, arguments.out, ask_facts(), end=end, tiny=arguments.tiny).run()
     except (CampaignError, InputsError, ValueError) as error:
@@ -59,7 +41,9 @@ def _run(words: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["prepare"]:
-        return _prepare(words[1:])
+        from bench.gpu.prepare import main as prepare
+
+        return prepare(words[1:])
     if words[:1] == ["score"]:
         from bench.gpu.score import main as score
 

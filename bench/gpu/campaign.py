@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from bench.gpu.inputs import Inputs
-from bench.gpu.plan import PARTS, Part, seconds_for
+from bench.gpu.plan import Part, seconds_for
 from bench.gpu.recording import ERROR, LOG, Report, Work
 
 # To pack what was found at the end; to end by itself when its time is up; and to die when it does not.
@@ -40,25 +40,16 @@ class OutOfTimeError(BaseException):
 
 def ask_facts() -> dict[str, Any]:
     """What there is to measure on. Asked in a process of its own: one that has looked at a GPU may not fork any more. Raises CampaignError."""
-    ours, theirs = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=_send_facts, args=(theirs,), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        if not ours.poll(90):
-            raise CampaignError("the device did not answer within 90 s; is another process using all of it? nvidia-smi says")
-        return ours.recv()
-    except EOFError:
-        raise CampaignError("torch cannot say what device there is; see the traceback above") from None
-    finally:
-        process.kill()
-        process.join(_DYING_S)
-
-
-def _send_facts(target: Any) -> None:
     from bench.gpu.device import facts
 
-    target.send(facts(torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")))
+    with CONTEXT.Pool(1) as pool:
+        try:
+            found: dict[str, Any] = pool.apply_async(facts).get(90)
+        except multiprocessing.TimeoutError:
+            raise CampaignError("the device did not answer within 90 s; is another process using all of it? nvidia-smi says") from None
+        except RuntimeError as error:
+            raise CampaignError(f"torch cannot say what device there is: {error}") from None
+        return found
 
 
 def device_for(kind: str, *, tiny: bool) -> torch.device:
@@ -113,12 +104,10 @@ class Campaign:
         self.stopped = number
 
     def _run_part(self, part: Part, later: Sequence[Part]) -> None:
-        seconds = seconds_for(part, later, self.end - _PACKING_S - time.monotonic(), is_whole=len(self.parts) == len(PARTS))
-        if part.needs is not None and util.find_spec(part.needs) is None:
-            self.report.update(part.name, state="left out", why=f"{part.needs} is not installed here", allowed_s=0.0, seconds=0.0)
-            return
-        if seconds < _LEAST_S:
-            self.report.update(part.name, state="left out", why="no time left", allowed_s=round(seconds, 1), seconds=0.0)
+        seconds = seconds_for(part, later, self.end - _PACKING_S - time.monotonic())
+        lacks = f"{part.needs} is not installed here" if part.needs is not None and util.find_spec(part.needs) is None else "no time left"
+        if lacks != "no time left" or seconds < _LEAST_S:
+            self.report.update(part.name, state="left out", why=lacks, allowed_s=round(seconds, 1), seconds=0.0)
             return
         _say(f"{part.name}: {part.words}; {seconds:.0f} s")
         folder, started = self.scratch / part.name, time.monotonic()

@@ -1,9 +1,10 @@
 """What a device is, how long it takes for something, what that costs in memory and power, and what it could do at most."""
 
+import contextlib
 import ctypes
+import functools
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,13 +15,7 @@ from typing import Any, Self
 import torch
 
 from bench.measuring import processor
-
-# By a part of the name: bytes a second of memory, and dense bfloat16 FLOP a second, as the data sheets have them. The first that fits counts.
-_PEAKS = (
-    ("B200", 8.0e12, 2250e12), ("H200", 4.8e12, 989e12), ("GH200", 4.0e12, 989e12), ("H100 PCIe", 2.0e12, 756e12), ("H100", 3.35e12, 989e12),
-    ("A100-SXM4-80GB", 2.04e12, 312e12), ("A100 80GB", 1.94e12, 312e12), ("A100", 1.56e12, 312e12), ("L40S", 0.864e12, 362e12),
-    ("L4", 0.3e12, 121e12), ("A10", 0.6e12, 125e12), ("RTX 4090", 1.01e12, 165e12), ("RTX 3090", 0.936e12, 71e12),
-)  # fmt: skip
+from training.loop.flops import peak_flops
 
 
 class Nvml:
@@ -30,24 +25,17 @@ class Nvml:
         self._handle, self._library = ctypes.c_void_p(), None
         if device.type != "cuda" or torch.version.hip is not None:
             return
-        try:
+        with contextlib.suppress(OSError, AttributeError):
             library = ctypes.CDLL("libnvidia-ml.so.1")
             # By its id: CUDA_VISIBLE_DEVICES counts otherwise than the driver does.
             name = f"GPU-{torch.cuda.get_device_properties(device).uuid}".encode()
             if library.nvmlInit_v2() == 0 and library.nvmlDeviceGetHandleByUUID(name, ctypes.byref(self._handle)) == 0:
                 self._library = library
-        except (OSError, AttributeError):
-            return
 
     def driver(self) -> str | None:
         text = ctypes.create_string_buffer(96)
-        if self._library is not None and self._library.nvmlSystemGetDriverVersion(text, 96) == 0:
-            return text.value.decode()
-        try:
-            words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-            return subprocess.run(words, capture_output=True, text=True, timeout=10, check=True).stdout.split("\n")[0].strip() or None
-        except (OSError, subprocess.SubprocessError):
-            return None
+        is_told = self._library is not None and self._library.nvmlSystemGetDriverVersion(text, 96) == 0
+        return text.value.decode() if is_told else None
 
     def joules(self) -> float | None:
         """Spent since the driver was loaded."""
@@ -56,11 +44,14 @@ class Nvml:
         return found.value / 1000 if is_told else None
 
 
+nvml_of = functools.cache(Nvml)
+
+
 class Meter:
     """A context manager: seconds, mean watts and the most memory of a stretch of work. watts, memory_gib: None where nobody tells."""
 
-    def __init__(self, device: torch.device, nvml: Nvml | None = None) -> None:
-        self.device, self.nvml = device, nvml or Nvml(device)
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.nvml = device, nvml_of(device)
         self.seconds = 0.0
         self.watts: float | None = None
         self.memory_gib: float | None = None
@@ -74,7 +65,7 @@ class Meter:
 
     def __exit__(self, *_: object) -> None:
         wait(self.device)
-        self.seconds = time.perf_counter() - self._started
+        self.seconds = max(1e-9, time.perf_counter() - self._started)
         joules = self.nvml.joules()
         if joules is not None and self._joules is not None and self.seconds >= 1:
             self.watts = round((joules - self._joules) / self.seconds, 1)
@@ -89,7 +80,7 @@ def wait(device: torch.device) -> None:
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, *, most_s: float = 0.5, rounds: int = 20) -> float:
-    """The median of a few runs after two that warm up, within about `most_s`."""
+    """The median of a few runs after two that warm up, within about `most_s`; a GPU's by its own clock."""
     for _ in range(2):
         work()
     wait(device)
@@ -110,10 +101,13 @@ def seconds_of(work: Callable[[], object], device: torch.device, *, most_s: floa
 
 
 def peaks(device: torch.device) -> dict[str, float | None]:
-    """`bytes_per_s` and `bf16_flops` by the data sheet, None for a device that is not in the table."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    found = next((rest for part, *rest in _PEAKS if part in name), [None, None])
-    return dict(zip(("bytes_per_s", "bf16_flops"), found, strict=True))
+    """`bytes_per_s` of its memory's clock and width, and `bf16_flops` by the data sheet; None where they are not known."""
+    if device.type != "cuda":
+        return {"bytes_per_s": None, "bf16_flops": None}
+    properties = torch.cuda.get_device_properties(device)
+    kilohertz, bits = (getattr(properties, name, 0) for name in ("memory_clock_rate", "memory_bus_width"))
+    # Two transfers a cycle.
+    return {"bytes_per_s": 2 * 1000 * kilohertz * bits / 8 or None, "bf16_flops": peak_flops(properties.name)}
 
 
 def reached(device: torch.device, *, tiny: bool = False) -> dict[str, float]:
@@ -125,9 +119,9 @@ def reached(device: torch.device, *, tiny: bool = False) -> dict[str, float]:
     return {"copy_bytes_per_s": 8 * elements / copying, "bf16_matmul_flops": 2 * side**3 / seconds_of(lambda: a @ b, device)}
 
 
-def facts(device: torch.device) -> dict[str, Any]:
-    """Who measured: name, memory, driver, releases, date."""
-    released = {name: metadata.version(name) for name in ("triton", "transformers", "numpy") if util.find_spec(name) is not None}
+def facts() -> dict[str, Any]:
+    """Who measures: the first GPU, or without one the processor; its memory, driver, releases, the date."""
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     known: dict[str, Any] = {
         "device": processor(),
         "kind": device.type,
@@ -136,17 +130,13 @@ def facts(device: torch.device) -> dict[str, Any]:
         "platform": sys.platform,
         "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
-        "driver": Nvml(device).driver(),
-        **{name: released.get(name) for name in ("triton", "transformers", "numpy")},
+        "driver": nvml_of(device).driver(),
+        **{name: metadata.version(name) if util.find_spec(name) else None for name in ("triton", "transformers", "numpy")},
         "processor": processor(),
         "peaks": peaks(device),
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        known |= {
-            "device": properties.name,
-            "memory_gib": round(properties.total_memory / 2**30, 1),
-            "multiprocessors": properties.multi_processor_count,
-            "capability": f"{properties.major}.{properties.minor}",
-        }
+        memory, capability = round(properties.total_memory / 2**30, 1), f"{properties.major}.{properties.minor}"
+        known |= {"device": properties.name, "memory_gib": memory, "multiprocessors": properties.multi_processor_count, "capability": capability}
     return known

@@ -24,7 +24,7 @@ from training.gans.image_stream import TrainingImages
 from training.polymers.batches import TrainingSet
 
 FOLDER = Path("bench/gpu/inputs")
-VERSION = 1
+VERSION = 2
 SPLITS = ("train", "valid", "test")
 
 
@@ -112,6 +112,10 @@ class Inputs:
         """`abstracts` (each behind its title) or `titles` in tokens, ends included; every tenth is "valid"."""
         found = self._parts("words", kind)
         return [tokens.tolist() for place, tokens in enumerate(found) if (place % 10 == 9) == (split == "valid")]
+
+    def held_out_characters(self) -> int:
+        """Of the titles of "valid", the end of each counted as one."""
+        return int((self._arrays("words")["titles_characters"][: self.most] + 1)[9::10].sum())
 
     @functools.cache  # noqa: B019 - one object a process
     def _arrays(self, name: str) -> dict[str, numpy.ndarray]:

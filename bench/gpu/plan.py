@@ -11,14 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """weight: of its share of what time is left. most_s: more it never takes in a campaign of all parts. needs: a library it cannot do without."""
+    """`name` is a function of bench/gpu/`module`.py. seconds: of a campaign of nine minutes. needs: a library it cannot do without."""
 
     name: str
+    module: str
+    seconds: float
     words: str
-    weight: float
-    most_s: float = 120.0
     needs: str | None = None
-    module: str = ""
 
     def run(self, work: "Work") -> None:
         function: Callable[[Work], None] = getattr(import_module(f"bench.gpu.{self.module}"), self.name)
@@ -26,23 +25,17 @@ class Part:
 
 
 PARTS = (
-    Part("kernel", "filtered leaky ReLU: the kernel against its definition and beside the plain path", 10, module="stylegan3"),
-    Part("stylegan3_speed", "s/kimg, memory and power of StyleGAN3 T and R at 128 and 256 px", 20, 150, module="stylegan3"),
-    Part("stylegan3_run", "a StyleGAN3 that learns ToC pictures, seen by seconds", 40, 250, module="stylegan3"),
-    Part("polygpt", "PolyGPT on ZINC-like molecules", 12, module="molecules"),
-    Part(
-        "titles",
-        "GPT-2 of 124 M parameters on titles and abstracts: tokens/s, share of the peak",
-        6,
-        needs="transformers",
-        module="words",
-    ),
-    Part("sampling", "molecules a second: the project's sampling beside the loop without a cache", 2, 30, module="molecules"),
-    Part("pggan", "a progressive GAN on pages", 5, module="pictures"),
-    Part("cyclegan", "a CycleGAN between photographs and paintings", 5, module="pictures"),
-    Part("polytao", "PolyTAO on prompts of 15 properties", 4, needs="transformers", module="molecules"),
-    Part("polyvae", "PolyVAE, then PolyLDM on its latents", 5, module="molecules"),
-    Part("profile", "where the time of a step goes: kernels, launches, gaps", 3, 40, module="profiles"),
+    Part("kernel", "stylegan3", 35, "filtered leaky ReLU: the kernel against its definition and beside the plain path"),
+    Part("stylegan3_speed", "stylegan3", 75, "s/kimg, memory and power of StyleGAN3 T and R at 128 and 256 px"),
+    Part("stylegan3_run", "stylegan3", 240, "a StyleGAN3 that learns ToC pictures, seen by seconds"),
+    Part("polygpt", "molecules", 45, "PolyGPT on ZINC-like molecules"),
+    Part("titles", "words", 55, "GPT-2 of 124 M parameters on titles and abstracts: tokens/s, share of the peak", needs="transformers"),
+    Part("sampling", "molecules", 8, "molecules a second: the project's sampling beside the loop without a cache"),
+    Part("pggan", "pictures", 17, "a progressive GAN on pages"),
+    Part("cyclegan", "pictures", 17, "a CycleGAN between photographs and paintings"),
+    Part("polytao", "molecules", 16, "PolyTAO on prompts of 15 properties", needs="transformers"),
+    Part("polyvae", "molecules", 18, "PolyVAE, then PolyLDM on its latents"),
+    Part("profile", "profiles", 10, "where the time of a step goes: kernels, launches, gaps"),
 )
 
 
@@ -55,7 +48,6 @@ def named(names: Sequence[str]) -> list[Part]:
     return [part for part in PARTS if not names or part.name in names]
 
 
-def seconds_for(part: Part, later: Sequence[Part], left_s: float, *, is_whole: bool) -> float:
-    """Its share of what is left between it and the `later` ones: what a part does not use goes to those behind it. is_whole: all parts take part."""
-    share = left_s * part.weight / (part.weight + sum(other.weight for other in later))
-    return max(0.0, min(share, part.most_s) if is_whole else share)
+def seconds_for(part: Part, later: Sequence[Part], left_s: float) -> float:
+    """Its share of what is left between it and the `later` ones: what a part does not use goes to those behind it."""
+    return max(0.0, left_s * part.seconds / (part.seconds + sum(other.seconds for other in later)))

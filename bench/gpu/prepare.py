@@ -1,22 +1,24 @@
 """Make the inputs of a campaign, in the whole environment: `python -m bench.gpu prepare`. Everything is drawn, written or computed by the project."""
 
+import argparse
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
 from PIL import Image
 
-from bench.gpu.inputs import SPLITS, VERSION, packed
+from bench.gpu.inputs import FOLDER, SPLITS, VERSION, packed
 
 MOST_BYTES = 40 * 2**20
 # Where the project's real molecules are, when they are beside the checkout.
 ZINC = Path("../shared/data/molecules/zinc")
-_SEED = 20_000
+_SEED, _PROCESSES = 20_000, min(2, os.cpu_count() or 1)
 _SPELLINGS, _MAXIMUM_TOKENS = 4, 80
 _VOCABULARY = 8192
 
@@ -28,15 +30,11 @@ def prepare(folder: Path, *, pictures: int, molecules: int | None, say: Callable
     about: dict[str, Any] = {"version": VERSION}
     say(f"drawing {pictures:,} ToC pictures, and pages, photographs and paintings")
     # Some to learn from and some to hold out, however few are asked for.
-    scenes = max(4, pictures // 20)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        kinds: dict[str, tuple[Callable[[int], bytes], int]] = {
-            "toc": (_toc, pictures), "page": (_page, -(-pictures // 5)), "photograph": (_photograph, scenes),
-            "painting": (_painting, scenes),
-        }  # fmt: skip
-        drawn = {name: list(pool.map(draw, range(count), chunksize=50)) for name, (draw, count) in kinds.items()}
-    numpy.savez(folder / "pictures.npz", **_merged(packed(parts, name) for name, parts in drawn.items()))
-    about["pictures"] = {name: len(parts) for name, parts in drawn.items()}
+    counts = {"toc": pictures, "page": -(-pictures // 5), "photograph": max(4, pictures // 20), "painting": max(4, pictures // 20)}
+    with ProcessPoolExecutor(_PROCESSES) as pool:
+        drawn = {kind: list(pool.map(partial(_drawn, kind), range(count), chunksize=50)) for kind, count in counts.items()}
+    numpy.savez(folder / "pictures.npz", **_merged(drawn))
+    about["pictures"] = counts
     about["words"] = _words(folder / "words.npz", pictures)
     about["molecules"] = _molecules(folder / "molecules.npz", *_smiles(molecules), say)
     # Last: whoever finds it finds the rest.
@@ -54,60 +52,42 @@ def checked_bytes(folder: Path, pictures: int) -> int:
     return size
 
 
-def _merged(parts: Iterable[dict[str, numpy.ndarray]]) -> dict[str, numpy.ndarray]:
-    return {name: array for part in parts for name, array in part.items()}
+def _merged(named: Mapping[str, Sequence[bytes] | Sequence[numpy.ndarray]]) -> dict[str, Any]:
+    return {key: array for name, parts in named.items() for key, array in packed(parts, name).items()}
 
 
-def _webp(image: Image.Image, side_px: int, quality: int) -> bytes:
-    from formats.pad_resize import enlarged, fit_and_resize
-
-    target = io.BytesIO()
-    pixels = fit_and_resize(enlarged(image.convert("RGB"), side_px), [side_px], fit="pad", canvas_px=side_px)[side_px]
-    Image.fromarray(pixels.squeeze()).save(target, "WEBP", quality=quality, method=4)
-    return target.getvalue()
-
-
-def _toc(number: int) -> bytes:
-    """As the demo's journal draws the picture of a paper, and as `toc_dataset` pads it."""
+def _drawn(kind: str, number: int) -> bytes:
+    """A picture as WebP. toc: as the demo's journal draws the picture of a paper, and as `toc_dataset` pads it."""
+    from assets.demo_sites import scenes
     from assets.demo_sites.drawings import draw
-    from assets.demo_sites.writing import write_paper
-    from formats.pictures import NO_LIMITS, decode
-
-    paper = write_paper(_SEED, number)
-    body = draw(_SEED, number, label=paper.subject, scene=paper.scene, tone=paper.tone).body
-    return _webp(Image.fromarray(decode(body, limits=NO_LIMITS).pixels), 256, 60)
-
-
-def _page(number: int) -> bytes:
     from assets.demo_sites.page_layout import Leaf, print_leaf
     from assets.demo_sites.scans import Ageing, PaperSheet, aged
+    from assets.demo_sites.writing import write_paper
+    from formats.pad_resize import enlarged, fit_and_resize
+    from formats.pictures import NO_LIMITS, decode
 
-    sheet = PaperSheet()
-    kind = ("text", "chapter", "text", "figure", "columns", "text")[number % 6]
-    print_leaf(Leaf(kind, f"Book {number // 40}", f"campaign {number}", number % 40 + 1, "A. N. Author", 1850 + number % 70), sheet)
-    return _webp(aged(sheet, Ageing(tone=None, stains=1), f"campaign {number}"), 128, 60)
-
-
-def _photograph(number: int) -> bytes:
-    from assets.demo_sites.scenes import photograph
-
-    return _webp(_square(photograph(f"campaign {number}")), 128, 60)
-
-
-def _painting(number: int) -> bytes:
-    from assets.demo_sites.scenes import painting
-
-    return _webp(_square(painting(f"campaign {number}")), 128, 60)
-
-
-def _square(image: Image.Image) -> Image.Image:
-    side = min(image.size)
-    return image.crop((0, 0, side, side)).resize((128, 128), Image.Resampling.LANCZOS)
+    name, side = f"campaign {number}", 256 if kind == "toc" else 128
+    if kind == "toc":
+        paper = write_paper(_SEED, number)
+        body = draw(_SEED, number, label=paper.subject, scene=paper.scene, tone=paper.tone).body
+        image = Image.fromarray(decode(body, limits=NO_LIMITS).pixels)
+    elif kind == "page":
+        sheet, of = PaperSheet(), ("text", "chapter", "text", "figure", "columns", "text")[number % 6]
+        print_leaf(Leaf(of, f"Book {number // 40}", name, number % 40 + 1, "A. N. Author", 1850 + number % 70), sheet)
+        image = aged(sheet, Ageing(tone=None, stains=1), name)
+    else:
+        image = (scenes.photograph if kind == "photograph" else scenes.painting)(name)
+        image = image.crop((0, 0, min(image.size), min(image.size))).resize((side, side), Image.Resampling.LANCZOS)
+    pixels = fit_and_resize(enlarged(image.convert("RGB"), side), [side], fit="pad", canvas_px=side)[side]
+    target = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(target, "WEBP", quality=60, method=4)
+    return target.getvalue()
 
 
 def _words(path: Path, papers: int) -> dict[str, Any]:
     """Titles and abstracts of as many papers as there are pictures, the same numbers, as tokens of their own vocabulary."""
     from assets.demo_sites.writing import write_paper
+    from training.metrics.text.ngram_model import CharacterNgram
     from training.words.word_tokenizers import CAUSAL, END, train_bpe
 
     written = [write_paper(_SEED, number) for number in range(papers)]
@@ -117,10 +97,12 @@ def _words(path: Path, papers: int) -> dict[str, Any]:
     encoded = {
         name: [numpy.array([*ids, tokenizer.eos_token_id], numpy.uint16) for ids in tokenizer(some)["input_ids"]] for name, some in texts.items()
     }
-    numpy.savez_compressed(path, **_merged(packed(parts, name) for name, parts in encoded.items()))
-    held_out = {name: sum(len(text) + 1 for text in some[9::10]) for name, some in texts.items()}
+    characters = numpy.array([len(title) for title in texts["titles"]], numpy.int32)
+    numpy.savez_compressed(path, **_merged(encoded), titles_characters=characters)
+    known = [title for place, title in enumerate(texts["titles"]) if place % 10 != 9]
+    bits = CharacterNgram.fit(known).bits_per_character(texts["titles"][9::10])
     ids = {"pad": tokenizer.pad_token_id, "eos": tokenizer.eos_token_id, "bos": tokenizer.bos_token_id, "vocabulary": len(tokenizer)}
-    return {**ids, "papers": papers, "held_out_characters": held_out, "tokens": [tokenizer.decode([token]) for token in range(len(tokenizer))]}
+    return {**ids, "papers": papers, "bits_5gram": bits, "tokens": [tokenizer.decode([token]) for token in range(len(tokenizer))]}
 
 
 def _smiles(most: int | None) -> tuple[list[str], str]:
@@ -138,8 +120,9 @@ def _molecules(path: Path, texts: Sequence[str], source: str, say: Callable[[str
     from rdkit import Chem, RDLogger
 
     from formats.descriptors import DESCRIPTORS, POLYTAO_DESCRIPTORS
+    from formats.molecule_tables import MoleculeTable
     from training.polymers.batches import build_training_set, property_scale
-    from training.polymers.smiles_tokenizer import EOS, SPECIAL_TOKENS, SmilesTokenizerConfig, readable_tokens, train_smiles_tokenizer
+    from training.polymers.smiles_tokenizer import EOS, SPECIAL_TOKENS, UNK, SmilesTokenizerConfig, readable_tokens, train_smiles_tokenizer
 
     RDLogger.DisableLog("rdApp.*")
     say(f"reading {len(texts):,} molecules of {source}")
@@ -149,9 +132,6 @@ def _molecules(path: Path, texts: Sequence[str], source: str, say: Callable[[str
     split = numpy.zeros(len(read), numpy.uint8)
     shuffled, held_out = numpy.random.default_rng(0).permutation(len(read)), max(1, len(read) // 10)
     split[shuffled[:held_out]], split[shuffled[held_out : 2 * held_out]] = 1, 2
-
-    from formats.molecule_tables import MoleculeTable
-
     smiles = list(read)
     table = MoleculeTable(smiles, values, names, {})
     tokenizer = train_smiles_tokenizer(
@@ -159,13 +139,11 @@ def _molecules(path: Path, texts: Sequence[str], source: str, say: Callable[[str
     )
     mean, std = property_scale([table])
     options: dict[str, Any] = {"maximum_tokens": _MAXIMUM_TOKENS, "mean": mean, "std": std}
-    data = build_training_set([table], tokenizer, **options, spellings=_SPELLINGS, processes=os.cpu_count() or 1)
+    data = build_training_set([table], tokenizer, **options, spellings=_SPELLINGS, processes=_PROCESSES)
     # The set keeps the order of the table but for what it sets aside, which is told by encoding those alone.
-    kept = [text for text, encoding in zip(smiles, tokenizer.encode_batch(smiles), strict=True) if _is_usable(encoding.ids)]
-    place = {text: number for number, text in enumerate(smiles)}
-    rows = [place[text] for text in kept]
+    rows = [row for row, code in enumerate(tokenizer.encode_batch(smiles)) if UNK not in code.ids and len(code.ids) <= _MAXIMUM_TOKENS]
     assert len(rows) == len(data), f"{len(rows)} molecules were kept, the training set has {len(data)}"
-    arrays = {"tokens": data.tokens.astype(numpy.uint8), "tokens_starts": data.starts.astype(numpy.int32), "split": split[rows]}
+    arrays: dict[str, Any] = {"tokens": data.tokens.astype(numpy.uint8), "tokens_starts": data.starts.astype(numpy.int32), "split": split[rows]}
     arrays |= {"first_spelling": data.first_spelling.astype(numpy.int32), "properties": values[rows].astype(numpy.float32)}
     numpy.savez_compressed(path, **arrays)
     counts = {name: int((arrays["split"] == number).sum()) for number, name in enumerate(SPLITS)}
@@ -173,7 +151,11 @@ def _molecules(path: Path, texts: Sequence[str], source: str, say: Callable[[str
     return {**about, "maximum_tokens": _MAXIMUM_TOKENS, "special_tokens": len(SPECIAL_TOKENS), "vocabulary": readable_tokens(tokenizer)}
 
 
-def _is_usable(ids: Sequence[int]) -> bool:
-    from training.polymers.smiles_tokenizer import UNK
-
-    return UNK not in ids and len(ids) <= _MAXIMUM_TOKENS
+def main(argv: Sequence[str] | None = None) -> int:
+    flags = argparse.ArgumentParser(prog="python -m bench.gpu prepare", description="Make the inputs of a campaign: at most 40 MiB.")
+    flags.add_argument("--inputs", type=Path, default=FOLDER, metavar="FOLDER", help="where to (default: %(default)s)")
+    flags.add_argument("--pictures", type=int, default=10_000, help="ToC pictures to draw, and papers to write (default: %(default)s)")
+    flags.add_argument("--molecules", type=int, help="at most so many (default: all there are)")
+    arguments = flags.parse_args(argv)
+    prepare(arguments.inputs, pictures=arguments.pictures, molecules=arguments.molecules)
+    return 0

@@ -1,8 +1,8 @@
 """What a part finds, kept as it is found, and what of it leaves the machine: few files of bounded size, whatever happens to a part."""
 
+import contextlib
 import io
 import json
-import os
 import time
 import zipfile
 from collections.abc import Mapping
@@ -15,11 +15,19 @@ import torch
 
 from bench.gpu.inputs import Inputs
 from stages.files import write_file_atomically
+from stages.reporting import Reporter
+from training.loop.devices import Devices
 
 MOST_FILE_BYTES = 16 * 2**20
 # Folders of a part that become one zip each; at most 8 files in all leave the machine.
 KINDS = ("pictures", "samples", "profiles")
+# Into the log of the part.
+REPORTER = Reporter()
 ROWS, ERROR, LOG = "rows.jsonl", "error.txt", "log.txt"
+
+
+# Arguments of a model or a training.
+Sizes = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,9 +41,20 @@ class Work:
     tiny: bool = False
     started: float = field(default_factory=time.monotonic)
 
+    @property
+    def devices(self) -> Devices:
+        return Devices(self.device)
+
     def left(self) -> float:
-        """Seconds until the deadline; a trial of the smallest size is never short of time."""
+        """Seconds until the deadline."""
         return self.deadline - time.monotonic()
+
+    def is_over(self, reserve_s: float = 0.0) -> bool:
+        """Whether no more than so many seconds are left; a trial of the smallest size is never short of time."""
+        return not self.tiny and self.left() <= reserve_s
+
+    def sizes(self, tiny: Sizes, usual: Sizes) -> Sizes:
+        return dict(tiny if self.tiny else usual)
 
     def row(self, what: str, **values: Any) -> None:
         """One finding, on disk when this returns."""
@@ -64,10 +83,8 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     """What a part has found so far; a line that it was killed in the middle of is left out."""
     path, rows = folder / ROWS, []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
+        with contextlib.suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
     return rows
 
 
@@ -102,22 +119,18 @@ class Report:
         self.write()
 
     def _zip(self, kind: str) -> list[str]:
-        paths = [path for folder in self.content["parts"] for path in sorted((self.scratch / folder / kind).glob("*"))]
-        if not paths:
-            return []
-        target, left_out, room = self.out / f"{kind}.zip", [], MOST_FILE_BYTES - 4096
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-                for path in paths:
-                    # What deflates to more than it was is stored with some bytes around it.
-                    need = path.stat().st_size + 512 if path.suffix in (".png", ".npz") else path.stat().st_size // 3 + 512
-                    if need > room:
-                        left_out.append(f"{kind}/{path.parent.parent.name}/{path.name}")
-                        continue
-                    archive.write(path, f"{path.parent.parent.name}/{path.name}")
-                    room -= max(need, archive.infolist()[-1].compress_size + 512)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Returns what had no room."""
+        paths = [path for part in self.content["parts"] for path in sorted((self.scratch / part / kind).glob("*"))]
+        target, left_out, room = io.BytesIO(), list[str](), MOST_FILE_BYTES - 4096
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in paths:
+                name = f"{path.parent.parent.name}/{path.name}"
+                # What is known about it beside it takes some bytes too.
+                if path.stat().st_size + 512 > room:
+                    left_out.append(f"{kind}/{name}")
+                    continue
+                archive.write(path, name)
+                room -= archive.infolist()[-1].compress_size + 512
+        if paths:
+            write_file_atomically(self.out / f"{kind}.zip", target.getvalue())
         return left_out

@@ -8,10 +8,11 @@ Several folders, of runs with --only, are one: what is in a later one counts. Mo
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,6 @@ from stages.files import write_file_atomically
 BEGIN, END = "<!-- written by `python -m bench.gpu score`: begin -->", "<!-- end -->"
 NOT_MEASURED = "not measured"
 _COMPARED = 10_000
-_NVIDIA_S_PER_KIMG = {("stylegan3-t", 128): 27.2, ("stylegan3-t", 256): 49.8}
 
 
 class ScoreError(Exception):
@@ -47,6 +47,10 @@ class Found:
     def last(self, what: str, **wanted: Any) -> Mapping[str, Any]:
         """The newest row, or one without anything in it."""
         return (self.all(what, **wanted) or [{}])[-1]
+
+    def layers(self) -> list[Mapping[str, Any]]:
+        """Kinds of layer of which both paths were timed."""
+        return [row for row in self.all("speed", part="kernel") if all("both_ms" in row.get(path, {}) for path in ("plain", "kernel"))]
 
 
 def read(folders: Sequence[Path]) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
@@ -70,12 +74,11 @@ def read(folders: Sequence[Path]) -> tuple[dict[str, Any], list[dict[str, Any]],
 
 def judge(samples: Mapping[str, Sequence[Mapping[str, Any]]], inputs: Inputs) -> dict[str, dict[str, Any]]:
     """Of each file of molecules: valid, unique, novel and FCD to the test split; of those on request, how near they are to what was asked for."""
-    from formats.descriptors import DESCRIPTORS
     from training.metrics import fcd
     from training.metrics.distribution import prepare_reference
     from training.metrics.frechet import frechet_distance
     from training.metrics.molecules import novelty, read_generated, uniqueness, validity
-    from training.metrics.regression import property_control
+    from training.polymers.scoring import ScoringConfig, control_of, obtained_values
 
     has_fcd = fcd.missing_reason() is None
     seen, held_out = (inputs.molecule_table(split, ()).smiles for split in ("train", "test")) if samples else ((), ())
@@ -89,57 +92,36 @@ def judge(samples: Mapping[str, Sequence[Mapping[str, Any]]], inputs: Inputs) ->
         if has_fcd and reference is not None and reference.fcd_activations is not None and len(set(compared)) > 1:
             activations = fcd.chemnet_activations(compared)
             known |= {"fcd_torch": frechet_distance(activations, reference.fcd_activations), "fcd_reference": reference.size}
-        asked = [row for row in rows if "asked" in row]
-        for wish in asked[0]["asked"] if asked else ():
-            wanted = numpy.array([row["asked"].get(wish, numpy.nan) for row in rows], dtype=numpy.float64)
-            made = [numpy.nan if text is None else DESCRIPTORS[wish].measure(reading.molecules[text]) for text in reading.canonical]
-            is_asked = numpy.isfinite(wanted)
-            control = property_control(wish, wanted[is_asked], numpy.array(made)[is_asked], rounds=100, seed=0)
+        for wish in next((row["asked"] for row in rows if "asked" in row), ()):
+            wanted = numpy.array([row.get("asked", {}).get(wish, math.nan) for row in rows], dtype=numpy.float64)
+            control = control_of(wish, wanted, obtained_values(reading, wish), ScoringConfig())
             known.setdefault("asked", {})[wish] = {"r2": control.r2.value, "mae": control.mae.value, "shuffled_r2": control.shuffled_r2}
         scores[name] = known
     return scores
 
 
-# Rows of the table
+# Rows of the table: what each says of what was found, "" where that is nothing
 
 
-@dataclass(frozen=True)
-class Line:
-    what: str
-    aim: str
-    told: Callable[[Found], str | None]
+def _answers(found: Found) -> str:
+    rows, worst = found.all("answers", fused=True), dict[str, float]()
+    for row in rows:
+        worst[row["dtype"]] = max(worst.get(row["dtype"], 0.0), *row.get("errors", {"": 0.0}).values())
+    words = ", ".join(f"{name} {worst[name]:.1e}" for name in ("float32", "float16", "bfloat16") if worst.get(name))
+    return f"{sum(row['ok'] for row in rows)} of {len(rows)} right; largest errors: {words}" if rows else ""
 
 
-def _answers(found: Found) -> str | None:
-    rows = found.all("answers", fused=True)
-    if not rows:
-        return None
-    worst = {name: max((max(row["errors"].values()) for row in rows if row["dtype"] == name and "errors" in row), default=None) for name in _DTYPES}
-    words = ", ".join(f"{name} {value:.1e}" for name, value in worst.items() if value is not None)
-    return f"{sum(row['ok'] for row in rows)} of {len(rows)} right; largest errors: {words}"
+def _kernel_speed(found: Found) -> str:
+    ratios = [row["plain"]["both_ms"] / row["kernel"]["both_ms"] for row in found.layers()]
+    if not ratios:
+        return ""
+    rate, copied = statistics.median(row["kernel"]["bytes_per_s"] for row in found.layers()), found.last("reached").get("copy_bytes_per_s", math.nan)
+    spread = f"{statistics.median(ratios):.2f} × (least {min(ratios):.2f}, greatest {max(ratios):.2f}) over {len(ratios)} kinds of layer"
+    return f"{spread}; {rate / 1e12:.2f} TB/s by count of {copied / 1e12:.2f} TB/s copied"
 
 
-_DTYPES = ("float32", "float16", "bfloat16")
-
-
-def _kernel_speed(found: Found) -> str | None:
-    rows = [row for row in found.all("speed", part="kernel") if "both_ms" in row.get("kernel", {}) and "both_ms" in row.get("plain", {})]
-    if not rows:
-        return None
-    ratios = [row["plain"]["both_ms"] / row["kernel"]["both_ms"] for row in rows]
-    rates = [row["kernel"]["bytes_per_s"] / 1e12 for row in rows]
-    spread = f"{statistics.median(ratios):.2f} × (least {min(ratios):.2f}, greatest {max(ratios):.2f})"
-    return f"{spread} over {len(rows)} kinds of layer; {statistics.median(rates):.2f} TB/s by count of {_tb(found)} copied"
-
-
-def _tb(found: Found) -> str:
-    copied = found.last("reached").get("copy_bytes_per_s")
-    return f"{copied / 1e12:.2f} TB/s" if copied else "what is"
-
-
-def _speed(found: Found, cfg: str, px: int) -> str | None:
-    rows = found.all("speed", part="stylegan3_speed", cfg=cfg, px=px)
-    return "; ".join(_variant(row) for row in rows) or None
+def _speed(cfg: str, px: int, found: Found) -> str:
+    return "; ".join(_variant(row) for row in found.all("speed", part="stylegan3_speed", cfg=cfg, px=px))
 
 
 def _variant(row: Mapping[str, Any]) -> str:
@@ -147,21 +129,17 @@ def _variant(row: Mapping[str, Any]) -> str:
     return f"{row['variant']} **{row['s_per_kimg']:.4g}** ({', '.join(costs)})"
 
 
-def _run(found: Found) -> str | None:
-    rows = found.all("learnt", part="stylegan3_run")
-    if not rows:
-        return None
-    first, last = rows[0], rows[-1]
-    fell = 100 * (1 - last["fd_rand0"] / first["fd_rand0"])
-    floor = found.last("floor").get("value", float("nan"))
-    words = f"{first['fd_rand0']:.4g} → {last['fd_rand0']:.4g} (−{fell:.0f} %) in {last['seconds']:.0f} s, {last['kimg']:.3g} kimg"
-    return f"{words}; halves of the reals {floor:.3g}"
+def _run(found: Found) -> str:
+    if not (rows := found.all("learnt", part="stylegan3_run")):
+        return ""
+    (first, *_), last, floor = rows, rows[-1], found.last("floor").get("value", math.nan)
+    fell = f"{first['fd_rand0']:.4g} → {last['fd_rand0']:.4g} (−{100 * (1 - last['fd_rand0'] / first['fd_rand0']):.0f} %)"
+    return f"{fell} in {last['seconds']:.0f} s, {last['kimg']:.3g} kimg; halves of the reals {floor:.3g}"
 
 
-def _rates(found: Found, name: str) -> str | None:
-    known = found.molecules.get(name)
-    if known is None:
-        return None
+def _rates(name: str, found: Found) -> str:
+    if not (known := found.molecules.get(name)):
+        return ""
     words = [f"{key} {known[key]['value']:.4f}" for key in ("valid", "unique", "novel")]
     words += [f"FCD {known['fcd_torch']:.3f} (to {known['fcd_reference']:,})"] if "fcd_torch" in known else []
     if wishes := known.get("asked"):
@@ -169,87 +147,89 @@ def _rates(found: Found, name: str) -> str | None:
     return f"{', '.join(words)}; of {known['valid']['of']:,}"
 
 
-def _titles(found: Found) -> str | None:
-    row, bits = found.last("learnt", part="titles"), found.last("judged", part="titles")
+def _titles(found: Found) -> str:
+    row, judged = found.last("learnt", part="titles"), found.last("judged", part="titles")
     if not row:
-        return None
-    share = row.get("share_of_bf16_peak")
-    words = f"{row['samples_per_s']:,.0f} tokens/s, {row['model_flops_per_s'] / 1e12:.4g} TFLOP/s"
-    words += f" = {100 * share:.1f} % of the data sheet's peak" if share else " (peak of this device not known)"
-    return words + (f"; {bits['bits_per_token']:.3f} bits a token" if bits else "")
+        return ""
+    share = f" = {100 * row['model_flops_utilization']:.1f} % of the" if "model_flops_utilization" in row else "; unknown to the"
+    words = f"{row['samples_per_s']:,.0f} tokens/s, {row['model_flops_per_second'] / 1e12:.4g} TFLOP/s{share} data sheet"
+    bits = "; titles held out: {bits_per_character:.3f} bits a character, a 5-gram {bits_per_character_5gram:.3f}"
+    return words + (bits.format(**judged) if judged else "")
 
 
-def _sampling(found: Found) -> str | None:
+def _sampling(found: Found) -> str:
     rows = {(row["batch"], row["tokens"]): row for row in found.all("sampling")}
-    return "; ".join(f"{row['ratio']:.2f} × at batch {batch}, {tokens} tokens" for (batch, tokens), row in rows.items()) or None
+    return "; ".join(f"{row['ratio']:.2f} × at batch {batch}, {tokens} tokens" for (batch, tokens), row in rows.items())
 
 
-def _pggan(found: Found) -> str | None:
+def _pggan(found: Found) -> str:
     row = found.last("learnt", part="pggan")
     words = "SWD × 10³ {swd_x1000:.4g}, halves {swd_x1000_between_halves:.4g}; {px:g} px, {kimg:.4g} kimg in {seconds:.0f} s"
-    return words.format(**row) if row else None
+    return words.format(**row) if row else ""
 
 
-def _cyclegan(found: Found) -> str | None:
+def _cyclegan(found: Found) -> str:
     ways = {row["way"]: row for row in found.all("translated")}
-    words = []
-    for way, row in ways.items():
-        swd = row["swd_x1000"]
-        words.append(f"{way}: cycle L1 {row['cycle_l1']:.3f}" + (f", SWD {swd['after'] / swd['before']:.3f} × of untranslated" if swd else ""))
-    return "; ".join(words) or None
+    words = "{}: cycle L1 {:.3f}, SWD {:.3f} × of untranslated"
+    return "; ".join(words.format(way, row["cycle_l1"], row["swd_x1000"]["after"] / row["swd_x1000"]["before"]) for way, row in ways.items())
 
 
-def _vae(found: Found) -> str | None:
-    validation, rates = found.last("learnt", model="PolyVAE").get("validation"), _rates(found, "polyvae_free")
-    exact = f"exact reconstruction {validation['validation_exact']:.3f}" if validation else None
-    return "; ".join(words for words in (exact, rates) if words) or None
+def _vae(found: Found) -> str:
+    exact = found.last("learnt", model="PolyVAE").get("validation", {}).get("validation_exact")
+    return "; ".join(words for words in ("" if exact is None else f"exact reconstruction {exact:.3f}", _rates("polyvae_free", found)) if words)
 
 
-def _ldm(found: Found) -> str | None:
+def _ldm(found: Found) -> str:
     values = found.last("learnt", model="PolyLDM").get("validation", {})
     if not values.get("latent_distance_prior"):
-        return None
+        return ""
     ratio = values["latent_distance"] / values["latent_distance_prior"]
-    return "; ".join(words for words in (f"{ratio:.3f} × of the prior", _rates(found, "polyldm_free")) if words)
+    return "; ".join(words for words in (f"{ratio:.3f} × of the prior", _rates("polyldm_free", found)) if words)
 
 
-def _profile(found: Found) -> str | None:
+def _profile(found: Found) -> str:
     rows = {row["of"]: row for row in found.all("profile")}
     words = "{of}: {kernels} kernels in {steps} steps, {launches} launches, {graph_launches} graphs, {host_waits} waits, idle {idle:.0f} %"
-    return "; ".join(words.format(**row, idle=100 * row["gap_ms"] / max(row["window_ms"], 1e-9)) for row in rows.values()) or None
+    return "; ".join(words.format(**row, idle=100 * row["gap_ms"] / max(row["window_ms"], 1e-9)) for row in rows.values())
 
 
-def lines() -> Iterator[Line]:
-    yield Line("filtered leaky ReLU: kernel against its definition in float64", "all right", _answers)
-    yield Line("the same: kernel beside the plain path, forward and backward", "> 1 ×", _kernel_speed)
-    for cfg, px in (("stylegan3-t", 128), ("stylegan3-t", 256), ("stylegan3-r", 128), ("stylegan3-r", 256)):
-        published = _NVIDIA_S_PER_KIMG.get((cfg, px))
-        aim = f"an A100 with NVIDIA's own: {published}" if published else "none published"
-        aim += "; 13.6 on an H100" if (cfg, px) == ("stylegan3-t", 128) else ""
-        yield Line(f"StyleGAN3-{cfg[-1].upper()} {px} px, batch 32, s/kimg", aim, partial(_speed, cfg=cfg, px=px))
-    yield Line("StyleGAN3-T 128 px learns: `fd_rand0` of 2,000 fakes", "−80 %", _run)
-    yield Line("PolyGPT, unasked, T = 1", "valid ≥ .99, unique ≥ .99, FCD ≤ .5", partial(_rates, name="polygpt_free"))
-    yield Line("PolyGPT, three properties asked for, T = 0.8", "valid ≥ .98", partial(_rates, name="polygpt_asked"))
-    yield Line("GPT-2 of 124 M parameters", "≥ 40 % of the bf16 peak", _titles)
-    yield Line("PolyGPT's sampling beside the loop without a cache", "≥ 8 × at batch 16", _sampling)
-    yield Line("progressive GAN, pages, 64 px", "SWD ≤ 15 and ≤ 3 × halves", _pggan)
-    yield Line("CycleGAN, 128 px", "cycle L1 < .10, SWD ≤ .5 ×, both ways", _cyclegan)
-    yield Line("PolyTAO, greedy, 15 properties", "valid ≥ .97, mean R² ≥ .93", partial(_rates, name="polytao_asked"))
-    yield Line("PolyVAE", "exact ≥ .6, valid ≥ .85", _vae)
-    yield Line("PolyLDM: distance of latents", "≤ .5 × of the prior", _ldm)
-    yield Line("profile", "no waits, idle < 5 %", _profile)
+# What, the aim, what was measured.
+LINES: tuple[tuple[str, str, Callable[[Found], str]], ...] = (
+    ("filtered leaky ReLU: kernel against its definition in float64", "all right", _answers),
+    ("the same: kernel beside the plain path, forward and backward", "> 1 ×", _kernel_speed),
+    *(
+        (f"StyleGAN3-{cfg.upper()} {px} px, batch 32, s/kimg", aim, partial(_speed, f"stylegan3-{cfg}", px))
+        for cfg, px, aim in (
+            ("t", 128, "an A100 with NVIDIA's own: 27.2; 13.6 on an H100"),
+            ("t", 256, "an A100 with NVIDIA's own: 49.8"),
+            ("r", 128, "none published"),
+            ("r", 256, "none published"),
+        )
+    ),
+    ("StyleGAN3-T 128 px learns: `fd_rand0` of 2,000 fakes", "−80 %", _run),
+    ("PolyGPT, unasked, T = 1", "valid ≥ .99, unique ≥ .99, FCD ≤ .5", partial(_rates, "polygpt_free")),
+    ("PolyGPT, three properties asked for, T = 0.8", "valid ≥ .98", partial(_rates, "polygpt_asked")),
+    ("GPT-2 of 124 M parameters on titles and abstracts", "≥ 40 % of the bf16 peak; fewer bits than a 5-gram", _titles),
+    ("PolyGPT's sampling beside the loop without a cache", "≥ 8 × at batch 16", _sampling),
+    ("progressive GAN, pages, 64 px", "SWD ≤ 15 and ≤ 3 × halves", _pggan),
+    ("CycleGAN, 128 px", "cycle L1 < .10, SWD ≤ .5 ×, both ways", _cyclegan),
+    ("PolyTAO, greedy, 15 properties", "valid ≥ .97, mean R² ≥ .93", partial(_rates, "polytao_asked")),
+    ("PolyVAE", "exact ≥ .6, valid ≥ .85", _vae),
+    ("PolyLDM: distance of latents", "≤ .5 × of the prior", _ldm),
+    ("profile", "no waits, idle < 5 %", _profile),
+)
 
 
 def markdown(found: Found | None) -> str:
     """The table, with who measured above it."""
-    head = "| what | aim | measured |\n|---|---|---|\n"
-    body = "\n".join(f"| {line.what} | {line.aim} | {(line.told(found) if found else None) or NOT_MEASURED} |" for line in lines())
+    rows = [f"| {what} | {aim} | {(told(found) if found else '') or NOT_MEASURED} |" for what, aim, told in LINES]
+    table = "\n".join(["| what | aim | measured |", "|---|---|---|", *rows])
     if found is None:
-        return f"Not measured yet: no GPU was at hand. [gpu.md](gpu.md) says how to.\n\n{head}{body}"
+        return f"Not measured yet: no GPU was at hand. [gpu.md](gpu.md) says how to.\n\n{table}"
     facts = found.facts
     tried = " **A trial at the smallest size: these are no measurements.**" if facts.get("tiny") else ""
     released = ", ".join(f"{name} {facts[name]}" for name in ("driver", "torch", "cuda", "triton", "transformers", "python") if facts.get(name))
-    return f"{facts.get('device')}, {facts.get('date')}; {released}.{tried} How: [gpu.md](gpu.md).\n\n{head}{body}"
+    return f"{facts.get('device')}, {facts.get('date')}; {released}.{tried} How: [gpu.md](gpu.md).\n\n{table}"
 
 
 def write_between_markers(path: Path, table: str) -> None:
@@ -266,17 +246,13 @@ def draw(found: Found, folders: Sequence[Path], target: Path) -> None:
     from training.reports.pictures import draw_panels
 
     panels: dict[str, Callable[[Any], None]] = {}
-    learnt = found.all("learnt", part="stylegan3_run")
-    if learnt:
-        seconds, distances = [row["seconds"] for row in learnt], [row["fd_rand0"] for row in learnt]
+    if learnt := found.all("learnt", part="stylegan3_run"):
+        seconds, distances = ([row[name] for row in learnt] for name in ("seconds", "fd_rand0"))
         panels["fd_rand0 by seconds of learning"] = lambda axes: axes.semilogy(seconds, distances, "o-")
-    speeds = found.all("speed", part="stylegan3_speed")
-    if speeds:
-        names = [f"{row['cfg'][-1].upper()}{row['px']} {row['variant']}" for row in speeds]
-        panels["s/kimg"] = lambda axes: axes.barh(names, [row["s_per_kimg"] for row in speeds])
-    layers = [row for row in found.all("speed", part="kernel") if "both_ms" in row.get("kernel", {})]
-    if layers:
-        times = [[row[way]["both_ms"] for row in layers if "both_ms" in row.get("plain", {})] for way in ("plain", "kernel")]
+    if speeds := {f"{row['cfg'][-1].upper()}{row['px']} {row['variant']}": row["s_per_kimg"] for row in found.all("speed", part="stylegan3_speed")}:
+        panels["s/kimg"] = lambda axes: axes.barh(list(speeds), list(speeds.values()))
+    if layers := found.layers():
+        times = [[row[path]["both_ms"] for row in layers] for path in ("plain", "kernel")]
         panels["ms of a layer: plain (x), kernel (y)"] = lambda axes: axes.loglog(*times, ".")
     draw_panels(panels, target / "plots.png", nothing="Nothing was measured that can be drawn.")
     for archive in (folder / "pictures.zip" for folder in folders):

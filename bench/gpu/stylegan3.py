@@ -2,74 +2,53 @@
 
 import functools
 import gc
+import math
 import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
 
-from bench.gpu.device import Meter, Nvml, seconds_of
-from bench.gpu.recording import Work
-from stages.reporting import SilentReporter
-from training.gans.image_stream import TrainingImages
+from bench.gpu.device import Meter, reached, seconds_of
+from bench.gpu.learning import take_steps
+from bench.gpu.pictures import features_of
+from bench.gpu.recording import REPORTER, Sizes, Work
+from training.gans.graphs import CudaGraphs
 from training.gans.snapshots import latent_painter
-from training.loop.devices import Devices
-from training.loop.loop import StepOutcome
 from training.metrics.frechet import frechet_distance
-from training.metrics.images.features import frechet_key, open_extractor
 from training.stylegan3.config import StyleGAN3Config
-from training.stylegan3.filtered_lrelu import filtered_lrelu, refusal
+from training.stylegan3.filtered_lrelu import Path, filtered_lrelu, refusal
 from training.stylegan3.filtered_lrelu_traffic import layer_traffic
 from training.stylegan3.generator import Generator, SynthesisLayer
 from training.stylegan3.layers import filtered_lrelu_reference
 from training.stylegan3.options import StyleGAN3Options
 from training.stylegan3.train import StyleGAN3Training
 
-# Largest difference to the definition in float64, over the largest number: of float32 sums of up to 3 x 3 x 24 x 24 products, and of rounded inputs.
+_DTYPES = (torch.float16, torch.float32, torch.bfloat16)
+# Norm of the difference to the definition in float64, over that of its answer: of float32 sums of up to 3 x 3 x 24 x 24 products, of rounded inputs.
 TOLERANCES = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 4e-2}
 # (configuration, side in px), the most important first; both at the cbase and the batch of the published speeds.
 CONFIGURATIONS: tuple[tuple[Any, int], ...] = (("stylegan3-t", 128), ("stylegan3-t", 256), ("stylegan3-r", 128), ("stylegan3-r", 256))
-CBASE, BATCH = 16384, 32
+PUBLISHED: Sizes = {"batch": 32, "cbase": 16384}
 # Smaller than any a training would use: what a trial of everything on a processor takes.
-TINIEST: dict[str, Any] = {"cbase": 64, "cmax": 8, "z_dim": 8, "w_dim": 8, "num_layers": 4, "num_critical": 1, "margin": 4, "mbstd_group": 2}
-_TINY_PX = 16
+TINIEST: Sizes = {"cbase": 64, "cmax": 8, "z_dim": 8, "w_dim": 8, "num_layers": 4, "num_critical": 1, "margin": 4, "mbstd_group": 2}
+_TINY_TRAINING: Sizes = {**TINIEST, "batch": 4, "reg_interval": 4}
+TINY_PX = 16
+# Ways to run the same iteration: the path of the filtered leaky ReLU, and whether turns are recorded as graphs. The last is what it does by itself.
+VARIANTS: dict[str, tuple[Path, CudaGraphs]] = {"eager": ("plain", "off"), "kernel": ("kernel", "off"), "kernel + graphs": ("kernel", "auto")}
+# Far enough into a training that configuration R blurs its pictures no more, which no two iterations do alike.
+_SETTLED_IMAGES = 1_000_000
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A way to run the same iteration. graphs: captured by CUDA, where the trainer has a setting for it."""
-
-    name: str
-    path: Any
-    graphs: bool
-
-
-VARIANTS = (Variant("eager", "plain", False), Variant("kernel", "kernel", False), Variant("kernel + graphs", "kernel", True))
-
-
-def has_graphs() -> bool:
-    return any(one.name == "cuda_graphs" for one in fields(StyleGAN3Options))
-
-
-def make_training(
-    images: TrainingImages, device: torch.device, *, variant: Variant | None = None, tiny: bool = False, **settings: Any
-) -> StyleGAN3Training:
-    """The project's own training. variant: None takes whatever it takes by itself. settings: of StyleGAN3Options."""
-    if tiny:
-        settings |= {**TINIEST, "batch": 4, "reg_interval": 4}
-    if variant is not None and has_graphs():
-        settings["cuda_graphs"] = "auto" if variant.graphs else "off"
-    training = StyleGAN3Training(images, StyleGAN3Options(**settings), Devices(device), SilentReporter())
-    if variant is not None:
-        for layer in training.generator.synthesis.layers():
-            layer.filtered_by = variant.path
-    return training
+def make_training(work: Work, px: int, usual: Sizes, **settings: Any) -> StyleGAN3Training:
+    """The project's own training on ToC pictures. usual: StyleGAN3Options where it is no trial. settings: more of them in any case."""
+    images = work.inputs.pictures("toc", TINY_PX if work.tiny else px)
+    return StyleGAN3Training(images, StyleGAN3Options(**work.sizes(_TINY_TRAINING, usual), **settings), work.devices, REPORTER)
 
 
 # The kernel by itself
@@ -77,24 +56,22 @@ def make_training(
 
 def kernel(work: Work) -> None:
     """Its answers and gradients beside the definition's in float64, then its speed beside the plain path's, for every kind of layer there is."""
-    from bench.gpu.device import reached
-
-    work.row("reached", **reached(work.device, tiny=work.tiny))
-    dtypes = (torch.float16, torch.float32, torch.bfloat16)
-    for dtype in dtypes:
-        work.row("choice", dtype=_name(dtype), refused=refusal(work.device, dtype))
+    # Before this process looks at the GPU: afterwards it may not fork.
     layers = _kinds_of_layers(work)
     _compile_ahead(layers, work)
+    work.row("reached", **reached(work.device, tiny=work.tiny))
+    for dtype in _DTYPES:
+        work.row("choice", dtype=_name(dtype), refused=refusal(work.device, dtype))
     # What decides whether the rest means anything: at most half of the time.
-    begin = work.left()
+    half = work.left() / 2
     for number, (named, layer) in enumerate(layers):
-        if number and work.left() < begin / 2:
+        if number and work.is_over(half):
             work.row("unchecked", layer=named, why="no time left")
             continue
-        for dtype, found in _answers(layer.to(work.device), work.device, dtypes):
+        for dtype, found in answers(layer.to(work.device), work.device):
             work.row("answers", layer=named, dtype=_name(dtype), **found)
     for named, layer in layers:
-        if work.left() < 2:
+        if work.is_over(2):
             work.row("unmeasured", layer=named, why="no time left")
             continue
         work.row("speed", layer=named, **_speed(layer.to(work.device), work))
@@ -123,16 +100,17 @@ def _compile_ahead(layers: Sequence[tuple[str, SynthesisLayer]], work: Work) -> 
 
 def _touch(layers: Sequence[SynthesisLayer], device: torch.device) -> None:
     for layer in layers:
-        _, _, both = _passes(layer.to(device), device, 2)
-        if refusal(device, _dtype_of(layer, device)) is None:
-            both("kernel")
+        if refusal(device, _dtype_of(layer.to(device), device)) is None:
+            _pass(layer, device, "kernel")()
+        for _ in answers(layer, device):
+            pass
 
 
 def _kinds_of_layers(work: Work) -> list[tuple[str, SynthesisLayer]]:
     """One of each that differs in rates, filters or size, on the CPU: first one of each kind of rates and filters, then those that move the most."""
     found: dict[tuple[Any, ...], tuple[str, SynthesisLayer]] = {}
     for cfg, px in CONFIGURATIONS:
-        sizes: dict[str, Any] = {**TINIEST, "resolution": _TINY_PX} if work.tiny else {"cbase": CBASE, "resolution": px}
+        sizes: dict[str, Any] = {**TINIEST, "resolution": TINY_PX} if work.tiny else {"cbase": PUBLISHED["cbase"], "resolution": px}
         for layer in Generator(StyleGAN3Config(cfg=cfg, **sizes)).synthesis.layers():
             if not layer.spec.is_torgb:
                 key = (layer.plan.in_size, layer.plan.out_size, layer.plan.up.taps.shape, layer.plan.down.taps.shape, layer.plan.up.factor)
@@ -143,13 +121,14 @@ def _kinds_of_layers(work: Work) -> list[tuple[str, SynthesisLayer]]:
     return ordered[:1] if work.tiny else ordered
 
 
-def _answers(layer: SynthesisLayer, device: torch.device, dtypes: Sequence[torch.dtype]) -> Iterator[tuple[torch.dtype, dict[str, Any]]]:
+def answers(layer: SynthesisLayer, device: torch.device) -> Iterator[tuple[torch.dtype, dict[str, Any]]]:
     """How far output, gradient and second derivative are from the definition's, as norms and at the worst place. Of some channels: each is alone."""
     channels, random = min(layer.spec.out_channels, 40), torch.Generator().manual_seed(0)
     shapes = ((1, channels, *layer.plan.in_size), (1, channels), (channels,), (1, channels, *layer.plan.out_size), (1, channels, *layer.plan.in_size))
     # Numbers of few bits, which every precision holds exactly.
     given = [((32 * torch.randn(shape, generator=random)).round().clamp(-128, 128) / 32).double().to(device) for shape in shapes]
-    up, down = (torch.as_tensor(taps.copy(), dtype=torch.float64, device=device) for taps in _kernels(layer))
+    taps = [torch.ones(1) if one is None else one for one in (layer.up_filter, layer.down_filter)]
+    up, down = (one.detach().to(device, torch.float64) for one in taps)
     rates: dict[str, Any] = {"up": layer.spec.up, "down": layer.spec.down, "padding": layer.spec.padding, "clamp": 1.0}
 
     def defined(x: Tensor, factor: Tensor, bias: Tensor) -> Tensor:
@@ -159,7 +138,7 @@ def _answers(layer: SynthesisLayer, device: torch.device, dtypes: Sequence[torch
         return filtered_lrelu(x, factor, bias, filters=layer.filters, plan=layer.plan, clamp=1.0)
 
     expected = _derivatives(defined, given, second=True)
-    for dtype in dtypes:
+    for dtype in _DTYPES:
         is_fused = refusal(device, dtype) is None
         x, factor, bias, upstream, direction = given
         rounded = [x.to(dtype), factor.float(), bias.float(), upstream.to(dtype), direction.to(dtype)]
@@ -175,11 +154,6 @@ def _answers(layer: SynthesisLayer, device: torch.device, dtypes: Sequence[torch
         # The plain path rounds in between as well.
         tolerance = TOLERANCES[_name(dtype)] * (1 if is_fused else 4)
         yield dtype, {"fused": is_fused, "ok": all(error <= tolerance for error in errors.values()), "errors": errors, "worst_place": worst}
-
-
-def _kernels(layer: SynthesisLayer) -> list[numpy.ndarray]:
-    filters = (layer.up_filter, layer.down_filter)
-    return [numpy.ones(1) if one is None else one.double().cpu().numpy() for one in filters]
 
 
 def _derivatives(function: Callable[..., Tensor], given: Sequence[Tensor], *, second: bool) -> dict[str, Tensor]:
@@ -199,28 +173,26 @@ def _dtype_of(layer: SynthesisLayer, device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" and layer.spec.is_low_precision else torch.float32
 
 
-def _passes(layer: SynthesisLayer, device: torch.device, batch: int) -> tuple[torch.dtype, Callable[[Any], Tensor], Callable[[Any], object]]:
-    """The precision of a layer in training, its forward pass, and both passes, along a path."""
-    dtype, (C, plan) = _dtype_of(layer, device), (layer.spec.out_channels, layer.plan)
+def _pass(layer: SynthesisLayer, device: torch.device, path: Path, *, batch: int = 2, both: bool = True) -> Callable[[], object]:
+    """The layer's filtered leaky ReLU as in training, and with `both` its gradients."""
+    dtype, C, plan = _dtype_of(layer, device), layer.spec.out_channels, layer.plan
     x = torch.randn(batch, C, *plan.in_size, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
     factor, upstream = torch.ones(batch, C, device=device, requires_grad=True), torch.randn(batch, C, *plan.out_size, device=device, dtype=dtype)
-
-    def forward(path: Any) -> Tensor:
-        return filtered_lrelu(x, factor, layer.bias, filters=layer.filters, plan=plan, clamp=256.0, path=path)
-
-    return dtype, forward, lambda path: torch.autograd.grad(forward(path), [x, factor, layer.bias], upstream)
+    forward = functools.partial(filtered_lrelu, x, factor, layer.bias, filters=layer.filters, plan=plan, clamp=256.0, path=path)
+    return (lambda: torch.autograd.grad(forward(), [x, factor, layer.bias], upstream)) if both else forward
 
 
-def _speed(layer: SynthesisLayer, work: Work) -> dict[str, Any]:
+def _speed(layer: SynthesisLayer, work: Work) -> Sizes:
     """Milliseconds of forward and backward, and bytes by count over seconds, of either path."""
-    batch = 2 if work.tiny else 16
-    dtype, forward, both = _passes(layer, work.device, batch)
-    found: dict[str, Any] = {"batch": batch, "dtype": _name(dtype), "channels": layer.spec.out_channels}
-    paths = ("plain", "kernel") if refusal(work.device, dtype) is None else ("plain",)
+    batch, dtype = 2 if work.tiny else 16, _dtype_of(layer, work.device)
+    found: Sizes = {"batch": batch, "dtype": _name(dtype), "channels": layer.spec.out_channels}
+    paths: tuple[Path, ...] = ("plain",) if refusal(work.device, dtype) else ("plain", "kernel")
     for path, moved in zip(paths, layer_traffic(layer), strict=False):
         try:
-            forward_s = seconds_of(functools.partial(forward, path), work.device, most_s=0.15)
-            both_s = seconds_of(functools.partial(both, path), work.device, most_s=0.3)
+            forward_s, both_s = (
+                seconds_of(_pass(layer, work.device, path, batch=batch, both=both), work.device, most_s=0.3 if both else 0.15)
+                for both in (False, True)
+            )
         except Exception as error:  # noqa: BLE001 (one path that fails costs the other nothing)
             found[path] = {"failed": f"{type(error).__name__}: {error}"[:500]}
             continue
@@ -235,139 +207,108 @@ def _speed(layer: SynthesisLayer, work: Work) -> dict[str, Any]:
 def stylegan3_speed(work: Work) -> None:
     """Every configuration in every variant: built, warmed up, then timed in turns."""
     configurations = CONFIGURATIONS[:1] if work.tiny else CONFIGURATIONS
-    nvml = Nvml(work.device)
     for number, (cfg, px) in enumerate(configurations):
-        share = work.left() / (len(configurations) - number)
-        if share < 3:
-            work.row("unmeasured", cfg=cfg, px=px, why="no time left")
-            continue
-        images = work.inputs.pictures("toc", _TINY_PX if work.tiny else px)
-        _compare(work, cfg, images, nvml, until=time.monotonic() + share)
+        _compare(work, cfg, px, reserve=work.left() * (1 - 1 / (len(configurations) - number)))
 
 
-def _compare(work: Work, cfg: Any, images: TrainingImages, nvml: Nvml, *, until: float) -> None:
-    steps: dict[str, Callable[[bool, int], float]] = {}
+def _compare(work: Work, cfg: Any, px: int, *, reserve: float) -> None:
+    steps: dict[str, StyleGAN3Training] = {}
     times: dict[str, list[tuple[float, float]]] = {}
-    costs: dict[str, dict[str, Any]] = {}
-    about = {"cfg": cfg, "px": images.resolution}
-    for variant in VARIANTS:
-        why = _why_not(variant, work)
-        if why is None and time.monotonic() > until:
-            why = "no time left"
-        if why is not None:
-            work.row("unmeasured", **about, variant=variant.name, why=why)
+    costs: dict[str, Sizes] = {}
+    about = {"cfg": cfg, "px": TINY_PX if work.tiny else px}
+    for name in VARIANTS:
+        if work.is_over(reserve):
+            work.row("unmeasured", **about, variant=name, why="no time left")
             continue
         try:
-            training, costs[variant.name] = _that_fits(work, cfg, images, variant)
+            steps[name], costs[name] = _that_fits(work, cfg, px, name)
         except Exception as error:  # noqa: BLE001 (one variant that fails costs no other)
-            work.row("unmeasured", **about, variant=variant.name, why=f"{type(error).__name__}: {error}"[:1000])
-            continue
-        steps[variant.name] = functools.partial(_iteration_s, training, work.device)
+            work.row("unmeasured", **about, variant=name, why=f"{type(error).__name__}: {error}"[:1000])
     # In turns, so that a device that grows hot or is shared treats all alike.
     for turn in range(1 if work.tiny else 12):
-        for name, step in steps.items():
-            if turn and time.monotonic() > until:
+        for name, training in steps.items():
+            if turn and work.is_over(reserve):
                 continue
-            with Meter(work.device, nvml) as meter:
-                times.setdefault(name, []).append((step(False, 1 if work.tiny else 3), step(True, 1)))
-            costs[name] |= {"watts": meter.watts if meter.watts is not None else costs[name].get("watts")}
-    batch, every = (4, 4) if work.tiny else (BATCH, 16)
+            with Meter(work.device) as meter:
+                times.setdefault(name, []).append((_iteration_s(training, work, False, 1 if work.tiny else 3), _iteration_s(training, work, True, 1)))
+            costs[name] |= {"watts": meter.watts or costs[name].get("watts")}
     for name, pairs in times.items():
         plain_s, lazy_s = (sorted(column)[len(column) // 2] for column in zip(*pairs, strict=True))
         # Of `every` iterations one regularises as well.
+        batch, every = steps[name].options.batch, steps[name].options.reg_interval
         seconds = ((every - 1) * plain_s + lazy_s) / every / batch
         found = {"s_per_kimg": 1000 * seconds, "images_per_s": 1 / seconds, "iteration_s": plain_s, "lazy_iteration_s": lazy_s, "rounds": len(pairs)}
         work.row("speed", **about, variant=name, batch=batch, **found, **costs[name])
 
 
-def _why_not(variant: Variant, work: Work) -> str | None:
-    if variant.path == "kernel":
-        why = refusal(work.device, torch.float16 if work.device.type == "cuda" else torch.float32)
-        if why is not None:
-            return why
-    return "the trainer has no setting cuda_graphs" if variant.graphs and not has_graphs() else None
-
-
-def _that_fits(work: Work, cfg: Any, images: TrainingImages, variant: Variant) -> tuple[StyleGAN3Training, dict[str, Any]]:
+def _that_fits(work: Work, cfg: Any, px: int, variant: str) -> tuple[StyleGAN3Training, Sizes]:
     """A warmed-up training, with half as many pictures side by side until its memory is enough."""
-    side_by_side, started = BATCH, time.monotonic()
+    path, graphs = VARIANTS[variant]
+    reason = refusal(work.device, torch.float16 if work.device.type == "cuda" else torch.float32) if path == "kernel" else None
+    if reason is not None:
+        raise RuntimeError(f"no kernel: {reason}")
+    side_by_side, started = PUBLISHED["batch"], time.monotonic()
     while True:
         # What the variants before it hold is none of its own.
         gc.collect()
         torch.cuda.empty_cache()
         before = torch.cuda.memory_reserved(work.device) / 2**30 if work.device.type == "cuda" else 0.0
-        settings = {"cfg": cfg, "batch": BATCH, "batch_gpu": side_by_side, "cbase": CBASE}
-        training = make_training(images, work.device, variant=variant, tiny=work.tiny, **({"cfg": cfg} if work.tiny else settings))
+        training = make_training(work, px, {**PUBLISHED, "batch_gpu": side_by_side}, cfg=cfg, cuda_graphs=graphs)
+        training.trainer.samples_seen = _SETTLED_IMAGES
+        for layer in training.generator.synthesis.layers():
+            layer.filtered_by = path
         try:
-            # Kernels are compiled, convolutions tried out, graphs captured: of the iteration that regularises too.
-            with Meter(work.device, _NO_NVML) as meter:
-                for is_lazy in (True, False) if work.tiny else (True, False, False, True):
-                    _iteration_s(training, work.device, is_lazy, 1)
-            options = training.options
-            told = {"cbase": options.cbase, "batch_gpu": options.side_by_side, "warmup_s": round(time.monotonic() - started, 1)}
-            return training, {**told, "memory_gib": None if meter.memory_gib is None else round(meter.memory_gib - before, 3)}
+            # Kernels are compiled and convolutions tried out. Graphs are recorded when their turn comes for the fourth time, the penalty's too.
+            lazy = 1 if work.tiny else 5 if graphs == "auto" else 2
+            with Meter(work.device) as meter:
+                for is_lazy in (*[True] * lazy, False):
+                    _iteration_s(training, work, is_lazy, 1)
         except torch.OutOfMemoryError:
             if side_by_side <= 4:
                 raise
+        else:
+            if graphs == "auto" and training.trainer.graphs.recorder is None:
+                raise RuntimeError("no graphs: a turn could not be recorded; log.txt says why")
+            told = {"cbase": training.options.cbase, "batch_gpu": training.options.side_by_side, "warmup_s": round(time.monotonic() - started, 1)}
+            return training, {**told, "memory_gib": None if meter.memory_gib is None else round(meter.memory_gib - before, 3)}
         del training
         side_by_side //= 2
 
 
-def _iteration_s(training: StyleGAN3Training, device: torch.device, is_lazy: bool, count: int) -> float:
+def _iteration_s(training: StyleGAN3Training, work: Work, is_lazy: bool, count: int) -> float:
     """Mean seconds of iterations that regularise or that do not: which they are follows from their numbers."""
     every, trainer = training.options.reg_interval, training.trainer
-    with Meter(device, _NO_NVML) as meter:
-        for place in range(count):
-            trainer.iteration = (trainer.iteration // every + 1) * every if is_lazy or not place else trainer.iteration
-            trainer.iteration += 0 if is_lazy or place else 1
+    with Meter(work.device) as meter:
+        for _ in range(count):
+            trainer.iteration = (trainer.iteration // every + 1) * every + (not is_lazy)
             trainer.step()
     return meter.seconds / count
 
-
-_NO_NVML = Nvml(torch.device("cpu"))
 
 # A training that is watched
 
 
 def stylegan3_run(work: Work) -> None:
     """Learns until its time is up. By seconds of learning alone: the Fréchet distance of fakes of the average from the reals, and a grid of them."""
-    px, batch = (_TINY_PX, 4) if work.tiny else (128, 64)
-    images = work.inputs.pictures("toc", px)
-    training = make_training(images, work.device, tiny=work.tiny, **({} if work.tiny else {"batch": batch, "cbase": 8192, "cmax": 256}))
+    training = make_training(work, 128, {"batch": 64, "cbase": 8192, "cmax": 256})
+    images, options, trainer = training.data, training.options, training.trainer
     fakes, shown = (16, 4) if work.tiny else (2000, 48)
-    extractor = open_extractor("random", device=work.device)
-
-    def features_of(pictures: Tensor) -> numpy.ndarray:
-        return torch.cat([extractor(part.to(work.device)) for part in pictures.split(256)]).cpu().numpy()
-
-    features = features_of(images.images)
+    key, features = features_of(images.images.numpy(), work.device)
     half = numpy.random.default_rng(0).permutation(len(features))
     floor = frechet_distance(features[half[: len(half) // 2]], features[half[len(half) // 2 :]])
-    work.row("floor", metric=frechet_key(extractor), value=floor, reals=len(features), note="between two halves of the reals")
+    work.row("floor", metric=key, value=floor, reals=len(features), note="between two halves of the reals")
 
-    learnt_s, looked_s, kimg, ends = (
-        0.0,
-        0.0,
-        0.0,
-        [share * work.left() for share in ((0.0, 1.0) if work.tiny else (0.0, 0.06, 0.13, 0.25, 0.5, 0.75, 1.0))],
-    )
-    outcome: StepOutcome | None = None
-    for end in ends:
+    begin, learnt_s, looked_s, kimg = work.left(), 0.0, 0.0, 0.0
+    for share in (0.0, 1.0) if work.tiny else (0.0, 0.06, 0.13, 0.25, 0.5, 0.75, 1.0):
         # What is looked at takes time too: the last look needs as much as the one before it.
-        began, reserve = time.monotonic(), 1.3 * looked_s
-        while learnt_s < end and work.left() > reserve and not (work.tiny and training.trainer.iteration >= 2):
-            outcome = training.trainer.step()
-            learnt_s, began = learnt_s + time.monotonic() - began, time.monotonic()
-        values = {name: float(value) for name, value in outcome.values.items()} if outcome is not None else {}
-        learnt_s, began = learnt_s + time.monotonic() - began, time.monotonic()
-        painter = latent_painter(training.ema.averaged(training.generator), training.options.z_dim, images, training.options, side_by_side=batch)
-        drawn = painter(fakes, "fakes", psi=1.0)
-        made = (
-            torch.cat([extractor(torch.from_numpy(part).to(work.device)) for part in numpy.array_split(drawn, -(-len(drawn) // 256))]).cpu().numpy()
-        )
-        kimg = training.trainer.samples_seen / 1000
-        found = {"kimg": kimg, "seconds": round(learnt_s, 2), frechet_key(extractor): frechet_distance(made, features), "fakes": fakes}
-        work.row("learnt", **found, values=values)
-        work.picture(f"stylegan3_{px}px_{round(learnt_s):04d}s", painter(shown, "grid", psi=1.0))
+        until = max(1.3 * looked_s, work.left() - (share * begin - learnt_s))
+        told = take_steps(work, trainer, until=until, steps=2 * share if work.tiny else math.inf)
+        learnt_s, kimg, began = learnt_s + told["seconds"], trainer.samples_seen / 1000, time.monotonic()
+        painter = latent_painter(training.ema.averaged(training.generator), options.z_dim, images, options, side_by_side=options.batch)
+        distance = frechet_distance(features_of(painter(fakes, "fakes", psi=1.0), work.device)[1], features)
+        costs = {name: told[name] for name in ("skipped", "watts", "memory_gib", "values")}
+        work.row("learnt", kimg=kimg, seconds=round(learnt_s, 2), **{key: distance}, fakes=fakes, **costs)
+        work.picture(f"stylegan3_{images.resolution}px_{round(learnt_s):04d}s", painter(shown, "grid", psi=1.0))
         looked_s = time.monotonic() - began
-    work.row("trained", px=px, batch=batch, s_per_kimg=learnt_s / max(kimg, 1e-9), kimg=kimg, chosen=refusal(work.device, torch.float16) or "kernel")
+    chosen = {"path": refusal(work.device, torch.float16) or "kernel", "graphs": trainer.graphs.recorder is not None}
+    work.row("trained", px=images.resolution, batch=options.batch, s_per_kimg=learnt_s / max(kimg, 1e-9), kimg=kimg, **chosen)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from assets.papers.build import BuildFacts, PapersConfig, build_papers
 from assets.papers.items import Page, Paper, Parsed, Problem, Withdrawal
-from assets.papers.raw_pages import RawPages, SourceInfo
+from assets.papers.raw_pages import RawPages, SourceInfo, StoredPage
 from stages.retractions import Request
 from tests.assets.papers.raw_pages_writer import RawPagesWriter
 
@@ -66,6 +66,7 @@ class Store:
         self.folder, self.sources = folder, sources
         self._answers: list[dict[str, Any]] = []
         self._written = -1
+        self._records: list[StoredPage] = []
 
     def page(
         self,
@@ -97,10 +98,15 @@ class Store:
     def write(self) -> Path:
         if self._written == len(self._answers):
             return self.folder
+        # Later crawls are added, as a crawl adds them; anything else is another store.
+        old, new = self._answers[: max(0, self._written)], self._answers[max(0, self._written) :]
+        last = max((answer["crawl"] for answer in old), default=0)
+        if not old or min(answer["crawl"] for answer in new) <= last:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._records, new = [], self._answers
         self._written = len(self._answers)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with RawPagesWriter(self.folder, self.sources) as writer:
-            for answer in self._answers:
+        with RawPagesWriter(self.folder, self.sources, self._records) as writer:
+            for answer in new:
                 writer.add(**answer)
         return self.folder
 

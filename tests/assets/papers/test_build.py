@@ -209,13 +209,34 @@ def test_a_night_without_changes_gives_the_same_bytes_and_reads_no_page_again(tm
     assert (facts.pages_parsed, facts.pages_reused, facts.new, facts.changed, facts.left) == (0, 2, 0, 0, 0)
 
 
-def test_a_damaged_memory_is_forgotten(tmp_path):
+def damage(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    if how == "cut":
+        del data[len(data) // 2 :]
+    else:
+        data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped"])
+@pytest.mark.parametrize("name", ["parsed.sqlite", "night.sqlite", "receipt.json", "night.sha256"])
+def test_a_damaged_memory_is_never_trusted(tmp_path, name, how):
+    store = Store(tmp_path / "raw").page(LIST, *(paper(number) for number in range(40)))
+    build(store, tmp_path / "papers")
+    damage(tmp_path / "scratch" / name, how)
+    store.page(LIST, *(paper(number, title=f"Another title of {number}") for number in range(9)), crawl=2)
+    build(store, tmp_path / "papers")
+    build(store, tmp_path / "fresh", scratch=tmp_path / "other")
+    assert contents(tmp_path / "papers") == contents(tmp_path / "fresh")
+
+
+def test_an_output_that_was_tampered_with_is_made_again(tmp_path):
     store = two_pages(tmp_path)
     build(store, tmp_path / "papers")
     before = contents(tmp_path / "papers")
-    memory = tmp_path / "scratch/parsed.arrow"
-    memory.write_bytes(memory.read_bytes()[:-20])
-    assert build(store, tmp_path / "papers").pages_parsed == 2 and contents(tmp_path / "papers") == before
+    shard = tmp_path / "papers/papers-00000.parquet"
+    shard.write_bytes(b"")
+    assert build(store, tmp_path / "papers").pages_parsed == 0 and contents(tmp_path / "papers") == before
 
 
 def test_the_order_of_answers_and_papers_in_the_store_does_not_matter(tmp_path):

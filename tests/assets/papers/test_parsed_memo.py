@@ -9,10 +9,12 @@ from hypothesis import given
 
 pytest.importorskip("lxml", reason="lxml is not installed (extra: scrape)")
 
+from assets.papers import parsed_memo
 from assets.papers.items import Paper, Parsed, Problem, Withdrawal
 from assets.papers.pages import article, crossref
 from assets.papers.parsed_memo import ParsedMemo, _from_json, _to_json, version_of
 from assets.papers.raw_pages import StoredPage
+from stages.source_code import SourceTree
 from tests.assets.papers import stores
 
 RECORD = StoredPage(
@@ -38,11 +40,12 @@ def test_what_is_published_is_found_and_what_nobody_asked_for_is_dropped(tmp_pat
     first = ParsedMemo(tmp_path)
     first.put("a", Parsed(papers=(Paper("k", "u", title="\ud800"),)))
     first.put("b", Parsed())
-    first.publish()
+    first.close()
     second = ParsedMemo(tmp_path)
     assert second.lookup("a") == Parsed(papers=(Paper("k", "u", title="\ud800"),)) and second.lookup("c") is None
-    second.publish()
-    assert ParsedMemo(tmp_path).lookup("b") is None
+    second.keep_only(["a"])
+    assert second.lookup("b") is None and second.lookup("a") is not None
+    second.close()
 
 
 def test_any_other_answer_or_version_has_another_key():
@@ -51,6 +54,15 @@ def test_any_other_answer_or_version_has_another_key():
     others = {ParsedMemo.key(dataclasses.replace(RECORD, **{name: value}), "v") for name, value in changes.items()}
     assert len(others | {key, ParsedMemo.key(RECORD, "w")}) == len(changes) + 2
     assert ParsedMemo.key(dataclasses.replace(RECORD, etag="x", crawl=7), "v") == key
+
+
+def test_a_new_page_object_has_no_page_of_another_kind_read_again():
+    ours = SourceTree(parsed_memo._ROOT, read=parsed_memo._source)
+    every = SourceTree(parsed_memo._ROOT)
+    for module in ("assets.papers.pages.article", "assets.papers.page_objects"):
+        # Through the list of page objects each of them reaches all others.
+        assert "assets/papers/pages/crossref.py" in every.closure(module) and "assets/papers/pages/crossref.py" not in ours.closure(module)
+        assert ours.source(parsed_memo.REGISTRY).meaning == ""
 
 
 def test_page_objects_have_versions_of_their_own():

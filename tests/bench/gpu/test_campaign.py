@@ -95,7 +95,7 @@ def test_the_whole_campaign_at_its_smallest_and_its_scores(inputs, tmp_path):
     scored = json.loads((tmp_path / "scored" / "scores.json").read_text())
     assert {"polygpt_free", "polygpt_asked", "polytao_asked", "polyvae_free", "polyldm_free"} <= scored["molecules"].keys()
     table = (tmp_path / "scored" / "results.md").read_text()
-    assert "these are no measurements" in table and "bits a token" in table
+    assert "these are no measurements" in table and "bits a character, a 5-gram" in table
     assert (tmp_path / "scored" / "plots.png").is_file() and (tmp_path / "scored" / "cyclegan_32px.png").is_file()
 
 
@@ -127,7 +127,7 @@ def part(monkeypatch):
     """A part that runs a function of this module."""
 
     def make(function, **settings):
-        made = Part(function.__name__, "a test", 1, **settings)
+        made = Part(function.__name__, "none", 1, "a test", **settings)
         monkeypatch.setattr(Part, "run", lambda self, work: globals()[self.name](work))
         return made
 
@@ -183,7 +183,7 @@ def test_bad_arguments_are_named(inputs, tmp_path, capsys):
     assert "make the inputs first" in capsys.readouterr().err and not (tmp_path / "report.json").exists()
     (tmp_path / "about.json").write_text('{"version": 0}')
     assert main(["--inputs", str(tmp_path), "--out", str(tmp_path)]) == 2
-    assert "version 0, expected 1" in capsys.readouterr().err
+    assert "version 0, expected 2" in capsys.readouterr().err
 
 
 # Time and room
@@ -191,11 +191,10 @@ def test_bad_arguments_are_named(inputs, tmp_path, capsys):
 
 def test_what_a_part_does_not_use_goes_to_those_behind_it():
     first, *later = PARTS
-    whole = seconds_for(first, later, 500, is_whole=True)
-    assert whole == pytest.approx(500 * first.weight / sum(part.weight for part in PARTS))
-    assert seconds_for(first, later[:-1], 500, is_whole=True) > whole
-    assert seconds_for(named(["sampling"])[0], [], 500, is_whole=True) == 30 and seconds_for(named(["sampling"])[0], [], 500, is_whole=False) == 500
-    assert sum(part.most_s for part in PARTS) > 540
+    whole = seconds_for(first, later, 500)
+    assert whole == pytest.approx(500 * first.seconds / sum(part.seconds for part in PARTS))
+    assert seconds_for(first, later[:-1], 500) > whole and seconds_for(first, [], 500) == 500 and seconds_for(first, later, -1) == 0
+    assert 530 < sum(part.seconds for part in PARTS) < 540
     assert [part.name for part in named(["polygpt", "kernel"])] == ["kernel", "polygpt"]
 
 

@@ -51,8 +51,10 @@ def test_documents_end_and_every_tenth_is_held_out(inputs):
     assert (len(train), len(valid)) == (18, 2)
     assert all(ids[0] == about["bos"] and ids[-1] == about["eos"] for ids in train + valid)
     # As many characters as were counted, but for those that take several tokens.
-    written = sum(len("".join(about["tokens"][token] for token in ids[1:-1])) + 1 for ids in valid)
-    assert written == pytest.approx(about["held_out_characters"]["abstracts"], rel=0.02)
+    titles = opened.documents("titles", "valid")
+    written = sum(len("".join(about["tokens"][token] for token in ids[1:-1])) + 1 for ids in titles)
+    assert written == pytest.approx(opened.held_out_characters(), rel=0.02) and 0 < about["bits_5gram"] < 8
+    assert Inputs(inputs, most=10).held_out_characters() < opened.held_out_characters()
 
 
 def test_spelling_stops_at_the_end(inputs):

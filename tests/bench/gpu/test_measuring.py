@@ -1,17 +1,20 @@
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from bench.gpu import stylegan3
 from bench.gpu.device import Meter, Nvml, facts, peaks, seconds_of
 from bench.gpu.profiles import summarised
-from bench.gpu.words import flops_per_token
+from training.stylegan3.config import StyleGAN3Config
+from training.stylegan3.generator import Generator
 
 CPU = torch.device("cpu")
 
 
 def test_what_nobody_tells_is_none():
-    known = facts(CPU)
+    known = facts()
     assert known["kind"] == "cpu" and known["torch"] == torch.__version__ and known["peaks"] == {"bytes_per_s": None, "bf16_flops": None}
     assert Nvml(CPU).joules() is None
     with Meter(CPU) as meter:
@@ -19,11 +22,12 @@ def test_what_nobody_tells_is_none():
     assert 0.02 <= meter.seconds < 5 and meter.watts is None and meter.memory_gib is None
 
 
-def test_a_device_is_known_by_the_longest_name_that_fits(monkeypatch):
-    names = {"NVIDIA H100 PCIe": 756e12, "NVIDIA H100 80GB HBM3": 989e12, "NVIDIA GH200 480GB": 989e12, "NVIDIA L40S": 362e12, "NVIDIA L4": 121e12}
-    for name, flops in {**names, "NVIDIA GeForce GTX 1080": None}.items():
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, name=name: name)
-        assert peaks(torch.device("cuda"))["bf16_flops"] == flops
+def test_peaks_are_those_of_the_device(monkeypatch):
+    properties = SimpleNamespace(name="NVIDIA H100 80GB HBM3", memory_clock_rate=2_619_000, memory_bus_width=5120)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    assert peaks(torch.device("cuda")) == {"bytes_per_s": pytest.approx(3.35e12, rel=0.01), "bf16_flops": 989.4e12}
+    properties.name, properties.memory_clock_rate = "NVIDIA GeForce GTX 1080", 0
+    assert peaks(torch.device("cuda")) == {"bytes_per_s": None, "bf16_flops": None}
 
 
 def test_the_median_is_of_runs_after_the_warm_up():
@@ -49,10 +53,9 @@ def test_a_trace_is_summed_by_kernel_and_gaps_are_what_no_kernel_covers():
     assert summarised([], is_gpu=True)["window_ms"] == 0
 
 
-def test_flops_of_a_token_are_those_of_its_matrices():
-    # Two layers of 12 width² each and a head: by hand, without biases and norms.
-    width, vocabulary, positions = 8, 10, 16
-    weights = 2 * 12 * width**2 + vocabulary * width + positions * width
-    assert flops_per_token(weights, {"n_embd": width, "n_layer": 2}, positions, 6) == pytest.approx(
-        6 * (2 * 12 * width**2 + vocabulary * width) + 12 * 2 * width * 3
-    )
+def test_a_wrong_answer_is_found_out(monkeypatch):
+    layer = next(iter(Generator(StyleGAN3Config(resolution=16, **{**stylegan3.TINIEST, "cbase": 16})).synthesis.layers()))
+    assert [found["ok"] for _, found in stylegan3.answers(layer, CPU)] == [True] * 3
+    right = stylegan3.filtered_lrelu
+    monkeypatch.setattr(stylegan3, "filtered_lrelu", lambda *arguments, **named: 1.2 * right(*arguments, **named))
+    assert [found["ok"] for _, found in stylegan3.answers(layer, CPU)] == [False] * 3

@@ -4,7 +4,7 @@ import zipfile
 import pytest
 
 from bench.gpu.inputs import Inputs
-from bench.gpu.score import BEGIN, END, NOT_MEASURED, Found, ScoreError, judge, lines, main, markdown, read, write_between_markers
+from bench.gpu.score import BEGIN, END, LINES, NOT_MEASURED, Found, ScoreError, judge, main, markdown, read, write_between_markers
 
 ROWS = [
     {"part": "kernel", "what": "reached", "copy_bytes_per_s": 3e12},
@@ -47,8 +47,8 @@ def test_rows_say_what_was_measured_and_nothing_else():
 
 def test_without_results_every_row_is_not_measured():
     text = markdown(None)
-    assert text.startswith("Not measured yet") and text.count(NOT_MEASURED) == len([*lines()])
-    assert table_of([])[0].count(NOT_MEASURED) == len([*lines()])
+    assert text.startswith("Not measured yet") and text.count(NOT_MEASURED) == len(LINES)
+    assert table_of([])[0].count(NOT_MEASURED) == len(LINES)
 
 
 def test_the_table_in_the_results_is_the_one_the_command_writes(tmp_path):
@@ -57,7 +57,7 @@ def test_the_table_in_the_results_is_the_one_the_command_writes(tmp_path):
 
     text = Path("docs/RESULTS.md").read_text(encoding="utf-8")
     table = text.partition(BEGIN)[2].partition(END)[0]
-    assert [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| ")][1:] == [f"| {line.what}" for line in lines()]
+    assert [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| ")][1:] == [f"| {what}" for what, *_ in LINES]
 
 
 def test_molecules_are_judged_by_what_they_are(inputs):

@@ -9,7 +9,7 @@ import yaml
 
 from assets.molecules.build import DatasetConfig
 from assets.molecules.sources import MoleculeSourcesConfig
-from bench.bakeoff import merged
+from bench.kitchen import merged
 from orchestration.cli.preset import apply_preset
 from stages.params import load_params, read_yaml
 from training.polymers.bakeoff.config import BakeoffConfig
@@ -87,6 +87,19 @@ def test_the_sections_of_a_task_fit(project_root, tmp_path, sections, task):
     assert len(sections["molecule_bakeoff"]["models"]) == 4
     assert sections["polygpt"]["properties"] == sections["property_predictor"]["properties"]
     assert sections["predictor_report"]["train_on"] == sections["property_predictor"]["train_on"]
+
+
+@pytest.mark.parametrize("presets", ["moses", "polymers_15 polytao_protocol", "qm9_4 bakeoff_cpu", "polymers_15 polytao_protocol bakeoff_cpu"])
+def test_a_protocol_asks_all_models_alike(project_root, tmp_path, sections, presets):
+    for name in ("shared", *presets.split()):
+        sections = merged(sections, read_yaml(project_root / f"presets/{name}.yaml"))
+    params = tmp_path / "params.yaml"
+    params.write_text(json.dumps(sections))
+
+    for section, config in READERS.items():
+        load_params(params, section, config)
+    check_alike(params)
+    assert len(sections["molecule_bakeoff"]["models"]) == 4
 
 
 @pytest.mark.slow
