@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from training.loop.seeding import generator
+from training.loop.seeding import generator, numbers
 
 NO_LABEL = -100  # the label of a place that is not learned, as transformers has it
 
@@ -46,7 +46,7 @@ class ExampleOrder:
         if self._epoch != (epoch, self.salt):
             self._epoch, self._batches = (epoch, self.salt), self._shuffled(epoch)
         self.place += 1
-        return [int(index) for index in self._batches[position]]
+        return numbers(self._batches[position])
 
     def _shuffled(self, epoch: int) -> Tensor:
         """[batches, batch_size]"""

@@ -16,10 +16,11 @@ from stages.reporting import Reporter
 from training.fine_tuning.examples import NO_LABEL, ExampleOrder, Examples
 from training.fine_tuning.options import FineTuning
 from training.loop.compiling import Compiled, padded
-from training.loop.devices import Devices
+from training.loop.devices import Devices, moved
 from training.loop.ema import Ema
 from training.loop.loop import StepOutcome, TrainingError, linear_schedule, step_on_gradients
 from training.loop.memory import MemoryModel, Meter, measured_model, require_memory
+from training.loop.muon import Muon
 from training.loop.seeding import generator
 from training.tracking.tracker import Signature
 
@@ -88,12 +89,12 @@ class FineTuner:
         self.model.train()
         loss, number = self._until_it_fits(indices)
         torch._foreach_div_([parameter.grad for parameter in self.parameters if parameter.grad is not None], number.float())
-        move, clip_norm = lambda: [optimizer.step() for optimizer in self.optimizers], config.gradient_clip_norm
-        norm, skipped = step_on_gradients(loss, move, self.parameters, clip_norm=clip_norm, devices=self.devices)
+        norm, skipped = step_on_gradients(loss, self.optimizers, self.parameters, clip_norm=config.gradient_clip_norm, devices=self.devices)
         # A batch counts as its tokens or examples; the last one, as what was left of the budget.
         samples = sum(self.lengths[index] for index in indices) if config.what == "tokens" else len(indices)
         samples = min(samples, config.total_samples - self.samples_seen)
-        if self.ema is not None and not skipped:
+        # Also after a step that was left out, of which only the device knows.
+        if self.ema is not None:
             self.ema.update(self.model, samples=samples)
         self.samples_seen += samples
         return StepOutcome({"loss": loss, "gradient_norm": norm, "learning_rate": rate}, samples, skipped)
@@ -204,17 +205,13 @@ class FineTuner:
             if model.training and self.loss.is_on:
                 batch = padded(batch, FILLERS, rows="documents" in batch)
             with self.devices.autocast(self.config.precision):
-                losses, count = loss(model, {name: self._moved(tensor) for name, tensor in batch.items()})
+                losses, count = loss(model, {name: moved(tensor, device) for name, tensor in batch.items()})
             if model.training:
                 losses.backward()
             sums += torch.stack([losses.detach().double(), torch.as_tensor(count, device=device).double()])
         total, number = self.devices.sum(sums)
         number = number.clamp(min=1.0)
         return total / number, number
-
-    def _moved(self, tensor: Tensor) -> Tensor:
-        """On the device; from pinned memory, so that the copy waits for nothing and nothing for the copy."""
-        return tensor.pin_memory().to(self.devices.device, non_blocking=True) if self.devices.device.type == "cuda" else tensor
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own."""
@@ -234,4 +231,4 @@ def build_optimizers(model: PreTrainedModel, config: FineTuning) -> list[torch.o
     matrices = [weight for weight in learning if weight.dim() >= 2 and id(weight) not in taken]
     groups = [{"params": matrices, "weight_decay": decay}, {"params": [weight for weight in learning if weight.dim() < 2], "weight_decay": 0.0}]
     adamw = torch.optim.AdamW(groups, lr=rate, betas=(0.9, config.adam_beta2), fused=True)
-    return [adamw, torch.optim.Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")] if hidden else [adamw]
+    return [adamw, Muon(hidden, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")] if hidden else [adamw]

@@ -5,7 +5,6 @@ again after being killed at any moment, the loop continues from the newest whole
 """
 
 import contextlib
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from stages.reporting import Reporter, progress_line
 from training.loop.checkpoint import Checkpoints, GoodStates
 from training.loop.devices import Devices
 from training.loop.flops import flop_rates
+from training.loop.muon import Muon
 from training.loop.seeding import global_random_state, set_global_random_state
 from training.loop.tally import Counts, Tally
 
@@ -203,35 +203,36 @@ class _Progress:
 
 def backward_and_step(
     loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
-) -> tuple[float, bool]:
+) -> tuple[Tensor, Tensor]:
     """Gradients of `loss`, summed over processes and clipped, then one optimizer step, unless they are not finite.
 
-    Returns the norm before clipping and whether the step was skipped.
+    Returns the norm before clipping and whether the step was skipped (bool), both 0-d and on the device, which is not waited for.
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    return step_on_gradients(loss.detach(), optimizer.step, parameters, clip_norm=clip_norm, devices=devices)
+    return step_on_gradients(loss.detach(), [optimizer], parameters, clip_norm=clip_norm, devices=devices)
 
 
 def step_on_gradients(
-    loss: float | Tensor, step: Callable[[], object], parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
-) -> tuple[float, bool]:
-    """`backward_and_step` from the gradients on: those that `parameters` have are this process's share. Waits for the device once."""
+    loss: Tensor, optimizers: Sequence[torch.optim.Optimizer], parameters: Sequence[torch.nn.Parameter], *, clip_norm: float, devices: Devices
+) -> tuple[Tensor, Tensor]:
+    """`backward_and_step` from the gradients on: those that `parameters` have are this process's share."""
     devices.sum_gradients(parameters)
-    norms = torch.nn.utils.clip_grad_norm_([parameter for parameter in parameters if parameter.grad is not None], clip_norm)
-    norm, told = torch.stack([norms, loss.to(norms)]).tolist() if isinstance(loss, Tensor) else (float(norms), loss)
-    is_finite = math.isfinite(norm) and not devices.any(not math.isfinite(told))
-    if is_finite:
-        step()
-    return norm, not is_finite
+    norm = torch.nn.utils.clip_grad_norm_([parameter for parameter in parameters if parameter.grad is not None], clip_norm)
+    # All processes have the norm of the summed gradients, but each has a loss of its own.
+    is_bad = ~norm.isfinite() | (devices.sum((~loss.isfinite()).to(norm)) > 0)
+    for optimizer in optimizers:
+        step_unless(optimizer, is_bad)
+    return norm, is_bad
 
 
 def step_unless(optimizer: torch.optim.Optimizer, is_bad: Tensor) -> None:
-    """One step of `optimizer`, unless `is_bad` (bool, 0-d): fused ones are told on the device, which nobody waits for; for others it is read.
+    """One step of `optimizer`, unless `is_bad` (bool, 0-d): fused ones, and `Muon`, are told on the device, which nobody waits for; for others it is
+    read.
 
     A step that is not taken changes neither weights nor moments nor their count.
     """
-    if not all(group.get("fused") for group in optimizer.param_groups):
+    if not (isinstance(optimizer, Muon) or all(group.get("fused") for group in optimizer.param_groups)):
         if not bool(is_bad):
             optimizer.step()
         return

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from formats.molecule_tables import MoleculeTable
 from stages.derived_seed import derive_seed
-from training.loop.seeding import generator
+from training.loop.devices import moved
+from training.loop.seeding import generator, numbers
 from training.polymers.smiles import spell_all
 from training.polymers.smiles_tokenizer import BOS, PAD, UNK
 
@@ -42,7 +43,7 @@ class Batch:
     conditional: bool
 
     def to(self, device: torch.device) -> "Batch":
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._map(lambda tensor: moved(tensor, device))
 
     def share(self, rank: int, world_size: int) -> "Batch":
         """Every `world_size`-th molecule. A process without any gets one that counts for nothing: it must take part in each step."""
@@ -57,11 +58,9 @@ class Batch:
         return idle
 
     def denominators(self) -> "Denominators":
-        return Denominators(
-            tokens=max(1, int((self.tokens[:, 1:] != PAD).sum())),
-            properties=max(1, int(self.properties_mask.sum())),
-            wanted=max(1, int(self.wanted_mask.sum())),
-        )
+        """Raises ValueError for a batch that has been moved to a device, which would have to be waited for."""
+        counts = [(self.tokens[:, 1:] != PAD).sum(), self.properties_mask.sum(), self.wanted_mask.sum()]
+        return Denominators(*(max(1, count) for count in numbers(torch.stack(counts))))
 
     def _map(self, function: Any) -> "Batch":
         names = ("tokens", "lengths", "properties", "properties_mask", "wanted", "wanted_mask")
@@ -224,7 +223,7 @@ class BatchStream(SaltedStream):
         """The rows of each batch of this epoch: shuffled, cut into windows, sorted by length within a window, batches shuffled again."""
         # One private generator for both shuffles, named by what the plan depends on.
         random = generator(self.seed, "order", self.phase, self.epoch, self.salt)
-        order = torch.randperm(len(self.data), generator=random).numpy()
+        order = numpy.array(numbers(torch.randperm(len(self.data), generator=random)), dtype=numpy.int64)
         lengths = numpy.diff(self.data.starts)[self._spelling]
         window = self.batch_size * _BUCKET_BATCHES
         batches = []
@@ -233,7 +232,7 @@ class BatchStream(SaltedStream):
             # A stable sort, so that equal lengths stay in their shuffled order on every machine.
             rows = rows[numpy.argsort(lengths[rows], kind="stable")]
             batches += [rows[cut : cut + self.batch_size] for cut in range(0, len(rows), self.batch_size)]
-        return [batches[index] for index in torch.randperm(len(batches), generator=random).tolist()]
+        return [batches[index] for index in numbers(torch.randperm(len(batches), generator=random))]
 
     def _batch(self, rows: numpy.ndarray) -> Batch:
         # wanted = p + e with e normal: the model is asked for something near the truth, and its heads must tell e (losses.py).

@@ -52,7 +52,8 @@ class MoleculeTrainer(Generic[OptionsT]):
             group["lr"] = told["learning_rate"]
         clip_norm, (loss, *_) = self.config.gradient_clip_norm, losses.values()
         norm, skipped = backward_and_step(loss, self.optimizer, self.parameters, clip_norm=clip_norm, devices=self.devices)
-        if self.ema is not None and not skipped:
+        # Also after a step that was left out, of which only the device knows: what is averaged has the samples as its clock.
+        if self.ema is not None:
             self.ema.update(self.learner, samples=samples, seen=self.samples_seen)
         self.samples_seen += samples
         shares = self.devices.sum(torch.stack([share.detach().float() for share in losses.values()]))

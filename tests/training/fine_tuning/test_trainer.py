@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration, ViTConfig, ViTForMaskedImageModeling
 
 from stages.reporting import Reporter
 from tests.training.conftest import RecordingReporter
+from tests.training.gans.recorded_steps import reads_counted
 from training.fine_tuning.options import FineTuning
 from training.fine_tuning.packing import causal_loss
 from training.fine_tuning.trainer import FineTuner, Task, build_optimizers
@@ -141,23 +141,42 @@ def test_examples_that_do_not_fit_are_refused_before_the_first_step_with_those_t
         trained.fit_memory(Meter(trained, later))
 
 
-def test_a_batch_in_pieces_is_read_by_the_host_once_for_each_step_and_not_for_each_piece():
-    class Reads(TorchDispatchMode):
-        number = 0
+@pytest.mark.parametrize("options", [{}, {"examples_at_once": 1}, {"optimizer": "muon", "ema_half_life_samples": 100}])
+def test_no_number_is_read_in_a_step(options):
+    trained = tuner(**options)
+    trained.step()
+    for _ in range(2):
+        with reads_counted() as reads:
+            outcome = trained.step()
+        assert reads == [] and not bool(outcome.skipped)
 
-        def __torch_dispatch__(self, function, types, arguments=(), named=None):
-            self.number += function is torch.ops.aten._local_scalar_dense.default
-            return function(*arguments, **(named or {}))
 
-    numbers = []
-    for size in (12, 1):
-        trained = tuner(examples_at_once=size)
-        trained.step()
-        indices = trained.order.next()
-        with Reads() as reads:
-            trained._until_it_fits(indices)
-        numbers.append(reads.number)
-    assert numbers[0] == numbers[1] == 0
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_of_another_process_that_is_not_finite_is_left_out_to_the_bit(optimizer):
+    class Others(Devices):
+        """Another process has a loss that is not finite; its gradients are."""
+
+        def sum(self, values: torch.Tensor) -> torch.Tensor:
+            return values + (values.dim() == 0)
+
+    def everything(trained: FineTuner) -> list[torch.Tensor]:
+        states = [value for one in trained.optimizers for state in one.state.values() for value in state.values()]
+        return [tensor.clone() for tensor in (*trained.model.state_dict().values(), *states)]
+
+    trained, untouched = (tuner(optimizer=optimizer, final_learning_rate_fraction=1.0) for _ in range(2))
+    # The very first step too, whose moments are yet to come.
+    for _ in range(2):
+        alone, trained.devices = trained.devices, Others(CPU.device)
+        before = everything(trained)
+        assert bool(trained.step().skipped)
+        assert all(map(torch.equal, everything(trained), before))
+        trained.devices = alone
+        assert not bool(trained.step().skipped)
+    # What was taken is what would have been taken had there been no other steps: those of the second and the fourth batch.
+    for _ in range(2):
+        untouched.order.next()
+        untouched.step()
+    assert_close(trained.model.state_dict(), untouched.model.state_dict(), rtol=0)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from statistics import NormalDist
 
 import numpy
 import pytest
+import torch
 
 from stages.params import load_params
 from training.gans.ada import AugmentController
@@ -44,17 +45,30 @@ def winning_after(when: int) -> Discriminator:
     return lambda images, pictures, p: (1.0, 1.0) if images >= when else before(images, pictures, p)
 
 
+class Steered:
+    """What `AugmentController` does, in Python's numbers: millions of simulated steps would take minutes in tensors of one number each."""
+
+    def __init__(self, options: StyleGAN3Options) -> None:
+        self.options, self.signs = options, list[float]()
+        self.p = options.p if options.aug == "fixed" else 0.0
+
+    def after_step(self, sign: float) -> float:
+        self.signs.append(sign * self.options.batch)
+        if len(self.signs) == 4 and self.options.aug == "ada":
+            count = 4 * self.options.batch
+            r_t, step = sum(self.signs) / count, count / (1000 * self.options.ada_kimg)
+            self.p = min(1.0, max(0.0, self.p + (math.copysign(step, r_t - self.options.target) if r_t != self.options.target else 0.0)))
+            self.signs.clear()
+        return self.p
+
+
 def reports(options: StyleGAN3Options, knows: Discriminator, pictures: int, *, images: int, seed: int) -> Iterator[tuple[int, dict[str, float]]]:
-    """(images, values) of every report, p steered by the controller of the training itself."""
-    dice = numpy.random.default_rng(seed)
-    is_adaptive = options.aug == "ada"
-    controller = AugmentController(
-        None, options.p if options.aug == "fixed" else 0.0, is_adaptive=is_adaptive, target=options.target, kimg=options.ada_kimg
-    )
+    """(images, values) of every report, p steered as the training steers it."""
+    dice, controller = numpy.random.default_rng(seed), Steered(options)
     every, sums, steps = options.plan.report_every_samples, [0.0, 0.0, 0.0], 0
     for seen in range(options.batch, images + 1, options.batch):
         real, fake = (2 * float(dice.binomial(options.batch, chance)) / options.batch - 1 for chance in knows(seen, pictures, controller.p))
-        p = controller.after_step({"r_t": real}, options.batch)["p"]
+        p = controller.after_step(real)
         sums, steps = [total + value for total, value in zip(sums, (real, -fake, p), strict=True)], steps + 1
         if seen // every != (seen - options.batch) // every:
             yield seen, dict(zip(("r_t", "fake_sign", "p"), (total / steps for total in sums), strict=True))
@@ -69,6 +83,18 @@ def first_collapse(options: StyleGAN3Options, knows: Discriminator, pictures: in
         if guard.judge(values, seen):
             return seen, judged
     return None, judged
+
+
+@pytest.mark.parametrize("aug", ["ada", "fixed"])
+def test_p_is_steered_as_the_training_steers_it(aug):
+    options = replace(load_params(PRESETS["presets/demo.yaml"], "stylegan3_toc", StyleGAN3Options), aug=aug, ada_kimg=1.0)
+    steered, dice = Steered(options), numpy.random.default_rng(0)
+    controller = AugmentController(None, steered.p, is_adaptive=aug == "ada", target=options.target, kimg=options.ada_kimg)
+    for step in range(400):
+        # Up to the strongest, down to nothing, and now and then at the target itself.
+        chance = {0: 0.98, 1: 0.2, 2: (1 + options.target) / 2}[step // 100 % 3]
+        sign = 2 * float(dice.binomial(options.batch, chance)) / options.batch - 1
+        assert steered.after_step(sign) == float(controller.after_step({"r_t": torch.tensor(sign)}, options.batch)["p"])
 
 
 @pytest.fixture(params=PRESETS)

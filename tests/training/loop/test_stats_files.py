@@ -20,7 +20,7 @@ def test_each_report_is_a_line_by_kimg(tmp_path):
 
 def test_an_output_takes_the_rows_without_what_the_machine_decides(tmp_path):
     stats = StatsFile(tmp_path / "stats.jsonl", what="images", resume_samples=None)
-    stats.metrics(500, {"loss": 1.0, "seconds_per_kimg": 3.0, "peak_memory_mib": 5.0, "samples_per_second": 333.0})
+    stats.metrics(500, {"loss": 1.0, **dict.fromkeys(MACHINE, 3.0)})
     stats.append(600, {"rollback": 1, "why": "so"})
     assert set(MACHINE) < set(rows(stats.path)[0])
     free = [{"kimg": 0.5, "images": 500, "loss": 1.0}, {"kimg": 0.6, "images": 600, "rollback": 1, "why": "so"}]

@@ -2,14 +2,16 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.reporting import Reporter
+from tests.training.gans.recorded_steps import reads_counted
 from training.loop import devices
 from training.loop.checkpoint import Checkpoints
 from training.loop.devices import Devices, neighbours
 from training.loop.loop import Plan, StepOutcome, TrainingError, TrainingLoop, step_unless
+from training.loop.muon import Muon
 from training.loop.seeding import numbers
 from training.loop.tally import Counts, Tally
 
@@ -17,6 +19,7 @@ CPU = torch.device("cpu")
 STEPS = st.lists(st.tuples(st.dictionaries(st.sampled_from("abc"), st.floats(-1e6, 1e6), max_size=3), st.booleans()), max_size=12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_a_tally_adds_up_as_python_does(steps):
     tally, sums, counts, in_a_row, longest = Tally(CPU, Counts({"a": 0.1}, {"a": 2}, 1, 1, 1)), {"a": 0.1}, {"a": 2}, 1, 1
@@ -80,17 +83,37 @@ def test_after_enough_roll_backs_it_ends(tmp_path):
         trained(tmp_path, BadOnTheDevice(range(21, 41), 9))
 
 
-@pytest.mark.parametrize("fused", [True, None])
-def test_a_step_that_is_not_taken_changes_nothing(fused):
-    weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = torch.optim.Adam([weight], lr=0.1, fused=fused)
-    weight.grad = torch.ones(3)
+OPTIMIZERS = {"fused": lambda weights: torch.optim.Adam(weights, lr=0.1, fused=True), "plain": torch.optim.Adam, "muon": Muon}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_step_that_is_not_taken_changes_nothing(kind):
+    weight = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = OPTIMIZERS[kind]([weight])
+    weight.grad = torch.ones(3, 2)
     step_unless(optimizer, torch.tensor(False))
     before = (weight.detach().clone(), {name: value.clone() for name, value in optimizer.state[weight].items()})
-    weight.grad = torch.full((3,), torch.nan)
-    step_unless(optimizer, torch.tensor(True))
+    weight.grad = torch.full((3, 2), torch.nan)
+    with reads_counted() as reads:
+        step_unless(optimizer, torch.tensor(True))
+    assert bool(reads) == (kind == "plain")
     assert torch.equal(weight, before[0]) and all(torch.equal(value, before[1][name]) for name, value in optimizer.state[weight].items())
     assert not hasattr(optimizer, "found_inf")
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4)])
+def test_a_muon_that_is_told_of_bad_steps_takes_the_others_as_torchs_does(shape):
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.linspace(-1, 1, 12).view(shape)) for _ in range(2)]
+    told, plain = Muon([weights[0]], lr=0.1), torch.optim.Muon([weights[1]], lr=0.1)
+    for is_bad in (True, False, False, True, False):
+        gradient = torch.randn(shape)
+        weights[0].grad = torch.full(shape, torch.inf) if is_bad else gradient.clone()
+        step_unless(told, torch.tensor(is_bad))
+        if not is_bad:
+            weights[1].grad = gradient
+            plain.step()
+        assert torch.equal(*weights)
 
 
 def test_only_what_was_drawn_on_the_cpu_is_read_as_numbers():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stages.derived_seed import derive_seed
 from training.loop.compiling import Compiled, padded
-from training.loop.devices import Devices
+from training.loop.devices import Devices, moved
 from training.loop.flops import attention_flops, matrix_parameters, training_flops
 from training.loop.loop import StepOutcome
 from training.loop.seeding import seed_everything
@@ -76,10 +76,10 @@ class PolyGPTTrainer(MoleculeTrainer[PolyGPTConfig]):
         values, given = torch.zeros(size), torch.ones(size, dtype=torch.bool)
         tokens = torch.full((molecules, self.config.maximum_tokens), EOS)
         conditional = bool(self.config.finetune_samples and self.config.properties)
-        batch = Batch(tokens, torch.full((molecules,), tokens.shape[1]), values, given, values, given, conditional).to(device)
+        batch = Batch(tokens, torch.full((molecules,), tokens.shape[1]), values, given, values, given, conditional)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), self.devices.autocast(self.config.precision):
             self.model.train()
-            polygpt_losses(self.model, batch, self.weights, batch.denominators()).total.backward()
+            polygpt_losses(self.model, batch.to(device), self.weights, batch.denominators()).total.backward()
         self.optimizer.zero_grad(set_to_none=True)
 
     def _learning_rate(self) -> float:
@@ -104,8 +104,8 @@ class PolyGPTTrainer(MoleculeTrainer[PolyGPTConfig]):
         tokens = 0
         true, told = [], []
         for _ in range(-(-len(self.valid) // size)):
-            batch = stream.next(at_most=size).to(self.devices.device)
-            denominators = batch.denominators()
+            drawn = stream.next(at_most=size)
+            batch, denominators = drawn.to(self.devices.device), drawn.denominators()
             losses = polygpt_losses(self.model, batch, self.weights, denominators)
             tokens += denominators.tokens
             for name, value in (("validation_loss", losses.cross_entropy), ("validation_accuracy", losses.accuracy)):
@@ -120,7 +120,7 @@ class PolyGPTTrainer(MoleculeTrainer[PolyGPTConfig]):
 def _in_few_shapes(share: Batch, counts: Denominators) -> tuple[Batch, Denominators]:
     """The same, for the compiler, which would make each length and each count anew: padded, and counts as tensors."""
     tokens, device = padded({"tokens": share.tokens}, {"tokens": PAD}, rows=False)["tokens"], share.tokens.device
-    tensors: dict[str, Any] = {name: torch.tensor(float(value)).to(device, non_blocking=True) for name, value in vars(counts).items()}
+    tensors: dict[str, Any] = {name: moved(torch.tensor(float(value)), device) for name, value in vars(counts).items()}
     return replace(share, tokens=tokens), Denominators(**tensors)
 
 

@@ -7,6 +7,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from training.loop.devices import moved
 from training.loop.seeding import generator
 from training.polymers.batches import SaltedStream, TrainingSet, pad
 from training.polymers.vae import PolyVAE
@@ -32,8 +33,8 @@ class LatentSet:
 
     def samples(self, rows: Tensor, noise: Tensor) -> Tensor:
         """Raw posterior samples [B, L] of the molecules `rows` [B], from normal noise [B, L]."""
-        rows = rows.to(self.mean.device)
-        return self.mean[rows] + (0.5 * self.log_variance[rows]).exp() * noise.to(self.mean.device)
+        rows = moved(rows, self.mean.device)
+        return self.mean[rows] + (0.5 * self.log_variance[rows]).exp() * moved(noise, self.mean.device)
 
 
 @torch.no_grad()

@@ -7,13 +7,14 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from training.loop.devices import Devices
+from training.loop.devices import Devices, moved
 from training.loop.loop import StepOutcome
 from training.loop.seeding import generator, seed_everything
 from training.metrics.frechet import frechet_distance
 from training.polymers.ldm.config import Diffusion, PolyLDMConfig
 from training.polymers.ldm.latents import LatentBatch, LatentSet, LatentStream
 from training.polymers.ldm.networks import Diffuser, PolyLDM, PolyLDMShape
+from training.polymers.ldm.schedule import NoiseSchedule
 from training.polymers.trainer import MoleculeTrainer
 from training.polymers.vae import PolyVAE
 
@@ -30,6 +31,8 @@ class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig]):
         kept = {field.name: getattr(config, field.name) for field in fields(Diffusion)}
         of_vae = {name: getattr(vae.shape, name) for name in ("latent", "vocabulary_size", "properties")}
         self.model = PolyLDM(PolyLDMShape(**kept, **of_vae), vae).to(devices.device)
+        # Where the steps of a batch are looked up in it, so that none waits for it to come.
+        self.schedule = NoiseSchedule(self.model.schedule.signal_share.to(devices.device))
         self.diffuser = self.model.diffuser.requires_grad_(True)
         self.diffuser.latent_mean, self.diffuser.latent_std = train.statistics()
         optimizer = torch.optim.AdamW(self.diffuser.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
@@ -39,7 +42,7 @@ class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig]):
 
     def step(self) -> StepOutcome:
         # Every process draws the whole batch and learns from its share, in sums over the whole, which add up to the mean.
-        config, schedule, seen = self.config, self.model.schedule, self.samples_seen
+        config, schedule, seen = self.config, self.schedule, self.samples_seen
         batch = self.stream.after(seen, at_most=config.total_samples - seen)
         size, share = len(batch.rows), LatentBatch(*(part[self.devices.rank :: self.devices.world_size] for part in batch))
         # E || noise - told ||^2 (Ho et al. 2020, eq. 14), or the same of v, as a mean over dimensions.
@@ -62,7 +65,7 @@ class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig]):
             if len(data):
                 # Always the same molecules, steps and noises.
                 batch = LatentStream(data, _VALIDATED, (self.config.seed, "valid", name), steps).after(0, at_most=_VALIDATED)
-                errors = model.schedule.noise_loss(*self._told(model.diffuser, data, batch), self.config.prediction).cpu()
+                errors = self.schedule.noise_loss(*self._told(model.diffuser, data, batch), self.config.prediction).cpu()
                 values[f"{name}_epsilon_loss"] = float(errors.mean())
                 for third, part in enumerate(("low", "middle", "high")):
                     values[f"{name}_epsilon_loss_{part}_noise"] = float(errors[batch.t * 3 // steps == third].mean())
@@ -72,11 +75,11 @@ class PolyLDMTrainer(MoleculeTrainer[PolyLDMConfig]):
         """What is told of the noised latents of a batch; then the latents themselves, their noise, and the steps."""
         device = self.devices.device
         latents = (data.samples(batch.rows, batch.posterior_noise) - diffuser.latent_mean) / diffuser.latent_std
-        noise, t, properties = batch.noise.to(device), batch.t.to(device), data.properties[batch.rows.to(device)]
+        noise, t, properties = moved(batch.noise, device), moved(batch.t, device), data.properties[moved(batch.rows, device)]
         # Until it is set free, the embedding is the PolyVAE's: the optimizer passes over what has no gradient.
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.samples_seen >= self.config.unfreeze_at_samples):
-            embedding = diffuser.embed(properties, batch.mask.to(device))
-        return diffuser(self.model.schedule.noised(latents, noise, t), t, embedding), latents, noise, t
+            embedding = diffuser.embed(properties, moved(batch.mask, device))
+        return diffuser(self.schedule.noised(latents, noise, t), t, embedding), latents, noise, t
 
     def _distances(self, model: PolyLDM) -> dict[str, float]:
         """Fréchet distances, of raw latents, from posterior samples of held-out molecules: of latents sampled for the properties of these molecules,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.derived_seed import derive_seed
-from training.loop.devices import Devices
+from training.loop.devices import Devices, moved
 from training.loop.loop import StepOutcome
 from training.loop.seeding import generator, seed_everything
 from training.polymers.batches import SaltedStream
@@ -59,7 +59,7 @@ class PredictorTrainer(MoleculeTrainer[PredictorConfig]):
 
     def step(self) -> StepOutcome:
         config, devices, size = self.config, self.devices, self.stream.batch_size
-        rows = self.stream.after(self.samples_seen // size)[:, devices.rank :: devices.world_size].to(devices.device)
+        rows = moved(self.stream.after(self.samples_seen // size)[:, devices.rank :: devices.world_size], devices.device)
         counts, descriptors, target = (part[rows] for part in self.train)
         # A sum over members, each a mean over its own batch: the gradients are as if each were alone.
         mean, log_variance = self.model.train()(counts, descriptors)

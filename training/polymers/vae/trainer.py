@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stages.derived_seed import derive_seed
 from stages.reporting import Reporter
-from training.loop.devices import Devices
+from training.loop.devices import Devices, moved
 from training.loop.loop import StepOutcome
 from training.loop.seeding import generator, seed_everything
 from training.polymers.batches import Batch, BatchStream, TrainingSet
@@ -84,7 +84,7 @@ class PolyVAETrainer(MoleculeTrainer[PolyVAEConfig]):
     def _shared(self, values: Tensor) -> Tensor:
         """This process's share of the rows of a batch, as `Batch.share` cuts it."""
         rows = values[self.devices.rank :: self.devices.world_size]
-        return (rows if len(rows) else torch.zeros_like(values[:1])).to(self.devices.device)
+        return moved(rows if len(rows) else torch.zeros_like(values[:1]), self.devices.device)
 
 
 def validation_numbers(found: Reconstruction) -> dict[str, float]:
