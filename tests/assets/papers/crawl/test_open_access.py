@@ -12,10 +12,10 @@ import pytest
 from assets.demo_sites.exchange import Request, Response
 from assets.papers.build import PapersConfig, build_papers
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
-from assets.papers.crawl.credits import EXHAUSTED, Ledger, places_to_go_on
+from assets.papers.crawl.credits import EXHAUSTED, Ledger
 from assets.papers.crawl.packages import MARK
 from assets.papers.crawl.politeness import published_rate
-from assets.papers.raw_pages import RawPages, StoredProblem
+from assets.papers.raw_pages import RawPages
 from tests.assets.papers.packages_maker import article, drawing, members, tar_gz, zipped
 from tests.assets.papers.pages.test_openalex import answer, work
 from tests.assets.papers.pages.test_pmc import result, search
@@ -167,7 +167,7 @@ def test_a_night_asks_for_what_changed_and_for_no_other_package(nights):
 def test_credits_end_a_source_for_the_day_and_the_next_day_goes_on_there(nights):
     asked = [[url.partition("cursor=")[2].partition("&")[0] for url in night if url.startswith("alex.example")] for night in nights.asked]
     assert asked == [["*", "1", "2"], [], ["3", "4"]]
-    assert problems_of(nights, 0, "openalex") == problems_of(nights, 1, "openalex") == {"alex.example/works?cursor=3": EXHAUSTED}
+    assert problems_of(nights, 0, "openalex") == problems_of(nights, 1, "openalex") == {"alex.example/works?cursor=*": EXHAUSTED}
     assert "source 'openalex' is done for today: 3 of its daily_credits (3) are spent" in nights.words[0]
     assert problems_of(nights, 2, "openalex") == {}
     assert json.loads(next((nights.folder / ".figment").rglob("credits.json")).read_text())["openalex"][1] == 2
@@ -225,14 +225,6 @@ def test_the_ledger_forgets_at_midnight_and_survives_damage(tmp_path):
     assert Ledger(tmp_path / "credits.json").spent("a") == 0
     (tmp_path / "credits.json").write_bytes(b"torn")
     assert Ledger(tmp_path / "credits.json").spent("a") == 0
-
-
-def test_another_question_does_not_go_on_where_the_last_one_stopped():
-    source = SourceParams(name="alex", page="openalex", start=["https://x.example/works?filter=a:1&cursor=*"], licence="CC0-1.0")
-    stopped = StoredProblem("https://x.example/works?filter=a:1&cursor=9", "alex", 1, EXHAUSTED, "")
-    other = StoredProblem("https://x.example/works?filter=b:2&cursor=9", "alex", 1, EXHAUSTED, "")
-    elsewhere = StoredProblem("https://x.example/works?filter=a:1&cursor=9", "alex", 1, "timeout", "")
-    assert places_to_go_on(source, [stopped, other, elsewhere]) == [stopped.url]
 
 
 @pytest.mark.parametrize("start", ["https://x.example/works?api_key=abc", "https://x.example/works?token=abc"])
