@@ -6,7 +6,6 @@ of its papers among all others. Groups only ever grow together: one that is larg
 
 import json
 import sqlite3
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
@@ -21,7 +20,7 @@ TABLES = """
 CREATE TABLE names (name TEXT PRIMARY KEY, grp INTEGER) WITHOUT ROWID;
 CREATE TABLE joined (old INTEGER PRIMARY KEY, new INTEGER);
 CREATE TABLE shared (url TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE told (grp INTEGER, source TEXT, url TEXT, said BLOB);
+CREATE TABLE told (grp INTEGER, source TEXT, url TEXT, said TEXT);
 CREATE UNIQUE INDEX told_by_group ON told (grp, source, url);
 CREATE TABLE shows (url TEXT, grp INTEGER, PRIMARY KEY (url, grp)) WITHOUT ROWID;
 """
@@ -97,15 +96,14 @@ class Groups:
                     told[group].append(one)
         for group, versions in told.items():
             content = json.dumps([page.order, page.licence, page.kind, versions], default=date.isoformat)
-            row = (group, page.source, page.url, zlib.compress(content.encode(), 1))
-            self._db.execute("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)", row)
+            self._db.execute("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)", (group, page.source, page.url, content))
 
     def histories(self, group: int) -> list[PageHistory]:
         """What pages say of a group."""
         rows = self._db.execute("SELECT source, url, said FROM told WHERE grp = ? ORDER BY source, url", (group,))
         found = []
         for source, url, said in rows:
-            order, licence, kind, versions = json.loads(zlib.decompress(said))
+            order, licence, kind, versions = json.loads(said)
             found.append(PageHistory(source, order, licence, url, kind, [_version(*one) for one in versions]))
         return found
 
