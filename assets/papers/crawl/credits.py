@@ -1,8 +1,8 @@
 """What an interface lets one do in a day: the credits that each source has spent, and the keys of sources.
 
 A source with `daily_credits` asks for nothing more once they are spent, or once the server says that none are left; both are a problem of that source
-for the night, told at its start address, and the next crawl goes on where this one stopped (harvests.py). Days are UTC, as OpenAlex counts them. What was spent is written
-down at once, so that neither a killed crawl nor a second one on the same day spends it twice. assets/papers/crawl/metering.py keeps to all this.
+for the night, told at its start address, and the next crawl goes on where this one stopped (harvests.py). Days are UTC, as OpenAlex counts them.
+What was spent is written down at once, so that neither a killed crawl nor a second one on the same day spends it twice. metering.py keeps to it.
 """
 
 import json

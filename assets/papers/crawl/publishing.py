@@ -73,7 +73,8 @@ def merged_problems(
         if done.problem and not is_passing and not chains.is_link(done.link) and (place not in rows or rows[place].kind != done.problem):
             rows[place] = StoredProblem(done.url, done.source, unfinished.crawl, done.problem, done.words)
     for place, problem in chains.ended.items():
-        if problem and not (problem.kind in _SETTLED_BY_THE_STORE and raw.history(problem.url)) and (place not in rows or rows[place].kind != problem.kind):
+        is_settled = problem is not None and problem.kind in _SETTLED_BY_THE_STORE and raw.history(problem.url)
+        if problem and not is_settled and (place not in rows or rows[place].kind != problem.kind):
             rows[place] = problem
     # One row a host that may not be asked, whichever of its addresses was met first.
     told = {(problem.source, problem.words) for problem in rows.values()}
