@@ -6,7 +6,6 @@ of its papers among all others. Groups only ever grow together: one that is larg
 
 import json
 import sqlite3
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
@@ -21,7 +20,7 @@ TABLES = """
 CREATE TABLE names (name TEXT PRIMARY KEY, grp INTEGER) WITHOUT ROWID;
 CREATE TABLE joined (old INTEGER PRIMARY KEY, new INTEGER);
 CREATE TABLE shared (url TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE told (grp INTEGER, source TEXT, url TEXT, said BLOB);
+CREATE TABLE told (grp INTEGER, source TEXT, url TEXT, said TEXT);
 CREATE UNIQUE INDEX told_by_group ON told (grp, source, url);
 CREATE TABLE shows (url TEXT, grp INTEGER, PRIMARY KEY (url, grp)) WITHOUT ROWID;
 """
@@ -41,6 +40,8 @@ class Groups:
         self._joined = dict(db.execute("SELECT old, new FROM joined"))
         self.shared = {url for (url,) in db.execute("SELECT url FROM shared")}
         self._next = 1 + max(db.execute("SELECT coalesce(max(grp), 0) FROM names").fetchone()[0], *self._joined, 0)
+        # Without names, none is looked for.
+        self._is_empty = self._next == 1
         self._known: dict[str, int] = {}
         self._new: set[str] = set()
         self._dirty: set[int] = set()
@@ -51,11 +52,12 @@ class Groups:
         """Groups of which something new was said."""
         return {self._root(group) for group in self._dirty}
 
-    def learn(self, page: PageHistory, since: int) -> None:
-        """Group what the page says; `dirty` become those of whom it says something new in crawls after `since`."""
+    def learn(self, page: PageHistory, since: int) -> set[int]:
+        """Group what the page says; gives the groups of whom it says something new in crawls after `since`, which become `dirty`."""
         ever: set[str] = set()
         before: dict[str, list] = {}
         was_there, reserved = False, None
+        news: set[str] = set()
         for version in page.versions:
             now: dict[str, list] = {}
             if version.parsed is not None:
@@ -64,11 +66,13 @@ class Groups:
                 # Who is named otherwise than before; all, where the page was away or says something else of mining, or its order is another.
                 is_other = version.parsed is None or not was_there or version.tdm_reserved != reserved
                 is_other = is_other or [key for key in now if key in before] != [key for key in before if key in now]
-                concerned = ever | set(now) if is_other else {key for key in (*now, *before) if now.get(key) != before.get(key)}
-                self._dirty.update(self._known[key] for key in concerned)
+                news |= ever | set(now) if is_other else {key for key in (*now, *before) if now.get(key) != before.get(key)}
             ever |= set(now)
             was_there, reserved = version.parsed is not None, version.tdm_reserved
             before = now if version.parsed is not None else before
+        groups = {self._of(name) for name in news}
+        self._dirty |= groups
+        return groups
 
     def tell(self, page: PageHistory, among: set[int]) -> None:
         """Note what the page says of each of these groups, in all its versions."""
@@ -92,15 +96,14 @@ class Groups:
                     told[group].append(one)
         for group, versions in told.items():
             content = json.dumps([page.order, page.licence, page.kind, versions], default=date.isoformat)
-            row = (group, page.source, page.url, zlib.compress(content.encode(), 1))
-            self._db.execute("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)", row)
+            self._db.execute("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)", (group, page.source, page.url, content))
 
     def histories(self, group: int) -> list[PageHistory]:
         """What pages say of a group."""
         rows = self._db.execute("SELECT source, url, said FROM told WHERE grp = ? ORDER BY source, url", (group,))
         found = []
         for source, url, said in rows:
-            order, licence, kind, versions = json.loads(zlib.decompress(said))
+            order, licence, kind, versions = json.loads(said)
             found.append(PageHistory(source, order, licence, url, kind, [_version(*one) for one in versions]))
         return found
 
@@ -170,6 +173,8 @@ class Groups:
 
     def _find(self, name: str) -> int | None:
         if name not in self._known:
+            if self._is_empty:
+                return None
             row = self._db.execute("SELECT grp FROM names WHERE name = ?", (name,)).fetchone()
             if row is None:
                 return None

@@ -87,12 +87,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Parsed:
-    """Everything a page says. A page may say different things about a paper than another; `papers` merges them, field by field."""
+    """Everything a page says. A page may say different things about a paper than another; `papers` merges them, field by field.
+
+    left_out: how many papers of the page a rule of its source keeps from being told.
+    """
 
     papers: tuple[Paper, ...] = ()
     links: tuple[Link, ...] = ()
     withdrawals: tuple[Withdrawal, ...] = ()
     problems: tuple[Problem, ...] = ()
+    left_out: int = 0
 
 
 PageObject: TypeAlias = Callable[[Page], Parsed]

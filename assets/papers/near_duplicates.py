@@ -60,7 +60,8 @@ def near_duplicates(texts: Sequence[Text], *, similarity: float, min_words: int)
         if judged is not None:
             listed.append((text, classes.setdefault(judged, len(classes))))
     similar: dict[int, set[int]] = defaultdict(set)
-    for one, other in join(list(classes), similarity):
+    order = Order.counted([judged.members for judged in classes])
+    for one, other in join(list(classes), [order.prefix(judged.members, similarity) for judged in classes], similarity):
         similar[one].add(other)
         similar[other].add(one)
     return first_of_each(((text.id, text.family, number) for text, number in listed), similar)
@@ -178,13 +179,12 @@ def are_similar(one: numpy.ndarray, other: numpy.ndarray, similarity: float) -> 
     return shared >= similarity * (len(one) + len(other) - shared) - 1e-9
 
 
-def join(classes: Sequence[Judged], similarity: float) -> Iterator[tuple[int, int]]:
-    """All pairs of places whose texts are similar enough and agree in their traits."""
+def join(classes: Sequence[Judged], prefixes: Sequence[numpy.ndarray], similarity: float) -> Iterator[tuple[int, int]]:
+    """All pairs of places whose texts are similar enough and agree in their traits. prefixes: of one order."""
     sets = [judged.members for judged in classes]
-    order = Order.counted(sets)
     holders: dict[int, list[int]] = defaultdict(list)
-    for place, members in enumerate(sets):
-        prefix = order.prefix(members, similarity).tolist()
+    for place, (members, its_prefix) in enumerate(zip(sets, prefixes, strict=True)):
+        prefix = its_prefix.tolist()
         for other in sorted({other for member in prefix for other in holders[member]}):
             if classes[place].traits.agree(classes[other].traits) and are_similar(members, sets[other], similarity):
                 yield other, place

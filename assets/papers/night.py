@@ -81,9 +81,10 @@ class Night:
         touched = self.reader.pages(since=self._since)
         named: dict[tuple[str, str], tuple[int, str]] = {}
         for page, history in zip(touched, self.reader.histories(touched), strict=True):
-            self._groups.learn(history, -1 if page in self.reader.of_two_kinds else last)
+            self._groups.tell(history, self._groups.learn(history, -1 if page in self.reader.of_two_kinds else last))
             name = "\n".join(page)
-            self._db.execute("DELETE FROM rejects WHERE page = ?", (name,))
+            if not self.is_first:
+                self._db.execute("DELETE FROM rejects WHERE page = ?", (name,))
             self._db.executemany("INSERT INTO rejects VALUES (?, NULL, ?)", ((name, _json(row)) for row in problems_of(history)))
             for version in history.versions:
                 for paper in version.parsed.papers if version.parsed else ():
@@ -100,10 +101,9 @@ class Night:
             waiting += found
         self._concerned = self._groups.showing(new) | self._requested()
         self._note_pictures(named, new)
-        # What pages say of whom it concerns; after a change of serials, of everybody.
-        among = self._groups.dirty
-        for history in self.reader.histories(sorted({*touched, *self._groups.again})):
-            self._groups.tell(history, among)
+        # Of a paper that was two until now, a page that spoke of both is told again, as of one.
+        for history in self.reader.histories(sorted(self._groups.again)):
+            self._groups.tell(history, self._groups.dirty)
         self._groups.save()
 
     def _requested(self) -> set[int]:
@@ -159,8 +159,9 @@ class Night:
                 contents |= self._merge_groups(todo[start : start + _GROUPS_TOGETHER], wanted)
             self._contents |= contents
             # Whoever shows the same picture: how many they are decides whose it is, and the picture's row names them all.
-            sharing = (row for sha256 in contents for row in self._db.execute("SELECT grp FROM papers WHERE sha256 = ?", (sha256,)))
-            concerned |= {group for (group,) in sharing}
+            if not self._is_whole:
+                sharing = (row for sha256 in contents for row in self._db.execute("SELECT grp FROM papers WHERE sha256 = ?", (sha256,)))
+                concerned |= {group for (group,) in sharing}
             # A serial is the rank among all that ever came, so one that leaves moves no other; where two became one, all after it move.
             if self._number():
                 self._is_whole = True
@@ -185,17 +186,22 @@ class Night:
         }
         self._pictures.load({url for some in urls.values() for url in some})
         for group, pages in histories.items():
-            before = self._db.execute("SELECT id, serial, sha256, fate FROM papers WHERE grp = ?", (group,)).fetchall()
-            contents.update(sha256 for _, _, sha256, _ in before if sha256)
-            self._replaced |= {id: serial for id, serial, _, fate in before if fate == "row"}
-            for statement in _FORGET:
-                self._db.execute(statement, (group,))
+            if not self.is_first:
+                contents |= self._forget(group)
             self._db.executemany("INSERT INTO shows VALUES (?, ?)", ((url, group) for url in urls[group]))
             merged = merge(pages, picture_at=self._pictures.at, picture_changes=self._pictures.changes, shared=self._groups.shared)
             for paper in merged:
                 contents |= self._sort_out(paper, group, wanted)
         self._merged.update(groups)
         return contents
+
+    def _forget(self, group: int) -> set[str]:
+        """Forget what was made of a group; gives the pictures that its papers showed."""
+        before = self._db.execute("SELECT id, serial, sha256, fate FROM papers WHERE grp = ?", (group,)).fetchall()
+        self._replaced |= {id: serial for id, serial, _, fate in before if fate == "row"}
+        for statement in _FORGET:
+            self._db.execute(statement, (group,))
+        return {sha256 for _, _, sha256, _ in before if sha256}
 
     def _sort_out(self, paper: MergedPaper, group: int, wanted: Any) -> set[str]:
         """Put one paper among the rows, the withdrawn or the rejected; gives its picture."""
@@ -244,11 +250,9 @@ class Night:
         groups = dict(self._db.execute("SELECT id, grp FROM papers")) if rows else {}
         for rejected in set_aside_shared(rows):
             self._reject(groups[rejected["id"]], rejected)
-        for row in rows:
-            judged = judge(_text(row), self.config.near_duplicate_min_words)
-            number = self._texts.number_of(judged) if judged else None
-            place = (number, bool(row["image_sha256"]), row["serial"])
-            self._db.execute("UPDATE papers SET class = ?, has_image = ? WHERE serial = ?", place)
+        judged = ((row, judge(_text(row), self.config.near_duplicate_min_words)) for row in rows)
+        places = ((self._texts.number_of(one) if one else None, bool(row["image_sha256"]), row["serial"]) for row, one in judged)
+        self._db.executemany("UPDATE papers SET class = ?, has_image = ? WHERE serial = ?", list(places))
         living = [number for (number,) in self._db.execute("SELECT DISTINCT class FROM papers WHERE class IS NOT NULL")]
         self._facts.texts_compared = self._texts.update(living, self._judged)
         # Only papers that stay are compared: a withdrawn one is no original that another could repeat.

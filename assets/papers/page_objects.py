@@ -21,7 +21,7 @@ def find_page_object(name: str) -> PageObject:
     Raises ValueError saying what was found and what is known.
     """
     if name.endswith(_OPEN):
-        return _of_open_licences(find_page_object(name.removesuffix(_OPEN)))
+        return _of_open_licences(find_page_object(bare_name(name)))
     if ":" in name:
         return _imported(name)
     # Ours load lxml: not for a page object of one's own.
@@ -31,6 +31,11 @@ def find_page_object(name: str) -> PageObject:
         hint = did_you_mean(name, PAGES)
         raise ValueError(f"page '{name}' is not known{hint}; there are: {', '.join(sorted(PAGES))}, and `module:function` for one of your own")
     return PAGES[name]
+
+
+def bare_name(name: str) -> str:
+    """The name without `+open`."""
+    return name.removesuffix(_OPEN)
 
 
 def _of_open_licences(read: PageObject) -> PageObject:

@@ -59,7 +59,7 @@ def only_open(page: Page, parsed: Parsed) -> Parsed:
     words = f"{len(closed)} of {len(parsed.papers)} papers name no open licence (named: {named[:150]}); they are left out, as `+open` asks"
     papers = tuple(paper for paper in parsed.papers if paper.key not in closed)
     links = tuple(link for link in parsed.links if link.paper_key not in closed)
-    return replace(parsed, papers=papers, links=links, problems=(*parsed.problems, Problem(page.url, words)))
+    return replace(parsed, papers=papers, links=links, problems=(*parsed.problems, Problem(page.url, words)), left_out=len(closed))
 
 
 def keep_rules(page: Page, parsed: Parsed) -> Parsed:

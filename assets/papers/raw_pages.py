@@ -180,8 +180,10 @@ class RawPages:
 
     def body(self, record: StoredPage) -> bytes:
         """The response's body without content encodings. Raises RawPagesError naming file and place when it is not what the index says."""
+        return self._decoded(record, self.exchange(record))
+
+    def _decoded(self, record: StoredPage, exchange: Exchange) -> bytes:
         # The digest is of the decoded body: a server that compresses otherwise tonight has sent nothing new.
-        exchange = self.exchange(record)
         try:
             body = decode_body(exchange.body, exchange.headers)
         except WarcError as error:
@@ -200,7 +202,9 @@ class RawPages:
 
     def page(self, record: StoredPage) -> Page:
         """The response as a page object takes it."""
-        return Page(record.url, self.body(record), record.kind, record.source, record.content_type, self.headers(record))
+        exchange = self.exchange(record)
+        body, headers = self._decoded(record, exchange), joined_headers(exchange.headers)
+        return Page(record.url, body, record.kind, record.source, record.content_type, headers)
 
     def exchange(self, record: StoredPage) -> Exchange:
         """The response as it was sent, content encodings and all."""

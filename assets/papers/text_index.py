@@ -49,19 +49,21 @@ class TextIndex:
         """
         known = numpy.array([number for (number,) in self._db.execute("SELECT number FROM classes")], dtype=numpy.int64)
         dead = numpy.setdiff1d(known, numpy.array(living, dtype=numpy.int64))
-        fresh = {number: judged for number, judged in self._fresh.items() if number not in set(dead.tolist())}
+        gone = set(dead.tolist())
+        fresh = {number: judged for number, judged in self._fresh.items() if number not in gone}
         if not len(dead) and not fresh:
             return 0
         self._db.executemany("DELETE FROM classes WHERE number = ?", ((number,) for number in dead.tolist()))
         self._db.executemany("DELETE FROM similar WHERE one = ?1 OR other = ?1", ((number,) for number in dead.tolist()))
         numbers, judged = list(fresh), list(fresh.values())
-        pairs = [(numbers[one], numbers[other]) for one, other in join(judged, self._similarity)]
         order, postings = self._load()
         if order is None:
             order = Order.counted([one.members for one in judged])
         postings = postings[~numpy.isin(postings["number"], dead)]
         prefixes = {number: order.prefix(one.members, self._similarity) for number, one in fresh.items()}
-        pairs += self._met(prefixes, fresh, postings, judged_of)
+        pairs = [(numbers[one], numbers[other]) for one, other in join(judged, list(prefixes.values()), self._similarity)]
+        if len(postings):
+            pairs += self._met(prefixes, fresh, postings, judged_of)
         self._db.executemany("INSERT INTO similar VALUES (?, ?)", (pair for one, other in pairs for pair in ((one, other), (other, one))))
         added = numpy.empty(sum(map(len, prefixes.values())), _POSTING)
         if len(added):

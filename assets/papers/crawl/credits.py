@@ -1,8 +1,8 @@
-"""What an interface lets one do in a day: the credits that each source has spent, where a crawl without credits goes on, and the keys of sources.
+"""What an interface lets one do in a day: the credits that each source has spent, and the keys of sources.
 
 A source with `daily_credits` asks for nothing more once they are spent, or once the server says that none are left; both are a problem of that source
-for the night, and the next crawl goes on at the address where this one stopped. Days are UTC, as OpenAlex counts them. What was spent is written
-down at once, so that neither a killed crawl nor a second one on the same day spends it twice. assets/papers/crawl/metering.py keeps to all this.
+for the night, told at its start address, and the next crawl goes on where this one stopped (harvests.py). Days are UTC, as OpenAlex counts them.
+What was spent is written down at once, so that neither a killed crawl nor a second one on the same day spends it twice. metering.py keeps to it.
 """
 
 import json
@@ -10,14 +10,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from assets.papers.crawl.config import SourceParams
-from assets.papers.raw_pages import StoredProblem, address
 from stages.files import write_file_atomically
 
 EXHAUSTED = "credits_exhausted"
-_PLACES = ("cursor", "cursorMark", "page", "offset", "resumptionToken")
 
 
 class Ledger:
@@ -45,18 +42,6 @@ class Ledger:
 def keys_of(sources: Iterable[SourceParams], environment: Mapping[str, str]) -> dict[str, str]:
     """The key of each source that names a variable which is set."""
     return {source.name: key for source in sources if source.key_env and (key := environment.get(source.key_env, "").strip())}
-
-
-def places_to_go_on(source: SourceParams, problems: Iterable[StoredProblem]) -> list[str]:
-    """Where an earlier crawl of the same start addresses ran out of credits; none where it came to its end."""
-    begun = {_without_place(url) for url in map(address, source.start)}
-    stopped = [problem.url for problem in problems if problem.kind == EXHAUSTED and problem.source == source.name]
-    return [url for url in stopped if _without_place(url) in begun]
-
-
-def _without_place(url: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    parts = urlsplit(url)
-    return parts.netloc + parts.path, tuple(sorted(pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in _PLACES))
 
 
 def _today() -> str:

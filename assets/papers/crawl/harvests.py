@@ -7,8 +7,8 @@ came to its end is followed by increments:
     crossref  from-index-date:  of /works, by the day, one day further back since works are found a while after they were indexed
 
 and every `full_sweep_nights` nights, or when the page object reads otherwise than then, by a whole sweep. A chain that could not be finished is
-continued at its token in the next night; a token that is not known any more begins the chain again, from the last date. A chain that turns in a
-circle, or costs more than a source may in a night, ends with a problem.
+continued at its token in the next night, also where credits ran out (credits.py); a token that is not known any more begins the chain again, from the
+last date. A chain that turns in a circle, or costs more than a source may in a night, ends with a problem.
 """
 
 import hashlib
@@ -21,12 +21,14 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from assets.papers.items import Link, Parsed
+from assets.papers.page_objects import bare_name
 from assets.papers.raw_pages import address
 
 # Answers without a record that may follow one another: a repository that filters gives some, one that is broken gives no others.
 MOST_EMPTY_ANSWERS = 10
 # Page objects whose answers lead to one other each, by a token or a cursor.
 LINEAR = frozenset({"oai", "crossref", "openalex"})
+_NOT_BEGUN: dict[str, Any] = {"began": "", "answers": 0, "mark": ""}
 _MOMENT = re.compile(rb"<responseDate>\s*(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\s*</")
 _GRANULARITY = re.compile(rb"<granularity>\s*(YYYY-MM-DD(?:Thh:mm:ssZ)?)\s*</")
 _EXPIRED = b"badResumptionToken"
@@ -47,8 +49,8 @@ class Harvest:
     """What is remembered of one start address.
 
     since: from when on everything is had, a day or a moment of the registry's clock; "" = it was never had whole. nights: increments since the
-    last whole sweep. rest: where an unfinished chain goes on; began, is_whole: when that chain began, and whether it is a sweep. reader: version of
-    the page object. granularity: of the repository, as Identify says.
+    last whole sweep. rest: where an unfinished chain goes on; began, is_whole: when that chain began, and whether it is a sweep; answers: how many it
+    has had, of which one led to the address `mark`. reader: version of the page object. granularity: of the repository, as Identify says.
     """
 
     since: str = ""
@@ -58,6 +60,8 @@ class Harvest:
     is_whole: bool = True
     reader: str = ""
     granularity: str = ""
+    answers: int = 0
+    mark: str = ""
 
 
 @dataclass
@@ -84,7 +88,7 @@ class Chain:
     @property
     def is_linear(self) -> bool:
         """Whether each answer leads to one other, so that one that comes twice is a circle."""
-        return self.page in LINEAR
+        return is_linear(self.page)
 
 
 @dataclass
@@ -109,13 +113,14 @@ class Harvests:
 
         page: name of the page object; reader: its version. sweep_nights: from one whole sweep to the next; 1 = every night is one.
         """
+        page = bare_name(page)
         last = self._remembered.get((source, start), Harvest())
         if last.reader != reader:
             last = Harvest(reader=reader, granularity=last.granularity)  # what was had was read by other eyes
         changes = changes_since(page, start, last) if last.since and last.nights + 1 < sweep_nights else ""
         chain = Chain(source, page, start, last.rest or changes or start, last, is_fresh)
         if not last.rest:
-            chain.harvest = replace(last, is_whole=not changes, began="")
+            chain.harvest = replace(last, is_whole=not changes, **_NOT_BEGUN)
         self._chains[source, start] = chain
         self._join(chain, chain.begin)
         # Asked once for as long as it is remembered: increments need to know how the repository writes its dates.
@@ -139,15 +144,16 @@ class Harvests:
             return others
         if chain.page == "oai" and _EXPIRED in body and not parsed.papers:
             return self._again(chain, url)
-        if not chain.harvest.began:
-            moment = _MOMENT.search(body)
-            chain.harvest = replace(chain.harvest, began=moment[1].decode() if moment else today.isoformat())
+        # Answered, a place to go on is none any more.
+        moment = _MOMENT.search(body)
+        began = chain.harvest.began or (moment[1].decode() if moment else today.isoformat())
+        chain.harvest = replace(chain.harvest, rest="", began=began)
         cost = self._costs.setdefault(chain.source, _Cost(since=monotonic()))
         cost.requests += 1
         cost.body_bytes += len(body)
         if not onward and chain.is_linear:
             # An answer that is an error and nothing else is no end: what was not asked for rightly was not had.
-            chain.is_complete = bool(parsed.papers or parsed.withdrawals) or not parsed.problems
+            chain.is_complete = bool(parsed.papers or parsed.withdrawals or parsed.left_out) or not parsed.problems
             chain.is_refused = not chain.is_complete
             if chain.is_refused:
                 chain.problem = ("harvest_refused", f"{parsed.problems[0].words[:200]} (asked for {url[:200]})")
@@ -212,7 +218,7 @@ class Harvests:
         """From the last date, where the token is one of an earlier night; one of tonight that has expired leaves it to the next."""
         was_kept = url == chain.begin and bool(chain.harvest.rest)
         since = changes_since(chain.page, chain.start, chain.harvest) if chain.harvest.since and not chain.harvest.is_whole else ""
-        chain.harvest = replace(chain.harvest, rest="", began="")
+        chain.harvest = replace(chain.harvest, rest="", **_NOT_BEGUN)
         if not was_kept:
             chain.problem = (
                 "expired_token",
@@ -224,13 +230,15 @@ class Harvests:
         return [Link(chain.begin, "api")]
 
     def _circle(self, chain: Chain, parsed: Parsed, onward: list[Link]) -> tuple[str, str] | None:
-        if repeated := next((link.url for link in onward if address(link.url) in chain.addresses), ""):
-            return (
-                "repeated_token",
-                f"an answer leads back to one that was had before ({repeated[:200]}): the chain would never end, and is ended here",
-            )
+        following, now = address(onward[0].url), chain.harvest
+        if following in {*chain.addresses, now.mark}:
+            words = f"an answer leads back to one that was had before ({following[:200]}): the chain would never end, and is ended here"
+            return "repeated_token", words
+        # A circle longer than a night's answers is met at one address that is remembered, a later one after twice as many answers (Brent 1980).
+        is_marked = now.answers & (now.answers - 1) == 0
+        chain.harvest = replace(now, answers=now.answers + 1, mark=following if is_marked else now.mark)
         if not (parsed.papers or parsed.withdrawals):
-            chain.empty += 1
+            chain.empty += not parsed.left_out
             words = f"more than {MOST_EMPTY_ANSWERS} answers in a row without a record, each with a token for another: the chain is ended here"
             return ("empty_answers", words) if chain.empty > MOST_EMPTY_ANSWERS else None
         chain.empty = 0
@@ -255,6 +263,11 @@ class Harvests:
                     f"{most:,.0f} {unit} were spent on it in one night; the next goes on from there. Ask for less, or raise {name}",
                 )
         return None
+
+
+def is_linear(page: str) -> bool:
+    """Whether each answer that the page object of that name reads leads to one other."""
+    return bare_name(page) in LINEAR
 
 
 def identify(start: str) -> str:
@@ -307,9 +320,9 @@ def _split(links: Iterable[Link]) -> tuple[list[Link], list[Link]]:
 def _after(chain: Chain) -> Harvest:
     now = chain.harvest
     if chain.is_complete:
-        return replace(now, since=now.began, nights=0 if now.is_whole else now.nights + 1, rest="", began="", is_whole=True)
+        return replace(now, since=now.began, nights=0 if now.is_whole else now.nights + 1, rest="", is_whole=True, **_NOT_BEGUN)
     if now.rest:
         return now
     # A registry that refuses to be asked for changes is asked for everything the next time, and how it writes its dates as well.
     is_forgotten = chain.is_refused and not now.is_whole
-    return replace(now, since="" if is_forgotten else now.since, granularity="" if is_forgotten else now.granularity, began="", is_whole=True)
+    return replace(now, since="" if is_forgotten else now.since, granularity="" if is_forgotten else now.granularity, is_whole=True, **_NOT_BEGUN)

@@ -10,6 +10,9 @@ from assets.papers.crawl.unfinished import PASSING, Done, Unfinished
 from assets.papers.raw_pages import RawPages, StoredProblem, write_index, write_problems, write_sources
 from stages.output_folder import OutputFolder
 
+# Passing problems that are none where an answer is stored already. That credits ran out is told until the source was had to its end.
+_SETTLED_BY_THE_STORE = PASSING - {EXHAUSTED}
+
 
 @dataclass(frozen=True)
 class Chains:
@@ -66,12 +69,12 @@ def merged_problems(
             del rows[place]
     for done in unfinished.done.values():
         place = (done.url, done.source)
-        # Where credits ran out is kept in any case: the next crawl goes on there.
-        is_passing = done.problem in PASSING and done.problem != EXHAUSTED and raw.history(done.url)
+        is_passing = done.problem in _SETTLED_BY_THE_STORE and raw.history(done.url)
         if done.problem and not is_passing and not chains.is_link(done.link) and (place not in rows or rows[place].kind != done.problem):
             rows[place] = StoredProblem(done.url, done.source, unfinished.crawl, done.problem, done.words)
     for place, problem in chains.ended.items():
-        if problem and not (problem.kind in PASSING and raw.history(problem.url)) and (place not in rows or rows[place].kind != problem.kind):
+        is_settled = problem is not None and problem.kind in _SETTLED_BY_THE_STORE and raw.history(problem.url)
+        if problem and not is_settled and (place not in rows or rows[place].kind != problem.kind):
             rows[place] = problem
     # One row a host that may not be asked, whichever of its addresses was met first.
     told = {(problem.source, problem.words) for problem in rows.values()}

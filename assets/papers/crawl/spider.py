@@ -23,9 +23,9 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
-from assets.papers.crawl.credits import Ledger, places_to_go_on
+from assets.papers.crawl.credits import Ledger
 from assets.papers.crawl.freshness import Freshness
-from assets.papers.crawl.harvests import LINEAR, Bounds, Harvests, digest_of
+from assets.papers.crawl.harvests import Bounds, Harvests, digest_of, is_linear
 from assets.papers.crawl.memory import Memory, Unstored, records_of
 from assets.papers.crawl.refusal import Refused
 from assets.papers.crawl.reservations import Reservation, is_reserved
@@ -114,12 +114,8 @@ class JournalSpider(Spider):
         """The start addresses."""
         self._progress.start(_PROGRESS_EVERY_S, now=False)
         for source in self.config.sources:
-            # Where credits ran out, the rest comes first: what lies before it was had, and says nothing tonight about what is gone.
-            begun = places_to_go_on(source, self.raw.problems())
-            if begun:
-                self.incomplete.add(source.name)
-            for url in dict.fromkeys(map(address, begun or source.start)):
-                for first in [url] if begun else self._first_of(source, url):
+            for url in dict.fromkeys(map(address, source.start)):
+                for first in self._first_of(source, url):
                     self.seen[first].add("")
                     if first not in self.asked:
                         yield self._ask(first, source, kind=source.start_kind)
@@ -231,7 +227,7 @@ class JournalSpider(Spider):
     def _first_of(self, source: SourceParams, url: str) -> list[str]:
         if source.start_kind != "api":
             return [url]
-        reader = self.reader_of(source.name) if source.page in LINEAR else ""
+        reader = self.reader_of(source.name) if is_linear(source.page) else ""
         nights = self.config.sweep_nights_of(source)
         return self.harvests.begin(source.name, source.page, url, sweep_nights=nights, reader=reader, is_fresh=not source.is_local)
 
@@ -343,7 +339,7 @@ class JournalSpider(Spider):
         """Whether an answer with other bytes than the stored one says anything else, to the page object and of mining."""
         previous: StoredPage | None = request.meta["previous"]
         # Of a registry counts what it says of each record, in whichever answer; the first answer of all shows that it is there.
-        if page.kind == "api" and self.sources[page.source].page in LINEAR:
+        if page.kind == "api" and is_linear(self.sources[page.source].page):
             parsed = request.meta["parsed"] = self._parsed_page(page)
             is_first = previous is None and request.meta["link"] in map(address, self.sources[page.source].start)
             has_news = bool(parsed.papers or parsed.withdrawals) and self.memory.says_anew(page.source, parsed, page.url)

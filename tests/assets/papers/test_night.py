@@ -11,7 +11,7 @@ pytest.importorskip("PIL", reason="pillow is not installed (extra: images)")
 import datetime
 
 import hypothesis.strategies as st
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from assets.papers.build import PapersConfig
 from stages.retractions import Request
@@ -38,7 +38,9 @@ _STATEMENT = st.fixed_dictionaries(
         "status": st.sampled_from(["published", "retracted"]),
     },
 )
+# A registry is asked for everything, or for what is new since a day; each is an address of its own that speaks of the same records.
 _ADDRESSES = [("index", f"{SITE}/toc/0"), ("index", f"{SITE}/toc/1"), ("article", f"{SITE}/0"), ("article", f"{SITE}/1"), ("api", f"{SITE}/w")]
+_ADDRESSES += [("api", f"{SITE}/w?from=2026-01-0{day}") for day in (1, 2)]
 _PAGE = st.tuples(
     st.sampled_from(_ADDRESSES),
     st.sampled_from(["letters", "registry"]),
@@ -52,8 +54,12 @@ _PAGES = st.lists(_PAGE, max_size=3, unique_by=lambda page: page[:2])
 _NIGHT = st.tuples(_PAGES, st.lists(_IMAGE, max_size=2, unique_by=lambda one: one[:2]), _REQUESTS)
 
 
-def add_night(store: Store, crawl: int, pages: list, images: list) -> None:
+def add_night(store: Store, crawl: int, pages: list, images: list, said: dict) -> None:
+    """said: what each page said when it was stored last; one that says it again is not stored again, as by a crawl."""
     for (kind, url), source, statements, notices, reserved in pages:
+        if said.get((url, source)) == (statements, notices, reserved):
+            continue
+        said[url, source] = (statements, notices, reserved)
         if statements is None:
             store.gone(url, crawl=crawl, kind=kind, source=source)
         else:
@@ -68,14 +74,24 @@ def add_night(store: Store, crawl: int, pages: list, images: list) -> None:
             store.picture(url, picture(shown), crawl=crawl, source=source)
 
 
-@settings(max_examples=14, deadline=None)
+# A registry's sweep, a night in which nothing is read anew, an increment with a deletion, one in which the record is there again.
+_RECORD = {"key": "10.1234/1", "url": f"{SITE}/1", "title": LONG, "doi": "10.1234/1"}
+_SWEEP = (("api", f"{SITE}/w"), "registry", [_RECORD, {**_RECORD, "key": "10.1234/2", "doi": "10.1234/2"}], [], None)
+_DELETED = (("api", f"{SITE}/w?from=2026-01-01"), "registry", [], [("10.1234/1", "retracted", "deleted")], None)
+_BACK = (("api", f"{SITE}/w?from=2026-01-02"), "registry", [_RECORD], [], None)
+_NIGHTS_OF_A_REGISTRY = [([page], [], ()) for page in (_SWEEP, _SWEEP, _DELETED, _BACK)]
+
+
+@settings(max_examples=10, deadline=None)
 @given(st.lists(_NIGHT, min_size=2, max_size=4))
+@example(_NIGHTS_OF_A_REGISTRY)
 def test_after_any_nights_the_bytes_are_those_of_a_build_from_scratch(nights):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         store = Store(root / "raw")
+        said: dict = {}
         for crawl, (pages, images, requests) in enumerate(nights, 1):
-            add_night(store, crawl, pages, images)
+            add_night(store, crawl, pages, images, said)
             build(store, root / "papers", requests=requests, config=CONFIG)
         build(store, root / "fresh", requests=requests, config=CONFIG, scratch=root / "other")
         assert contents(root / "papers") == contents(root / "fresh")

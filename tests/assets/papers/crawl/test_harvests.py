@@ -173,6 +173,63 @@ def test_bytes_and_time_are_bounded_too(bounds):
     assert harvests.problems()["x", START][0] == "harvest_bound" and len(asked) <= 11
 
 
+def test_a_chain_without_credits_goes_on_where_it_stopped_until_it_has_had_everything():
+    """The start tells the trouble; nothing of another question's place is taken over."""
+    start = "http://alex.example/works?cursor=*"
+    alex = {"page": "openalex", "start": start}
+
+    def respond(url):
+        number = int(url.partition("cursor=")[2].replace("*", "0"))
+        links = (Link(f"http://alex.example/works?cursor={number + 1}", "api"),) if number < 4 else ()
+        return b"{}", Parsed(papers=(Paper(key=str(number), url="", title=str(number)),), links=links)
+
+    harvests, asked = without_credits(respond, {}, after=2, **alex)
+    assert [url[-1] for url in asked] == ["*", "1"] and harvests.problems() == {("x", start): ("credits_exhausted", "spent")}
+    assert without_credits(respond, harvests.states(), after=0, **alex)[0].states() == harvests.states(), "a second crawl on that day"
+    harvests, asked = night(respond, harvests.states(), **alex)
+    assert [url[-1] for url in asked] == ["2", "3", "4"] and harvests.problems() == {("x", start): None}
+    assert night(respond, harvests.states(), **alex)[1][0] == start, "OpenAlex is swept: it cannot be asked for changes"
+    assert night(lambda _: answer(), harvests.states(), page="openalex", start=f"{start}&filter=b")[1] == [f"{start}&filter=b"]
+
+
+def test_answers_whose_papers_are_all_left_out_are_neither_empty_nor_refused():
+    def respond(url):
+        body, parsed = answer(token=str(int(token_of(url) or 0) + 1) if token_of(url) != "30" else "", problem="1 of 1 papers name no open licence")
+        return body, replace(parsed, left_out=1)
+
+    harvests, asked = night(respond, page="oai+open")
+    assert len(asked) == 32 and harvests.problems() == {("x", START): None}
+
+
+def without_credits(respond, states, *, after: int, page: str, start: str) -> tuple[Harvests, list[str]]:
+    """A night that ends after so many answers, since credits are spent."""
+    harvests, asked = Harvests(states, WIDE), []
+    (url,) = harvests.begin("x", page, start, sweep_nights=30, reader="v1", is_fresh=True)
+    for _ in range(after):
+        asked.append(url)
+        (link,) = harvests.onward(url, "x", *respond(url), today=TODAY)
+        url = link.url
+    harvests.failed(url, status=0, problem="credits_exhausted", words="spent", is_passing=True)
+    return harvests, asked
+
+
+@pytest.mark.parametrize("length", [3, 7, 12])
+def test_a_circle_longer_than_a_night_is_found(length):
+    def respond(url):
+        number = int(url.partition("cursor=")[2].replace("*", "0"))
+        links = (Link(f"http://alex.example/works?cursor={number % length + 1}", "api"),)
+        return b"{}", Parsed(papers=(Paper(key=str(number), url="", title=str(number)),), links=links)
+
+    states: dict = {}
+    for crawl in range(1, 100):  # noqa: B007 - looked at below
+        harvests, _ = night(respond, states, page="openalex", start="http://alex.example/works?cursor=*", most=2)
+        states = from_rows(to_rows(harvests.states()))
+        if harvests.problems():
+            break
+    assert next(iter(harvests.problems().values()))[0] == "repeated_token" and state_of(harvests).rest == ""
+    assert 2 * crawl <= 4 * length + 4
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     edits=st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=4), min_size=1, max_size=8),

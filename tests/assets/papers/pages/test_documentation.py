@@ -52,7 +52,7 @@ def test_every_entry_is_accepted_as_a_source(blocks, parse, monkeypatch):
 
     monkeypatch.setitem(PAGES, "letters_of_nothing", parse)
     sources = [SourceParams(**entry) for text in blocks["yaml"] for entry in yaml.safe_load(text)]
-    assert len(sources) == 5
+    assert len(sources) == 9
     JournalPagesConfig(contact="someone@lab.org", sources=sources)
 
 
