@@ -3,7 +3,7 @@
     python -m bench.speedrun                                              # a look: one tiny model, one seed
     python -m bench.speedrun --scale std --seeds 3 --ablate --work DIR --json DIR/runs.json    # everything: an hour on one core
     python -m bench.speedrun --scale std --seeds 3 --model polygpt        # one model beside its record: better, worse or not told apart
-    python -m bench.speedrun --scale std --runs DIR/runs.json --write docs/SPEEDRUN.md    # make these runs the record: table, picture and bench/speedrun.json
+    python -m bench.speedrun --scale std --runs DIR/runs.json --write docs/SPEEDRUN.md    # these runs become the record, in bench/speedrun.json too
 
 Models, targets and tricks are in bench/speedrun.yaml. Inputs are made once in the folder WORK by the stages of dvc.yaml, from what the project makes
 up itself and the rdkit wheel holds; then each model trains by its own command, one process and one thread at a time. The clock is that process's
