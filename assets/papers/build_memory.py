@@ -41,7 +41,7 @@ CREATE TABLE pictures (sha256 TEXT PRIMARY KEY, serial INTEGER, crawl INTEGER, d
 # Changes wait in memory, up to 64 MiB; a file that a power cut leaves unwritten is not the one that was noted.
 _IN_MEMORY = "PRAGMA cache_size = -65536; PRAGMA synchronous = OFF;"
 # What of an answer decides what is made of it; its place stands for its bytes and headers.
-_DECISIVE = (*("crawl", "url", "source", "kind", "day", "status", "content_sha256", "content_type", "robots_tag", "tdm_reserved", "warc", "offset"),)
+_DECISIVE = ("crawl", "url", "source", "kind", "day", "status", "content_sha256", "content_type", "robots_tag", "tdm_reserved", "warc", "offset")
 
 
 class BuildMemory:

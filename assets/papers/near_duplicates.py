@@ -47,26 +47,6 @@ def normalised(text: str) -> list[str]:
     return _WORDS.findall(plain)
 
 
-def near_duplicates(texts: Sequence[Text], *, similarity: float, min_words: int) -> dict[str, str]:
-    """For each paper that nearly repeats an earlier one of `texts`: the id of the first such that repeats no other itself.
-
-    similarity: Jaccard, in (0, 1]. min_words: of title and abstract together; shorter texts are not judged.
-    """
-    # Texts of equal sets and traits are of one class, and only classes are compared: a paper stored under two names would meet itself everywhere.
-    classes: dict[Judged, int] = {}
-    listed: list[tuple[Text, int]] = []
-    for text in texts:
-        judged = judge(text, min_words)
-        if judged is not None:
-            listed.append((text, classes.setdefault(judged, len(classes))))
-    similar: dict[int, set[int]] = defaultdict(set)
-    order = Order.counted([judged.members for judged in classes])
-    for one, other in join(list(classes), [order.prefix(judged.members, similarity) for judged in classes], similarity):
-        similar[one].add(other)
-        similar[other].add(one)
-    return first_of_each(((text.id, text.family, number) for text, number in listed), similar)
-
-
 def first_of_each(papers: Iterable[tuple[str, str, int]], similar: Mapping[int, Collection[int]]) -> dict[str, str]:
     """For each paper that repeats an earlier one: the first such, or what that one repeats, so that a chain of reprints points to its first.
 

@@ -65,7 +65,7 @@ class ParsedMemo:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "parsed.sqlite"
-        self.reused = self.added = 0
+        self.added = 0
         try:
             self._open()
         except sqlite3.DatabaseError:
@@ -91,7 +91,6 @@ class ParsedMemo:
             return None
         if row is None or row[1] != _digest(key, row[0]):
             return None
-        self.reused += 1
         return _from_json(zlib.decompress(row[0]).decode())
 
     def put(self, key: str, parsed: Parsed) -> None:

@@ -35,10 +35,6 @@ class StoredPictures:
         for url, some in rows.items():
             self._histories[url] = sorted((next(records) for _ in some), key=lambda record: (record.crawl, record.source))
 
-    def rows_of(self, url: str) -> list[int]:
-        """The rows of the index that are answers of that address."""
-        return self._rows.get(url, [])
-
     def at(self, source: str, url: str, crawl: int) -> Picture | None:
         """The picture that `url` showed after the crawl; None where there was none, or it was gone in two crawls running."""
         for _ in range(_LONGEST_REDIRECT_CHAIN):

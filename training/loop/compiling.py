@@ -16,7 +16,8 @@ Compile = Literal["auto", "on", "off"]
 P = ParamSpec("P")
 R = TypeVar("R")
 _LOG = logging.getLogger(__name__)
-# Triton's kernels need tensor cores of this generation (Volta) at least.
+# Triton's kernels need tensor cores of this generation (Volta) at least. Tuples that grow in a loop, in which our own kernel keeps its rows, came
+# with that release of triton.
 _OLDEST_CAPABILITY, _OLDEST_TRITON = (7, 0), (3, 3)
 
 
@@ -33,7 +34,7 @@ def why_not_compiled(setting: Compile, device: torch.device) -> str | None:
 
 
 def why_no_triton() -> str | None:
-    """Why torch's compiler cannot make kernels for a GPU, and the remedy; None where it can."""
+    """Why no kernels can be made for a GPU, torch's compiler's or our own, and the remedy; None where they can."""
     try:
         import triton
     except ImportError as error:

@@ -13,13 +13,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from training.loop.compiling import why_no_triton
 from training.stylegan3.layers import LRELU_GAIN, LRELU_SLOPE, LayerFilters
 from training.stylegan3.layers import filtered_lrelu as plain_filtered_lrelu
 from training.stylegan3.resampling import Resampling
 
 _LOG = logging.getLogger(__name__)
-# Tuples that grow in a loop, which the kernel keeps its rows in, came with this release.
-_OLDEST_TRITON = (3, 3)
 # The first generation of NVIDIA's with matrix products in bfloat16 and TF32.
 _OLDEST_CAPABILITY = (8, 0)
 _KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -68,13 +67,8 @@ def _reason_against(device: torch.device, dtype: torch.dtype) -> str | None:
     capability = torch.cuda.get_device_capability(device)
     if capability < _OLDEST_CAPABILITY:
         return f"compute capability {capability[0]}.{capability[1]}, the kernel needs {_OLDEST_CAPABILITY[0]}.{_OLDEST_CAPABILITY[1]}"
-    try:
-        import triton
-    except ImportError as error:
-        return f"triton cannot be imported ({error}); install figment[gpu]"
-    version = tuple(int(part) for part in triton.__version__.split(".")[:2])
-    if version < _OLDEST_TRITON:
-        return f"triton {triton.__version__} is older than {_OLDEST_TRITON[0]}.{_OLDEST_TRITON[1]}"
+    if reason := why_no_triton():
+        return reason
     from training.stylegan3.filtered_lrelu_triton import failed_trial
 
     return failed_trial(device, dtype)

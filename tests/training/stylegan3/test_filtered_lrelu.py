@@ -60,7 +60,7 @@ def test_without_triton_the_log_says_once_what_to_install(capable, monkeypatch, 
 
 def test_old_triton_old_devices_and_float64_are_refused(capable, monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", of_version("2.1.0"))
-    assert refusal(CUDA, torch.float16) == "triton 2.1.0 is older than 3.3"
+    assert refusal(CUDA, torch.float16) == "triton 2.1.0 is older than 3.3; install figment[gpu] anew"
     assert "float64" in refusal(CUDA, torch.float64)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     refusal.cache_clear()
