@@ -1,5 +1,6 @@
 """The ensemble as one `Trainable`: every member has a batch of its own in each step, and the best weights on held-out molecules are kept."""
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,9 +35,16 @@ class MemberStream(SaltedStream):
     def after(self, steps: int) -> Tensor:
         """[E, B] int64: which molecules each member is shown."""
         epoch, place = divmod(steps, self.molecules // self.batch_size)
-        rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
-        orders = (generator(self.seed, "order", self.salt, epoch, member) for member in range(self.members))
-        return torch.stack([torch.randperm(self.molecules, generator=order)[rows] for order in orders])
+        return self._orders(self.salt, epoch)[:, place * self.batch_size : (place + 1) * self.batch_size]
+
+    def __post_init__(self) -> None:
+        # Of a hundred thousand molecules an epoch's orders take as long as some steps.
+        self._orders = functools.lru_cache(maxsize=1)(self._drawn)
+
+    def _drawn(self, salt: int, epoch: int) -> Tensor:
+        """[E, N] int64."""
+        orders = (generator(self.seed, "order", salt, epoch, member) for member in range(self.members))
+        return torch.stack([torch.randperm(self.molecules, generator=order) for order in orders])
 
 
 class PredictorTrainer(MoleculeTrainer[PredictorConfig]):
