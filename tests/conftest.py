@@ -23,6 +23,8 @@ import pytest
 with contextlib.redirect_stderr(sys.__stderr__), contextlib.suppress(ImportError):
     import absl.logging  # noqa: F401
 
+from tests import hostility
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
@@ -47,6 +49,25 @@ ENVIRONMENT = {
 }
 # A developer's shell, or a stage that runs the tests, may have set these; a test decides them for itself.
 FOREIGN_PREFIXES = ("DAGSTER_", "DVC_", "FIGMENT_", "GIT_", "MLFLOW_")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--hostile-table", type=Path, help="the page whose table of what was tried is written anew, as SECURITY.md")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    reports = [report for reports in terminalreporter.stats.values() for report in reports if getattr(report, "when", "") == "call"]
+    if lines := hostility.table(kept for report in reports for kept in report.user_properties):
+        terminalreporter.write_sep("=", "what was tried")
+        terminalreporter.write_line("\n".join(lines))
+        if (page := config.getoption("--hostile-table")) is not None:
+            hostility.write_into(page, lines)
+
+
+@pytest.fixture
+def tried(record_property: Callable[[str, object], None]) -> hostility.Tried:
+    """`tried(set name, how many, got_through=0, lost=0)` adds to the table of what was tried against Figment."""
+    return hostility.recorder(record_property)
 
 
 def pytest_configure(config: pytest.Config) -> None:
