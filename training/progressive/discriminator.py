@@ -22,12 +22,12 @@ class Discriminator(Growing):
 
     def forward(self, images: Tensor, sets: int = 1) -> Tensor:
         """sets: so many equal parts of the batch, such as reals and fakes, are judged side by side; each has a variety of its own."""
-        level, alpha = self.config.level, self.config.alpha
+        level = self.config.level
         x = lrelu(self.from_rgb[level](images))
         for place in range(level, 0, -1):
             x = self.blocks[place](x)
-            if place == level and alpha < 1:
-                x = torch.lerp(lrelu(self.from_rgb[level - 1](smaller(images))).to(x.dtype), x, alpha)
+            if place == level and self.config.alpha < 1:
+                x = self.blended(lrelu(self.from_rgb[level - 1](smaller(images))), x)
         return self.blocks[0](x, sets)
 
 

@@ -44,12 +44,12 @@ class Generator(Growing):
 
     def draw(self, latents: Tensor) -> Tensor:
         """Pictures [B, channels, grown_px, grown_px], in the precision of the weights, of latents as they are."""
-        level, alpha = self.config.level, self.config.alpha
+        level = self.config.level
         x, before = latents, latents
         for block in self.blocks[: level + 1]:
             x, before = block(x), x
         new = self._rgb(level, x)
-        return new if level == 0 or alpha == 1 else torch.lerp(larger(self._rgb(level - 1, before)), new, alpha)
+        return new if level == 0 or self.config.alpha == 1 else self.blended(larger(self._rgb(level - 1, before)), new)
 
     def _rgb(self, level: int, x: Tensor) -> Tensor:
         # In the precision of the weights: the sum of two pictures, and what D is to compare with reals, should not be rounded.

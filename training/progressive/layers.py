@@ -13,16 +13,28 @@ GAIN = 2**0.5
 
 
 class Growing(nn.Module):
-    """A network that has grown as far as its `config` says; layers beyond are there, and neither computed nor moved."""
+    """A network that has grown as far as its `config` says; layers beyond are there, and neither computed nor moved.
+
+    share: 0-d buffer, how much the newest layers count: `config.alpha` where recorded turns look for it, while it changes.
+    """
+
+    share: Tensor
 
     def __init__(self, config: ProgressiveConfig) -> None:
         super().__init__()
         self.config = config
+        self.register_buffer("share", torch.tensor(config.alpha, dtype=torch.float64), persistent=False)
 
     def grow(self, px: int, alpha: float) -> None:
         """From now on of `px` pixels a side, the layers of `px` counting `alpha` and those of the side before 1 - `alpha`."""
         if (px, alpha) != (self.config.grown_px, self.config.alpha):
             self.config = dataclasses.replace(self.config, grown_px=px, alpha=alpha)
+            self.share.fill_(alpha)
+
+    def blended(self, before: Tensor, new: Tensor) -> Tensor:
+        """From `before` (share 0) to `new` (share 1), in the precision of `new`; computed in single precision or better."""
+        dtype = torch.promote_types(new.dtype, torch.float32)
+        return torch.lerp(before.to(dtype), new.to(dtype), self.share.to(dtype)).to(new.dtype)
 
 
 class Equalised(nn.Module):

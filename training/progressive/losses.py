@@ -75,10 +75,10 @@ class ProgressiveLosses:
             Phase("G", "G", self.generator_losses, every=self.options.n_critic, reported_as="g", inputs=self.generator_inputs, key=self.key),
         ]
 
-    def key(self, now: Moment) -> Hashable | None:
-        """What turns have in common that differ in their inputs alone. In a fade, whose share is another each time, none are alike."""
+    def key(self, now: Moment) -> Hashable:
+        """What turns have in common that differ in their inputs, and in a fade in the networks' `share`, alone."""
         growth = self.schedule.at(now.samples_seen)
-        return (growth.px, self.batch_at(now.samples_seen), now.rollback) if growth.alpha == 1 else None
+        return growth.phase, self.batch_at(now.samples_seen), now.rollback
 
     def generator_inputs(self, now: Moment) -> Inputs:
         return {"z": self._latents("G", now, self.batch_at(now.samples_seen))}

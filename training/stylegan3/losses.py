@@ -14,8 +14,8 @@ from training.gans.graphs import TurnRandom
 from training.gans.image_stream import ImageOrder, TrainingImages, batch_of, random_latents
 from training.gans.losses import non_saturating_d, non_saturating_g, r1_penalty, r2_penalty, relativistic_d, relativistic_g
 from training.gans.players import Inputs, Moment, PartLoss, Phase, parts_of_batch
-from training.loop.devices import Devices
-from training.stylegan3.blur import blur_sigma_px, gaussian_blur
+from training.loop.devices import Devices, moved
+from training.stylegan3.blur import blur_matrix, blur_sigma_px, blurred
 from training.stylegan3.discriminator import Discriminator
 from training.stylegan3.generator import Generator
 from training.stylegan3.options import StyleGAN3Options
@@ -24,7 +24,7 @@ from training.stylegan3.options import StyleGAN3Options
 class StyleGAN3Losses:
     """The three phases of an iteration. augment: None for none. All random numbers come from (seed, purpose, roll-backs, iteration).
 
-    Losses depend on their inputs (z, c, reals, real_c) and on `random`, which making the inputs seeds; on the moment only while pictures are blurred.
+    Losses depend on their inputs (z, c, reals, real_c and, while pictures are blurred, blur) and on `random`, which making the inputs seeds.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class StyleGAN3Losses:
             phases.append(Phase("D_reg", "D", self.penalties, every=self.options.reg_interval, inputs=inputs, key=self.key))
         return phases
 
-    def key(self, now: Moment) -> int | None:
-        """What turns have in common that differ in their inputs alone. While pictures are blurred, each time by a little less, none are alike."""
-        return None if self._blur_sigma_px(now) else now.rollback
+    def key(self, now: Moment) -> int:
+        """What turns have in common that differ in their inputs alone."""
+        return now.rollback
 
     def generator_inputs(self, now: Moment) -> Inputs:
         return self._inputs(now, latents="G", reals="G" if self.is_relative else None)
@@ -73,11 +73,11 @@ class StyleGAN3Losses:
         z, labels, reals, real_labels = given["z"], given.get("c"), given.get("reals"), given.get("real_c")
         for rows in self._parts():
             c = _rows(labels, rows)
-            fake_logits = self._logits(self._fakes(z[rows], c), c, "G fakes", rows, now)
+            fake_logits = self._logits(self._fakes(z[rows], c), c, "G fakes", rows, given)
             if reals is None:
                 loss = non_saturating_g(fake_logits)
             else:
-                loss = relativistic_g(self._logits(reals[rows], _rows(real_labels, rows), "G reals", rows, now).detach(), fake_logits)
+                loss = relativistic_g(self._logits(reals[rows], _rows(real_labels, rows), "G reals", rows, given).detach(), fake_logits)
             yield loss.sum() / self.options.batch, {}
 
     def discriminator_losses(self, now: Moment, given: Inputs | None = None) -> Iterator[PartLoss]:
@@ -91,8 +91,8 @@ class StyleGAN3Losses:
             c = _rows(labels, rows)
             with torch.no_grad():
                 fakes = self._fakes(z[rows], c, observe=True)
-            fake_logits = self._logits(fakes, c, "D fakes", rows, now)
-            real_logits = self._logits(reals[rows], _rows(real_labels, rows), "D reals", rows, now)
+            fake_logits = self._logits(fakes, c, "D fakes", rows, given)
+            real_logits = self._logits(reals[rows], _rows(real_labels, rows), "D reals", rows, given)
             real, fake = (logits.detach().float() for logits in (real_logits, fake_logits))
             shown = {"r_t": real.sign(), "fake_sign": fake.sign(), "real_logit": real, "fake_logit": fake}
             yield pair_loss(real_logits, fake_logits).sum() / batch, {name: value.sum() / batch for name, value in shown.items()}
@@ -109,14 +109,14 @@ class StyleGAN3Losses:
         reals, real_labels, labels = given["reals"], given.get("real_c"), given.get("c")
         for rows in self._parts():
             images = reals[rows].requires_grad_()
-            r1 = r1_penalty(self._logits(images, _rows(real_labels, rows), "D_reg reals", rows, now), images).sum() / self.options.batch
+            r1 = r1_penalty(self._logits(images, _rows(real_labels, rows), "D_reg reals", rows, given), images).sum() / self.options.batch
             yield r1 * weight, {"r1_penalty": r1.detach()}
             if self.is_relative:
                 c = _rows(labels, rows)
                 with torch.no_grad():
                     fakes = self._fakes(given["z"][rows], c)
                 fakes.requires_grad_()
-                r2 = r2_penalty(self._logits(fakes, c, "D_reg fakes", rows, now), fakes).sum() / self.options.batch
+                r2 = r2_penalty(self._logits(fakes, c, "D_reg fakes", rows, given), fakes).sum() / self.options.batch
                 yield r2 * weight, {"r2_penalty": r2.detach()}
 
     def _parts(self) -> Iterator[slice]:
@@ -126,7 +126,9 @@ class StyleGAN3Losses:
         self.random.begin(now.rollback, now.iteration)
         z, c = self._latents(latents, now) if latents else (None, None)
         images, real_c = self._reals(reals, now) if reals else (None, None)
-        named = {"z": z, "c": c, "reals": images, "real_c": real_c}
+        sigma = self._blur_sigma_px(now)
+        blur = moved(blur_matrix(self.data.resolution, sigma), self.devices.device) if sigma else None
+        named = {"z": z, "c": c, "reals": images, "real_c": real_c, "blur": blur}
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def _latents(self, phase: str, now: Moment) -> tuple[Tensor, Tensor | None]:
@@ -139,10 +141,10 @@ class StyleGAN3Losses:
     def _fakes(self, z: Tensor, c: Tensor | None, *, observe: bool = False) -> Tensor:
         return self.generator(z, c, observe=observe)
 
-    def _logits(self, images: Tensor, c: Tensor | None, purpose: str, rows: slice, now: Moment) -> Tensor:
+    def _logits(self, images: Tensor, c: Tensor | None, purpose: str, rows: slice, given: Inputs) -> Tensor:
         """What D says of pictures, those of `rows` of the batch, as it sees them: blurred at the beginning of configuration R, and augmented."""
-        if sigma := self._blur_sigma_px(now):
-            images = gaussian_blur(images, sigma)
+        if "blur" in given:
+            images = blurred(images, given["blur"])
         if self.augment is not None:
             images = self.augment(images, self.random.of(f"augment {purpose}", rows.start), rows=rows, batch=self.options.batch)
         return self.discriminator(images, c)

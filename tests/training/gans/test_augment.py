@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training.gans.augment import _SYM6, PRESETS, Augment, AugmentConfig, augment_preset, warp
-from training.stylegan3.blur import gaussian_blur
+from training.stylegan3.blur import blur_matrix, blurred
 
 # One change at a time, with the multiplier that lets it happen.
 SINGLE = {
@@ -97,7 +97,8 @@ def test_the_text_preset_leaves_out_what_leaks():
 
 
 def smooth_pictures(count):
-    return gaussian_blur(pictures(count), 2.0)
+    images = pictures(count)
+    return blurred(images, blur_matrix(images.shape[2], 2.0))
 
 
 def test_a_mirrored_picture_is_its_mirror_image():

@@ -47,7 +47,10 @@ def cyclegan(**changes) -> AdversarialTrainer:
 TRAININGS = {
     "stylegan3": stylegan3,
     "stylegan3-rpgan": lambda: stylegan3(loss="rpgan", aug="noaug"),
+    # Pictures are blurred by a little less each time, and not at all any more from the 12th on.
+    "stylegan3-blurred": lambda: stylegan3(cfg="stylegan3-r", aug="noaug"),
     "progressive": progressive,
+    "progressive-fade": lambda: progressive(stable_kimg=0.004, fade_kimg=0.04),
     "progressive-r1": lambda: progressive(loss="non-saturating"),
     "cyclegan": cyclegan,
 }
@@ -75,7 +78,8 @@ def test_recorded_turns_are_the_same_steps_to_the_bit(name, short_warm_up):
         values = [trainer.step().numbers() for trainer in (one_by_one, recorded)]
         assert values[0] == values[1]
     assert saved(one_by_one) == saved(recorded)
-    assert tape.recorded >= 2 and tape.played > tape.recorded
+    # One recording a phase, in a fade too: what fades is no number of it.
+    assert tape.recorded == len(recorded.phases) and tape.played > tape.recorded
 
 
 @pytest.mark.parametrize("name", TRAININGS)
@@ -126,16 +130,6 @@ def test_a_turn_that_cannot_be_recorded_is_taken_step_by_step_and_that_is_said_o
         assert values[0] == values[1]
     assert len(told.lines) == 1 and "operation not permitted when stream is capturing)" in told.lines[0]
     assert refused.graphs.recorder is None
-
-
-def test_turns_that_are_other_each_time_are_never_recorded(short_warm_up):
-    """A fade of a progressive GAN, and the blur at the beginning of configuration R."""
-    faded, blurred, tape = progressive(stable_kimg=0.004, fade_kimg=1.0), stylegan3(cfg="stylegan3-r"), Tape()
-    for trainer in (faded, blurred):
-        trainer.graphs = Graphs(tape)
-        for _ in range(3):
-            trainer.step()
-    assert tape.recorded == 0
 
 
 def test_a_turn_of_another_shape_is_another_turn():
