@@ -25,6 +25,7 @@ from stages.reporting import Reporter
 from training.loop.devices import open_devices
 from training.metrics.images.moving import filter_as_if_turned, shift, shift_by_pixels, turn
 from training.metrics.intervals import Estimate, bootstrap_interval
+from training.stylegan3.config import Precision
 from training.stylegan3.generator import Generator, StyleGAN3Error
 from training.stylegan3.nvidia_snapshots import open_generator
 from training.stylegan3.styles import random_styles
@@ -136,6 +137,8 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
         raise ParamsError("--pictures and --batch must be at least 1")
     with open_devices() as devices:
         generator = open_generator(arguments.network, device=devices.device)
+        if arguments.precision != "auto":
+            generator.synthesis.compute_in(getattr(torch, arguments.precision))
         found = measure_equivariance(generator, metrics, pictures=arguments.pictures, batch=arguments.batch, seed=arguments.seed)
     for name, number in found.items():
         reporter.log(f"{name} {number.value:.2f} (95 %: {number.low:.2f} to {number.high:.2f}, {number.n:,} pictures)")
@@ -149,6 +152,12 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("--pictures", type=int, default=1000, metavar="N", help="published 50000 (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="pictures side by side (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of latents and moves (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="auto",
+        help="of layers that may compute in a low one, here on a CPU too (default: the model's)",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -175,6 +175,7 @@ class SynthesisLayer(nn.Module):
     down_horizontal: Tensor
     plan: Resampling
     filtered_by: FilteredBy = "auto"
+    computes_in: torch.dtype | None = None
 
     def __init__(self, spec: LayerSpec, config: StyleGAN3Config) -> None:
         super().__init__()
@@ -198,7 +199,8 @@ class SynthesisLayer(nn.Module):
         styles = self.affine(w)
         if spec.is_torgb:
             styles = styles * (spec.in_channels * spec.kernel**2) ** -0.5
-        dtype = compute_dtype(self.precision if spec.is_low_precision else "float32", device=x.device, weights=self.weight.dtype)
+        precision = self.precision if spec.is_low_precision else "float32"
+        dtype = self.computes_in or compute_dtype(precision, device=x.device, weights=self.weight.dtype)
         x, factor = modulated_convolution(
             x.to(dtype), self.weight, styles, padding=spec.kernel - 1, demodulate=not spec.is_torgb, input_gain=self.magnitude_ema.rsqrt()
         )
@@ -257,6 +259,11 @@ class Synthesis(nn.Module):
     def layers(self) -> Iterator[SynthesisLayer]:
         """The layers and ToRGB, first to last."""
         return (cast("SynthesisLayer", self.get_submodule(name)) for name in self.layer_names)
+
+    def compute_in(self, dtype: torch.dtype | None) -> None:
+        """From now on all layers that may compute in low precision compute in `dtype`, on any device; None: as the configuration has it."""
+        for layer in self.layers():
+            layer.computes_in = dtype if layer.spec.is_low_precision else None
 
     def forward(self, ws: Tensor, observe: bool = False) -> Tensor:
         assert ws.shape[1] == self.num_ws, f"expected {self.num_ws} style vectors a picture, found {ws.shape[1]}"

@@ -50,6 +50,13 @@ _OWN_PICTURES = "pictures"
 _SHAPE = ("cfg", "resolution", "channels", "label_dim", "z_dim", "w_dim", "map_depth", "cbase", "cmax", "num_layers", "num_critical", "margin")
 
 
+# Measured: docs/stylegan3_speed.md, "What precision costs".
+_BFLOAT16 = (
+    "WARNING: precision bfloat16 rounds so much that no model follows translations better than about 57 dB (EQ-T; float16: 75): one that would have 63 "
+    "loses 7, one of at most 51 less than 1; precision=auto is float16"
+)
+
+
 class StyleGAN3Training:
     """Both networks, fresh or from `resume_from`, and what goes with them. data: in the computer's own memory. Raises StyleGAN3Error."""
 
@@ -92,6 +99,8 @@ class StyleGAN3Training:
         )
         if devices.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
+        if options.precision == "bfloat16":
+            reporter.log(_BFLOAT16)
         reporter.log(
             f"{stage}: {options.cfg}, {_parameters(generator):,} and {_parameters(discriminator):,} parameters, batch {options.batch}, "
             f"gamma {self.losses.gamma:g}, {options.loss} loss, {options.aug} ({options.aug_preset}), {options.kimg:g} kimg on {devices.device}"

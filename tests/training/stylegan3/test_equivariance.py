@@ -9,7 +9,7 @@ import torch
 from tests.training.stylegan3.model_folder import write_model
 from training.stylegan3.equivariance import EQUIVARIANCE_METRICS, main, measure_equivariance, rotation, translation
 
-from .tiny import TINIEST, TINIEST_R, make_generator
+from .tiny import TINIEST, TINIEST_R, TINY, make_generator
 
 SIDE = 32
 
@@ -159,12 +159,26 @@ def test_configuration_r_also_follows_quarter_turns():
     assert (turned - still).abs().max() > 1e-2
 
 
+def test_low_precision_limits_equivariance_and_bfloat16_far_more():
+    """Of layers that would compute in it on a GPU: here they do on a CPU."""
+    generator, found = make_generator(replace(TINY, margin=10)), {}
+    for dtype in (None, torch.float16, torch.bfloat16):
+        generator.synthesis.compute_in(dtype)
+        found[dtype] = measured(generator, ["eqt"], pictures=8)["eqt_db"].value
+    assert found[None] > 95
+    # Rounding to 11 bits and to 8: 18 dB apart.
+    assert found[torch.float16] == pytest.approx(81, abs=4) and found[torch.bfloat16] == pytest.approx(63, abs=4)
+
+
 def test_the_command_line_measures_any_snapshot(tmp_path, capsys):
     folder = write_model(tmp_path)
     assert main([str(folder), "--metrics", "eqt,eqr", "--pictures", "3"]) == 0
     said = capsys.readouterr()
     numbers = json.loads(said.out)
     assert set(numbers) == {"eqt_db", "eqr_db"} and "eqt_db" in said.err
+    assert main([str(folder), "--metrics", "eqt", "--pictures", "3", "--precision", "bfloat16"]) == 0
+    # What is far from exact anyway loses next to nothing.
+    assert 0 < abs(json.loads(capsys.readouterr().out)["eqt_db"] - numbers["eqt_db"]) < 1
     assert main([str(folder), "--metrics", "eqt,fid"]) == 2
     assert "--metrics: fid is not known; expected some of eqt, eqt_frac, eqr" in capsys.readouterr().err
     assert main([str(tmp_path / "nothing"), "--pictures", "3"]) == 1

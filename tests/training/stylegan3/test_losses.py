@@ -86,6 +86,14 @@ def test_the_blur_of_configuration_r_is_for_networks_that_know_nothing_yet(monke
     assert not seen
 
 
+@pytest.mark.parametrize("precision", ["auto", "float16", "bfloat16"])
+def test_bfloat16_is_warned_of(precision, monkeypatch):
+    said = []
+    monkeypatch.setattr("stages.reporting.Reporter.log", lambda self, message: said.append(message))
+    toy_training(precision=precision)
+    assert [line for line in said if line.startswith("WARNING: precision bfloat16")] == said[:-1] == said[: precision == "bfloat16"]
+
+
 def test_processes_must_each_see_a_group_of_pictures():
     devices = Devices(torch.device("cpu"), rank=0, world_size=2)
     with pytest.raises(StyleGAN3Error, match="mbstd_group is 4, but a process has only 2 pictures side by side .* fewer processes"):
