@@ -27,6 +27,7 @@ BENCHES = {
     "image_dataset": "the ToC image dataset beside padding to disk and a StyleGAN dataset tool",
     "pdf_pages": "drawing PDF pages beside pdf2image and plain pypdfium2",
     "pggan_step": "a training step of the progressive GAN beside the same step written plainly",
+    "modulated_convolution": "StyleGAN3's modulated convolution by scaling, by groups and by matrix products",
     "cyclegan_step": "a training step of CycleGAN beside the published step in plain torch",
     "bakeoff": "every model of molecules from several seeds before one judge",
     "sampling": "PolyGPT's sampling with its cache beside the loop without",

@@ -18,6 +18,7 @@ from bench.gpu.device import Meter, reached, seconds_of
 from bench.gpu.learning import take_steps
 from bench.gpu.pictures import features_of
 from bench.gpu.recording import REPORTER, Sizes, Work
+from bench.modulated_convolution import SHAPES, compare
 from training.gans.graphs import CudaGraphs
 from training.gans.snapshots import latent_painter
 from training.metrics.frechet import frechet_distance
@@ -75,6 +76,10 @@ def kernel(work: Work) -> None:
             work.row("unmeasured", layer=named, why="no time left")
             continue
         work.row("speed", layer=named, **_speed(layer.to(work.device), work))
+    for shape in SHAPES["smoke" if work.tiny else "gpu"]:
+        if not work.is_over(2):
+            dtype = torch.float32 if work.device.type == "cpu" else torch.float16
+            work.row("modulated_convolution", **compare(shape, device=work.device, dtype=dtype, rounds=3))
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -52,8 +52,8 @@ _SHAPE = ("cfg", "resolution", "channels", "label_dim", "z_dim", "w_dim", "map_d
 
 # Measured: docs/stylegan3_speed.md, "What precision costs".
 _BFLOAT16 = (
-    "WARNING: precision bfloat16 rounds so much that no model follows translations better than about 57 dB (EQ-T; float16: 75): one that would have 63 "
-    "loses 7, one of at most 51 less than 1; precision=auto is float16"
+    "WARNING: precision bfloat16 rounds so much that no model follows translations better than 57 dB (EQ-T; in float16 75): one that would have "
+    "63 loses 7, one of at most 51 less than 1; precision=auto is float16"
 )
 
 
