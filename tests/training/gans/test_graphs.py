@@ -1,6 +1,7 @@
 """Turns that are recorded and played again: the same steps as taken one by one, for every training; and where nothing can be recorded."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from training.gans import graphs as training_graphs
 from training.gans.graphs import Graphs, TurnRandom, open_graphs
 from training.gans.players import AdversarialTrainer
 from training.loop.devices import Devices
+from training.loop.loop import TrainingError
 from training.progressive.options import ProgressiveOptions
 from training.progressive.train import ProgressiveTraining
 
@@ -130,6 +132,30 @@ def test_a_turn_that_cannot_be_recorded_is_taken_step_by_step_and_that_is_said_o
         assert values[0] == values[1]
     assert len(told.lines) == 1 and "operation not permitted when stream is capturing)" in told.lines[0]
     assert refused.graphs.recorder is None
+
+
+def test_inputs_and_losses_on_another_device_are_refused_by_name():
+    trainer = progressive()
+    phase = trainer.phases[0]
+    trainer.phases = [replace(phase, inputs=lambda now: {"z": torch.ones(2, device="meta")})]
+    with pytest.raises(TrainingError, match=r"phase D: inputs lie on \{'z': 'meta'\}, the networks on cpu; move them there first"):
+        trainer.step()
+    trainer.phases = [replace(phase, inputs=None, losses=lambda now: iter([(torch.ones((), device="meta"), {})]))]
+    with pytest.raises(TrainingError, match="phase D: its loss lies on meta, the training is on cpu; move its inputs there"):
+        trainer.step()
+
+
+def test_amds_gpus_old_ones_and_several_processes_have_no_graphs_and_that_is_said(monkeypatch):
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    told = Told()
+    assert open_graphs("auto", cuda, 1, told).recorder is None
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert open_graphs("auto", cuda, 2, told).recorder is None
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert open_graphs("auto", cuda, 1, told).recorder is None
+    said = [line.removeprefix("no CUDA graphs on cuda: ") for line in told.lines]
+    assert said == ["compute capability 6.1, they need 7.0", "several processes add up their gradients", "they are NVIDIA's"]
 
 
 def test_a_turn_of_another_shape_is_another_turn():
