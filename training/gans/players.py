@@ -110,7 +110,14 @@ class AdversarialTrainer:
         skips: list[Tensor] = []
         for phase in self.phases:
             if self.iteration % phase.every == 0:
-                values |= self._take_turn(phase, now)
+                try:
+                    values |= self._take_turn(phase, now)
+                except torch.OutOfMemoryError as error:
+                    raise TrainingError(
+                        f"phase {phase.name}: an iteration of {batch} samples does not fit the memory of {self.devices.device} "
+                        f"({str(error).partition('. ')[0]}); set batch_gpu, those side by side, or where there is none the batch, to half of that, "
+                        "or free the GPU of other processes; the same command then goes on from the last checkpoint"
+                    ) from None
                 skips += [values.pop(_SKIPPED)] if _SKIPPED in values else []
         for name, average in self.averages.items():
             average.update(self.players[name].network, samples=batch, seen=self.samples_seen)

@@ -145,6 +145,16 @@ def test_inputs_and_losses_on_another_device_are_refused_by_name():
         trainer.step()
 
 
+def test_what_does_not_fit_the_memory_is_told_with_the_remedy():
+    def full(now):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. And more")
+
+    trainer = progressive()
+    trainer.phases = [replace(trainer.phases[0], inputs=None, losses=full)]
+    with pytest.raises(TrainingError, match=r"phase D: an iteration of 4 samples .* of cpu \(CUDA out of memory\); set batch_gpu, .* to half"):
+        trainer.step()
+
+
 def test_amds_gpus_old_ones_and_several_processes_have_no_graphs_and_that_is_said(monkeypatch):
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
