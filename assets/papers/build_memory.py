@@ -34,8 +34,7 @@ CREATE INDEX rejects_by_page ON rejects (page);
 CREATE INDEX rejects_by_group ON rejects (grp);
 CREATE TABLE moves (target TEXT, url TEXT, PRIMARY KEY (target, url)) WITHOUT ROWID;
 CREATE TABLE named (url TEXT, source TEXT, crawl INTEGER, day TEXT, PRIMARY KEY (url, source)) WITHOUT ROWID;
-CREATE TABLE shown (url TEXT, source TEXT, sha256 TEXT, crawl INTEGER, day TEXT);
-CREATE INDEX shown_by_url ON shown (url, source);
+CREATE TABLE shown (url TEXT, source TEXT, sha256 TEXT, crawl INTEGER, day TEXT, PRIMARY KEY (url, source, sha256)) WITHOUT ROWID;
 CREATE TABLE pictures (sha256 TEXT PRIMARY KEY, serial INTEGER, crawl INTEGER, day TEXT);
 """
 # Changes wait in memory, up to 64 MiB; a file that a power cut leaves unwritten is not the one that was noted.

@@ -13,7 +13,7 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -95,6 +95,10 @@ class Judged:
     def members(self) -> numpy.ndarray:
         return numpy.frombuffer(self.shingles, dtype=numpy.uint64)
 
+    def is_like(self, other: "Judged", similarity: float) -> bool:
+        """Whether the texts are similar enough and agree in their traits."""
+        return self.traits.agree(other.traits) and are_similar(self.members, other.members, similarity)
+
 
 def judge(text: Text, min_words: int) -> Judged | None:
     """What the text is compared by; None where it has fewer words than that."""
@@ -153,20 +157,12 @@ class Order:
 
 def are_similar(one: numpy.ndarray, other: numpy.ndarray, similarity: float) -> bool:
     """|x ∩ y| ≥ t |x ∪ y|, the definition itself; 1e-9 keeps a similarity that is met exactly from being lost to rounding."""
-    if min(len(one), len(other)) < similarity * max(len(one), len(other)) - 1e-9:
+    if not may_be_similar(len(one), len(other), similarity):
         return False
     shared = len(numpy.intersect1d(one, other, assume_unique=True))
     return shared >= similarity * (len(one) + len(other) - shared) - 1e-9
 
 
-def join(classes: Sequence[Judged], prefixes: Sequence[numpy.ndarray], similarity: float) -> Iterator[tuple[int, int]]:
-    """All pairs of places whose texts are similar enough and agree in their traits. prefixes: of one order."""
-    sets = [judged.members for judged in classes]
-    holders: dict[int, list[int]] = defaultdict(list)
-    for place, (members, its_prefix) in enumerate(zip(sets, prefixes, strict=True)):
-        prefix = its_prefix.tolist()
-        for other in sorted({other for member in prefix for other in holders[member]}):
-            if classes[place].traits.agree(classes[other].traits) and are_similar(members, sets[other], similarity):
-                yield other, place
-        for member in prefix:
-            holders[member].append(place)
+def may_be_similar(one: int, other: int, similarity: float) -> bool:
+    """Whether sets of these sizes can be: they share at most the smaller one."""
+    return min(one, other) >= similarity * max(one, other) - 1e-9
