@@ -15,7 +15,7 @@ from assets.papers.items import Paper, Parsed
 from assets.papers.merging import PageHistory, Version
 from assets.papers.parsed_memo import parsed_from, plain
 
-# told: what a page says of a group, version by version. shows: whose picture an address was ever said to be. joined: groups that became part of another.
+# told: what a page says of a group, version by version. shows: whose picture an address ever was. joined: groups that became part of another.
 TABLES = """
 CREATE TABLE names (name TEXT PRIMARY KEY, grp INTEGER) WITHOUT ROWID;
 CREATE TABLE joined (old INTEGER PRIMARY KEY, new INTEGER);

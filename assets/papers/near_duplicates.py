@@ -15,7 +15,6 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy
 
@@ -115,16 +114,26 @@ def _shingles(title: list[str], abstract: list[str]) -> numpy.ndarray:
     for words in (title, abstract):
         if words:
             # A text of fewer words than a shingle still counts, as one.
-            row = numpy.array([_number_of(word) for word in words] + [0] * max(0, _SHINGLE_WORDS - len(words)), dtype=numpy.uint64)
+            numbers = b"".join(map(_NUMBERS.__getitem__, words)) + bytes(8 * max(0, _SHINGLE_WORDS - len(words)))
+            row = numpy.frombuffer(numbers, dtype="<u8")
             # A number of the text alone, whatever was read before it: remembered from night to night. Multiplied by odd numbers, added and mixed.
             mixed = row[:-2] * _ODD[0] + row[1:-1] * _ODD[1] + row[2:] * _ODD[2]
             pieces.append((mixed ^ (mixed >> numpy.uint64(29))) * _ODD[1])
     return numpy.unique(numpy.concatenate(pieces))
 
 
-@lru_cache(maxsize=1 << 17)
-def _number_of(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+class _NumbersOfWords(dict[str, bytes]):
+    """The 64-bit number of each word, little-endian; those of so many words are kept."""
+
+    def __missing__(self, word: str) -> bytes:
+        if len(self) == _MOST_WORDS:
+            self.clear()
+        self[word] = number = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
+        return number
+
+
+_MOST_WORDS = 1 << 17
+_NUMBERS = _NumbersOfWords()
 
 
 class Order:

@@ -259,7 +259,7 @@ class Night:
         rows = self._db.execute("SELECT first_crawl, id, fate, rowid FROM papers WHERE serial IS NULL ORDER BY first_crawl, id").fetchall()
         new = [row for row in rows if row[:2] not in before]
         last = self._db.execute("SELECT first_crawl, id, serial FROM papers WHERE serial IS NOT NULL ORDER BY serial DESC LIMIT 1").fetchone()
-        last = max([key + (serial,) for key, serial in before.items()] + ([last] if last else []), default=None)
+        last = max([(*key, serial) for key, serial in before.items()] + ([last] if last else []), default=None)
         moved = False
         if len(rows) - len(new) == len(self._unnumbered) and (not new or last is None or new[0][:2] > last[:2]):
             # The same as before, and new ones after them.
@@ -346,18 +346,21 @@ class Night:
             by_shard[row["serial"] // self.config.rows_per_shard].append(row)
         touched = {*by_shard, *(serial // self.config.rows_per_shard for serial in self._replaced.values())}
         tables: dict[int, pa.Table] = {}
+        untouched: set[int] = set()
         if self._is_whole:
             before = self._old.all()
             tables = {number: _by_serial(table_from_rows(PAPERS, rows)) for number, rows in by_shard.items()}
         else:
-            for number in self._old.shards() - touched:
+            # An empty shard stands for no papers at all, and goes when there are any.
+            untouched = self._old.shards() - touched if self._old.count() else set()
+            for number in untouched:
                 output.keep(_shard_name(number))
             for number in sorted(touched):
                 kept, gone = self._old.without(number, self._replaced)
                 before |= {row["id"]: row for row in gone.to_pylist()}
                 tables[number] = _by_serial(pa.concat_tables([kept, table_from_rows(PAPERS, by_shard[number])]))
         tables = {number: table for number, table in tables.items() if len(table)}
-        if not tables and not (self._old.shards() - touched if not self._is_whole else set()):
+        if not tables and not untouched:
             tables[0] = PAPERS.empty_table()
         for number, table in tables.items():
             write_table(output.file(_shard_name(number)), table)
