@@ -42,7 +42,7 @@ def parse(page: Page) -> Parsed:
     root = html_tree(page)
     scripts = " ".join(element.text or "" for element in root.iter("script"))
     service = found[1] if (found := _SERVICE.search(scripts)) else _USUAL_SERVICE
-    boxes = [(box, link) for box in of_class(root, *_BOXES) if (link := _landing(box)) is not None]
+    boxes = [(box, link) for box in of_class(root, *_BOXES, tags=("div", "section", "article", "li")) if (link := _landing(box)) is not None]
     steps = (link.get("href") for link in root.iter("a") if link.get("title") in _STEPS or link.get("rel") in ("next", "prev"))
     entries = (_entry(box, link, service) for box, link in boxes)
     return issue_list(page, root, _issue(root, [box for box, _ in boxes], scripts), entries, steps=steps)

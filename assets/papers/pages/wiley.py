@@ -36,7 +36,7 @@ def parse(page: Page) -> Parsed:
     day = date_in(f"{month.partition('/')[0]} {month[-4:]}") if "/" in month else date_in(month)
     number = text_of(next(of_class(root, "issueAndVolume", tags=("p", "div")), None))
     issue = issue_in(number or title, journal=journal, day=day)
-    entries = of_class(root, "tocArticle", "issue-item")
+    entries = of_class(root, "tocArticle", "issue-item", tags=("div", "section", "article", "li"))
     return issue_list(page, root, issue, (_entry(entry) for entry in entries if _links(entry)), steps=_STEPS(root))
 
 
