@@ -99,7 +99,8 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 def read_table(path: Path, names: Sequence[str] | None = None) -> pa.Table:
     """One Parquet file, or the columns of these names. pyarrow's own function of this name loads its machinery for folders of files first."""
-    with pq.ParquetFile(path) as file:
+    _leave_pandas_out()
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         return file.read(names)
 
 

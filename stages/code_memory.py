@@ -64,12 +64,14 @@ class CodeMemory:
         path = self._folder / f"{version}.json"
         if not path.is_file():
             write_replacing(path, json.dumps(dict(files)))
+            self._is_saved = False
 
     def save(self) -> None:
         """Write down what is new, and forget the oldest manifests."""
-        if not self._is_saved:
-            write_replacing(self._folder / "files.json", json.dumps({"rules": self._rules, "graph": self._graph, "files": self._files}))
-            self._is_saved = True
+        if self._is_saved:
+            return
+        write_replacing(self._folder / "files.json", json.dumps({"rules": self._rules, "graph": self._graph, "files": self._files}))
+        self._is_saved = True
         manifests = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in manifests[_MOST_MANIFESTS:]:
             path.unlink(missing_ok=True)

@@ -34,8 +34,7 @@ CREATE INDEX rejects_by_page ON rejects (page);
 CREATE INDEX rejects_by_group ON rejects (grp);
 CREATE TABLE moves (target TEXT, url TEXT, PRIMARY KEY (target, url)) WITHOUT ROWID;
 CREATE TABLE named (url TEXT, source TEXT, crawl INTEGER, day TEXT, PRIMARY KEY (url, source)) WITHOUT ROWID;
-CREATE TABLE shown (url TEXT, source TEXT, sha256 TEXT, crawl INTEGER, day TEXT);
-CREATE INDEX shown_by_url ON shown (url, source);
+CREATE TABLE shown (url TEXT, source TEXT, sha256 TEXT, crawl INTEGER, day TEXT, PRIMARY KEY (url, source, sha256)) WITHOUT ROWID;
 CREATE TABLE pictures (sha256 TEXT PRIMARY KEY, serial INTEGER, crawl INTEGER, day TEXT);
 """
 # Changes wait in memory, up to 64 MiB; a file that a power cut leaves unwritten is not the one that was noted.
@@ -49,6 +48,7 @@ class BuildMemory:
 
     def __init__(self, folder: Path, identity: str) -> None:
         self._path, self._noted = folder / "night.sqlite", folder / "night.sha256"
+        self._digest_of_rows = ""
         self._identity = identity
         self.db = self._connect()
         if not self._is_sound() or self.fact("identity") != identity:
@@ -75,17 +75,18 @@ class BuildMemory:
     def known_rows(self, index: pa.Table) -> int:
         """How many rows of the index are known; 0, and nothing is known any more, where it is not the same store with crawls added."""
         count, digest = self.fact("rows") or 0, self.fact("rows_digest")
+        of_known, self._digest_of_rows = _digests_of(index, count)
         crawls = index["crawl"]
         has_grown = 0 < count <= len(index) and (count == len(index) or crawls[count].as_py() > crawls[count - 1].as_py())
-        if has_grown and _digest_of(index.slice(0, count)) == digest:
+        if has_grown and of_known == digest:
             return int(count)
         if count:
             self.forget()
         return 0
 
     def save(self, index: pa.Table) -> None:
-        """Keep what is known now, of that index."""
-        self.note(rows=len(index), rows_digest=_digest_of(index))
+        """Keep what is known now, of the index that `known_rows` was asked about."""
+        self.note(rows=len(index), rows_digest=self._digest_of_rows)
         self.db.commit()
         write_file_atomically(self._noted, sha256_of(self._path).encode())
 
@@ -109,17 +110,19 @@ class BuildMemory:
             path.unlink(missing_ok=True)
 
 
-def _digest_of(index: pa.Table) -> str:
-    """Of what decides: equal rows have equal digests, however they lie in memory."""
+def _digests_of(index: pa.Table, count: int) -> tuple[str, str]:
+    """Of the first so many rows, and of all, what decides: equal rows have equal digests, however they lie in memory."""
     columns = [index[name].cast(pa.large_string()) for name in _DECISIVE]
     lines = pc.binary_join_element_wise(*columns, pa.scalar("\n", pa.large_string()), null_handling="replace", null_replacement="\0")
-    digest = hashlib.sha256()
-    for chunk in lines.chunks:
-        if len(chunk):
-            _, offsets, data = chunk.buffers()
-            ends = memoryview(offsets).cast("q")
-            digest.update(memoryview(data)[ends[chunk.offset] : ends[chunk.offset + len(chunk)]])
-    return digest.hexdigest()
+    digest, found = hashlib.sha256(), []
+    for part in (lines.slice(0, count), lines.slice(count)):
+        for chunk in part.chunks:
+            if len(chunk):
+                _, offsets, data = chunk.buffers()
+                ends = memoryview(offsets).cast("q")
+                digest.update(memoryview(data)[ends[chunk.offset] : ends[chunk.offset + len(chunk)]])
+        found.append(digest.hexdigest())
+    return found[0], found[1]
 
 
 def write_receipt(folder: Path, inputs: str, facts: Mapping[str, Any]) -> None:

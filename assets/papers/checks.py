@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.page_rules import STATED_OTHERWISE
 from assets.papers.raw_pages import GONE, REDIRECTS, RawPages
 from assets.papers.shared_pictures import REASON
 from assets.papers.shares import FACTS, HISTORY, NightShares, counts_of, falls, remember, shares_plot, shares_table
-from assets.papers.tables import PAPERS
 from formats.tables import read_table
 from stages.reporting import Reporter
 
@@ -28,7 +26,7 @@ def report_checks(folder: Path, raw: RawPages, reporter: Reporter, *, rows_befor
     names = ["id", "serial", "licence", "image_sha256"]
     papers = pa.concat_tables([read_table(shard, names) for shard in sorted(folder.glob("papers-*.parquet"))])
     images = read_table(folder / "images.parquet", ["sha256", "is_live", "paper_ids"])
-    withdrawn = pq.read_table(folder / "withdrawn.parquet").to_pylist()
+    withdrawn = read_table(folder / "withdrawn.parquet").to_pylist()
     unknown = pc.sum(pc.equal(papers["licence"], UNKNOWN_LICENCE)).as_py() or 0
     reporter.check("licences_known", unknown == 0, severity="WARN", rows_of_unknown_licence=unknown)
 
@@ -53,7 +51,7 @@ def report_checks(folder: Path, raw: RawPages, reporter: Reporter, *, rows_befor
     reporter.check("pictures_stored", not missing, pictures=len(shown), missing=len(missing), first=missing[0] if missing else "")
 
     # What a person should look at: a picture that many papers share, and a list in which not all was found that it says it has.
-    rejected = pq.read_table(folder / "rejected.parquet", columns=["where", "reason", "words"]).to_pylist()
+    rejected = read_table(folder / "rejected.parquet", ["where", "reason", "words"]).to_pylist()
     shared = [row["where"] for row in rejected if row["reason"] == REASON]
     reporter.check("pictures_not_shared", not shared, severity="WARN", papers=len(shared), first=shared[0] if shared else "")
     short = [row["where"] for row in rejected if row["words"].startswith(STATED_OTHERWISE)]
@@ -74,13 +72,14 @@ def report_shares(
     index = raw.index()
     crawl = pc.max(index["crawl"]).as_py() or 0
     day = pc.max(index["day"].filter(pc.equal(index["crawl"], crawl))).as_py() or date.min
-    rejected = pq.read_table(folder / "rejected.parquet", columns=["source", "reason"]).to_pylist()
+    rejected = read_table(folder / "rejected.parquet", ["source", "reason"]).to_pylist()
     titleless = Counter(row["source"] for row in rejected if row["reason"] == "no_title")
-    came = pc.field("first_crawl") == crawl
-    columns = ["source", "abstract", "image_sha256"]
     fresh: dict[str, Counter] = defaultdict(Counter)
-    for row in pq.read_table(folder, columns=columns, filters=came, schema=PAPERS).to_pylist() if crawl else ():
-        fresh[row["source"]].update(papers=1, abstract=bool(row["abstract"]), image=bool(row["image_sha256"]))
+    for shard in sorted(folder.glob("papers-*.parquet")) if crawl else ():
+        is_fresh = pc.equal(read_table(shard, ["first_crawl"])["first_crawl"], crawl)
+        rows = read_table(shard, ["source", "abstract", "image_sha256"]).filter(is_fresh).to_pylist() if pc.any(is_fresh).as_py() else []
+        for row in rows:
+            fresh[row["source"]].update(papers=1, abstract=bool(row["abstract"]), image=bool(row["image_sha256"]))
     nights = remember(history, NightShares(str(folder), crawl, day.isoformat(), counts_of(sources, titleless), counts_of(fresh, {})))
     fallen = falls(nights, most=share_fall)
     reporter.check("shares_held", not fallen, severity="WARN", fallen=len(fallen), which="; ".join(fallen[:5]))
@@ -93,8 +92,8 @@ def report_shares(
 
 def report_living_pictures(folder: Path, papers: Path, reporter: Reporter) -> None:
     """Report `no_withdrawn_picture` of the `toc_images` in `folder`, made from the `papers` in `papers`."""
-    pictures = set(pq.read_table(folder / "index.parquet", columns=["sha256"])["sha256"].to_pylist())
+    pictures = set(read_table(folder / "index.parquet", ["sha256"])["sha256"].to_pylist())
     # No picture may outlive the last paper that shows it.
-    live = {row["sha256"] for row in pq.read_table(papers / "images.parquet").to_pylist() if row["is_live"]}
+    live = {row["sha256"] for row in read_table(papers / "images.parquet", ["sha256", "is_live"]).to_pylist() if row["is_live"]}
     dead = sorted(pictures - live)
     reporter.check("no_withdrawn_picture", not dead, pictures=len(pictures), withdrawn_ones=len(dead), first=dead[0] if dead else "")

@@ -15,7 +15,7 @@ from assets.papers.items import Paper, Parsed
 from assets.papers.merging import PageHistory, Version
 from assets.papers.parsed_memo import parsed_from, plain
 
-# told: what a page says of a group, version by version. shows: whose picture an address may be. joined: groups that became part of another.
+# told: what a page says of a group, version by version. shows: whose picture an address ever was. joined: groups that became part of another.
 TABLES = """
 CREATE TABLE names (name TEXT PRIMARY KEY, grp INTEGER) WITHOUT ROWID;
 CREATE TABLE joined (old INTEGER PRIMARY KEY, new INTEGER);
@@ -25,7 +25,7 @@ CREATE UNIQUE INDEX told_by_group ON told (grp, source, url);
 CREATE TABLE shows (url TEXT, grp INTEGER, PRIMARY KEY (url, grp)) WITHOUT ROWID;
 """
 
-_BECOME = [f"UPDATE OR REPLACE {table} SET grp = ? WHERE grp = ?" for table in ("told", "papers", "shows", "rejects")]  # noqa: S608 - names of ours
+_BECOME = [f"UPDATE OR REPLACE {table} SET grp = ? WHERE grp = ?" for table in ("told", "papers", "rejects")]  # noqa: S608 - names of ours
 
 
 class Groups:
@@ -112,7 +112,7 @@ class Groups:
         return {group for (group,) in self._db.execute("SELECT DISTINCT grp FROM told")}
 
     def showing(self, urls: Iterable[str]) -> set[int]:
-        """The groups whose pictures may be at these addresses."""
+        """The groups whose pictures may be at these addresses, those that became part of another as that one."""
         rows = (row for url in urls for row in self._db.execute("SELECT grp FROM shows WHERE url = ?", (url,)))
         return {self._root(group) for (group,) in rows}
 

@@ -13,9 +13,8 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy
 
@@ -95,6 +94,10 @@ class Judged:
     def members(self) -> numpy.ndarray:
         return numpy.frombuffer(self.shingles, dtype=numpy.uint64)
 
+    def is_like(self, other: "Judged", similarity: float) -> bool:
+        """Whether the texts are similar enough and agree in their traits."""
+        return self.traits.agree(other.traits) and are_similar(self.members, other.members, similarity)
+
 
 def judge(text: Text, min_words: int) -> Judged | None:
     """What the text is compared by; None where it has fewer words than that."""
@@ -111,16 +114,26 @@ def _shingles(title: list[str], abstract: list[str]) -> numpy.ndarray:
     for words in (title, abstract):
         if words:
             # A text of fewer words than a shingle still counts, as one.
-            row = numpy.array([_number_of(word) for word in words] + [0] * max(0, _SHINGLE_WORDS - len(words)), dtype=numpy.uint64)
+            numbers = b"".join(map(_NUMBERS.__getitem__, words)) + bytes(8 * max(0, _SHINGLE_WORDS - len(words)))
+            row = numpy.frombuffer(numbers, dtype="<u8")
             # A number of the text alone, whatever was read before it: remembered from night to night. Multiplied by odd numbers, added and mixed.
             mixed = row[:-2] * _ODD[0] + row[1:-1] * _ODD[1] + row[2:] * _ODD[2]
             pieces.append((mixed ^ (mixed >> numpy.uint64(29))) * _ODD[1])
     return numpy.unique(numpy.concatenate(pieces))
 
 
-@lru_cache(maxsize=1 << 17)
-def _number_of(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+class _NumbersOfWords(dict[str, bytes]):
+    """The 64-bit number of each word, little-endian; those of so many words are kept."""
+
+    def __missing__(self, word: str) -> bytes:
+        if len(self) == _MOST_WORDS:
+            self.clear()
+        self[word] = number = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
+        return number
+
+
+_MOST_WORDS = 1 << 17
+_NUMBERS = _NumbersOfWords()
 
 
 class Order:
@@ -153,20 +166,12 @@ class Order:
 
 def are_similar(one: numpy.ndarray, other: numpy.ndarray, similarity: float) -> bool:
     """|x ∩ y| ≥ t |x ∪ y|, the definition itself; 1e-9 keeps a similarity that is met exactly from being lost to rounding."""
-    if min(len(one), len(other)) < similarity * max(len(one), len(other)) - 1e-9:
+    if not may_be_similar(len(one), len(other), similarity):
         return False
     shared = len(numpy.intersect1d(one, other, assume_unique=True))
     return shared >= similarity * (len(one) + len(other) - shared) - 1e-9
 
 
-def join(classes: Sequence[Judged], prefixes: Sequence[numpy.ndarray], similarity: float) -> Iterator[tuple[int, int]]:
-    """All pairs of places whose texts are similar enough and agree in their traits. prefixes: of one order."""
-    sets = [judged.members for judged in classes]
-    holders: dict[int, list[int]] = defaultdict(list)
-    for place, (members, its_prefix) in enumerate(zip(sets, prefixes, strict=True)):
-        prefix = its_prefix.tolist()
-        for other in sorted({other for member in prefix for other in holders[member]}):
-            if classes[place].traits.agree(classes[other].traits) and are_similar(members, sets[other], similarity):
-                yield other, place
-        for member in prefix:
-            holders[member].append(place)
+def may_be_similar(one: int, other: int, similarity: float) -> bool:
+    """Whether sets of these sizes can be: they share at most the smaller one."""
+    return min(one, other) >= similarity * max(one, other) - 1e-9

@@ -5,6 +5,7 @@ it, or with a damaged one, pages are read again and the same bytes come out. Eve
 made: a build that is killed has lost the last of them.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -12,16 +13,18 @@ import json
 import sqlite3
 import sys
 import unicodedata
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
-from stages.source_code import Source, SourceTree, code_of, fingerprint, read_source
+from stages.code_memory import CodeMemory
+from stages.source_code import Source, SourceTree, code_of, fingerprint
 
 _LIBRARIES = ("lxml", "w3lib", "parsel", "pyyaml", "brotli")
 # What every page object passes through besides its own modules; and the list of all page objects, in which a new one changes no other.
@@ -29,6 +32,7 @@ _READING = "assets.papers.page_objects"
 REGISTRY = "assets/papers/pages/__init__.py"
 _ROOT = Path(__file__).resolve().parents[2]
 _PUT_TOGETHER = 1_000
+_CODEC = pa.Codec("zstd", compression_level=1)
 
 
 def version_of(name: str, read: PageObject) -> str:
@@ -48,12 +52,19 @@ def _reading_version() -> str:
 def code_version(module: str) -> str:
     """What the code of a module and of all it imports says, but for the list of all page objects and what is reached through that alone."""
     closure = SourceTree(_ROOT, read=_source).closure(module)
+    with contextlib.suppress(OSError):  # a checkout that nobody may write to
+        _memory().save()
     return fingerprint((path, source.meaning) for path, source in closure.items())
 
 
 @cache
 def _source(path: Path, relative: str) -> Source:
-    return Source("", (), ()) if relative == REGISTRY else read_source(path.read_bytes(), relative)
+    return Source("", (), ()) if relative == REGISTRY else _memory().source(path, relative)
+
+
+@cache
+def _memory() -> CodeMemory:
+    return CodeMemory(_ROOT)
 
 
 class ParsedMemo:
@@ -91,11 +102,12 @@ class ParsedMemo:
             return None
         if row is None or row[1] != _digest(key, row[0]):
             return None
-        return _from_json(zlib.decompress(row[0]).decode())
+        return _from_json(_CODEC.decompress(row[0][4:], int.from_bytes(row[0][:4], "little"), asbytes=True).decode())
 
     def put(self, key: str, parsed: Parsed) -> None:
         """Remember it."""
-        said = zlib.compress(_to_json(parsed).encode(), 1)
+        text = _to_json(parsed).encode()
+        said = len(text).to_bytes(4, "little") + _CODEC.compress(text, asbytes=True)
         self._connection.execute("INSERT OR REPLACE INTO parsed VALUES (?, ?, ?)", (key, said, _digest(key, said)))
         self.added += 1
         if self.added % _PUT_TOGETHER == 0:

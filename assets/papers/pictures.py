@@ -6,6 +6,10 @@ from datetime import date
 from functools import cache
 from urllib.parse import urljoin
 
+import numpy
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from assets.papers.merging import Picture
 from assets.papers.raw_pages import RawPages, StoredPage
 
@@ -19,11 +23,11 @@ class StoredPictures:
         self._raw = raw
         self.moves: set[tuple[str, str]] = set()
         self._histories: dict[str, list[StoredPage]] = {}
-        index = raw.index()
+        self._is_image = pc.equal(raw.index()["kind"], "image")
         self._rows: dict[str, list[int]] = defaultdict(list)
-        for row, (kind, url) in enumerate(zip(index["kind"].to_pylist(), index["url"].to_pylist(), strict=True)):
-            if kind == "image":
-                self._rows[url].append(row)
+        urls = raw.index()["url"].filter(self._is_image).to_pylist()
+        for row, url in zip(numpy.flatnonzero(self._is_image.to_numpy()).tolist(), urls, strict=True):
+            self._rows[url].append(row)
         self._targets = cache(self._read_target)
 
     def load(self, urls: Iterable[str]) -> None:
@@ -67,10 +71,8 @@ class StoredPictures:
 
     def first_of(self, contents: Iterable[str]) -> dict[str, StoredPage]:
         """The first stored answer of each of these contents, by sha256."""
-        index = self._raw.index()
-        wanted = set(contents)
-        facts = zip(index["kind"].to_pylist(), index["content_sha256"].to_pylist(), strict=True)
-        rows = [row for row, (kind, sha256) in enumerate(facts) if sha256 in wanted and kind == "image"]
+        is_wanted = pc.is_in(self._raw.index()["content_sha256"], pa.array(contents, pa.string()))
+        rows = numpy.flatnonzero(pc.and_(self._is_image, is_wanted).to_numpy())
         found: dict[str, StoredPage] = {}
         for record in sorted(self._raw.records_at(rows), key=lambda record: (record.crawl, record.url, record.source)):
             if not record.is_gone and not record.is_redirect:

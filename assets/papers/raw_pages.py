@@ -19,12 +19,12 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
+import numpy
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assets.papers.items import Page, PageKind
 from assets.papers.warc_store import Exchange, Place, WarcError, decode_body, read_exchange
-from formats.tables import columns, table_from_rows, write_table
+from formats.tables import columns, read_table, table_from_rows, write_table
 
 INDEX = columns(
     url=str, source=str, kind=str, crawl=int, day=date, fetched_at=datetime, status=int, content_sha256=str, content_type=str, etag=str,
@@ -141,7 +141,7 @@ class RawPages:
             self._index = self._table("index.parquet", INDEX).combine_chunks()
         return self._index
 
-    def records_at(self, rows: Sequence[int]) -> list[StoredPage]:
+    def records_at(self, rows: Sequence[int] | numpy.ndarray) -> list[StoredPage]:
         """The stored responses in these rows of `index`."""
         return [StoredPage(**row) for row in self.index().take(pa.array(rows, pa.int64())).to_pylist()]
 
@@ -229,7 +229,7 @@ class RawPages:
         if not path.is_file():
             return schema.empty_table()
         try:
-            table = pq.ParquetFile(path, page_checksum_verification=True).read()
+            table = read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise RawPagesError(f"{path}: cannot be read ({error}); {_REMEDY}") from None
         if table.schema.names != schema.names:

@@ -1,7 +1,11 @@
 """Read every stored page through the page object of its source, version by version."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+
+import numpy
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.images.columns import UNKNOWN_LICENCE
 from assets.papers.items import PageObject, Parsed, Problem
@@ -39,39 +43,49 @@ class PageReader:
                 raise UnknownPage(f"source '{name}' of journal_pages: {error}; mend `page` of that source in params.yaml") from None
         # Named once a source: the closure of a page object's code is walked for it.
         self.versions = {name: version_of(self.sources[name].page, read) for name, read in self._objects.items()}
-        # Stored pages by address. Those of a source that left params.yaml stay in the store, and out of `papers`.
+        # Rows of the index by page, of the pages that were looked for. Pages of a source that left params.yaml stay in the store only.
         self._rows: dict[tuple[str, str], list[int]] = defaultdict(list)
-        self._kinds: dict[tuple[str, str], str] = {}
+        self._looked_for: set[str] = set()
         # Pages that were asked for as a list and as an article: what they say names papers otherwise than before.
         self.of_two_kinds: set[tuple[str, str]] = set()
-        self.answers = 0
         # The keys by which the memo was asked.
         self.asked: set[str] = set()
-        left_out: set[str] = set()
-        columns = (raw.index()[name].to_pylist() for name in ("source", "url", "kind", "status"))
-        for row, (name, url, kind, status) in enumerate(zip(*columns, strict=True)):
-            if name not in self.sources:
-                left_out.add(name)
-            elif kind in _WITH_WORDS:
-                self._rows[name, url].append(row)
-                if self._kinds.setdefault((name, url), kind) != kind:
-                    self.of_two_kinds.add((name, url))
-                self.answers += status not in GONE and status not in REDIRECTS
-        self.left_out = sorted(left_out)
+        index = raw.index()
+        self.left_out = sorted(set(index["source"].unique().to_pylist()) - set(self.sources))
+        self._is_page = pc.and_(pc.is_in(index["kind"], pa.array(_WITH_WORDS)), pc.is_in(index["source"], pa.array(self.sources, pa.string())))
+        is_answer = pc.invert(pc.is_in(index["status"], pa.array(GONE | REDIRECTS, pa.int64())))
+        self.answers = pc.sum(pc.and_(self._is_page, is_answer)).as_py() or 0
 
     def pages(self, *, since: int = 0) -> list[tuple[str, str]]:
         """(source, url) of the pages that have an answer in row `since` of the index or a later one, in order."""
+        self._look_for(self._raw.index()["url"].slice(since).filter(self._is_page.slice(since)).to_pylist())
         return sorted(page for page, rows in self._rows.items() if rows[-1] >= since)
 
-    def count(self) -> Counter[str]:
+    def count(self) -> dict[str, int]:
         """Pages by source, in the order of the parameters; also of a source that has none."""
-        pages = Counter(dict.fromkeys(self.sources, 0))
-        pages.update(name for name, _ in self._rows)
-        return pages
+        pages = self._raw.index().select(["source", "url"]).filter(self._is_page)
+        return {name: pc.count_distinct(pages["url"].filter(pc.equal(pages["source"], name))).as_py() for name in self.sources}
+
+    def _look_for(self, urls: Iterable[str]) -> None:
+        """Find the rows of the pages at these addresses, those of one page in order."""
+        wanted = set(urls) - self._looked_for
+        if not wanted:
+            return
+        self._looked_for |= wanted
+        index = self._raw.index()
+        mask = pc.and_(self._is_page, pc.is_in(index["url"], pa.array(wanted, pa.string())))
+        places = numpy.flatnonzero(mask.to_numpy())
+        kinds: dict[tuple[str, str], str] = {}
+        found = (index[name].take(places).to_pylist() for name in ("source", "url", "kind"))
+        for row, name, url, kind in zip(places.tolist(), *found, strict=True):
+            self._rows[name, url].append(row)
+            if kinds.setdefault((name, url), kind) != kind:
+                self.of_two_kinds.add((name, url))
 
     def histories(self, pages: Iterable[tuple[str, str]]) -> Iterator[PageHistory]:
         """What all stored answers of these pages say, oldest first."""
         waiting = list(pages)
+        self._look_for(url for _, url in waiting)
         for start in range(0, len(waiting), _PAGES_TOGETHER):
             some = waiting[start : start + _PAGES_TOGETHER]
             records = iter(self._raw.records_at([row for page in some for row in self._rows[page]]))

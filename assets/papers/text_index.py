@@ -6,20 +6,21 @@ sorted array: who shares one of them is compared, and nobody else (prefix filter
 
 import hashlib
 import io
+import itertools
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy
 
-from assets.papers.near_duplicates import Judged, Order, are_similar, join
+from assets.papers.near_duplicates import Judged, Order, may_be_similar
 
 TABLES = """
-CREATE TABLE classes (number INTEGER PRIMARY KEY, digest BLOB UNIQUE);
+CREATE TABLE classes (number INTEGER PRIMARY KEY, digest BLOB UNIQUE, size INTEGER);
 CREATE TABLE similar (one INTEGER, other INTEGER, PRIMARY KEY (one, other)) WITHOUT ROWID;
 CREATE TABLE arrays (name TEXT PRIMARY KEY, content BLOB);
 """
-_POSTING = numpy.dtype([("member", "<u8"), ("number", "<u4")])
+_MEETINGS_TOGETHER = 1 << 22
 
 
 class TextIndex:
@@ -38,40 +39,39 @@ class TextIndex:
             return int(row[0])
         number = self._next
         self._next += 1
-        self._db.execute("INSERT INTO classes VALUES (?, ?)", (number, digest))
+        self._db.execute("INSERT INTO classes VALUES (?, ?, ?)", (number, digest, len(judged.members)))
         self._fresh[number] = judged
         return number
 
-    def update(self, living: Sequence[int], judged_of: Callable[[int], Judged]) -> int:
-        """Forget the classes that are not `living` any more and compare the new ones; gives how many those were.
+    def update(self, dead: Collection[int], judged_of: Callable[[Iterable[int]], Mapping[int, Judged]]) -> int:
+        """Forget the classes that are `dead` and compare the new ones; gives how many those were.
 
-        judged_of: what a text of a known class is compared by.
+        judged_of: what texts of known classes are compared by, by class.
         """
-        known = numpy.array([number for (number,) in self._db.execute("SELECT number FROM classes")], dtype=numpy.int64)
-        dead = numpy.setdiff1d(known, numpy.array(living, dtype=numpy.int64))
-        gone = set(dead.tolist())
-        fresh = {number: judged for number, judged in self._fresh.items() if number not in gone}
-        if not len(dead) and not fresh:
+        fresh = {number: judged for number, judged in self._fresh.items() if number not in dead}
+        if not dead and not fresh:
             return 0
-        self._db.executemany("DELETE FROM classes WHERE number = ?", ((number,) for number in dead.tolist()))
-        self._db.executemany("DELETE FROM similar WHERE one = ?1 OR other = ?1", ((number,) for number in dead.tolist()))
-        numbers, judged = list(fresh), list(fresh.values())
-        order, postings = self._load()
+        self._db.executemany("DELETE FROM classes WHERE number = ?", ((number,) for number in dead))
+        self._db.executemany("DELETE FROM similar WHERE one = ?1 OR other = ?1", ((number,) for number in dead))
+        order, members, holders = self._load()
         if order is None:
-            order = Order.counted([one.members for one in judged])
-        postings = postings[~numpy.isin(postings["number"], dead)]
-        prefixes = {number: order.prefix(one.members, self._similarity) for number, one in fresh.items()}
-        pairs = [(numbers[one], numbers[other]) for one, other in join(judged, list(prefixes.values()), self._similarity)]
-        if len(postings):
-            pairs += self._met(prefixes, fresh, postings, judged_of)
+            order = Order.counted([one.members for one in fresh.values()])
+        if dead:
+            stays = numpy.isin(holders, numpy.fromiter(dead, numpy.uint32), invert=True)
+            members, holders = members[stays], holders[stays]
+        pairs: set[tuple[int, int]] = set()
+        if fresh:
+            prefixes = [order.prefix(one.members, self._similarity) for one in fresh.values()]
+            added = numpy.concatenate(prefixes)
+            owners = numpy.repeat(numpy.array(list(fresh), numpy.uint32), [len(prefix) for prefix in prefixes])
+            by_member = numpy.argsort(added, kind="stable")
+            added, owners = added[by_member], owners[by_member]
+            places = numpy.searchsorted(members, added)
+            members, holders = numpy.insert(members, places, added), numpy.insert(holders, places, owners)
+            for meetings in _meetings(added, owners, members, holders):
+                pairs |= self._similar_among(fresh, meetings, judged_of)
         self._db.executemany("INSERT INTO similar VALUES (?, ?)", (pair for one, other in pairs for pair in ((one, other), (other, one))))
-        added = numpy.empty(sum(map(len, prefixes.values())), _POSTING)
-        if len(added):
-            added["member"] = numpy.concatenate(list(prefixes.values()))
-            added["number"] = numpy.repeat(list(prefixes), [len(prefix) for prefix in prefixes.values()])
-            added = added[numpy.argsort(added["member"], kind="stable")]
-            postings = numpy.insert(postings, numpy.searchsorted(postings["member"], added["member"]), added)
-        self._save(order, postings)
+        self._save(common=order.common, counts=order.counts, members=members, holders=holders)
         self._fresh.clear()
         return len(fresh)
 
@@ -82,27 +82,45 @@ class TextIndex:
             found[one].add(other)
         return found
 
-    def _met(
-        self, prefixes: Mapping[int, numpy.ndarray], fresh: Mapping[int, Judged], postings: numpy.ndarray, judged_of: Callable[[int], Judged]
-    ) -> list[tuple[int, int]]:
-        pairs = []
-        for number, prefix in prefixes.items():
-            starts, ends = (numpy.searchsorted(postings["member"], prefix, side) for side in ("left", "right"))
-            met = {int(other) for start, end in zip(starts, ends, strict=True) for other in postings["number"][start:end]}
-            for other in sorted(met):
-                judged = judged_of(other)
-                if judged.traits.agree(fresh[number].traits) and are_similar(judged.members, fresh[number].members, self._similarity):
-                    pairs.append((number, other))
-        return pairs
+    def _similar_among(
+        self, fresh: Mapping[int, Judged], meetings: Collection[tuple[int, int]], judged_of: Callable[[Iterable[int]], Mapping[int, Judged]]
+    ) -> set[tuple[int, int]]:
+        """The pairs (new class, other) of these that are similar enough; each pair of new ones once."""
+        known = {other for _, other in meetings if other not in fresh}
+        sizes = {number: len(judged.members) for number, judged in fresh.items()} | {other: self._size_of(other) for other in known}
+        may_be = [(one, other) for one, other in meetings if may_be_similar(sizes[one], sizes[other], self._similarity)]
+        judged = {**judged_of({other for _, other in may_be if other not in fresh}), **fresh}
+        return {(one, other) for one, other in may_be if judged[one].is_like(judged[other], self._similarity)}
 
-    def _load(self) -> tuple[Order | None, numpy.ndarray]:
+    def _size_of(self, number: int) -> int:
+        return int(self._db.execute("SELECT size FROM classes WHERE number = ?", (number,)).fetchone()[0])
+
+    def _load(self) -> tuple[Order | None, numpy.ndarray, numpy.ndarray]:
+        """(order, members, holders): the first members of every class, sorted, and beside each whose it is."""
         arrays = {name: numpy.load(io.BytesIO(content)) for name, content in self._db.execute("SELECT name, content FROM arrays")}
         if not arrays:
-            return None, numpy.empty(0, _POSTING)
-        return Order(arrays["common"], arrays["counts"]), arrays["postings"]
+            return None, numpy.empty(0, numpy.uint64), numpy.empty(0, numpy.uint32)
+        return Order(arrays["common"], arrays["counts"]), arrays["members"], arrays["holders"]
 
-    def _save(self, order: Order, postings: numpy.ndarray) -> None:
-        for name, array in (("common", order.common), ("counts", order.counts), ("postings", postings)):
+    def _save(self, **arrays: numpy.ndarray) -> None:
+        for name, array in arrays.items():
             content = io.BytesIO()
             numpy.save(content, array)
             self._db.execute("INSERT OR REPLACE INTO arrays VALUES (?, ?)", (name, content.getbuffer()))
+
+
+def _meetings(added: numpy.ndarray, owners: numpy.ndarray, members: numpy.ndarray, holders: numpy.ndarray) -> Iterator[list[tuple[int, int]]]:
+    """The pairs of a new class and one before it that hold a member in common, some at a time: one that all texts share does not fill memory.
+
+    added, owners: members of new classes, and whose they are. members, holders: of all classes, new ones among them; members are sorted.
+    """
+    starts = numpy.searchsorted(members, added, "left")
+    counts = numpy.searchsorted(members, added, "right") - starts
+    ends = numpy.cumsum(counts)
+    cuts = numpy.unique(numpy.searchsorted(ends, numpy.arange(0, ends[-1] + _MEETINGS_TOGETHER, _MEETINGS_TOGETHER)))
+    for begin, end in itertools.pairwise([*cuts.tolist(), len(added)]):
+        some = counts[begin:end]
+        runs = numpy.repeat(starts[begin:end] - numpy.cumsum(some) + some, some) + numpy.arange(some.sum())
+        one, other = numpy.repeat(owners[begin:end].astype(numpy.uint64), some), holders[runs].astype(numpy.uint64)
+        met = numpy.unique((one << numpy.uint64(32) | other)[other < one])
+        yield [(pair >> 32, pair & 0xFFFFFFFF) for pair in met.tolist()]

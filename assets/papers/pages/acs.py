@@ -49,7 +49,17 @@ from assets.papers.page_rules import is_furniture
 from assets.papers.pages.article import is_no_paper, is_withdrawn_title
 from assets.papers.pages.facts import date_in, doi_in, doi_in_path, fingerprint, join
 from assets.papers.pages.glyphs import spell_glyphs
-from assets.papers.pages.issue_lists import Issue, count_problem, issue_in, listed_links, page_range, publishers_article
+from assets.papers.pages.issue_lists import (
+    Issue,
+    count_problem,
+    issue_in,
+    issue_list,
+    linked_entries,
+    listed_links,
+    page_range,
+    publishers_article,
+    unknown_markup,
+)
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 from formats.plain_text import clean, plain_text
 
@@ -69,7 +79,7 @@ _NOT_A_FIGURE = re.compile(
 # The picture of an item of 2009 to 2011 lies in a folder of pictures of one size; all other pictures there are icons and letters.
 _SIZED = re.compile(r"/images/(?:small|medium|large|gif)/")
 _FIGURE_CALL = re.compile(
-    r"""\(\s*["'](10\.[0-9]{4,9}/[^"'\s]{1,200})["']\s*,\s*["']([^"'\s]{1,500})["']\s*,\s*["']([^"'/\s]{1,200})["']\s*,\s*["']?true["']?\s*\)"""
+    r"""\(\s*["'](10\.[0-9]{4,9}/[^"'\s]{1,200})["']\s*,\s*["']([^"'\s]{1,500})["']\s*,\s*["']([^"'/\s]{1,200})["']\s*,\s*["']?true["']?\s*[,)]"""
 )
 _KEYED_CALL = re.compile(r"""\(\s*["']10\.[0-9]{4,9}/""")
 _TOTAL_COUNT = re.compile(rb"<!--\s*totalCount\s*([0-9]{1,5})\s*-->")
@@ -136,6 +146,10 @@ def _read(page: Page, *, follow_articles: bool) -> Parsed:
         elif not is_no_paper(paper.title):
             papers[paper.key] = paper
             links += listed_links(page, paper, with_article=follow_articles)
+    if not items and (linked := linked_entries(root)):
+        linked = [replace(entry, picture=figures.get(entry.doi, "")) for entry in linked]
+        parsed = issue_list(page, root, issue, linked, steps=(link.url for link in _issue_links(root, page)))
+        return replace(parsed, problems=(unknown_markup(page, len(linked)), *parsed.problems))
     stated = _TOTAL_COUNT.search(page.body)
     if problem := count_problem(page, int(stated[1]) if stated else None, len(items)):
         problems.append(problem)
@@ -256,6 +270,9 @@ def _title(item: etree._Element, anchors: list[etree._Element]) -> tuple[str, et
     for anchor in anchors:
         if title := plain_text(anchor.get("title") or ""):
             return title, anchor
+    # A heading that leads nowhere, and the paper's own page, where there is a link to one.
+    if title := next((text for heading in item.iter(*_HEADINGS) if (text := text_of(heading))), ""):
+        return title, next((anchor for anchor in anchors if _OWN_PAGE.search(anchor.get("href"))), None)
     for anchor in anchors:
         if "/doi/" in anchor.get("href") and (title := text_of(anchor)):
             return title, anchor
@@ -275,7 +292,7 @@ def _facts(item: etree._Element) -> dict[str, str]:
     """Journal, volume, issue, pages and dates, by the classes of the elements that hold them, or by their words where they have none."""
     facts: dict[str, str] = {}
     # A box of 2009 says all of it in its first part, and has menus of links behind.
-    head = next((part for part in item.iterchildren("div") if part.get("class") == "articleBoxMeta"), None)
+    head = next((part for part in item.iterchildren("div") if "articleBoxMeta" in (part.get("class") or "")), None)
     if head is not None:
         _add_facts(head, facts)
     if head is None or "pages" not in facts or "date" not in facts:

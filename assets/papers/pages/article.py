@@ -206,7 +206,7 @@ def _title(data: Metadata) -> str:
 
 def _is_same(one: str, other: str) -> bool:
     """Whether two texts differ in the typography of sub- and superscripts and spaces at most."""
-    return _bare(one) == _bare(other)
+    return one == other or _bare(one) == _bare(other)
 
 
 def _bare(text: str) -> str:
@@ -233,6 +233,8 @@ def _abstract(data: Metadata) -> str:
 
 def _is_nearly_all(text: str, stated: str) -> bool:
     """Whether the page shows the stated abstract, perhaps without a list of subjects that metadata appends to it."""
+    if text == stated:
+        return True
     one, other = _bare(text), _bare(stated)
     return one == other or (other.startswith(one) and len(one) > 0.8 * len(other))
 

@@ -36,7 +36,7 @@ def parse(page: Page) -> Parsed:
     said = text_of(first_of(_NUMBER(root)))
     day = date_in(said.rpartition("(")[2].rstrip(")").replace(",", ""))
     issue = issue_in(said, journal=text_of(first_of(_JOURNAL(root))), day=day)
-    return issue_list(page, issue, _entries(root), steps=_STEPS(root))
+    return issue_list(page, root, issue, _entries(root), steps=_STEPS(root))
 
 
 def _entries(root: etree._Element) -> Iterator[Entry]:

@@ -12,19 +12,25 @@ import re
 from lxml import etree
 
 from assets.papers.items import Page, Parsed
+from assets.papers.page_rules import is_furniture
 from assets.papers.pages.facts import date_in
 from assets.papers.pages.issue_lists import Entry, first_of, has_class, issue_in, issue_list, pages_in, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
 _ENTRIES = etree.XPath(f"descendant::table[{has_class('resultRow')}] | descendant::li[{has_class('js-article-list-item')}]")
-_TITLE_LINK = etree.XPath(f".//h3//a[@href] | .//a[{has_class('cLink', 'article-content-title')}] | .//a[contains(@href, '/article/pii/')]")
+_TITLE_LINK = etree.XPath(
+    f".//h3//a[@href] | .//a[{has_class('cLink', 'article-content-title')}] | .//a[contains(@href, '/article/pii/') or contains(@href, 'ArticleURL')]"
+)
 _PAGES = etree.XPath(f".//i | .//*[{has_class('js-article-page-range')}]")
-_FIGURE = etree.XPath(f".//*[{has_class('graphAbs', 'graphical-abstract', 'js-graphical-abstract')}]//img/@src")
+_FIGURE = etree.XPath(
+    f".//*[{has_class('graphAbs', 'graphical-abstract', 'js-graphical-abstract')}]//img/@src"
+    " | .//img[contains(@alt, 'raphical abstract') or contains(@alt, 'raphical Abstract')]/@src"
+)
 _HEADING = etree.XPath("descendant::*[self::h1 or self::h2][contains(., 'Volume')]")
 _RANGE = etree.XPath("descendant::*[@id='docRange']")
 _STEPS = etree.XPath("descendant::a[contains(@title, 'volume/issue') or contains(@aria-label, 'vol/issue')]/@href")
 _FROM_TO = re.compile(r"articles\s*([0-9]+)\s*[-–]\s*([0-9]+)")
-_PII = re.compile(r"/pii/[A-Za-z0-9()-]{10,40}")
+_PII = re.compile(r"(?:/pii/|_ob=ArticleURL&_udi=)([A-Za-z0-9()-]{10,40})")
 
 
 @tolerant
@@ -38,7 +44,7 @@ def parse(page: Page) -> Parsed:
     issue = issue_in(headed, journal=title.partition(" | ")[0], day=date_in(headed.rpartition("(")[2].rstrip(")")))
     shown = _FROM_TO.search(text_of(first_of(_RANGE(root))))
     count = int(shown[2]) - int(shown[1]) + 1 if shown else None
-    return issue_list(page, issue, map(_entry, _ENTRIES(root)), steps=_STEPS(root), count=count)
+    return issue_list(page, root, issue, map(_entry, _ENTRIES(root)), steps=_STEPS(root), count=count)
 
 
 def _entry(entry: etree._Element) -> Entry | None:
@@ -52,5 +58,5 @@ def _entry(entry: etree._Element) -> Entry | None:
         title=text_of(link),
         address=address[: known.end()] if known else address,
         pages=next((pages for pages in (pages_in(text_of(element)) for element in _PAGES(entry)) if pages), ""),
-        picture=next(iter(_FIGURE(entry)), ""),
+        picture=next((picture for picture in _FIGURE(entry) if not is_furniture(picture)), ""),
     )

@@ -14,7 +14,7 @@ from lxml import etree
 from assets.papers.items import Link, Page, Paper, Parsed, Problem
 from assets.papers.page_rules import STATED_OTHERWISE
 from assets.papers.pages.article import is_no_paper, is_withdrawn_title, paper_fingerprint, paper_links, read_article
-from assets.papers.pages.facts import fingerprint, join
+from assets.papers.pages.facts import doi_in, fingerprint, join
 from assets.papers.pages.markup import text_of
 
 _VOLUME = re.compile(r"\bvol(?:ume)?\.?\s*([0-9]+[A-Za-z]?)", re.IGNORECASE)
@@ -22,6 +22,17 @@ _NUMBER = re.compile(r"\b(?:iss(?:ue)?|number|no|part|pt)\.?\s*([0-9]+[A-Za-z]?(
 _FOLIO = r"(?:[A-Za-z]{0,4}[0-9]+[A-Za-z]{0,2}|[ivxlc]+(?![a-z]))"
 _PAGES = re.compile(rf"(?<![A-Za-z])(?:pages?|pgs?|pp?)[.:]?\s*({_FOLIO}(?:\s*[-–−‐]\s*{_FOLIO})?)", re.IGNORECASE)
 _RANGE = re.compile(r"\s*[-−‐–]\s*")
+# Words of links that lead to a paper and are not its title.
+_LABEL = re.compile(
+    r"[\[(]?(?:abstract|full[\s-]*text|html|hi-?res|pdf|references|links|summary|supporting|supplement|cite|cited|citations?|request|permissions?"
+    r"|purchase|buy|get access|first page|read|view|download|preview|figures?|doi|10\.|https?:|open access|rights|add to|more|»|[0-9\W]+$)",
+    re.IGNORECASE,
+)
+_PAGE_OF_PAPER = ("/doi/", "doi.org/10.", "/article/10.", "/articlelanding/", "/pii/")
+_NOT_OF_PAPER = re.compile(r"/suppl|/issuetoc|\(issn\)|/(?:toc|loi|citedby|showCit)", re.IGNORECASE)
+# Which of a paper's pages it is, behind the DOI.
+_FORM = re.compile(r"/(?:abstract|full|pdf|summary|epdf)/?$")
+_FEWEST_LINKED, _SHORTEST_TITLE = 3, 8
 
 
 @dataclass(frozen=True)
@@ -89,15 +100,27 @@ def page_range(text: str) -> str:
     return _RANGE.sub("–", text.strip())
 
 
-def issue_list(page: Page, issue: Issue, entries: Iterable[Entry | None], *, steps: Iterable[str | None] = (), count: int | None = None) -> Parsed:
+def issue_list(
+    page: Page,
+    root: etree._Element,
+    issue: Issue,
+    entries: Iterable[Entry | None],
+    *,
+    steps: Iterable[str | None] = (),
+    count: int | None = None,
+) -> Parsed:
     """The papers of a list, links to their pages and pictures, and to other lists. entries: None = one that could not be read.
 
+    Where there are none, those that the page links to by title count, and it is told as a problem that its markup is not known.
     steps: addresses of other lists as the page writes them. count: how many entries the page says it has; another number is told as a problem.
     """
     papers: dict[str, Paper] = {}
     links: list[Link] = []
     problems: list[Problem] = []
     met = 0
+    entries = list(entries)
+    if not entries and (entries := [*linked_entries(root)]):
+        problems.append(unknown_markup(page, len(entries)))
     for entry in entries:
         met += 1
         if entry is None or not entry.title:
@@ -112,6 +135,24 @@ def issue_list(page: Page, issue: Issue, entries: Iterable[Entry | None], *, ste
     if problem := count_problem(page, count, met):
         problems.append(problem)
     return Parsed(papers=tuple(papers.values()), links=(*_steps(page, steps), *links), problems=tuple(problems))
+
+
+def linked_entries(root: etree._Element) -> list[Entry]:
+    """The papers that a list of unknown markup links to by title, without pictures; none where they are too few to be a list."""
+    titles: dict[str, tuple[str, str]] = {}
+    for anchor in root.iter("a"):
+        address = (anchor.get("href") or "").partition("#")[0].partition("?")[0]
+        if any(part in address for part in _PAGE_OF_PAPER) and not _NOT_OF_PAPER.search(address):
+            title, name = text_of(anchor), doi_in(_FORM.sub("", address)) or address
+            if len(title) >= max(_SHORTEST_TITLE, len(titles.get(name, ("",))[0]) + 1) and not _LABEL.match(title):
+                titles[name] = (title, address)
+    entries = [Entry(title, address, doi_in(name)) for name, (title, address) in titles.items()]
+    return entries if len(entries) >= _FEWEST_LINKED else []
+
+
+def unknown_markup(page: Page, count: int) -> Problem:
+    """That so many papers of a list are known by `linked_entries` alone."""
+    return Problem(page.url, f"no entry of a known markup; {count} papers were found by the links to them, without their pages; mend the page object")
 
 
 def listed_links(page: Page, paper: Paper, *, with_article: bool) -> Iterator[Link]:

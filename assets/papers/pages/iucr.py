@@ -25,11 +25,12 @@ from assets.papers.pages.issue_lists import Entry, has_class, issue_in, issue_li
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
 _ENTRIES = etree.XPath(f"descendant::table[{has_class('tocs_entry_table')}]")
-_HEADINGS = etree.XPath(".//h3 | .//h4")
-_ADDRESSES = (etree.XPath(".//a[contains(@href, 'abs.html')]/@href"), etree.XPath(".//a[img[@alt='[HTML version]']]/@href"))
+# Of a paper, or where it has none, whatever heads it.
+_HEADINGS = (etree.XPath(".//h3 | .//h4"), etree.XPath(".//h2 | .//h5 | .//h6"))
+_ADDRESSES = (etree.XPath(".//a[contains(@href, 'abs.html')]/@href"), etree.XPath(".//a[.//img[@alt='[HTML version]']]/@href"))
 _FIGURE = etree.XPath(".//img[contains(@src, 'thm.') or contains(@src, 'thumbnail')]/@src")
 _NAME = etree.XPath("descendant::meta[@name='prism.publicationName']/@content")
-_STEPS = etree.XPath("descendant::a[img[@alt='Previous' or @alt='Next']]/@href | descendant::frame/@src")
+_STEPS = etree.XPath("descendant::a[.//img[@alt='Previous' or @alt='Next']]/@href | descendant::frame/@src")
 _CITED = re.compile(r"\([12][0-9]{3}\)\.?\s*[A-Z]?\s*[0-9]{1,3}\s*,\s*([A-Za-z]{0,2}[0-9]+(?:\s*[-–−]\s*[A-Za-z]{0,2}[0-9]+)?)")
 _ONLINE = re.compile(r"\bOnline\s+([0-9]{1,2} [A-Z][a-z]+ [12][0-9]{3})")
 _SYNOPSIS = re.compile(r"^Synopsis:\s*")
@@ -48,7 +49,7 @@ def parse(page: Page) -> Parsed:
     named = _OF_TITLE.search(title)
     journal = next(iter(_NAME(root)), "") or (named[1] if named else "")
     issue = issue_in(title, journal=journal, day=date_in(title.rpartition("(")[2].rstrip(")")))
-    return issue_list(page, issue, map(_entry, _ENTRIES(root) or _between_rules(root)), steps=_STEPS(root))
+    return issue_list(page, root, issue, map(_entry, _ENTRIES(root) or _between_rules(root)), steps=_STEPS(root))
 
 
 def _is_no_rule(element: etree._Element) -> bool:
@@ -71,7 +72,7 @@ def _entry(entry: etree._Element) -> Entry:
     text = " ".join(lines)
     cited, online = _CITED.search(text), _ONLINE.search(text)
     return Entry(
-        title=next((title for title in map(text_of, _HEADINGS(entry)) if title), ""),
+        title=next((title for find in _HEADINGS for title in map(text_of, find(entry)) if title), ""),
         address=next((address for find in _ADDRESSES for address in find(entry)), ""),
         doi=next((doi for doi in map(doi_in, lines) if doi), ""),
         pages=page_range(cited[1]) if cited else "",

@@ -7,7 +7,7 @@
     <article><h3 class="c-card__title"><a href="/articles/s00000-000-00000-0">Title</a></h3>
       <div class="c-card__summary">…</div> <time datetime="…"></article>
 
-Only what lies in `toc_images` or in the card is a picture of a paper; covers and advertisements are none.
+Only what lies in `toc_images` or in the card, or is called like the paper, is a picture of it; covers and advertisements are none.
 """
 
 import re
@@ -15,6 +15,7 @@ import re
 from lxml import etree
 
 from assets.papers.items import Page, Parsed
+from assets.papers.page_rules import is_furniture
 from assets.papers.pages.facts import date_in, doi_in
 from assets.papers.pages.issue_lists import Entry, first_of, has_class, heading, issue_in, issue_list, of_class, pages_in, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
@@ -22,6 +23,7 @@ from assets.papers.pages.markup import html_tree, text_of, tolerant
 _ENTRIES = etree.XPath(f"descendant::*[{has_class('atl')}]/.. | descendant::article[.//h3//a[contains(@href, '/articles/')]]")
 _STEPS = etree.XPath(f"descendant::a[{has_class('prev', 'next', 'previous')} or @rel='next' or @rel='prev']/@href[not(contains(., '/articles/'))]")
 _MONTH_AND_VOLUME = etree.XPath("descendant::*[self::h1 or self::h2][contains(., 'Volume')]")
+_SHORTEST_NUMBER = 5
 _OF_TITLE = re.compile(r"^(?:table of contents|contents|current issue|archive|volume [0-9]+.*?)\s*[:|]\s*", re.IGNORECASE)
 
 
@@ -34,7 +36,7 @@ def parse(page: Page) -> Parsed:
     title = _OF_TITLE.sub("", text_of(root.find(".//title"))).partition(" | ")[0]
     headed = text_of(first_of(_MONTH_AND_VOLUME(root)))
     issue = issue_in(headed, journal=title, day=date_in(headed.partition("Volume")[0] or headed))
-    return issue_list(page, issue, map(_entry, _ENTRIES(root)), steps=_STEPS(root))
+    return issue_list(page, root, issue, map(_entry, _ENTRIES(root)), steps=_STEPS(root))
 
 
 def _entry(entry: etree._Element) -> Entry:
@@ -45,15 +47,23 @@ def _entry(entry: etree._Element) -> Entry:
     title = entry.find(".//h3") if title is None else title
     dois = (doi_in(text_of(element)) for element in of_class(entry, "doi"))
     pages = pages_in(text_of(next(of_class(entry, "page"), None)))  # before the title, which is read without them
-    pictures = (picture.get("src") or "" for picture in entry.iter("img"))
+    doi = next((doi for doi in dois if doi), "")
+    number = doi.rpartition("/")[2] or address.partition("?")[0].rpartition("/")[2].partition(".html")[0]
+    pictures = (address for picture in entry.iter("img") for address in (picture.get("data-src"), picture.get("src")) if address)
     day = entry.find(".//time")
     return Entry(
         title=heading(title, without=frozenset({"hidden", "page"})) if title is not None else "",
         address=address.partition("#")[0],
-        doi=next((doi for doi in dois if doi), ""),
+        doi=doi,
         pages=pages,
         date=date_in(day.get("datetime")) if day is not None else None,
         abstract=text_of(next(of_class(entry, "annotation", "abs", "c-card__summary", "standfirst"), None)),
-        picture=next((address for address in pictures if "/toc_images/" in address or "media.springernature.com" in address), ""),
+        picture=next((address for address in pictures if _is_of(number, address)), ""),
         is_page="/pdf/" not in address,
     )
+
+
+def _is_of(number: str, address: str) -> bool:
+    """Whether a picture is the paper's: one of the folder for these, of the cards of today, or a file that is called like the paper."""
+    is_marked = "/toc_images/" in address or "media.springernature.com" in address
+    return is_marked or (len(number) >= _SHORTEST_NUMBER and number in address.lower().rpartition("/")[2] and not is_furniture(address))

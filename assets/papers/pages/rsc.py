@@ -26,7 +26,7 @@ from assets.papers.pages.markup import html_tree, text_of, tolerant
 
 _BOXES = ("grey_box_wrapper", "capsule--article")
 _STEPS = {"Previous Issue", "Next Issue"}
-_GRAPHICAL_ABSTRACT = ("Graphical abstract", "Graphical Abstract", "graphical abstract")
+_GRAPHICAL_ABSTRACT = "graphical abstract"
 _SERVICE = re.compile(r"""\burlGAImage\s*=\s*["']([^"']{1,500})["']""")
 _USUAL_SERVICE = "http://pubs.rsc.org/services/images/RSCpubs.ePlatform.Service.FreeContent.ImageService.svc/ImageService/image/GA?id="
 _NUMBER = re.compile(r"/articlelanding/(?:[^/?#]+/){0,3}([a-z0-9]{8,12})(?:[/?#]|$)", re.IGNORECASE)
@@ -42,10 +42,10 @@ def parse(page: Page) -> Parsed:
     root = html_tree(page)
     scripts = " ".join(element.text or "" for element in root.iter("script"))
     service = found[1] if (found := _SERVICE.search(scripts)) else _USUAL_SERVICE
-    boxes = [(box, link) for box in of_class(root, *_BOXES, tags=("div",)) if (link := _landing(box)) is not None]
+    boxes = [(box, link) for box in of_class(root, *_BOXES, tags=("div", "section", "article", "li")) if (link := _landing(box)) is not None]
     steps = (link.get("href") for link in root.iter("a") if link.get("title") in _STEPS or link.get("rel") in ("next", "prev"))
     entries = (_entry(box, link, service) for box, link in boxes)
-    return issue_list(page, _issue(root, [box for box, _ in boxes], scripts), entries, steps=steps)
+    return issue_list(page, root, _issue(root, [box for box, _ in boxes], scripts), entries, steps=steps)
 
 
 def _issue(root: etree._Element, boxes: list[etree._Element], scripts: str) -> Issue:
@@ -79,7 +79,7 @@ def _entry(box: etree._Element, link: etree._Element, service: str) -> Entry:
         title, said = next(of_class(box, "capsule__title"), link), next(of_class(box, "capsule__text"), None)
     else:
         title, said = link, next((part for part in box.iter("div") if part.get("title") == "Brief Abstract"), None)
-    images = (image for image in box.iter("img") if (image.get("alt") or "").startswith(_GRAPHICAL_ABSTRACT))
+    images = (image for image in box.iter("img") if _GRAPHICAL_ABSTRACT in (image.get("alt") or "").lower())
     return Entry(
         title=text_of(title),
         address=address,

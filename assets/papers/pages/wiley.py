@@ -36,8 +36,8 @@ def parse(page: Page) -> Parsed:
     day = date_in(f"{month.partition('/')[0]} {month[-4:]}") if "/" in month else date_in(month)
     number = text_of(next(of_class(root, "issueAndVolume", tags=("p", "div")), None))
     issue = issue_in(number or title, journal=journal, day=day)
-    entries = of_class(root, "tocArticle", "issue-item", tags=("div", "li"))
-    return issue_list(page, issue, (_entry(entry) for entry in entries if _links(entry)), steps=_STEPS(root))
+    entries = of_class(root, "tocArticle", "issue-item", tags=("div", "section", "article", "li"))
+    return issue_list(page, root, issue, (_entry(entry) for entry in entries if _links(entry)), steps=_STEPS(root))
 
 
 def _links(entry: etree._Element) -> list[etree._Element]:
@@ -67,6 +67,8 @@ def _entry(entry: etree._Element) -> Entry:
 
 
 def _is_figure(image: etree._Element) -> bool:
-    if "graphical abstract" in (image.get("alt") or "").lower():
+    if "graphical abstract" in f"{image.get('alt')} {image.get('title')}".lower():
         return True
-    return any("abstract" in (around.get("class") or "") for around in image.iterancestors("div")) and not is_furniture(image.get("src") or "")
+    return any("abstract" in (around.get("class") or "").lower() for around in image.iterancestors("div", "section")) and not is_furniture(
+        image.get("src") or ""
+    )

@@ -25,7 +25,7 @@ def found(*texts: Text, similarity: float = 0.8, min_words: int = 8, known_befor
                 if (judged := judge(text, min_words)) is not None:
                     numbers[text.id] = index.number_of(judged)
                     judged_of[numbers[text.id]] = judged
-            index.update(list(judged_of), judged_of.__getitem__)
+            index.update((), lambda known: {number: judged_of[number] for number in known})
         return first_of_each(((text.id, text.family, numbers[text.id]) for text in texts if text.id in numbers), index.similar())
 
 

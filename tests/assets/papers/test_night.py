@@ -123,6 +123,17 @@ def test_a_night_does_the_work_of_what_changed(tmp_path):
     assert (again.pages_parsed, again.papers_merged, again.texts_compared, again.shards_written, again.papers) == (0, 0, 0, 0, 24)
 
 
+def test_a_table_without_papers_goes_when_papers_come(tmp_path):
+    store = Store(tmp_path / "raw")
+    for number in range(3):
+        store.page(f"{SITE}/{number}", paper(number, status="retracted"), kind="article")
+    assert build(store, tmp_path / "papers", config=CONFIG).papers == 0
+    store.page(f"{SITE}/5", paper(5, abstract=LONG), kind="article", crawl=2)
+    assert build(store, tmp_path / "papers", config=CONFIG).papers == 1
+    build(store, tmp_path / "fresh", config=CONFIG, scratch=tmp_path / "other")
+    assert contents(tmp_path / "papers") == contents(tmp_path / "fresh")
+
+
 def test_a_request_concerns_the_paper_that_it_names(tmp_path):
     store = journal(tmp_path)
     build(store, tmp_path / "papers")

@@ -43,6 +43,42 @@ def test_a_corrections_own_doi_wins_over_that_of_the_article_it_corrects():
     assert paper.url == "http://x.example/doi/abs/10.5555/correction.1"
 
 
+# Markup that nobody has seen yet
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [("acs", "/doi/abs/10.5555/n{}?src=x"), ("wiley", "/doi/10.5555/n{}/abstract"), ("springer", "/article/10.5555/n{}"),
+     ("rsc", "/en/content/articlelanding/2007/cc/b71234{}a"), ("elsevier", "/science/article/pii/S000000000000000{}")],
+)  # fmt: skip
+def test_papers_of_a_list_of_unknown_markup_are_those_it_links_to_and_that_is_told(name, address):
+    item = '<p><b><a href="{0}">The {1} paper of all</a></b> <a href="{0}#x">Full Text PDF</a> <a href="/doi/suppl/10.5555/x">Supporting Info</a></p>'
+    others = '<a href="/doi/10.5555/x.v1.2/issuetoc">The previous issue</a> <img src="/ad/n1.gif"> <a href="/doi/10.5555/z">PDF (2 MB)</a>'
+    result = read(name, others + "".join(item.format(address.format(number), number) for number in range(1, 5)))
+    assert [paper.title for paper in result.papers] == [f"The {number} paper of all" for number in range(1, 5)]
+    assert not any(paper.image_url for paper in result.papers)
+    assert "no entry of a known markup; 4 papers" in result.problems[0].words
+    assert not read(name, others + item.format(address.format(1), 1)).papers, "one link is no list"
+
+
+def test_flagged_figures_count_in_lists_of_unknown_markup_as_well():
+    calls = "<script>addFigure('10.5555/n1','/appl/n1','n1.gif','true', 5);</script>"
+    items = "".join(f'<p><a href="/doi/abs/10.5555/n{number}">The {number} paper of all</a></p>' for number in range(1, 4))
+    assert [paper.image_url.rpartition("/")[2] for paper in read("acs", calls + items).papers] == ["n1.gif", "", ""]
+
+
+def test_a_heading_without_a_link_is_a_title():
+    body = '<div class="articleBox"><h2>A title <i>alone</i></h2><a href="/doi/full/10.5555/a1">HTML</a></div>'
+    (paper,) = read("acs", body).papers
+    assert (paper.title, paper.doi, paper.url) == ("A title alone", "10.5555/a1", "http://x.example/doi/full/10.5555/a1")
+
+
+def test_a_picture_that_is_called_like_the_paper_is_its_picture():
+    entry = '<div><h4 class="atl">A title</h4><p class="doi">doi:10.1038/nmat0001</p><img src="/a/{}"></div>'
+    found = [read("nature", entry.format(name)).papers[0].image_url for name in ("images/nmat0001-f1.jpg", "images/advert.gif", "icons/nmat0001.gif")]
+    assert found == ["http://x.example/a/images/nmat0001-f1.jpg", "", ""]
+
+
 def test_two_boxes_that_link_to_one_article_are_two_papers():
     result = read("acs", box("10.5555/a") + box("10.5555/a", own="10.5555/correction"))
     assert [paper.doi for paper in result.papers] == ["10.5555/a", "10.5555/correction"] and not result.problems
