@@ -17,7 +17,7 @@ def titles(work: Work) -> None:
 
     from training.fine_tuning.generation import Generation, write
     from training.fine_tuning.model_flops import causal_flops
-    from training.fine_tuning.packing import causal_loss, pack
+    from training.fine_tuning.packing import causal_loss, choose_attention, pack
     from training.fine_tuning.trainer import FineTuner, Task
     from training.loop.seeding import seed_everything
     from training.words.titles.config import TitleOptions
@@ -34,7 +34,8 @@ def titles(work: Work) -> None:
     ids = {"bos_token_id": about["bos"], "eos_token_id": about["eos"], "pad_token_id": about["pad"]}
     seed_everything(0)
     model = GPT2LMHeadModel(GPT2Config(n_positions=row_tokens, **sizes, **ids, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
-    task = Task(model, train, valid, causal_loss, buckets=False, epoch_flops=causal_flops(model, train.lengths()))
+    flops = causal_flops(model, train.lengths())
+    task = Task(model, train, valid, causal_loss, buckets=False, epoch_flops=flops, attention=choose_attention)
 
     def budget(total: int) -> Sizes:
         return {"total_samples": total, "warmup_samples": total // 20}
