@@ -4,8 +4,8 @@ import functools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
 
 import numpy
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.gpu.device import seconds_of
 from bench.gpu.learning import learn
 from bench.gpu.recording import REPORTER, Sizes, Work
+from training.loop.recording import Recorder
 from training.polymers.decoding import SamplingSettings, Writer, choose_token, sample_tokens
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import PolyGPTData
@@ -22,6 +23,7 @@ from training.polymers.gpt.sample import PolyGPTWriter
 from training.polymers.gpt.trainer import PolyGPTTrainer
 from training.polymers.smiles_tokenizer import BOS, EOS
 
+T = TypeVar("T")
 PROPERTIES = ("mol_wt", "mol_log_p", "tpsa")
 _MOST_SAMPLES = 20_000_000
 # Compiling takes half a minute, which a training of less than this does not earn back.
@@ -216,8 +218,13 @@ class Launching(Recorder):
         return call()
 
     def record(self, call: Callable[[], T], generators: Iterable[torch.Generator] = ()) -> tuple[Callable[[], None], T]:
+        del generators
         given: Any = None
-        return lambda: call() and None, given
+
+        def again() -> None:
+            call()
+
+        return again, given
 
 
 def sampling(work: Work) -> None:

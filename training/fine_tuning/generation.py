@@ -15,7 +15,7 @@ from torch.nn.functional import pad as padded_at_end
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from stages.derived_seed import derive_seed
-from training.fine_tuning.captured_texts import captured_tokens
+from training.fine_tuning.captured_texts import captured_tokens, searched_tokens
 from training.loop.bounds import above, at_least, within
 from training.loop.recording import recorder_for
 
@@ -118,9 +118,8 @@ def write(
     first: the number of the first item, for callers who hand over some at a time: text r of item i depends on (seed, i, r).
     processors: of tokens so far [rows, T] and scores [rows, V], before the cuts of `settings`; new scores each.
     cache: of keys and values: "dynamic" grows with the text; "static" has its full length from the start, so that a GPU plays each step as a CUDA
-    graph, and knows no beams and no processors. "auto" is static on a GPU, where it can be.
-    Raises GenerationError where the model has too few positions for prompt and max_new_tokens, the tokenizer no pad or end token, or a static cache
-    is asked for what it cannot.
+    graph (captured_texts.py). "auto" is static on a GPU, where that works.
+    Raises GenerationError where the model has too few positions for prompt and max_new_tokens, or the tokenizer no pad or end token.
     """
     if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
         raise GenerationError("the tokenizer names no eos_token or no pad_token; save it with both, which must differ for a model to learn to end")
@@ -128,9 +127,6 @@ def write(
     # Beams come back as several texts of an item; drawn texts are rows of their own from the start.
     copies = settings.returns if settings.strategy == "sample" else 1
     rows = torch.arange(len(next(iter(inputs.values()))) * copies)
-    can_be_static = settings.strategy != "beam" and not processors
-    if cache == "static" and not can_be_static:
-        raise GenerationError("a static cache knows no beams and no processors; leave cache: auto, which has a growing one for them")
     was_training, texts = model.training, list[Written]()
     model.eval()
     for batch in rows.split(settings.batch_size):
@@ -138,7 +134,7 @@ def write(
         chosen = {name: values[batch // copies].to(model.device) for name, values in inputs.items()}
         if model.config.is_encoder_decoder:
             chosen["decoder_attention_mask"] = torch.ones(len(batch), 1, dtype=torch.long, device=model.device)
-        is_static = cache == "static" or (cache == "auto" and can_be_static and not _without_static and is_static_by_default(model.device))
+        is_static = cache == "static" or (cache == "auto" and not _without_static and is_static_by_default(model.device))
         try:
             texts += list(_write_batch(model, tokenizer, chosen, settings, seeds, processors, is_static=is_static))
         except Exception as error:
@@ -175,19 +171,21 @@ def _write_batch(
     if settings.strategy == "sample":
         uniforms = torch.stack([torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         drawn = Drawn(settings, uniforms.to(model.device), begin)
-    if is_static:
-        start = torch.full((len(seeds), 1), config.decoder_start_token_id or 0, device=model.device)
-        read = {name: values for name, values in inputs.items() if name != "decoder_attention_mask"}
-        prompt = start if model.config.is_encoder_decoder else inputs["input_ids"]
+    processors = LogitsProcessorList([*before, *([drawn] if drawn else [])])
+    start = torch.full((len(seeds), 1), config.decoder_start_token_id or 0, device=model.device)
+    prompt = start if model.config.is_encoder_decoder else inputs["input_ids"]
+    read = {name: values for name, values in inputs.items() if name != "decoder_attention_mask"}
+    if not is_static:
+        found: Any = model.generate(**inputs, generation_config=config, logits_processor=processors)
+    elif before or settings.strategy == "beam":
+        found = searched_tokens(model, read, prompt, config, processors, recorder_for(model.device))
+    else:
 
         def pick(scores: Tensor, place: Tensor) -> Tensor:
             return scores.argmax(dim=-1) if drawn is None else drawn.tokens(scores, drawn.uniforms.index_select(1, place))[:, 0]
 
         rules: dict[str, Any] = {"never": config.suppress_tokens or (), "no_repeat_ngram": settings.no_repeat_ngram, "end": config.eos_token_id}
-        found: Any = captured_tokens(model, read, prompt, settings.max_new_tokens, pick, **rules, recorder=recorder_for(model.device))
-    else:
-        processors = LogitsProcessorList([*before, *([drawn] if drawn else [])])
-        found = model.generate(**inputs, generation_config=config, logits_processor=processors)
+        found = captured_tokens(model, read, prompt, settings.max_new_tokens, pick, **rules, recorder=recorder_for(model.device))
     for row in found.tolist():
         new = row[begin:]
         length = new.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in new else None

@@ -6,6 +6,7 @@ reads nothing back but every `LOOK_EVERY` steps, whether all texts have ended. T
 
 import logging
 from collections.abc import Callable, Collection
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from training.loop.recording import Recorder
 LOOK_EVERY = 16
 # Steps before one is recorded, which libraries need.
 WARM_UP = 2
-Step = Callable[[], None]
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _said = set[str]()
 
@@ -48,14 +49,8 @@ def write_captured(
         logits.copy_(advance(choose_one()))
         place.add_(1)
 
-    # What the warm-up writes counts.
-    done, run = min(WARM_UP if recorder else 0, steps - 1), step
-    for _ in range(done):
-        assert recorder
-        recorder.warm_up(step)
-    if recorder and done < steps - 1:
-        run = _recorded(recorder, step)
-    for number in range(done, steps - 1):
+    run = Played(step, recorder)
+    for number in range(steps - 1):
         if number % LOOK_EVERY == LOOK_EVERY - 1 and bool(ended.all()):
             return written
         run()
@@ -63,13 +58,31 @@ def write_captured(
     return written
 
 
-def _recorded(recorder: Recorder, step: Step) -> Step:
-    """What plays the step, or the step itself where it cannot be recorded."""
-    try:
-        return recorder.record(step)[0]
-    except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
-        if reason not in _said:
-            _said.add(reason)
-            _LOG.warning("texts are written without a CUDA graph, slower: it could not be recorded (%s)", reason)
-        return step
+class Played(Generic[T]):
+    """A call that is made as it is at first, then recorded and played: what it gives lies where it lay the time before.
+
+    Without a recorder, and where it cannot be recorded, it is made as it is for good.
+    """
+
+    def __init__(self, call: Callable[[], T], recorder: Recorder | None) -> None:
+        self.call, self.recorder = call, recorder
+        self._warm = 0
+        self._recorded: tuple[Callable[[], None], T] | None = None
+
+    def __call__(self) -> T:
+        if self.recorder is not None and self._warm < WARM_UP:
+            self._warm += 1
+            return self.recorder.warm_up(self.call)
+        if self.recorder is not None and self._recorded is None:
+            try:
+                self._recorded = self.recorder.record(self.call)
+            except RuntimeError as error:
+                self.recorder, reason = None, str(error).strip().partition("\n")[0]
+                if reason not in _said:
+                    _said.add(reason)
+                    _LOG.warning("texts are written without a CUDA graph, slower: it could not be recorded (%s)", reason)
+        if self._recorded is None:
+            return self.call()
+        play, given = self._recorded
+        play()
+        return given
