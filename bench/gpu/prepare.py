@@ -20,7 +20,7 @@ MOST_BYTES = 40 * 2**20
 # Where the project's real molecules are, when they are beside the checkout.
 ZINC = Path("../shared/data/molecules/zinc")
 _SEED, _PROCESSES = 20_000, min(2, os.cpu_count() or 1)
-_SPELLINGS, _MAXIMUM_TOKENS = 2, 80
+_SPELLINGS, _MAXIMUM_TOKENS = 4, 80
 _VOCABULARY = 8192
 
 

@@ -35,14 +35,16 @@ def halves(text: str) -> list[Halves]:
 
 def joined(pair: tuple[str, str]) -> str | None:
     """The SMILES of two halves at their open bonds; None where that is no molecule."""
-    options = Chem.MolzipParams()
+    parts, options = [Chem.MolFromSmiles(text) for text in pair], Chem.MolzipParams()
     options.label = Chem.MolzipLabel.Isotope
+    if None in parts:
+        return None
     try:
-        molecule = Chem.molzip(*map(Chem.MolFromSmiles, pair), options)
+        molecule = Chem.molzip(*parts, options)
         Chem.SanitizeMol(molecule)
-        return str(Chem.MolToSmiles(molecule))
     except (ValueError, RuntimeError):
         return None
+    return str(Chem.MolToSmiles(molecule))
 
 
 def recombined(texts: Sequence[str], random: numpy.random.Generator, pool: Executor, *, rounds: int = 3) -> Iterator[str]:
