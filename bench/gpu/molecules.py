@@ -4,8 +4,8 @@ import functools
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import numpy
 import torch
@@ -23,7 +23,6 @@ from training.polymers.gpt.sample import PolyGPTWriter
 from training.polymers.gpt.trainer import PolyGPTTrainer
 from training.polymers.smiles_tokenizer import BOS, EOS
 
-T = TypeVar("T")
 PROPERTIES = ("mol_wt", "mol_log_p", "tpsa")
 _MOST_SAMPLES = 20_000_000
 # Compiling takes half a minute, which a training of less than this does not earn back.
@@ -211,22 +210,6 @@ def without_cache(model: PolyGPT, batch: int, steps: int) -> Tensor:
 _GREEDY = SamplingSettings(temperature=0)
 
 
-class Launching(Recorder):
-    """Records nothing: what it plays is the call."""
-
-    def warm_up(self, call: Callable[[], T]) -> T:
-        return call()
-
-    def record(self, call: Callable[[], T], generators: Iterable[torch.Generator] = ()) -> tuple[Callable[[], None], T]:
-        del generators
-        given: Any = None
-
-        def again() -> None:
-            call()
-
-        return again, given
-
-
 def sampling(work: Work) -> None:
     """Greedy molecules, the same from every way or no number is given; then molecules a second of each."""
     sizes = work.sizes({"width": 16, "layers": 1, "heads": 2}, {"width": 256, "layers": 8, "heads": 8})
@@ -249,5 +232,5 @@ def _ways(model: PolyGPT, batch: int, steps: int) -> dict[str, Callable[[], Tens
     """The last is the project's own; the one before it is that without graphs."""
     nothing, writer = torch.zeros(batch, 0), PolyGPTWriter(model, _NO_TOKENIZER)
     sample = functools.partial(sample_tokens, writer, nothing, nothing.bool(), _GREEDY, steps=steps)
-    one_by_one = functools.partial(sample, recorder=Launching())
+    one_by_one = functools.partial(sample, recorder=Recorder())
     return {"loop without a cache": lambda: without_cache(model, batch, steps), "launched one by one": one_by_one, "sample_tokens": sample}

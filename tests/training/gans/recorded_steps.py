@@ -74,9 +74,6 @@ class Tape(Recorder):
     def __init__(self) -> None:
         self.recorded = self.played = 0
 
-    def warm_up(self, call: Callable[[], Any]) -> Any:
-        return call()
-
     def record(self, call: Callable[[], Any], generators: Iterable[torch.Generator] = ()) -> tuple[Callable[[], None], Any]:
         with _Taped() as taped:
             given = call()
