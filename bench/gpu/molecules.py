@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.gpu.device import seconds_of
 from bench.gpu.learning import learn
 from bench.gpu.recording import REPORTER, Sizes, Work
-from training.polymers.captured import Recorder
+from training.loop.recording import Recorder
 from training.polymers.decoding import SamplingSettings, Writer, choose_token, sample_tokens
 from training.polymers.gpt.config import PolyGPTConfig
 from training.polymers.gpt.data import PolyGPTData
@@ -176,8 +176,7 @@ def polytao(work: Work) -> None:
     def some(place: slice) -> Iterator[Sizes]:
         prompts = tokenizer(form.texts(asked[place]), padding=True, return_tensors="pt")
         inputs = {name: prompts[name] for name in ("input_ids", "attention_mask")}
-        cache: Literal["auto", "dynamic"] = "dynamic" if compile_for(work) == "off" else "auto"
-        for wishes, (text,) in zip(asked[place].tolist(), write_text(model, tokenizer, inputs, greedy, seed=0, cache=cache), strict=True):
+        for wishes, (text,) in zip(asked[place].tolist(), write_text(model, tokenizer, inputs, greedy, seed=0), strict=True):
             yield {"smiles": text.text, "finished": text.ended, "asked": dict(zip(PUBLISHED, wishes, strict=True))}
 
     _keep(work, "polytao_asked", len(asked), greedy.batch_size, some, model="polytao", how="asked", temperature=0)
@@ -233,5 +232,5 @@ def _ways(model: PolyGPT, batch: int, steps: int) -> dict[str, Callable[[], Tens
     """The last is the project's own; the one before it is that without graphs."""
     nothing, writer = torch.zeros(batch, 0), PolyGPTWriter(model, _NO_TOKENIZER)
     sample = functools.partial(sample_tokens, writer, nothing, nothing.bool(), _GREEDY, steps=steps)
-    one_by_one = functools.partial(sample, recorder=Recorder(lambda step: step))
+    one_by_one = functools.partial(sample, recorder=Recorder())
     return {"loop without a cache": lambda: without_cache(model, batch, steps), "launched one by one": one_by_one, "sample_tokens": sample}

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +24,11 @@ _SPELLINGS, _MAXIMUM_TOKENS = 4, 80
 _VOCABULARY = 8192
 
 
-def prepare(folder: Path, *, pictures: int, molecules: int | None, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Write all files into `folder`; what is in them. molecules: at most so many. Raises SystemExit where they come to more than 40 MiB."""
+def prepare(folder: Path, *, pictures: int, molecules: int, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Write all files into `folder`; what is in them. molecules: real ones, and made of these where they are fewer.
+
+    Raises SystemExit where the files come to more than 40 MiB.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "about.json").unlink(missing_ok=True)
     about: dict[str, Any] = {"version": VERSION}
@@ -36,11 +40,11 @@ def prepare(folder: Path, *, pictures: int, molecules: int | None, say: Callable
     numpy.savez(folder / "pictures.npz", **_merged(drawn))
     about["pictures"] = counts
     about["words"] = _words(folder / "words.npz", pictures)
-    about["molecules"] = _molecules(folder / "molecules.npz", *_smiles(molecules), say)
+    about["molecules"] = _molecules(folder / "molecules.npz", molecules, say)
     # Last: whoever finds it finds the rest.
     (folder / "about.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     size = checked_bytes(folder, pictures)
-    say(f"{folder}: {size / 2**20:.1f} MiB, {about['pictures']}, {about['molecules']['counts']} molecules of {about['molecules']['source']}")
+    say(f"{folder}: {size / 2**20:.1f} MiB, {about['pictures']}, {about['molecules']['counts']} molecules like {about['molecules']['source']}")
     return about
 
 
@@ -105,7 +109,7 @@ def _words(path: Path, papers: int) -> dict[str, Any]:
     return {**ids, "papers": papers, "bits_5gram": bits, "tokens": [tokenizer.decode([token]) for token in range(len(tokenizer))]}
 
 
-def _smiles(most: int | None) -> tuple[list[str], str]:
+def _smiles() -> tuple[list[str], str]:
     """Real molecules and where they are from: the project's ZINC where it is, else what rdkit brings."""
     from rdkit import RDConfig
 
@@ -113,30 +117,62 @@ def _smiles(most: int | None) -> tuple[list[str], str]:
     source = "ZINC" if files else "rdkit's NCI set"
     files = files or [Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi"]
     lines = (line.split()[0] for path in files for line in path.read_text(encoding="utf-8").splitlines() if line.split())
-    return list(dict.fromkeys(lines))[:most], source
+    return list(dict.fromkeys(lines)), source
 
 
-def _molecules(path: Path, texts: Sequence[str], source: str, say: Callable[[str], None]) -> dict[str, Any]:
+def _measured(text: str) -> tuple[str, list[float]] | None:
+    """Canonical SMILES and properties; None for what is no molecule."""
     from rdkit import Chem, RDLogger
 
-    from formats.descriptors import DESCRIPTORS, POLYTAO_DESCRIPTORS
+    from formats.descriptors import DESCRIPTORS
+
+    RDLogger.DisableLog("rdApp.*")
+    molecule = Chem.MolFromSmiles(text)
+    return None if molecule is None else (Chem.MolToSmiles(molecule), [DESCRIPTORS[name].measure(molecule) for name in _property_names()])
+
+
+def _property_names() -> tuple[str, ...]:
+    from formats.descriptors import POLYTAO_DESCRIPTORS
+
+    return (*POLYTAO_DESCRIPTORS, "mol_log_p", "tpsa")
+
+
+def _more_like(texts: Sequence[str], values: numpy.ndarray, number: int, pool: ProcessPoolExecutor) -> dict[str, list[float]]:
+    """At most `number` new molecules by recombination of `texts`, no property beyond those that these have, `values` [N, P]."""
+    from bench.gpu.recombined import recombined
+
+    made, least, most = dict[str, list[float]](), values.min(axis=0), values.max(axis=0)
+    new = recombined(texts, numpy.random.default_rng(0), pool)
+    while len(made) < number and (some := list(itertools.islice(new, 5000))):
+        measured = dict(filter(None, pool.map(_measured, some, chunksize=100)))
+        made |= {text: row for text, row in measured.items() if (least <= row).all() and (row <= most).all()}
+    return dict(itertools.islice(made.items(), max(0, number)))
+
+
+def _molecules(path: Path, most: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Real molecules, a tenth each for validation and test; where they are fewer than `most`, more to learn from made of those to learn from."""
+    from bench.gpu.recombined import HOW
+    from formats.descriptors import DESCRIPTORS
     from formats.molecule_tables import MoleculeTable
     from training.polymers.batches import build_training_set, property_scale
     from training.polymers.smiles_tokenizer import EOS, SPECIAL_TOKENS, UNK, SmilesTokenizerConfig, readable_tokens, train_smiles_tokenizer
 
-    RDLogger.DisableLog("rdApp.*")
-    say(f"reading {len(texts):,} molecules of {source}")
-    read = {Chem.MolToSmiles(molecule): molecule for molecule in map(Chem.MolFromSmiles, texts) if molecule is not None}
-    names = (*POLYTAO_DESCRIPTORS, "mol_log_p", "tpsa")
-    values = numpy.array([[DESCRIPTORS[name].measure(molecule) for name in names] for molecule in read.values()])
-    split = numpy.zeros(len(read), numpy.uint8)
-    shuffled, held_out = numpy.random.default_rng(0).permutation(len(read)), max(1, len(read) // 10)
-    split[shuffled[:held_out]], split[shuffled[held_out : 2 * held_out]] = 1, 2
-    smiles = list(read)
+    texts, source = _smiles()
+    say(f"reading {min(most, len(texts)):,} molecules of {source}")
+    with ProcessPoolExecutor(_PROCESSES) as pool:
+        read = dict(filter(None, pool.map(_measured, texts[:most], chunksize=100)))
+        split, held_out = numpy.zeros(len(read), numpy.uint8), max(1, len(read) // 10)
+        shuffled = numpy.random.default_rng(0).permutation(len(read))
+        split[shuffled[:held_out]], split[shuffled[held_out : 2 * held_out]] = 1, 2
+        learnt = [text for text, part in zip(read, split, strict=True) if part == 0]
+        made = _more_like(learnt, numpy.array([read[text] for text in learnt]), most - len(read), pool)
+    # One that was made may be one that is held out, which is then real and nothing else.
+    made = {text: row for text, row in made.items() if text not in read}
+    say(f"made {len(made):,} more of them: {HOW}")
+    smiles, split = [*read, *made], numpy.concatenate([split, numpy.zeros(len(made), numpy.uint8)])
+    names, values = _property_names(), numpy.array([*read.values(), *made.values()])
     table = MoleculeTable(smiles, values, names, {})
-    tokenizer = train_smiles_tokenizer(
-        [text for text, part in zip(smiles, split, strict=True) if part == 0], SmilesTokenizerConfig(vocabulary_size=None)
-    )
+    tokenizer = train_smiles_tokenizer([*learnt, *made], SmilesTokenizerConfig(vocabulary_size=None))
     mean, std = property_scale([table])
     options: dict[str, Any] = {"maximum_tokens": _MAXIMUM_TOKENS, "mean": mean, "std": std}
     data = build_training_set([table], tokenizer, **options, spellings=_SPELLINGS, processes=_PROCESSES)
@@ -147,7 +183,8 @@ def _molecules(path: Path, texts: Sequence[str], source: str, say: Callable[[str
     arrays |= {"first_spelling": data.first_spelling.astype(numpy.int32), "properties": values[rows].astype(numpy.float32)}
     numpy.savez_compressed(path, **arrays)
     counts = {name: int((arrays["split"] == number).sum()) for number, name in enumerate(SPLITS)}
-    about = {"source": source, "counts": counts, "properties": names, "units": {name: DESCRIPTORS[name].unit for name in names}, "eos": EOS}
+    origin = {"source": source, "real": sum(row < len(read) for row in rows), "made": sum(row >= len(read) for row in rows), "made_how": HOW}
+    about = {**origin, "counts": counts, "properties": names, "units": {name: DESCRIPTORS[name].unit for name in names}, "eos": EOS}
     return {**about, "maximum_tokens": _MAXIMUM_TOKENS, "special_tokens": len(SPECIAL_TOKENS), "vocabulary": readable_tokens(tokenizer)}
 
 
@@ -155,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = argparse.ArgumentParser(prog="python -m bench.gpu prepare", description="Make the inputs of a campaign: at most 40 MiB.")
     flags.add_argument("--inputs", type=Path, default=FOLDER, metavar="FOLDER", help="where to (default: %(default)s)")
     flags.add_argument("--pictures", type=int, default=10_000, help="ToC pictures to draw, and papers to write (default: %(default)s)")
-    flags.add_argument("--molecules", type=int, help="at most so many (default: all there are)")
+    flags.add_argument("--molecules", type=int, default=86_000, help="real ones, and made of these where they are fewer (default: %(default)s)")
     arguments = flags.parse_args(argv)
     prepare(arguments.inputs, pictures=arguments.pictures, molecules=arguments.molecules)
     return 0

@@ -12,7 +12,7 @@ import math
 import statistics
 import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -157,15 +157,17 @@ def _titles(found: Found) -> str:
     return words + (bits.format(**judged) if judged else "")
 
 
+def _said(words: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    return "; ".join(words.format(**row) for row in rows if row)
+
+
 def _sampling(found: Found) -> str:
-    rows = {(row["batch"], row["tokens"]): row for row in found.all("sampling")}
-    return "; ".join(f"{row['ratio']:.2f} × at batch {batch}, {tokens} tokens" for (batch, tokens), row in rows.items())
+    return _said("{ratio:.2f} × at batch {batch}, {tokens} tokens", found.all("sampling"))
 
 
 def _pggan(found: Found) -> str:
-    row = found.last("learnt", part="pggan")
     words = "SWD × 10³ {swd_x1000:.4g}, halves {swd_x1000_between_halves:.4g}; {px:g} px, {kimg:.4g} kimg in {seconds:.0f} s"
-    return words.format(**row) if row else ""
+    return _said(words, [found.last("learnt", part="pggan")])
 
 
 def _cyclegan(found: Found) -> str:
@@ -188,9 +190,8 @@ def _ldm(found: Found) -> str:
 
 
 def _profile(found: Found) -> str:
-    rows = {row["of"]: row for row in found.all("profile")}
     words = "{of}: {kernels} kernels in {steps} steps, {launches} launches, {graph_launches} graphs, {host_waits} waits, idle {idle:.0f} %"
-    return "; ".join(words.format(**row, idle=100 * row["gap_ms"] / max(row["window_ms"], 1e-9)) for row in rows.values())
+    return _said(words, [{**row, "idle": 100 * row["gap_ms"] / max(row["window_ms"], 1e-9)} for row in found.all("profile")])
 
 
 # What, the aim, what was measured.

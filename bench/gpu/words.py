@@ -1,13 +1,12 @@
 """The part about words: a GPT-2 of 124 M parameters learns titles and abstracts, as fast as it can."""
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from bench.gpu.device import Meter
 from bench.gpu.learning import learn
-from bench.gpu.molecules import compile_for
 from bench.gpu.recording import REPORTER, Sizes, Work
 
 
@@ -17,7 +16,7 @@ def titles(work: Work) -> None:
 
     from training.fine_tuning.generation import Generation, write
     from training.fine_tuning.model_flops import causal_flops
-    from training.fine_tuning.packing import causal_loss, pack
+    from training.fine_tuning.packing import attention_scores, causal_loss, choose_attention, pack
     from training.fine_tuning.trainer import FineTuner, Task
     from training.loop.seeding import seed_everything
     from training.words.titles.config import TitleOptions
@@ -34,7 +33,8 @@ def titles(work: Work) -> None:
     ids = {"bos_token_id": about["bos"], "eos_token_id": about["eos"], "pad_token_id": about["pad"]}
     seed_everything(0)
     model = GPT2LMHeadModel(GPT2Config(n_positions=row_tokens, **sizes, **ids, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
-    task = Task(model, train, valid, causal_loss, buckets=False, epoch_flops=causal_flops(model, train.lengths()))
+    flops = causal_flops(model, train.lengths())
+    task = Task(model, train, valid, causal_loss, buckets=False, epoch_flops=flops, attention=choose_attention)
 
     def budget(total: int) -> Sizes:
         return {"total_samples": total, "warmup_samples": total // 20}
@@ -45,7 +45,10 @@ def titles(work: Work) -> None:
     options = TitleOptions(**budget(2_000_000_000), **rates, batch_size=batch, maximum_tokens=row_tokens)
     tuner = FineTuner(task, options, work.devices, REPORTER)
     told = learn(work, tuner, budget, until=0.15 * work.left())
+    # Of a head and layer: how many fewer scores than over whole rows of the first batch.
+    few, many = attention_scores(train.batch(range(min(batch, len(train))), torch.Generator())["documents"])
     shape: Sizes = {"parameters": sum(parameter.numel() for parameter in tuner.parameters), "documents": len(train), "row_tokens": row_tokens}
+    shape["attention_scores_share"] = few / many
     work.row("learnt", model="GPT-2", **shape, batch=batch, not_compiled=tuner.loss.reason, **told)
 
     # Titles alone, their ends predicted like a character, as the 5-gram predicts them.
@@ -58,11 +61,10 @@ def titles(work: Work) -> None:
 
     start = {"input_ids": torch.full((16, 1), about["bos"]), "attention_mask": torch.ones(16, 1, dtype=torch.long)}
     settings = Generation(strategy="sample", top_p=0.9, max_new_tokens=16 if work.tiny else 200)
-    cache: Literal["auto", "dynamic"] = "dynamic" if compile_for(work) == "off" else "auto"
     with Meter(work.device) as meter:
-        written = [text for (text,) in write(judged, _Spelling(about), start, settings, seed=0, cache=cache)]
+        written = [text for (text,) in write(judged, _Spelling(about), start, settings, seed=0)]
     work.keep("samples", "titles.txt", "\n\n".join(text.text for text in written) + "\n")
-    work.row("written", model="GPT-2", texts=len(written), tokens=sum(text.tokens for text in written), seconds=meter.seconds, cache=cache)
+    work.row("written", model="GPT-2", texts=len(written), tokens=sum(text.tokens for text in written), seconds=meter.seconds)
 
 
 class _Spelling:

@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad as padded_at_end
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
-from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from stages.derived_seed import derive_seed
+from training.fine_tuning.captured_texts import captured_tokens, searched_tokens
 from training.loop.bounds import above, at_least, within
+from training.loop.recording import recorder_for
 
 # What a model takes, by name, each [N, …].
 Inputs = Mapping[str, Tensor]
@@ -115,8 +117,8 @@ def write(
     inputs: input_ids and attention_mask (see `tokenize`), or pixel_values.
     first: the number of the first item, for callers who hand over some at a time: text r of item i depends on (seed, i, r).
     processors: of tokens so far [rows, T] and scores [rows, V], before the cuts of `settings`; new scores each.
-    cache: of keys and values: "dynamic" grows with the text; "static" has its full length from the start, so that on a GPU transformers compiles the
-    step and replays it as a CUDA graph. "auto" is static on a GPU, where texts are not beams and that works.
+    cache: of keys and values: "dynamic" grows with the text; "static" has its full length from the start, so that a GPU plays each step as a CUDA
+    graph (captured_texts.py). "auto" is static on a GPU, where that works.
     Raises GenerationError where the model has too few positions for prompt and max_new_tokens, or the tokenizer no pad or end token.
     """
     if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
@@ -132,23 +134,23 @@ def write(
         chosen = {name: values[batch // copies].to(model.device) for name, values in inputs.items()}
         if model.config.is_encoder_decoder:
             chosen["decoder_attention_mask"] = torch.ones(len(batch), 1, dtype=torch.long, device=model.device)
-        is_static = cache == "static" or (cache == "auto" and not _without_static and is_static_by_default(model, settings))
+        is_static = cache == "static" or (cache == "auto" and not _without_static and is_static_by_default(model.device))
         try:
             texts += list(_write_batch(model, tokenizer, chosen, settings, seeds, processors, is_static=is_static))
         except Exception as error:
             if not is_static or cache == "static" or isinstance(error, torch.OutOfMemoryError):
                 raise
-            # Compilers fail in many ways; an error that is not theirs comes again.
+            # Models have caches of many kinds; an error that has nothing to do with them comes again.
             _without_static.append(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
-            _LOG.warning("texts are written without a compiled step, slower: it failed (%s)", _without_static[0])
+            _LOG.warning("texts are written with a growing cache, slower: one of full length failed (%s)", _without_static[0])
             texts += _write_batch(model, tokenizer, chosen, settings, seeds, processors, is_static=False)
     model.train(was_training)
     return [texts[begin : begin + settings.returns] for begin in range(0, len(texts), settings.returns)]
 
 
-def is_static_by_default(model: PreTrainedModel, settings: Generation) -> bool:
-    """Beams change places in the cache at each step, which one of full length only makes slower."""
-    return model.device.type == "cuda" and settings.strategy != "beam"
+def is_static_by_default(device: torch.device) -> bool:
+    """A CPU waits for no launches, and looks over fewer keys while few are written."""
+    return device.type == "cuda"
 
 
 @torch.inference_mode()
@@ -164,15 +166,26 @@ def _write_batch(
 ) -> Iterator[Written]:
     # An encoder's decoder begins with a start token, which is no part of the text.
     begin = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
-    processors = LogitsProcessorList(before)
+    config: Any = _generation_config(model, tokenizer, settings)
+    drawn = None
     if settings.strategy == "sample":
-        top_k = [TopKLogitsWarper(settings.top_k)] if settings.top_k else []
         uniforms = torch.stack([torch.rand(settings.max_new_tokens, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-        cut = [TemperatureLogitsWarper(float(settings.temperature)), *top_k, TopPLogitsWarper(settings.top_p)]
-        processors += [*cut, ChosenByNumber(uniforms.to(model.device), begin)]
-    config = _generation_config(model, tokenizer, settings)
-    config.cache_implementation = "static" if is_static else None
-    found: Any = model.generate(**inputs, generation_config=config, logits_processor=processors)
+        drawn = Drawn(settings, uniforms.to(model.device), begin)
+    processors = LogitsProcessorList([*before, *([drawn] if drawn else [])])
+    start = torch.full((len(seeds), 1), config.decoder_start_token_id or 0, device=model.device)
+    prompt = start if model.config.is_encoder_decoder else inputs["input_ids"]
+    read = {name: values for name, values in inputs.items() if name != "decoder_attention_mask"}
+    if not is_static:
+        found: Any = model.generate(**inputs, generation_config=config, logits_processor=processors)
+    elif before or settings.strategy == "beam":
+        found = searched_tokens(model, read, prompt, config, processors, recorder_for(model.device))
+    else:
+
+        def pick(scores: Tensor, place: Tensor) -> Tensor:
+            return scores.argmax(dim=-1) if drawn is None else drawn.tokens(scores, drawn.uniforms.index_select(1, place))[:, 0]
+
+        rules: dict[str, Any] = {"never": config.suppress_tokens or (), "no_repeat_ngram": settings.no_repeat_ngram, "end": config.eos_token_id}
+        found = captured_tokens(model, read, prompt, settings.max_new_tokens, pick, **rules, recorder=recorder_for(model.device))
     for row in found.tolist():
         new = row[begin:]
         length = new.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in new else None
@@ -210,17 +223,36 @@ def _generation_config(model: PreTrainedModel, tokenizer: Any, settings: Generat
     return GenerationConfig(do_sample=False, suppress_tokens=senseless, **lengths, **beams, **tokens, **unused)
 
 
-class ChosenByNumber(LogitsProcessor):
-    """Leaves one token in a row's scores: the one on which its number falls when probabilities lie end to end. uniforms: [rows, steps] in [0, 1)."""
+class Drawn(LogitsProcessor):
+    """Leaves one token in a row's scores: the one on which its number falls when the probabilities that are not cut lie end to end.
 
-    def __init__(self, uniforms: Tensor, begin: int) -> None:
-        self.uniforms, self.begin = uniforms, begin
+    uniforms: [rows, steps] in [0, 1). begin: tokens before the first that is drawn.
+    """
+
+    def __init__(self, settings: Generation, uniforms: Tensor, begin: int) -> None:
+        self.settings, self.uniforms, self.begin = settings, uniforms, begin
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """scores: [rows, V] log-probabilities up to a constant, -inf for tokens that are out."""
-        ends = scores.float().softmax(dim=-1).cumsum(dim=-1)
-        number = self.uniforms[:, input_ids.shape[1] - self.begin, None].to(ends) * ends[:, -1:]
-        # The first token that ends beyond the number has a probability above 0; rounding may put the number on the last end, where none does.
-        token = (ends <= number).sum(dim=-1, keepdim=True)
-        token = torch.where(token < scores.shape[-1], token, scores.argmax(dim=-1, keepdim=True))
+        token = self.tokens(scores, self.uniforms[:, input_ids.shape[1] - self.begin, None])
         return torch.full_like(scores, -torch.inf).scatter_(-1, token, 0.0)
+
+    def tokens(self, scores: Tensor, uniforms: Tensor) -> Tensor:
+        """Of each row the token on which its number falls, [rows, 1] as the numbers."""
+        scores = self._cut(scores.float() / self.settings.temperature)
+        ends = scores.softmax(dim=-1).cumsum(dim=-1)
+        # The first token that ends beyond the number has a probability above 0; rounding may put the number on the last end, where none does.
+        token = (ends <= uniforms.to(ends) * ends[:, -1:]).sum(dim=-1, keepdim=True)
+        return torch.where(token < scores.shape[-1], token, scores.argmax(dim=-1, keepdim=True))
+
+    def _cut(self, scores: Tensor) -> Tensor:
+        if self.settings.top_k:
+            least = scores.topk(min(self.settings.top_k, scores.shape[-1])).values[:, -1:]
+            scores = scores.masked_fill(scores < least, -torch.inf)
+        if self.settings.top_p < 1:
+            # Holtzman et al. 2020: from the least likely on, what together is no more than 1 - p; never the likeliest.
+            rising, tokens = scores.sort(dim=-1)
+            is_out = rising.softmax(dim=-1).cumsum(dim=-1) <= 1 - self.settings.top_p
+            is_out = padded_at_end(is_out[:, :-1], (0, 1))
+            scores = scores.masked_fill(is_out.scatter(1, tokens, is_out), -torch.inf)
+        return scores

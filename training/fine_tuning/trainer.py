@@ -15,8 +15,9 @@ from stages.output_folder import OutputFolder
 from stages.reporting import Reporter
 from training.fine_tuning.examples import NO_LABEL, ExampleOrder, Examples
 from training.fine_tuning.options import FineTuning
+from training.fine_tuning.packing import bordered
 from training.loop.compiling import Compiled, padded
-from training.loop.devices import Devices, moved
+from training.loop.devices import Devices, Precision, moved
 from training.loop.ema import Ema
 from training.loop.loop import StepOutcome, TrainingError, linear_schedule, step_on_gradients
 from training.loop.memory import MemoryModel, Meter, measured_model, require_memory
@@ -36,7 +37,8 @@ class Task:
     or what writes a picture. measure: more numbers at every evaluation, from the model, its held-out loss, and the numbers of the examples that have
     it. savers: have `save_pretrained`. buckets: see `ExampleOrder`. counts, facts: for the summary. limits: Markdown. pipeline: the task as hubs
     name it. beside: writes more files into the model's folder, from the content ids of the inputs by name. epoch_flops: floating-point
-    operations, forward and backward, of all of `train` once (model_flops.py); None = not told.
+    operations, forward and backward, of all of `train` once (model_flops.py); None = not told. attention: chooses how a model on its device attends,
+    before it has learnt anything, and says it in a sentence.
     """
 
     model: PreTrainedModel
@@ -55,6 +57,7 @@ class Task:
     facts: Mapping[str, Any] = field(default_factory=dict)
     beside: Callable[[OutputFolder, Mapping[str, str]], None] = lambda output, input_ids: None
     epoch_flops: float | None = None
+    attention: Callable[[PreTrainedModel, torch.device, Precision], str] | None = None
 
 
 class FineTuner:
@@ -63,6 +66,8 @@ class FineTuner:
     def __init__(self, task: Task, config: FineTuning, devices: Devices, reporter: Reporter) -> None:
         self.task, self.config, self.devices, self.reporter = task, config, devices, reporter
         self.model = task.model.to(devices.device)
+        if task.attention is not None:
+            reporter.log(task.attention(self.model, devices.device, config.precision))
         # Equal weights in every process, but not equal dropout.
         torch.manual_seed(derive_seed(config.seed, "dropout", devices.rank))
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -204,6 +209,7 @@ class FineTuner:
             batch = examples.batch(share[start : start + self.at_once], random)
             if model.training and self.loss.is_on:
                 batch = padded(batch, FILLERS, rows="documents" in batch)
+            batch = bordered(model, batch)
             with self.devices.autocast(self.config.precision):
                 losses, count = loss(model, {name: moved(tensor, device) for name, tensor in batch.items()})
             if model.training:

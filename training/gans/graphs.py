@@ -4,7 +4,6 @@ A turn can be recorded when it is a function of tensors alone: fixed shapes, no 
 time. What does change goes in by tensors, which are copied to where the recorded launches look for them, and by the seeds of `TurnRandom`.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Literal
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from stages.derived_seed import derive_seed
 from stages.reporting import Reporter, SilentReporter
+from training.loop.recording import CudaRecorder, Recorder
 
 CudaGraphs = Literal["auto", "off"]
 Turn = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
@@ -47,46 +47,6 @@ class TurnRandom:
 
     def _seed_of(self, purpose: str) -> int:
         return derive_seed(self.seed, purpose, *self._now)
-
-
-class Recorder(ABC):
-    """What records a call and plays it again: a GPU, or what stands for it in tests."""
-
-    @abstractmethod
-    def warm_up(self, call: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        """Make the call as it is."""
-
-    @abstractmethod
-    def record(
-        self, call: Callable[[], Mapping[str, Tensor]], generators: Iterable[torch.Generator]
-    ) -> tuple[Callable[[], None], Mapping[str, Tensor]]:
-        """(what plays it, the tensors that hold what it gave afterwards); nothing is computed yet. generators: what the call draws with."""
-
-
-class CudaRecorder(Recorder):
-    """All graphs of a training share one pool of memory: they are played one after the other."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)
-        self._pool = torch.cuda.graph_pool_handle()
-
-    def warm_up(self, call: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        # On the stream that will be recorded: libraries keep workspaces, and autograd its place, by stream.
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            given = call()
-        torch.cuda.current_stream().wait_stream(self._stream)
-        return given
-
-    def record(
-        self, call: Callable[[], Mapping[str, Tensor]], generators: Iterable[torch.Generator]
-    ) -> tuple[Callable[[], None], Mapping[str, Tensor]]:
-        graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            given = call()
-        return graph.replay, given
 
 
 class Graphs:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from training.loop.captured import write_captured
+from training.loop.recording import Recorder, recorder_for
 from training.loop.seeding import generator
-from training.polymers.captured import Recorder, recorder_for, write_captured
 from training.polymers.conditions import ConditionedShape
 from training.polymers.guided import GuidedLogits, guide_for
 from training.polymers.sample_table import Request, SampledMolecule
@@ -141,7 +142,9 @@ def sample_tokens(
     logits, cache = writer.begin(wanted, wanted_mask, steps, latents)
     recorder = recorder or recorder_for(device)
     if recorder is not None and not settings.guided:
-        return _blank_after_end(write_captured(writer.advance, functools.partial(_chosen, settings), logits, cache, uniform, recorder))
+        cache.fix()
+        choose = functools.partial(_chosen, settings, uniform)
+        return _blank_after_end(write_captured(lambda token: writer.advance(token, cache), choose, logits, steps, (EOS, PAD), recorder))
     written = torch.full((B, steps), PAD, device=device)
     alive = torch.arange(B, device=device)
     guided = GuidedLogits(guide_for(writer.tokenizer, settings.rule), begin=0, room=steps) if settings.guided else None
@@ -191,8 +194,8 @@ def choose_token(logits: Tensor, uniform: Tensor, settings: SamplingSettings, pr
     return tokens.gather(-1, torch.minimum(chosen, last)).squeeze(-1)
 
 
-def _chosen(settings: SamplingSettings, logits: Tensor, uniform: Tensor) -> Tensor:
-    return choose_token(logits.float(), uniform, settings)
+def _chosen(settings: SamplingSettings, uniform: Tensor, logits: Tensor, place: Tensor, _: Tensor) -> Tensor:
+    return choose_token(logits.float(), uniform.index_select(1, place)[:, 0], settings)
 
 
 @functools.lru_cache

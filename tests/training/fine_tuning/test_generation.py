@@ -4,21 +4,31 @@ from collections import Counter
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
     ViTConfig,
 )
 from transformers.utils import logging
 
-from training.fine_tuning import generation
-from training.fine_tuning.generation import ChosenByNumber, Generation, GenerationError, Written, generate, tokenize, write
+from tests.training.gans.recorded_steps import Tape
+from training.fine_tuning import captured_texts, generation
+from training.fine_tuning.captured_texts import without_repeats
+from training.fine_tuning.generation import Drawn, Generation, GenerationError, Written, generate, tokenize, write
 
 WORDS = ["<pad>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz "]
 VOCABULARY = len(WORDS)
@@ -153,7 +163,7 @@ def test_long_prompts_are_cut_and_counted_and_empty_ones_need_a_start(tokenizer)
 def test_a_number_on_the_last_border_still_finds_a_token_that_is_allowed():
     scores = torch.tensor([[0.0, -torch.inf, 0.0, -torch.inf]])
     for number, token in ((0.0, 0), (0.49, 0), (0.51, 2), (1.0, 0)):
-        assert int(ChosenByNumber(torch.tensor([[number]]), 0)(torch.empty(1, 0), scores).argmax()) == token
+        assert int(Drawn(Generation("sample"), torch.tensor([[number]]), 0)(torch.empty(1, 0), scores).argmax()) == token
 
 
 @pytest.mark.parametrize(
@@ -170,26 +180,85 @@ def test_a_model_in_training_is_in_training_afterwards(tokenizer):
     assert model.training
 
 
-@pytest.mark.parametrize("settings", [Generation(max_new_tokens=8), Generation("sample", max_new_tokens=8, returns=2)])
-def test_a_cache_of_full_length_writes_the_same_texts(tokenizer, settings):
-    for model, inputs in ((gpt2(), prompts(tokenizer, "a", "bcd", "hello")), (t5(), tokenize(tokenizer, ["abc", "de", "f"], most_tokens=9).inputs)):
-        found = [write(model, tokenizer, inputs, settings, seed=4, cache=cache) for cache in ("auto", "static")]
-        assert found[0] == found[1]
+def cases(tokenizer) -> dict:
+    """A model of each kind and what it is given."""
+    pictures = {"pixel_values": torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))}
+    read = tokenize(tokenizer, ["abc", "de", "f", "ghijk"], most_tokens=9).inputs
+    return {"gpt2": (gpt2(), prompts(tokenizer, "a", "bcd", "hello", "")), "t5": (t5(), read), "titler": (titler(), pictures)}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Generation(max_new_tokens=14),
+        *(Generation(max_new_tokens=14, no_repeat_ngram=size) for size in (1, 2, 3)),
+        Generation("sample", max_new_tokens=14, returns=2),
+        Generation("sample", max_new_tokens=14, top_k=5, top_p=0.9, temperature=0.7, no_repeat_ngram=2, batch_size=3),
+        *(Generation("sample", max_new_tokens=number) for number in (1, 2, 3, 4)),
+        Generation("beam", max_new_tokens=14),
+        Generation("beam", beams=3, returns=2, no_repeat_ngram=3, length_penalty=2.0, max_new_tokens=14),
+    ],
+    ids=lambda one: f"{one.strategy}-{one.max_new_tokens}-{one.no_repeat_ngram}-{one.top_k}",
+)
+@pytest.mark.parametrize("kind", ["gpt2", "t5", "titler"])
+def test_recorded_steps_over_a_cache_of_full_length_write_the_same_texts(tokenizer, settings, kind, monkeypatch):
+    (model, inputs), tape = cases(tokenizer)[kind], Tape()
+    # Two beams of untrained weights may be as near as float32 rounds.
+    model, inputs = model.double(), {name: values.double() if values.is_floating_point() else values for name, values in inputs.items()}
+    expected = write(model, tokenizer, inputs, settings, seed=4)
+    launched = write(model, tokenizer, inputs, settings, seed=4, cache="static")
+    monkeypatch.setattr(generation, "recorder_for", lambda device: tape)
+    assert write(model, tokenizer, inputs, settings, seed=4, cache="static") == launched == expected
+    assert len({text.text for texts in expected for text in texts}) > 1 or settings.max_new_tokens < 3
+    # Every step behind those that warm up, and before the last one's token, which needs no step.
+    assert settings.max_new_tokens <= 3 or tape.recorded >= 1
+    assert tape.played <= tape.recorded * (settings.max_new_tokens - 3)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5", "titler"])
+def test_a_rule_that_the_host_applies_holds_beside_recorded_steps(tokenizer, kind, monkeypatch):
+    (model, inputs), tape = cases(tokenizer)[kind], Tape()
+
+    def alternating(tokens, scores):
+        return scores.index_fill(1, torch.arange(3 + tokens.shape[1] % 2, VOCABULARY, 2), -torch.inf)
+
+    expected = write(model, tokenizer, inputs, DRAWN, seed=4, processors=[alternating])
+    monkeypatch.setattr(generation, "recorder_for", lambda device: tape)
+    assert write(model, tokenizer, inputs, DRAWN, seed=4, processors=[alternating], cache="static") == expected
+    assert tape.played and expected != write(model, tokenizer, inputs, DRAWN, seed=4)
+
+
+@pytest.mark.parametrize(("top_k", "top_p", "temperature"), [(0, 0.8, 1.0), (3, 1.0, 0.5), (7, 0.9, 1.7), (99, 1e-6, 1.0)])
+def test_what_is_cut_is_what_transformers_cuts(top_k, top_p, temperature):
+    scores = torch.randn(50, 30, generator=torch.Generator().manual_seed(0)).masked_fill(torch.arange(30) < 4, -torch.inf)
+    uniforms = torch.rand(50, 1, generator=torch.Generator().manual_seed(1))
+    cuts = [TemperatureLogitsWarper(temperature), *([TopKLogitsWarper(top_k)] if top_k else []), TopPLogitsWarper(top_p)]
+    expected = Drawn(Generation("sample"), uniforms, 0).tokens(LogitsProcessorList(cuts)(torch.empty(50, 0), scores), uniforms)
+    drawn = Drawn(Generation("sample", top_k=top_k, top_p=top_p, temperature=temperature), uniforms, 0).tokens(scores, uniforms)
+    assert torch.equal(drawn, expected)
+
+
+@settings_of_hypothesis(deadline=None, max_examples=40)
+@given(st.data())
+def test_no_tokens_come_twice_as_transformers_has_it(data):
+    size, length, count = (data.draw(st.integers(1, most)) for most in (4, 12, 12))
+    tokens = torch.tensor(data.draw(st.lists(st.lists(st.integers(0, 4), min_size=length, max_size=length), min_size=1, max_size=3)))
+    count, scores = min(count, length), torch.zeros(len(tokens), 5)
+    expected = NoRepeatNGramLogitsProcessor(size)(tokens[:, :count], scores)
+    assert torch.equal(without_repeats(scores, tokens, torch.tensor([count]), size), expected)
 
 
 def test_where_a_static_cache_fails_texts_are_written_without_and_it_is_said_once(tokenizer, monkeypatch, caplog):
-    expected = write(gpt2(), tokenizer, prompts(tokenizer, "a"), DRAWN, seed=4)
-    model, plain = gpt2(), GPT2LMHeadModel.generate
+    model, inputs = gpt2(), prompts(tokenizer, "a")
+    expected = write(model, tokenizer, inputs, DRAWN, seed=4)
 
-    def generate_without_static(self, *arguments, **named):
-        if named["generation_config"].cache_implementation == "static":
-            raise RuntimeError("no compiler here")
-        return plain(self, *arguments, **named)
+    def fails(**_):
+        raise RuntimeError("no such cache here")
 
     monkeypatch.setattr(generation, "_without_static", [])
-    monkeypatch.setattr(generation, "is_static_by_default", lambda model, settings: True)
-    monkeypatch.setattr(GPT2LMHeadModel, "generate", generate_without_static)
-    assert [write(model, tokenizer, prompts(tokenizer, "a"), DRAWN, seed=4) for _ in range(2)] == [expected] * 2
-    assert sum("without a compiled step" in line for line in caplog.messages) == 1
-    with pytest.raises(RuntimeError, match="no compiler here"):
-        write(model, tokenizer, prompts(tokenizer, "a"), DRAWN, seed=4, cache="static")
+    monkeypatch.setattr(generation, "is_static_by_default", lambda device: True)
+    monkeypatch.setattr(captured_texts, "_Layers", fails)
+    assert [write(model, tokenizer, inputs, DRAWN, seed=4) for _ in range(2)] == [expected] * 2
+    assert sum("one of full length failed" in line for line in caplog.messages) == 1
+    with pytest.raises(RuntimeError, match="no such cache here"):
+        write(model, tokenizer, inputs, DRAWN, seed=4, cache="static")

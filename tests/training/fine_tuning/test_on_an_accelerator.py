@@ -7,9 +7,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditional
 from stages.reporting import Reporter
 from tests.training.fine_tuning.test_generation import DRAWN, gpt2, prompts, t5, tokenizer  # noqa: F401
 from tests.training.fine_tuning.test_trainer import titles
-from training.fine_tuning.generation import write
+from training.fine_tuning.generation import Generation, write
 from training.fine_tuning.options import FineTuning
-from training.fine_tuning.packing import causal_loss
+from training.fine_tuning.packing import causal_loss, choose_attention
 from training.fine_tuning.pairs import PairExamples, summed_loss
 from training.fine_tuning.trainer import FineTuner, Task
 from training.loop.compiling import compilations
@@ -58,9 +58,18 @@ def test_the_line_through_two_batches_tells_the_peak_of_a_third():
     assert meter.peak(trained.step) == pytest.approx(line.of(64), rel=0.15)
 
 
+def test_attention_by_borders_learns_what_attention_with_a_mask_does():
+    there, masked = tuner(GPU, precision="bfloat16", compile="off"), tuner(GPU, precision="bfloat16", compile="off")
+    said = choose_attention(there.model, GPU.device, "bfloat16")
+    assert "fused attention" in said, said
+    for _ in range(20):
+        values = [float(one.step().values["loss"]) for one in (masked, there)]
+        assert values[1] == pytest.approx(values[0], rel=3e-2)
+
+
 @pytest.mark.parametrize("make", [gpt2, t5])
 def test_a_static_cache_writes_what_a_growing_one_writes(make, tokenizer):  # noqa: F811
     model, inputs = make().cuda(), prompts(tokenizer, "a", "bcd", "hello")
-    texts = [write(model, tokenizer, inputs, DRAWN, seed=4, cache=cache) for cache in ("static", "dynamic")]
-    same = sum(one == other for one, other in zip(*texts, strict=True))
-    assert same >= 2
+    for settings in (DRAWN, Generation("beam", max_new_tokens=12)):
+        texts = [write(model, tokenizer, inputs, settings, seed=4, cache=cache) for cache in ("static", "dynamic")]
+        assert sum(one == other for one, other in zip(*texts, strict=True)) >= 2

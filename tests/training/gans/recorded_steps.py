@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from training.gans.graphs import Recorder
+from training.loop.recording import Recorder
 
 _READS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "item"}
 
@@ -57,8 +57,9 @@ class _Taped(TorchDispatchMode):
         self.calls: list[tuple] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.overloadpacket.__name__ in _READS:
-            raise RuntimeError(f"{func} reads a number while a turn is recorded")
+        # Numbers that the computer brings are no more welcome than those it takes.
+        if func.overloadpacket.__name__ in _READS | {"lift_fresh"}:
+            raise RuntimeError(f"{func} reads or brings a number while a turn is recorded")
         given = func(*args, **(kwargs or {}))
         self.calls.append((func, args, kwargs or {}, given))
         return given
@@ -73,12 +74,7 @@ class Tape(Recorder):
     def __init__(self) -> None:
         self.recorded = self.played = 0
 
-    def warm_up(self, call: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        return call()
-
-    def record(
-        self, call: Callable[[], Mapping[str, Tensor]], generators: Iterable[torch.Generator]
-    ) -> tuple[Callable[[], None], Mapping[str, Tensor]]:
+    def record(self, call: Callable[[], Any], generators: Iterable[torch.Generator] = ()) -> tuple[Callable[[], None], Any]:
         with _Taped() as taped:
             given = call()
         self.recorded += 1
@@ -109,5 +105,5 @@ def _again(func: Any, args: tuple, kwargs: dict, gave: Any) -> None:
 class Refusing(Tape):
     """A device on which nothing can be recorded."""
 
-    def record(self, call, generators):
+    def record(self, call, generators=()):
         raise RuntimeError("operation not permitted when stream is capturing\nand more")

@@ -25,8 +25,10 @@ from stages.markdown import escape, table
 from stages.reporting import Reporter
 from training.fine_tuning.examples import NO_LABEL, TuningError
 from training.fine_tuning.hf_job import fine_tuning_job, run_fine_tuning
+from training.fine_tuning.model_flops import titler_flops
 from training.fine_tuning.model_folder import load_processor, load_tokenizer
 from training.fine_tuning.options import FineTuning
+from training.fine_tuning.token_losses import summed_cross_entropy
 from training.fine_tuning.trainer import Task
 from training.loop.bounds import at_least
 from training.words.captions.networks import load_decoder, load_encoder, put_together
@@ -64,12 +66,26 @@ class ToCTitlerConfig(FineTuning):
         return "pairs"
 
 
-def title_loss(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Cross-entropies of each title's tokens and end, given the picture and the tokens before, and their number; padding has none."""
-    labels = batch["labels"]
-    shown = model.prepare_decoder_input_ids_from_labels(labels)
-    logits = model(pixel_values=batch["pixel_values"], decoder_input_ids=shown).logits
-    return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="sum"), (labels != NO_LABEL).sum()
+def title_loss(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Cross-entropies of each title's tokens and end, given the picture and the tokens before, and their number; padding has none.
+
+    A GPT-2 never has the logits of all tokens at once.
+    """
+    labels, decoder = batch["labels"], model.decoder
+    shown, number = model.prepare_decoder_input_ids_from_labels(labels), (labels != NO_LABEL).sum()
+    # Where other families change hidden states before their head is theirs to know.
+    if not _is_gpt2(decoder):
+        logits = model(pixel_values=batch["pixel_values"], decoder_input_ids=shown).logits
+        return cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=NO_LABEL, reduction="sum"), number
+    seen = model.encoder(pixel_values=batch["pixel_values"])[0]
+    if hasattr(model, "enc_to_dec_proj"):
+        seen = model.enc_to_dec_proj(seen)
+    hidden = decoder.base_model(input_ids=shown, encoder_hidden_states=seen, use_cache=False)[0]
+    return summed_cross_entropy(hidden, decoder.get_output_embeddings().weight, labels), number
+
+
+def _is_gpt2(decoder: PreTrainedModel) -> bool:
+    return bool(decoder.config.model_type == "gpt2")
 
 
 def _inputs(folder: Path, config: ToCTitlerConfig) -> dict[str, Path]:
@@ -100,6 +116,7 @@ def _open(folder: Path, config: ToCTitlerConfig, reporter: Reporter) -> Task:
     pairs = read_pairs(folder, config.dataset_size, load_processor(seen))
     train, valid = (TitledPictures(pairs.by_split[split], pairs.pictures, tokenizer, max_tokens - 1) for split in ("train", "valid"))
     too_long = train.too_long + valid.too_long
+    flops = titler_flops(model, train.batch([0], torch.Generator())["pixel_values"], train.lengths()) if len(train) and _is_gpt2(decoder) else None
     reporter.log(f"toc_titler: {len(train):,} pairs to learn from, {len(valid):,} held out, {too_long:,} too long; papers: {pairs}")
     return Task(
         model,
@@ -113,6 +130,7 @@ def _open(folder: Path, config: ToCTitlerConfig, reporter: Reporter) -> Task:
         limits=_LIMITS,
         pipeline="image-to-text",
         size=f"{model.config.encoder.model_type} + {decoder.config.model_type}",
+        epoch_flops=flops,
     )
 
 

@@ -25,6 +25,7 @@ from formats.text_tables import PaperText, TextTableError
 from stages.reporting import Reporter
 from training.fine_tuning.examples import TuningError
 from training.fine_tuning.hf_job import fine_tuning_job, run_fine_tuning
+from training.fine_tuning.model_flops import picture_flops
 from training.fine_tuning.model_folder import load_processor
 from training.fine_tuning.options import FineTuning
 from training.fine_tuning.trainer import Task
@@ -194,6 +195,7 @@ def _open(folder: Path, config: ToCEncoderConfig, reporter: Reporter) -> Task:
     grid = MaskGrid(int(model.config.image_size), config.mask_px, int(model.config.patch_size))
     train, valid = (MaskedPictures(pairs.by_split[split], pairs.pictures, grid, config, varies=split == "train") for split in ("train", "valid"))
     reporter.log(f"toc_encoder: {len(train):,} pictures to learn from, {len(valid):,} held out; papers: {pairs}")
+    flops, _ = picture_flops(model, **train.batch([0], generator(config.seed, "counted")))
     # Without held-out pictures, people are shown those of the training.
     shown = Reconstructions(model, valid, valid if len(valid) else train, config)
     return Task(
@@ -209,6 +211,7 @@ def _open(folder: Path, config: ToCEncoderConfig, reporter: Reporter) -> Task:
         limits=_LIMITS,
         pipeline="image-feature-extraction",
         size=f"{model.config.model_type} {grid.side_px} px",
+        epoch_flops=len(train) * flops,
     )
 
 

@@ -22,7 +22,7 @@ from training.fine_tuning.generation import Generation, tokenize, write
 from training.fine_tuning.hf_job import fine_tuning_job, run_fine_tuning
 from training.fine_tuning.model_flops import causal_flops
 from training.fine_tuning.model_folder import load_model, load_tokenizer
-from training.fine_tuning.packing import causal_loss
+from training.fine_tuning.packing import causal_loss, choose_attention
 from training.fine_tuning.trainer import Task
 from training.tracking.tracker import Field, Signature
 from training.words.titles.config import TitleOptions
@@ -50,7 +50,7 @@ def _open(folder: Path, config: TitleOptions, reporter: Reporter) -> Task:
     # Rows fill up best with titles of all lengths, so packed ones are not put into buckets.
     more = (not config.packing, counts, _LIMITS, "text-generation", size, signature)
     flops = causal_flops(model, train.lengths())
-    return Task(model, train, valid, causal_loss, shown.table, shown.measure, [tokenizer], *more, epoch_flops=flops)
+    return Task(model, train, valid, causal_loss, shown.table, shown.measure, [tokenizer], *more, epoch_flops=flops, attention=choose_attention)
 
 
 def _new(titles: Mapping[str, Sequence[str]], config: TitleOptions, dropouts: dict[str, float]) -> tuple[PreTrainedModel, Any]:

@@ -7,8 +7,9 @@ import torch
 
 from tests.training.polymers.gpt.test_compiled import CONFIG, data  # noqa: F401
 from tests.training.polymers.test_captured import requests, writers
+from training.loop import captured
 from training.loop.devices import Devices
-from training.polymers import captured
+from training.loop.recording import CudaRecorder
 from training.polymers.decoding import SamplingSettings, sample_tokens
 from training.polymers.gpt.trainer import PolyGPTTrainer
 
@@ -44,6 +45,10 @@ def test_a_recording_that_fails_leaves_the_plain_steps(caplog, monkeypatch):
     monkeypatch.setattr(captured, "_said", set())
     writer = writers()[0]
     writer.model.cuda()
-    reading = lambda step: captured.cuda_graph(lambda: (step(), torch.zeros(1, device="cuda").item()))  # noqa: E731
-    sample_tokens(writer, *requests(4), SamplingSettings(), recorder=captured.Recorder(reading))
+
+    class Reading(CudaRecorder):
+        def record(self, call, generators=()):
+            return super().record(lambda: (call(), torch.zeros(1, device="cuda").item()), generators)
+
+    sample_tokens(writer, *requests(4), SamplingSettings(), recorder=Reading(GPU.device))
     assert any("without a CUDA graph" in line for line in caplog.messages)
