@@ -20,9 +20,9 @@ from typing import Any
 from urllib.parse import quote
 
 from orchestration.bridge.process import LineReader, Outcome, Stream
-from orchestration.launch.compute import Compute
-from orchestration.launch.jobs import Job
-from orchestration.launch.slurm_commands import ControllerSilent, SlurmJob, cancel, job_of, living_jobs, queue_position, submit
+from orchestration.launch.compute import COMPUTE_FILE, Compute
+from orchestration.launch.jobs import Job, LaunchError
+from orchestration.launch.slurm_commands import ControllerSilent, SlurmJob, cancel, job_of, living_jobs, queue_position, release, submit
 from stages.files import write_file_atomically
 
 _PACKAGES = Path(__file__).parents[2]
@@ -31,6 +31,13 @@ _ASK_S = 2.0
 # How long a shared file system may take to show what a node has written before the job ended.
 _SETTLE_S = 5.0
 _NOT_SEEN = 96
+_NOT_STARTED = "launch_failed_requeued_held"
+_MOST_RELEASES = 5
+# Why a job waits that will wait for ever.
+_HOPELESS = (
+    *("AccountNotAllowed", "BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit"),
+    *("QOSNotAllowed", _NOT_STARTED),
+)
 _WORDS = {
     "OUT_OF_MEMORY": "ran out of memory on {nodes}: raise `slurm: {{memory: …}}` in compute.yaml, or make its batch smaller",
     "TIMEOUT": "reached its time limit on {nodes} before it could end in order: raise `slurm: {{time: …}}`, or `grace_s`, in compute.yaml",
@@ -173,6 +180,7 @@ class _Following:
         self._grace_s = grace_s
         self._logs: dict[Stream, _Log] = {"stdout": _Log(folder / "stdout"), "stderr": _Log(folder / "stderr")}
         self._told = ""
+        self._releases = 0
         self._cancelled_at: float | None = None
 
     def to_the_end(self) -> Outcome:
@@ -209,6 +217,17 @@ class _Following:
             words = f"job {self._job.id} {_whereabouts(self._job)}"
             if self._job.state == "PENDING" and (place := queue_position(self._job.id)):
                 words += f", number {place} in the queue"
+            if self._job.state == "PENDING" and self._job.reason == _NOT_STARTED and self._releases < _MOST_RELEASES:
+                # A node could not start it (its daemon had just come back, or its prolog failed), and Slurm holds it until somebody says otherwise.
+                self._releases += 1
+                words += "; a node could not start it, so it is released to be tried again"
+                release(self._job.id)
+            elif self._job.state == "PENDING" and self._job.reason in _HOPELESS:
+                cancel(self._job.id)
+                raise LaunchError(
+                    f"slurm: job {self._job.id} would wait for ever ({self._job.reason}) and was taken out of the queue: the partition, account or "
+                    f"nodes that `slurm:` of the stage names in {COMPUTE_FILE} do not give what it asks for (`sinfo` shows what there is)"
+                )
         except ControllerSilent as error:
             words = f"the controller does not answer ({error}); job {self._job.id} goes on, asking again"
         if words != self._told:

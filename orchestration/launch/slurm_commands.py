@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestration.launch.jobs import LaunchError
 from stages.near_misses import did_you_mean
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 15.0
 # A job in one of these will not run again; all others are waiting, running, or about to (COMPLETING, REQUEUED, SUSPENDED, …).
 ENDED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT", "GONE"}
@@ -99,6 +99,11 @@ def cancel(id: str, *, batch_signal: str | None = None) -> None:
         # It ended by itself a moment before.
         if not any(word in str(error) for word in ("Invalid job id", "already completing", "already completed")):
             raise
+
+
+def release(id: str) -> None:
+    """Let a held job wait with the others again."""
+    _ask(["scontrol", "release", id])
 
 
 def _ask(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:

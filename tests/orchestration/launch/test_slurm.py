@@ -1,14 +1,13 @@
 """Stages on a real Slurm of two nodes: one result whoever is killed, and never a second job."""
 
+import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,10 +55,13 @@ def asked_in_tests(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, cluster.env[name])
 
 
+ON_SLURM = StageCompute(launcher="slurm", gpus=0, grace_s=5)
+
+
 class Stage:
     """One stage's job, launched from a thread of its own."""
 
-    def __init__(self, folder: Path, compute: StageCompute = StageCompute(launcher="slurm", gpus=0, grace_s=5), cmd: str | None = None) -> None:
+    def __init__(self, folder: Path, compute: StageCompute = ON_SLURM, cmd: str | None = None) -> None:
         self.folder = folder
         (folder / "work.py").write_text(WORK)
         self.cmd = cmd or f"{sys.executable} work.py {folder}"
@@ -77,7 +79,7 @@ class Stage:
             except LaunchError as error:
                 self.error = error
 
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         return thread
 
@@ -85,9 +87,11 @@ class Stage:
         self._cancelled.set()
 
     def says(self, words: str, *, timeout_s: float = 40.0) -> None:
-        wait_until(lambda: any(words in line for line in self.lines) or self.error is not None, timeout_s=timeout_s)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: any(words in line for line in self.lines) or self.error is not None, timeout_s=timeout_s)
         if self.error is not None:
             raise self.error
+        assert any(words in line for line in self.lines), (words, self.lines)
 
     @property
     def lives(self) -> list[str]:
@@ -130,7 +134,7 @@ def test_a_restarted_asker_follows_the_job_that_runs_and_starts_none(tmp_path):
         """
     )
     first = subprocess.Popen([sys.executable, "-c", asker])
-    wait_until(lambda: (tmp_path / "lives").exists(), timeout_s=60)
+    wait_until((tmp_path / "lives").exists, timeout_s=60)
     first.kill()
     first.wait()
     stage = Stage(tmp_path)
@@ -209,51 +213,6 @@ def test_a_job_that_waits_says_its_place_and_can_be_cancelled(tmp_path, cluster)
             cluster.ask("scancel", filler)
 
 
-@pytest.mark.parametrize("killed", ["n1 and n2", "controller", "controller and nodes"])
-def test_killed_daemons_lose_nothing_and_start_nothing_twice(tmp_path, cluster, killed, tried):
-    stage = Stage(tmp_path)
-    thread = stage.start()
-    stage.says("begun")
-    if killed != "controller":
-        for node in ("n1", "n2"):
-            cluster.kill(node)
-    if "controller" in killed:
-        cluster.kill("controller")
-        stage.says("does not answer", timeout_s=90)
-        cluster.start_controller()
-    if killed != "controller":
-        for node in ("n1", "n2"):
-            cluster.start_node(node)
-
-    outcome = stage.finish(thread)
-
-    tried("Slurm daemons killed while a job runs", 1, lost=int(not outcome.succeeded), got_through=len(stage.lives) - 1)
-    assert outcome.succeeded
-    assert len(stage.lives) == 1
-    cluster.wait_for_nodes()
-
-
-def test_a_lost_node_moves_the_job_and_the_same_asker_follows(tmp_path, cluster):
-    stage = Stage(tmp_path)
-    thread = stage.start()
-    stage.says("begun")
-    node, pid = stage.lives[0].split()
-    # The node dies: its daemon, the keeper of the step, and the command.
-    cluster.kill(node)
-    _kill_tree_of(cluster, int(pid))
-    cluster.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=tried")
-    wait_until(lambda: len(stage.lives) == 2, timeout_s=200)
-
-    outcome = stage.finish(thread)
-
-    assert outcome.succeeded
-    assert [line.split()[0] for line in stage.lives] == [node, {"n1": "n2", "n2": "n1"}[node]]
-    assert any("runs for the 2. time" in line for line in stage.lines)
-    cluster.start_node(node)
-    cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
-    cluster.wait_for_nodes()
-
-
 def test_the_time_limit_ends_in_a_checkpoint_and_a_second_life(tmp_path):
     stage = Stage(tmp_path, StageCompute(launcher="slurm", gpus=0, grace_s=5, slurm=Slurm(time="2:00")))
     thread = stage.start()
@@ -286,7 +245,7 @@ def test_two_nodes_run_one_training_under_torchrun(tmp_path):
         (Slurm(partition="nihgt"), r"did you mean 'night'\?\); partitions here: main, night; set `slurm: {partition"),
         (Slurm(time="tomorrow"), "Invalid --time"),
         (Slurm(options=["--constraint=gold"]), "nvalid feature"),
-        (Slurm(nodes=5), "slurm"),
+        (Slurm(nodes=5), "(would wait for ever|not available)"),
     ],
 )
 def test_what_the_cluster_does_not_have_is_refused_before_anything_starts(tmp_path, asked, words):
@@ -307,24 +266,12 @@ def test_a_job_killed_by_an_administrator_and_one_that_finds_no_project_are_told
     assert stage.outcome is not None and not stage.outcome.succeeded and not stage.outcome.cancelled
     assert "was cancelled with scancel" in stage.outcome.stderr_tail
 
-    other = Stage(tmp_path)
+    other = Stage(tmp_path, StageCompute(launcher="slurm", gpus=0, slurm=Slurm(options=["--begin=now+4"])))
     thread = other.start("c" * 32)
-    folder = job_folder(tmp_path / ".figment", "train@a b")
+    other.says("queued as job")
     # As on a node that sees another disk under this path.
-    wait_until(lambda: (folder / "job.sh").exists())
-    (folder / "job.json").write_text("{}")
-    thread.join(timeout=60)
-    assert other.outcome is not None
-    if other.lives == []:
-        assert "must lie on a file system that all nodes see" in other.outcome.stderr_tail
-
-
-def _kill_tree_of(cluster: Cluster, pid: int) -> None:
-    """The command, what watches it, and the daemon that keeps its step."""
-    chain: Callable[[int], int] = lambda pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])  # noqa: E731
-    pids = [pid]
-    while "slurmstepd" not in Path(f"/proc/{pids[-1]}/cmdline").read_text():
-        pids.append(chain(pids[-1]))
-    for number in reversed(pids):
-        os.kill(number, signal.SIGKILL)
-    time.sleep(0.1)
+    (job_folder(tmp_path / ".figment", "train@a b") / "job.json").write_text("{}")
+    thread.join(timeout=90)
+    assert other.outcome is not None, other.lines
+    assert len(other.lives) == 1
+    assert "must lie on a file system that all nodes see" in other.outcome.stderr_tail
