@@ -14,13 +14,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from orchestration.bridge.process import Outcome, run_command
+from orchestration.bridge.process import Hold, Outcome, run_command
 from orchestration.launch.jobs import torchrun_command
-from orchestration.launch.slurm import read_about
+from orchestration.launch.slurm import outcome_of, read_about
 from stages.files import write_file_atomically
+from stages.locks import take_lock
 from stages.ports import free_port
+
+_POLL_S = 0.5
 
 
 def main(argv: list[str]) -> int:
@@ -32,6 +36,9 @@ def main(argv: list[str]) -> int:
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     if restarts:
         _say(f"slurm: job {os.environ['SLURM_JOB_ID']} runs for the {restarts + 1}. time, now on {socket.gethostname()}")
+    alone = _only_one(folder)
+    if (found := outcome_of(folder, about["made_from"])) is not None:
+        return int(found["returncode"])
     commands = [_distributed(line, about["processes"], about["nodes"]) for line in about["cmd"]] if about["processes"] else about["cmd"]
     outcome = run_command(
         commands,
@@ -40,6 +47,7 @@ def main(argv: list[str]) -> int:
         on_output=lambda stream, line: print(line, file=sys.stderr if stream == "stderr" else sys.stdout, flush=True),
         cancelled=lambda: bool(asked),
         grace_s=about["grace_s"],
+        hold=Hold(descriptors=(alone,)),
     )
     is_cancelled = (folder / "cancel").exists()
     if asked and not is_cancelled and outcome.returncode != 0:
@@ -49,6 +57,20 @@ def main(argv: list[str]) -> int:
             return outcome.returncode
     _write(folder, about["made_from"], outcome)
     return outcome.returncode
+
+
+def _only_one(folder: Path) -> int:
+    """The right to run the command, as an open lock that the last of its processes gives back.
+
+    A node that was silent for too long is lost for Slurm, which starts the job a second time; what runs there may live nevertheless.
+    """
+    told = False
+    while (lock := take_lock(folder / "node.lock")) is None:
+        if not told:
+            _say("slurm: an earlier life of this job, which Slurm has given up, goes on; waiting for its end")
+            told = True
+        time.sleep(_POLL_S)
+    return lock
 
 
 def _queue_again(restarts: int, most: int) -> bool:

@@ -65,7 +65,7 @@ class SlurmLauncher:
         running = self._end_others(job.stage, made_from, on_output)
         if running is not None:
             on_output("stderr", f"slurm: following job {running.id}, which makes this already ({_whereabouts(running)})")
-        elif _outcome(folder, made_from) is not None:
+        elif outcome_of(folder, made_from) is not None:
             on_output("stderr", "slurm: the job has ended while nobody looked; taking its outcome")
         else:
             running = SlurmJob(self._submit(job, folder, made_from), "PENDING")
@@ -78,7 +78,7 @@ class SlurmLauncher:
 
     def is_under_way(self, stage: str, made_from: str) -> bool:
         folder = job_folder(self._state, stage)
-        return _outcome(folder, made_from) is not None or any(job.comment == made_from for job in living_jobs(job_name(self._root, stage)))
+        return outcome_of(folder, made_from) is not None or any(job.comment == made_from for job in living_jobs(job_name(self._root, stage)))
 
     def _end_others(self, stage: str, made_from: str, on_output: Callable[[str, str], None]) -> SlurmJob | None:
         """The job that makes this, if there is one; what makes the stage from something else is ended first, since both would write one output."""
@@ -187,7 +187,7 @@ class _Following:
         ask_at = ended_at = 0.0
         while True:
             self._hand_on()
-            if (found := _outcome(self._folder, self._made_from)) is not None:
+            if (found := outcome_of(self._folder, self._made_from)) is not None:
                 self._hand_on(last=True)
                 return self._of_node(found)
             now = time.monotonic()
@@ -295,7 +295,7 @@ class _Log:
         return [*self.reader.feed(grown), *(self.reader.close() if last else [])]
 
 
-def _outcome(folder: Path, made_from: str) -> dict[str, Any] | None:
+def outcome_of(folder: Path, made_from: str) -> dict[str, Any] | None:
     """How the job ended, if it has and was made from that."""
     try:
         found: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))

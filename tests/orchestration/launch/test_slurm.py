@@ -27,6 +27,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(why_not()), reason=wh
 WORK = """
 import os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
+lives = (folder / "lives").read_text().split() if (folder / "lives").exists() else []
+if any(pathlib.Path("/proc", pid).exists() for pid in lives[1::2]):
+    (folder / "two at once").touch()
 with open(folder / "lives", "a") as stream:
     stream.write(f"{os.environ['SLURMD_NODENAME']} {os.getpid()}\\n")
 def end(*_):
