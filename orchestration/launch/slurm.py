@@ -153,6 +153,13 @@ def job_prefix(root: Path) -> str:
     return f"figment-{_digest([str(root.resolve())])[:8]}-"
 
 
+def end_in_order(folder: Path, job: SlurmJob) -> None:
+    """Tell the job's command to end, so that a training writes its checkpoint; one that waits leaves the queue."""
+    # on_node.py must know this from a preemption, after which the job would run again.
+    (folder / "cancel").touch()
+    cancel(job.id, batch_signal="TERM" if job.state == "RUNNING" else None)
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """What job.json says."""
     about: dict[str, Any] = json.loads((folder / "job.json").read_text(encoding="utf-8"))
@@ -238,10 +245,8 @@ class _Following:
         assert self._job is not None
         if self._cancelled_at is None and self._is_cancelled():
             self._cancelled_at = now
-            # on_node.py must know this from a preemption, after which the job would run again.
-            (self._folder / "cancel").touch()
             with contextlib.suppress(ControllerSilent):
-                cancel(self._job.id, batch_signal="TERM" if self._job.state == "RUNNING" else None)
+                end_in_order(self._folder, self._job)
         elif self._cancelled_at is not None and now - self._cancelled_at > self._grace_s + _SETTLE_S:
             with contextlib.suppress(ControllerSilent):
                 cancel(self._job.id)
