@@ -33,5 +33,10 @@ class LauncherByStage:
         """
         return self._compute.of(stage).launcher == "slurm" and self._slurm.is_under_way(stage, made_from)
 
+    def start_anew(self, stage: str, on_output: Callable[[str, str], None]) -> None:
+        """See to it that no job goes on that began before the stage's output was removed; a training goes on from its checkpoint."""
+        if self._compute.of(stage).launcher == "slurm":
+            self._slurm.start_anew(stage, on_output)
+
     def _of(self, stage: str) -> Launcher:
         return self._slurm if self._compute.of(stage).launcher == "slurm" else self._local

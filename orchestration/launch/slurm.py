@@ -80,6 +80,11 @@ class SlurmLauncher:
         folder = job_folder(self._state, stage)
         return outcome_of(folder, made_from) is not None or any(job.comment == made_from for job in living_jobs(job_name(self._root, stage)))
 
+    def start_anew(self, stage: str, on_output: Callable[[str, str], None]) -> None:
+        """End whatever job makes the stage, and forget how one has ended: its output has been removed meanwhile."""
+        self._end_others(stage, "", on_output)
+        (job_folder(self._state, stage) / "outcome.json").unlink(missing_ok=True)
+
     def _end_others(self, stage: str, made_from: str, on_output: Callable[[str, str], None]) -> SlurmJob | None:
         """The job that makes this, if there is one; what makes the stage from something else is ended first, since both would write one output."""
         found = None
@@ -87,9 +92,12 @@ class SlurmLauncher:
             if job.comment == made_from and found is None:
                 found = job
                 continue
-            on_output("stderr", f"slurm: ending job {job.id}, which makes {stage} from inputs that have changed since")
-            cancel(job.id)
+            on_output("stderr", f"slurm: ending job {job.id}, which makes {stage} for an asker or from inputs that are gone")
+            end_in_order(job_folder(self._state, stage), job)
+            overdue = time.monotonic() + self._compute.of(stage).grace_s + _SETTLE_S
             while not job_of(job.id).has_ended:
+                if time.monotonic() > overdue:
+                    cancel(job.id)
                 time.sleep(_READ_S)
         return found
 

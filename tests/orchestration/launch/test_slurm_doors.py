@@ -19,6 +19,7 @@ from tests.orchestration.launch.slurm_cluster import Cluster, running_cluster, w
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(why_not()), reason=why_not())]
 
 ROOT = Path(__file__).resolve().parents[3]
+FIGMENT = [sys.executable, "-m", "orchestration.cli.main"]
 STAGE = """
 import sys, time
 from pathlib import Path
@@ -95,26 +96,24 @@ def test_dvc_repro_and_figment_materialize_queue_it_and_the_id_is_that_of_this_m
     said = run(project, "dvc", "repro", "--force", "--no-run-cache")
     assert "queued as job" in said and "squaring" in said
     assert made(project) == here
-    said = run(project, "orchestration.cli", "materialize", "squares", "--force", "--verbose")
+    said = run(project, "orchestration.cli.main", "materialize", "squares", "--force", "--verbose")
     assert "queued as job" in said
     assert made(project) == here
     assert lives(project) == 3
     assert "up to date" in run(project, "dvc", "status")
-    assert run(project, "orchestration.cli", "jobs") == "no jobs\n"
+    assert run(project, "orchestration.cli.main", "jobs") == "no jobs\n"
 
 
 def test_a_materialization_killed_with_its_terminal_is_found_again_through_the_other_door(project):
     on_slurm(project)
     (project / "wait").touch()
     folder = job_folder(project / ".figment", "squares")
-    first = subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", "materialize", "squares"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    first = subprocess.Popen([*FIGMENT, "materialize", "squares"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: (folder / "stdout").exists() and b"squaring" in (folder / "stdout").read_bytes(), timeout_s=90)
     first.kill()
     first.wait()
 
-    listed = run(project, "orchestration.cli", "jobs")
+    listed = run(project, "orchestration.cli.main", "jobs")
     assert re.search(r"squares +running +n[12]", listed), listed
     second = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     time.sleep(3)
@@ -131,18 +130,16 @@ def test_jobs_follow_and_cancel(project):
     on_slurm(project)
     (project / "wait").touch()
     with subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", "materialize", "squares"],
+        [*FIGMENT, "materialize", "squares"],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as asked:
-        wait_until(lambda: (project / "lives").exists(), timeout_s=90)
-        assert "was told to end" in run(project, "orchestration.cli", "jobs", "cancel", "squares")
+        wait_until((project / "lives").exists, timeout_s=90)
+        assert "was told to end" in run(project, "orchestration.cli.main", "jobs", "cancel", "squares")
         said, _ = asked.communicate(timeout=120)
     assert asked.returncode == 1, said
     assert made(project) is None
-    refused = subprocess.run(
-        [sys.executable, "-m", "orchestration.cli", "jobs", "follow", "squares"], cwd=project, capture_output=True, text=True, check=False
-    )
+    refused = subprocess.run([*FIGMENT, "jobs", "follow", "squares"], cwd=project, capture_output=True, text=True, check=False)
     assert (refused.returncode, "has no job" in refused.stderr) == (1, True)
