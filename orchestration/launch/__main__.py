@@ -33,15 +33,19 @@ def main(argv: list[str]) -> int:
         compute = load_compute(project.root / COMPUTE_FILE, list(project.graph.stages))
         hold = Hold(made_from=name_of_inputs(inputs_of(project, stage)))
         job = Job(name, [shlex.join(command)], Path.cwd(), dict(os.environ), stage_meta(stage).pool, hold)
-        outcome = LauncherByStage(compute, project.root, project.paths.state)(
-            job,
-            on_output=lambda stream, line: print(line, file=sys.stderr if stream == "stderr" else sys.stdout, flush=True),
-            is_cancelled=lambda: bool(asked),
-        )
+        launcher = LauncherByStage(compute, project.root, project.paths.state)
+        # DVC removes such outputs before it runs a command, also those that a job is writing; and each line of a command comes here by itself.
+        if len(stage.cmd) > 1 or not all(out.persist for out in stage.outs):
+            launcher.start_anew(name, _say)
+        outcome = launcher(job, on_output=_say, is_cancelled=lambda: bool(asked))
     except (LaunchError, ParamsError, GraphError) as error:
         print(f"figment: {error}", file=sys.stderr)
         return 2
     return outcome.returncode
+
+
+def _say(stream: str, line: str) -> None:
+    print(line, file=sys.stderr if stream == "stderr" else sys.stdout, flush=True)
 
 
 if __name__ == "__main__":
