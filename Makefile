@@ -14,7 +14,7 @@ export DAGSTER_DISABLE_TELEMETRY = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-lint demo test test-slow test-hostile test-gpu test-browser test-transformers lint format bench bench-gpu up constraints clean
+.PHONY: help setup setup-test setup-lint demo test test-slow test-hostile test-cluster test-gpu test-browser test-transformers lint format bench bench-gpu up constraints clean
 
 help: ## List what can be made
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,11 +43,15 @@ test: setup-test ## Run the tests (CPU, no network)
 	@$(PYTEST) -n $(WORKERS) --dist loadscope
 
 test-slow: setup-test ## Run the tests that take more than about ten seconds each
-	@$(PYTEST) -n $(WORKERS) --dist loadscope -m "slow and not hostile and not gpu and not network"
+	@$(PYTEST) -n $(WORKERS) --dist loadscope -m "slow and not hostile and not cluster and not gpu and not network"
 
 test-hostile: setup-test ## Attack everything that takes foreign bytes, and break files, disks and processes (within ten minutes)
 	@bash scripts/find_browser.sh
 	@$(PYTEST) -n $(WORKERS) --dist loadscope -m "hostile and not gpu and not network"
+
+test-cluster: setup-test ## Run stages on a real Slurm of two nodes, which lives for the tests alone
+	@bash scripts/get_slurm.sh
+	@$(PYTEST) -m "cluster and not gpu and not network"
 
 test-gpu: setup-test ## Run the tests that need an accelerator
 	@$(PYTEST) -m gpu

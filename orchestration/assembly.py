@@ -13,7 +13,9 @@ from orchestration.bridge.meta import StageMeta
 from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
 from orchestration.checkout import open_project
-from orchestration.launch.launchers import COMPUTE_FILE, Job, Launcher, LocalLauncher, load_compute
+from orchestration.launch.compute import COMPUTE_FILE, load_compute
+from orchestration.launch.dispatch import LauncherByStage
+from orchestration.launch.jobs import Job, Launcher
 from orchestration.nights.withdrawal_sensor import build_withdrawal_sensor
 from orchestration.runs.up import service_addresses
 from stages.retractions import RETRACTIONS_FILE
@@ -30,7 +32,10 @@ def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Def
     # The bridge makes assets of any dvc.yaml; what is Figment's own is how commands are launched, and the sensor for withdrawn items.
     project = open_project(root)
     compute = load_compute(root / COMPUTE_FILE, list(project.graph.stages))
-    bridge = build_bridge_definitions(project, run=_runner(project, launcher or LocalLauncher(compute, project.paths.locks / "gpus")))
+    by_stage = LauncherByStage(compute, project.root, project.paths.state)
+    bridge = build_bridge_definitions(
+        project, run=_runner(project, launcher or by_stage), is_under_way=lambda stage, made_from: by_stage.is_under_way(stage.name, made_from)
+    )
     lists = [name for name, stage in project.graph.stages.items() if RETRACTIONS_FILE in stage.deps]
     return dg.Definitions.merge(bridge, dg.Definitions(sensors=[build_withdrawal_sensor(root, lists)])) if lists else bridge
 

@@ -4,6 +4,7 @@ Exit codes: 0 all well, 1 the stage failed, 2 the parameters or the usage are wr
 """
 
 import os
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ def program(
     configure:   adds the module's own arguments to the parser.
     """
     arguments = _parser(description, configure).parse_args(argv)
+    if argv is None:
+        _go_where_compute_yaml_says()
     failures: tuple[type[Exception], ...] = (*expected, OutputBusyError, OSError)
     try:
         with open_reporter() as reporter:
@@ -59,6 +62,21 @@ def usual_workers() -> int:
     """One for each core that this process may use, up to a bound."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, _MOST_WORKERS)
+
+
+def _go_where_compute_yaml_says() -> None:
+    """Under a bare `dvc repro`: hand this very command to the launcher of compute.yaml, if that may want it elsewhere than here."""
+    stage, root = os.environ.get("DVC_STAGE"), os.environ.get("DVC_ROOT")
+    if not stage or not root or "FIGMENT_LAUNCHED" in os.environ:
+        return
+    try:
+        compute = (Path(root) / "compute.yaml").read_text(encoding="utf-8")
+    except OSError:
+        return
+    # Only a file that names another launcher at all is worth the start of the one who reads it.
+    if re.search(r"^[^#\n]*\blauncher:\s*(?!local\b)\w", compute, re.MULTILINE):
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "orchestration.launch", stage, *sys.orig_argv])  # noqa: S606 (no shell is wanted)
 
 
 def _parser(description: str | None, configure: Callable[[ArgumentParser], None] | None) -> ArgumentParser:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
@@ -17,6 +18,7 @@ from orchestration.bridge.dvc_repo import DvcBusy
 from orchestration.bridge.executor import cancel_event
 from orchestration.bridge.facts import output_facts, pictures_of
 from orchestration.bridge.graph import GraphError, Stage
+from orchestration.bridge.growing_file import GrowingFileMessageReader
 from orchestration.bridge.materialize import Materialized, Request, StageCancelled, StageFailed, Surroundings, materialize
 from orchestration.bridge.meta import StageMeta, stage_meta
 from orchestration.bridge.mirror import as_json, asset_key, pointer_tags, report_outside_changes
@@ -34,6 +36,8 @@ DOOR_TAG = "door"
 _MOST_PICTURE_BYTES = 120_000
 # How a stage's command is run: (stage, its meta, environment, what hears its lines, whether to stop, what to hold until then) -> how it ended.
 StageRunner = Callable[[Stage, StageMeta, Mapping[str, str], Callable[[str, str], None], Callable[[], bool], Hold], Outcome]
+# Whether a command that makes the stage from the inputs of that name runs already, or has ended unseen.
+IsUnderWay = Callable[[Stage, str], bool]
 
 
 class StageConfig(dg.Config):
@@ -42,17 +46,19 @@ class StageConfig(dg.Config):
     force: bool = False
 
 
-def build_stage_assets(project: Project, run: StageRunner, *, door: str = "dagster") -> list[dg.AssetsDefinition]:
+def build_stage_assets(
+    project: Project, run: StageRunner, is_under_way: IsUnderWay = lambda stage, made_from: False, *, door: str = "dagster"
+) -> list[dg.AssetsDefinition]:
     """The assets of every artifact, with the code versions that hold at this moment.
 
-    run: starts a command; the seam where a launcher decides how it reaches a processor.
+    run: starts a command, or follows one that is under way; the seam where a launcher decides how it reaches a processor.
     Raises GraphError when a stage's `meta.dagster` cannot be used.
     """
     project = prepared(project)
     lock = project.lock()
     statuses = project_status(project)
     return [
-        _stage_asset(project, stage, stage_meta(stage), current_code_version(project, lock, statuses[name]), run, door)
+        _stage_asset(project, stage, stage_meta(stage), current_code_version(project, lock, statuses[name]), run, is_under_way, door)
         for name, stage in project.graph.stages.items()
     ]
 
@@ -81,7 +87,9 @@ def op_name(stage: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", stage)
 
 
-def _stage_asset(project: Project, stage: Stage, meta: StageMeta, code_version: str, run: StageRunner, door: str) -> dg.AssetsDefinition:
+def _stage_asset(
+    project: Project, stage: Stage, meta: StageMeta, code_version: str, run: StageRunner, is_under_way: IsUnderWay, door: str
+) -> dg.AssetsDefinition:
     key = asset_key(stage.name)
 
     @dg.multi_asset(
@@ -110,7 +118,8 @@ def _stage_asset(project: Project, stage: Stage, meta: StageMeta, code_version: 
             # Only checks were asked for; those the stage reports itself exist after a run and not before.
             return
         asked_through = context.run.tags.get(DOOR_TAG, door)
-        yield from _materialize_in_dagster(context, project.again(), stage, meta, run, asked_through, force=config.force or _is_forced(context))
+        request = Request(stage.name, asked_through, config.force or _is_forced(context))
+        yield from _materialize_in_dagster(context, project.again(), stage, meta, request, run, is_under_way)
 
     return stage_asset
 
@@ -120,7 +129,13 @@ def _is_forced(context: dg.AssetExecutionContext) -> bool:
 
 
 def _materialize_in_dagster(
-    context: dg.AssetExecutionContext, project: Project, stage: Stage, meta: StageMeta, run: StageRunner, door: str, *, force: bool
+    context: dg.AssetExecutionContext,
+    project: Project,
+    stage: Stage,
+    meta: StageMeta,
+    request: Request,
+    run: StageRunner,
+    is_under_way: IsUnderWay,
 ) -> Iterator[Any]:
     # What `dvc repro` made meanwhile must stand in Dagster before something is said to be made from it.
     report_outside_changes(context.instance, project, project.graph.upstream(stage.name))
@@ -128,18 +143,22 @@ def _materialize_in_dagster(
     reports = _Reports()
 
     def run_under_pipes(stage: Stage, environment: Mapping[str, str], hold: Hold) -> Outcome:
-        # Opened for a run only: an unchanged stage has nothing to say.
+        # Opened for a run only: an unchanged stage has nothing to say. Messages lie in the project's own folder, which the nodes of a cluster see as
+        # well; what a command that is under way has said before is heard again.
+        messages = project.paths.state / "pipes" / quote(stage.name, safe="@")
+        if not is_under_way(stage, hold.made_from):
+            messages.unlink(missing_ok=True)
         with dg.open_pipes_session(
-            context=context, context_injector=dg.PipesTempFileContextInjector(), message_reader=dg.PipesTempFileMessageReader()
+            context=context, context_injector=dg.PipesEnvContextInjector(), message_reader=GrowingFileMessageReader(messages)
         ) as session:
             variables = {**environment, **session.get_bootstrap_env_vars(), **run_variables(context)}
             outcome = run(stage, meta, variables, _speaker(stage.name), cancelled, hold)
+        messages.unlink(missing_ok=True)
         reports.checks = [event for event in session.get_results(implicit_materializations=False) if isinstance(event, dg.AssetCheckResult)]
         reports.metadata = reported_metadata(session.get_custom_messages())
         return outcome
 
-    request = Request(stage.name, door, force)
-    surroundings = Surroundings(run_under_pipes, log=context.log.info, is_cancelled=cancelled)
+    surroundings = Surroundings(run_under_pipes, log=context.log.info, is_cancelled=cancelled, is_under_way=is_under_way)
     try:
         done = materialize(project, request, surroundings)
     except (StageFailed, GraphError, DvcBusy, InterruptedError) as error:

@@ -20,12 +20,15 @@ def build_definitions(
     project: Project,
     *,
     run: StageRunner | None = None,
+    is_under_way: Callable[[Stage, str], bool] = lambda stage, made_from: False,
     checks: Sequence[dg.AssetChecksDefinition] = (),
     executor: dg.ExecutorDefinition | None = None,
 ) -> dg.Definitions:
     """Assets, checks, the mirror, schedules and the automation of every stage of the project's dvc.yaml.
 
-    run: how commands are started, a local process by default. checks: the project's own, beside the general ones.
+    run: how commands are started, a local process by default. is_under_way: for a runner whose commands outlive this process, whether one that
+    makes the stage from inputs of that name runs still (or has ended unseen), so that calling `run` only follows it. checks: the project's own,
+    beside the general ones.
     Raises GraphError when dvc.yaml cannot be used.
     """
     sensors: list[Any] = [build_mirror_sensor(project), dead_run_sensor]
@@ -40,7 +43,7 @@ def build_definitions(
             )
         )
     return dg.Definitions(
-        assets=build_stage_assets(project, run or local_runner(project)),
+        assets=build_stage_assets(project, run or local_runner(project), is_under_way),
         asset_checks=[*build_stage_checks(project), *checks],
         sensors=sensors,
         schedules=build_schedules(project),

@@ -1,7 +1,10 @@
 """What a stage's command gets to see: its inputs as they are now, and its environment."""
 
+import hashlib
+import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from orchestration.bridge.dvc_repo import as_text
@@ -17,6 +20,11 @@ def inputs_of(project: Project, stage: Stage) -> dict[str, object]:
     current = project.graph.stages.get(stage.name) or project.graph.preludes.get(stage.name)
     inputs["dvc.yaml"] = current.cmd if current else None
     return inputs
+
+
+def name_of_inputs(inputs: Mapping[str, object]) -> str:
+    """One word for all of `inputs_of`: equal inputs have equal words, on every machine."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def command_environment(project: Project, stage: Stage) -> dict[str, str]:

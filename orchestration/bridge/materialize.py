@@ -14,7 +14,7 @@ from orchestration.bridge.cache import damaged_copies, damaged_objects
 from orchestration.bridge.dvc_repo import PATIENCE_S, StageStore, differing
 from orchestration.bridge.graph import GraphError, Stage
 from orchestration.bridge.identity import Content
-from orchestration.bridge.inputs import command_environment, inputs_of
+from orchestration.bridge.inputs import command_environment, inputs_of, name_of_inputs
 from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.preludes import prepared
 from orchestration.bridge.process import Hold, Outcome
@@ -53,11 +53,15 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Surroundings:
-    """How the engine reaches the world: a runner for the command, and someone to talk to."""
+    """How the engine reaches the world: a runner for the command, and someone to talk to.
+
+    is_under_way: whether the command runs already somewhere, or has ended there unseen, from the inputs of that name: its outputs then stay.
+    """
 
     run: Callable[[Stage, Mapping[str, str], Hold], Outcome]
     log: Callable[[str], None] = lambda message: None
     is_cancelled: Callable[[], bool] = lambda: False
+    is_under_way: Callable[[Stage, str], bool] = lambda stage, made_from: False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,10 +142,12 @@ def _run(
 ) -> Materialized:
     started, started_at = time.monotonic(), time.time()
     inputs = inputs_of(project, stage)
-    store.prepare_outputs(stage.name, keep_links=stage_meta(stage).replaces_files)
+    made_from = name_of_inputs(inputs)
+    if not surroundings.is_under_way(stage, made_from):
+        store.prepare_outputs(stage.name, keep_links=stage_meta(stage).replaces_files)
     spared = _spared(project, stage, since=started_at)
     watched = look_around(project.root, but=spared)
-    outcome = surroundings.run(stage, command_environment(project, stage), hold)
+    outcome = surroundings.run(stage, command_environment(project, stage), dataclasses.replace(hold, made_from=made_from))
     spared |= _spared(project, stage, since=started_at)
     trespasses = differences(watched, look_around(project.root, but=spared), but=spared)
     if outcome.cancelled:

@@ -60,12 +60,14 @@ class Hold:
 
     descriptors: open files (locks) that the supervisor keeps open until the last process of the tree has ended, even if this process is killed.
     begin: told the supervisor's process number before the command starts. mark: goes into the command's environment, so that what is left of it can
-    be found and ended when the supervisor itself was killed (see survivors.py).
+    be found and ended when the supervisor itself was killed (see survivors.py). made_from: names the inputs the command reads, for a runner whose
+    commands outlive this process.
     """
 
     descriptors: tuple[int, ...] = ()
     begin: Callable[[int], None] = lambda supervisor: None
     mark: str = ""
+    made_from: str = ""
 
 
 def run_command(

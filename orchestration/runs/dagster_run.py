@@ -23,7 +23,8 @@ from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.mirror import asset_key, report_outside_changes
 from orchestration.bridge.project import Project
 from orchestration.errors import CommandError
-from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
+from orchestration.launch.compute import COMPUTE_FILE, load_compute
+from orchestration.launch.local import gpu_limit
 from orchestration.runs.display import RunDisplay
 from orchestration.runs.forecast import Forecast
 from orchestration.runs.selection import Plan

@@ -30,11 +30,13 @@ from orchestration.bridge.graph import GraphError
 from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.process import BEGIN, supervised
 from orchestration.checkout import open_project
-from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
+from orchestration.launch.compute import COMPUTE_FILE, load_compute
+from orchestration.launch.local import gpu_limit
 from orchestration.runs.guard import TOKEN_PARAMETER, hosts_of
 from orchestration.runs.guarded import HOSTS_VARIABLE, TOKEN_FILE_VARIABLE, has_mlflow_plugin
 from stages.files import replacing
 from stages.locks import leave_note, read_note, take_lock
+from stages.ports import free_port
 from training.tracking import moved_store
 from training.tracking.appearance import AS_TRAININGS
 
@@ -167,7 +169,7 @@ def _choose_ports(dagster_port: int | None, mlflow_port: int | None) -> tuple[in
 
 def _port(given: int | None, name: str, usual: int, *, taken: int | None) -> int:
     if given is None:
-        return usual if usual != taken and is_free(usual) else _any_free_port()
+        return usual if usual != taken and is_free(usual) else free_port(HOST)
     if not 0 < given < 65_536:
         raise UpError(f"port {given} for {name}: a port is a number from 1 to 65535")
     if not is_free(given):
@@ -184,12 +186,6 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _any_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def token_file(root: Path) -> Path:

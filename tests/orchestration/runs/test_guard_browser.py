@@ -16,6 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from orchestration.runs import up
 from orchestration.runs.guard import TOKEN_PARAMETER, Guard, hosts_of
+from stages.ports import free_port
 from tests.conftest import find_chromium
 from tests.orchestration.bridge.test_browser import _QUIET
 from tests.orchestration.runs.test_up import DEFINITIONS, get, served, start_serving
@@ -120,7 +121,7 @@ def guarded() -> Iterator[tuple[str, list[str]]]:
         reached.append("WS")
         await websocket.accept()
 
-    port = up._any_free_port()
+    port = free_port()
     site = Starlette(routes=[WebSocketRoute("/graphql", channel), Route("/{path:path}", page, methods=["GET", "POST"])])
     server = uvicorn.Server(uvicorn.Config(Guard(site, token=TOKEN, hosts=hosts_of(port)), host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)

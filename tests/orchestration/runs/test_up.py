@@ -17,6 +17,7 @@ import pytest
 from orchestration.bridge.survivors import is_running
 from orchestration.runs import up
 from orchestration.runs.up import prepare_dagster_home, serve
+from stages.ports import free_port
 from tests.orchestration.bridge.test_process import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -172,7 +173,7 @@ def test_a_service_that_ends_by_itself_is_shown_with_the_end_of_its_log(tmp_path
 def test_a_service_that_never_answers_is_given_up(tmp_path, monkeypatch):
     said: list[str] = []
     monkeypatch.setattr(up, "_START_TIMEOUT_S", 0.5)
-    silent = up.Service("silent", ["sleep", "300"], os.environ, f"http://127.0.0.1:{up._any_free_port()}/health")
+    silent = up.Service("silent", ["sleep", "300"], os.environ, f"http://127.0.0.1:{free_port()}/health")
 
     assert fleet(tmp_path, said).run([silent], open_browser=False) == 1
     assert said[-1].startswith("no answer within 0 s from silent (log: ")

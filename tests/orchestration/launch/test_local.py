@@ -9,19 +9,10 @@ from pathlib import Path
 import pytest
 
 from orchestration.bridge.process import Hold, Outcome
-from orchestration.launch import launchers
-from orchestration.launch.launchers import (
-    Compute,
-    GpuPool,
-    Job,
-    LaunchError,
-    LocalLauncher,
-    StageCompute,
-    gpu_devices,
-    gpu_limit,
-    load_compute,
-    take_locks,
-)
+from orchestration.launch import jobs, local
+from orchestration.launch.compute import Compute, GpuPool, StageCompute, load_compute
+from orchestration.launch.jobs import Job, LaunchError
+from orchestration.launch.local import LocalLauncher, gpu_devices, gpu_limit, take_locks
 from stages.params import ParamsError
 
 LISTING = """\
@@ -101,7 +92,7 @@ def test_what_is_wrong_is_named(tmp_path, text, message):
 
 
 def test_a_machine_without_gpus_just_works(tmp_path, monkeypatch):
-    monkeypatch.setattr(launchers.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(local.shutil, "which", lambda *_, **__: None)
     outcome, lines = launch(Compute(), tmp_path)
 
     assert outcome.succeeded
@@ -229,13 +220,13 @@ def test_the_surroundings_decide_which_gpus_there_are():
     ],
 )
 def test_torchrun_takes_the_module_and_its_arguments(cmd, expected):
-    assert launchers.torchrun_command(cmd, 2) == expected
+    assert jobs.torchrun_command(cmd, 2) == expected
 
 
 @pytest.mark.parametrize("cmd", ["python script.py", "bash -c 'python -m a'", "echo python -m a", "python -m"])
 def test_torchrun_refuses_what_is_no_module(cmd):
     with pytest.raises(LaunchError, match="torchrun starts commands of the form"):
-        launchers.torchrun_command(cmd, 2)
+        jobs.torchrun_command(cmd, 2)
 
 
 def test_threads_and_variables_reach_the_command(tmp_path):
@@ -258,7 +249,7 @@ def test_torchrun_really_starts_that_many_processes(tmp_path):
 
 def test_trainings_side_by_side_without_a_gpu_share_the_processors(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(launchers.os, "cpu_count", lambda: 9)
+    monkeypatch.setattr(local.os, "cpu_count", lambda: 9)
     two = GpuPool(limit_without=2, devices=[])
 
     assert variables(launch(Compute(gpu=two), tmp_path)[1])["FIGMENT_THREADS"] == "4"
