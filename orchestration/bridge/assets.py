@@ -16,7 +16,7 @@ from orchestration.bridge.automation import automation_condition, freshness_poli
 from orchestration.bridge.dvc_repo import DvcBusy
 from orchestration.bridge.executor import cancel_event
 from orchestration.bridge.facts import output_facts, pictures_of
-from orchestration.bridge.graph import GraphError, Stage
+from orchestration.bridge.graph import GraphError, Stage, shown_command
 from orchestration.bridge.materialize import Materialized, Request, StageCancelled, StageFailed, Surroundings, materialize
 from orchestration.bridge.meta import StageMeta, stage_meta
 from orchestration.bridge.mirror import as_json, asset_key, pointer_tags, report_outside_changes
@@ -62,7 +62,7 @@ def asset_description(project: Project, stage: Stage) -> str:
 
     Dagster shows the description without a click, but any longer Markdown of a materialization behind one.
     """
-    words = stage.desc or " && ".join(stage.cmd)
+    words = stage.desc or shown_command(stage.cmd)
     pictures = []
     left = _MOST_PICTURE_BYTES
     for path in pictures_of(project, stage):
@@ -98,7 +98,7 @@ def _stage_asset(project: Project, stage: Stage, meta: StageMeta, code_version: 
                 tags=dict(meta.tags),
                 automation_condition=automation_condition(meta),
                 freshness_policy=freshness_policy(meta),
-                metadata={"command": " && ".join(stage.cmd), "outputs": [out.path for out in stage.outs]},
+                metadata={"command": shown_command(stage.cmd), "outputs": [out.path for out in stage.outs]},
             )
         ],
         check_specs=[dg.AssetCheckSpec(name, asset=key, description="reported by the stage itself") for name in meta.checks],
@@ -230,7 +230,7 @@ def _dagster_failure(context: dg.AssetExecutionContext, stage: Stage, error: Exc
     if isinstance(error, StageCancelled | InterruptedError):
         return dg.Failure(str(error), allow_retries=False)
     outcome = error.outcome if isinstance(error, StageFailed) else None
-    metadata: dict[str, Any] = {"command": " && ".join(stage.cmd)}
+    metadata: dict[str, Any] = {"command": shown_command(stage.cmd)}
     metadata |= step_log(context, has_run=outcome is not None)
     if outcome:
         metadata |= {"status": outcome.returncode, "signal": outcome.signal or 0, "stderr": dg.MetadataValue.md(f"```\n{outcome.stderr_tail}\n```")}

@@ -26,5 +26,5 @@ def command_environment(project: Project, stage: Stage) -> dict[str, str]:
     path = environment.get("PATH", os.defpath)
     if path.split(os.pathsep)[0] != here:
         environment["PATH"] = os.pathsep.join([here, path])
-    environment |= {"DVC_STAGE": stage.name, "DVC_ROOT": str(project.root)}
+    environment |= {"DVC_STAGE": stage.address, "DVC_ROOT": str(project.root)}
     return environment

@@ -12,7 +12,7 @@ from typing import Literal
 
 from orchestration.bridge.cache import damaged_copies, damaged_objects
 from orchestration.bridge.dvc_repo import PATIENCE_S, StageStore, differing
-from orchestration.bridge.graph import GraphError, Stage
+from orchestration.bridge.graph import GraphError, Stage, is_remote
 from orchestration.bridge.identity import Content
 from orchestration.bridge.inputs import command_environment, inputs_of
 from orchestration.bridge.meta import stage_meta
@@ -20,7 +20,7 @@ from orchestration.bridge.preludes import prepared
 from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
 from orchestration.bridge.stage_lock import Holder, StageLock, holder_of, stage_lock
-from orchestration.bridge.status import Cause, StageStatus, causes_of_preludes, project_status
+from orchestration.bridge.status import Cause, StageStatus, causes_of_preludes, project_status, unreachable
 from orchestration.bridge.trespass import differences, look_around
 
 How = Literal["fresh", "restored", "ran"]
@@ -197,7 +197,9 @@ def _require_preludes(project: Project, stage: Stage) -> None:
 
 def _require_inputs(project: Project, stage: Stage) -> None:
     for path in stage.deps:
-        if not (project.root / path).exists():
+        if is_remote(path) and not project.has(path):
+            raise StageFailed(f"{stage.name}: {unreachable(path)}; when it can be reached again, materialize {stage.name}")
+        if not project.has(path):
             writer = project.graph.producer_of(path)
             remedy = f"materialize {writer} first" if writer else f"add it, or take it out of the deps of {stage.name} in dvc.yaml"
             raise StageFailed(f"{stage.name}: its input {path} does not exist; {remedy}")

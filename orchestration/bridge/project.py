@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.dvc_repo import python_parameters
-from orchestration.bridge.graph import Graph, GraphError, ParamsFile
+from orchestration.bridge.dvc_repo import python_parameters, remote_id
+from orchestration.bridge.graph import Graph, GraphError, ParamsFile, is_remote
 from orchestration.bridge.identity import Content, ContentStore, IsIgnored
 from orchestration.bridge.ignored import read_ignored
 from orchestration.bridge.lockfile import Lock, read_lock
@@ -51,6 +51,7 @@ class Project:
         self.root = root.resolve()
         self.paths = ProjectPaths(self.root, self.root / state_dir)
         self._params: dict[str, Any] = {}
+        self._remote: dict[str, Content | None] = {}
 
     @cached_property
     def graph(self) -> Graph:
@@ -71,10 +72,22 @@ class Project:
         return Project(self.root, state_dir=str(self.paths.state.relative_to(self.root)))
 
     def content(self, path: str) -> Content | None:
-        """What the relative `path` holds, or None; of an input that no stage writes, without what .dvcignore leaves out."""
+        """What the relative `path` holds, or None; of an input that no stage writes, without what .dvcignore leaves out.
+
+        Of something on a server: what that says of it, asked for once.
+        """
+        if is_remote(path):
+            if path not in self._remote:
+                id = remote_id(self.root, path)
+                self._remote[path] = Content(id, 0, 0) if id else None
+            return self._remote[path]
         if self.graph.producers_of(path):
             return self.store.content(self.root / path)
         return self.store.content(self.root / path, is_ignored=lambda name, is_folder: self._ignored(f"{path}/{name}", is_folder))
+
+    def has(self, path: str) -> bool:
+        """Whether there is something at the relative `path`, or at an address."""
+        return self.content(path) is not None if is_remote(path) else (self.root / path).exists()
 
     @cached_property
     def _ignored(self) -> IsIgnored:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from orchestration.bridge.cache import is_in_cache
 from orchestration.bridge.dvc_repo import dvc_2_id
-from orchestration.bridge.graph import Stage
+from orchestration.bridge.graph import Stage, is_remote, shown_command
 from orchestration.bridge.identity import Content
 from orchestration.bridge.lockfile import Lock, LockEntry
 from orchestration.bridge.project import Project
@@ -55,7 +55,7 @@ def project_status(project: Project, names: Iterable[str] | None = None) -> dict
         causes = tuple(reader.causes(stage))
         entry = lock.entries.get(name)
         waits = tuple(
-            before for before in project.graph.upstream(name) if before in found and (found[before].state != "fresh" or found[before].waits_for)
+            before for before in project.graph.parents(name) if before in found and (found[before].state != "fresh" or found[before].waits_for)
         )
         state: State = "fresh" if not causes else "missing" if entry is None else "stale"
         found[name] = StageStatus(name, state, causes, entry.output_id(stage) if entry else None, waits)
@@ -71,6 +71,11 @@ def causes_of_preludes(project: Project, name: str) -> list[Cause]:
     """One cause for each file of parameters of the stage `name` that a prelude would write anew now; none of a stage that dvc.yaml lost meanwhile."""
     stage = project.graph.stages.get(name)
     return list(_Reader(project, project.lock()).causes_of_preludes(stage)) if stage else []
+
+
+def unreachable(address: str) -> str:
+    """What is said of an input on a server that did not answer: DVC calls it deleted, offline too."""
+    return f"{address} cannot be reached, or is gone: offline, or its server is"
 
 
 class _Reader:
@@ -113,7 +118,7 @@ class _Reader:
             yield Cause("never_made", stage.name, "never made: dvc.lock has no entry for it")
             return
         if stage.cmd != entry.cmd:
-            yield Cause("command", stage.name, f"the command changed from `{' && '.join(entry.cmd)}` to `{' && '.join(stage.cmd)}`")
+            yield Cause("command", stage.name, f"the command changed from `{shown_command(entry.cmd)}` to `{shown_command(stage.cmd)}`")
         # DVC does not look at the dependencies of a frozen stage.
         if not stage.frozen:
             if stage.always_changed or stage.is_callback:
@@ -155,7 +160,7 @@ class _Reader:
                 continue
             source = f" (written by {artifacts[path]})" if path in artifacts else ""
             if now is None:
-                yield Cause("input", path, f"{path}{source} is missing")
+                yield Cause("input", path, unreachable(path) if is_remote(path) else f"{path}{source} is missing")
             elif recorded is None:
                 yield Cause("input", path, f"{path}{source} is a new dependency")
             else:
