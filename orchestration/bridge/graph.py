@@ -32,6 +32,24 @@ def placed(path: str, wdir: str) -> str:
     return path if is_remote(path) else posixpath.normpath(posixpath.join(wdir, path))
 
 
+def asset_path(name: str) -> list[str]:
+    """The path of an asset key: the folder of the stage's dvc.yaml, if any, its own name, and what tells a variant (`train@small`) from others.
+
+    No name in Dagster may hold an @, a space or the like: where one is replaced, a hash of what was there keeps `a b` and `a_b` apart.
+    """
+    base, *variants = name.split("@")
+    return [_as_dagster_allows(part) for part in (*base.split("/"), *variants)]
+
+
+def _as_dagster_allows(part: str) -> str:
+    allowed = re.sub(r"[^A-Za-z0-9_.-]", "_", part)
+    return allowed if allowed == part else f"{allowed}-{_short_hash(part)}"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:6]
+
+
 def command_of(cmd: str | Iterable[str] | None) -> tuple[str, ...]:
     """A `cmd` as DVC means it: of a text each line is a command, of a list each item. A list of one has an empty second, as it is no text."""
     items = (cmd,) if isinstance(cmd, str) else tuple(cmd or ())
@@ -153,6 +171,9 @@ class Graph:
     # Top-level `metrics:` and `plots:` of dvc.yaml: files inside outputs that people want to see.
     metric_files: tuple[str, ...] = ()
     plot_files: tuple[str, ...] = ()
+    # What all asset keys begin with, and the whole keys of those that were given one of their own.
+    key_prefix: tuple[str, ...] = ()
+    keys: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Stage:
         """The stage of that name, artifact or prelude."""
@@ -164,6 +185,10 @@ class Graph:
         near = difflib.get_close_matches(name, self.stages, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise GraphError(f"dvc.yaml has no stage '{name}'{hint}; stages: {', '.join(self.stages)}")
+
+    def key(self, name: str) -> tuple[str, ...]:
+        """The path of the asset key of a stage or source. No two have the same."""
+        return self._keys.get(name) or (*self.key_prefix, *asset_path(name))
 
     def artifact(self, name: str) -> Stage:
         """The stage of that name, which must be an artifact."""
@@ -225,6 +250,15 @@ class Graph:
     @cached_property
     def _writers(self) -> dict[str, str]:
         return {out.path: stage.name for stage in self.stages.values() for out in stage.outs}
+
+    @cached_property
+    def _keys(self) -> dict[str, tuple[str, ...]]:
+        found: dict[tuple[str, ...], str] = {}
+        for name in (*self.stages, *self.sources):
+            key = self.keys.get(name) or (*self.key_prefix, *asset_path(name))
+            # `b` of a/dvc.yaml and the variant `a@b` would share one.
+            found[key if key not in found else (*key[:-1], f"{key[-1]}-{_short_hash(name)}")] = name
+        return {name: key for key, name in found.items()}
 
     @cached_property
     def _upstream(self) -> dict[str, tuple[str, ...]]:
