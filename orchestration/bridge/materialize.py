@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from orchestration.bridge.cache import damaged_copies, damaged_objects
-from orchestration.bridge.dvc_repo import PATIENCE_S, StageStore, differing
+from orchestration.bridge.dvc_repo import PATIENCE_S, DvcRefused, StageStore, differing, dvcs_words
 from orchestration.bridge.graph import GraphError, Stage, is_remote
 from orchestration.bridge.identity import Content
 from orchestration.bridge.inputs import command_environment, inputs_of
@@ -23,7 +23,7 @@ from orchestration.bridge.stage_lock import Holder, StageLock, holder_of, stage_
 from orchestration.bridge.status import Cause, StageStatus, causes_of_preludes, project_status, unreachable
 from orchestration.bridge.trespass import differences, look_around
 
-How = Literal["fresh", "restored", "ran"]
+How = Literal["fresh", "restored", "ran", "verified"]
 
 
 class StageFailed(Exception):
@@ -62,7 +62,7 @@ class Surroundings:
 
 @dataclasses.dataclass(frozen=True)
 class Materialized:
-    """What happened. `how`: `fresh` nothing to do, `restored` from DVC's run cache, `ran`."""
+    """What happened. `how`: `fresh` nothing to do, `restored` from DVC's run cache, `ran`, `verified` what a frozen stage has, taken as it is."""
 
     name: str
     how: How
@@ -109,6 +109,8 @@ def _materialize_locked(project: Project, request: Request, surroundings: Surrou
     status = project_status(project, [stage.name])[stage.name]
     if status.state == "fresh" and not request.force:
         return _result(project, stage, "fresh")
+    if stage.frozen:
+        return _take_as_it_is(project, request, stage, status, store, inputs)
     _require_preludes(project, stage)
     if not request.force and not _is_withheld(status):
         _require_inputs(project, stage)
@@ -118,6 +120,17 @@ def _materialize_locked(project: Project, request: Request, surroundings: Surrou
             return _finish(project, request, stage, "restored", status)
     _require_inputs(project, stage)
     return _run(project, request, stage, status, store, surroundings, hold)
+
+
+def _take_as_it_is(
+    project: Project, request: Request, stage: Stage, status: StageStatus, store: StageStore, inputs: Mapping[str, object]
+) -> Materialized:
+    """What `dvc repro` does with a frozen stage: never run, forced or not; its outputs are what is there."""
+    if missing := [out.path for out in stage.outs if not project.has(out.path)]:
+        remedy = f"bring it back with `dvc checkout {missing[0]}`, or let {stage.name} run again with `dvc unfreeze {stage.address}`"
+        raise StageFailed(f"{stage.name} is frozen, and its output {', '.join(missing)} is missing; {remedy}")
+    _commit(project, stage, store, inputs)
+    return _finish(project, request, stage, "verified", status)
 
 
 def _is_withheld(status: StageStatus) -> bool:
@@ -171,7 +184,11 @@ def _moved(project: Project, stage: Stage, inputs: Mapping[str, object], surroun
 
 
 def _commit(project: Project, stage: Stage, store: StageStore, inputs: Mapping[str, object], outcome: Outcome | None = None) -> None:
-    moved = store.commit(stage.name, made_from=inputs)
+    try:
+        with dvcs_words():
+            moved = store.commit(stage.name, made_from=inputs)
+    except DvcRefused as error:
+        raise StageFailed(f"{stage.name}: nothing was recorded: {error}", outcome) from error
     if moved:
         raise _withheld(project, stage, moved, outcome)
 

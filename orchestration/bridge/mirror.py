@@ -42,7 +42,7 @@ def report_outside_changes(instance: dg.DagsterInstance, project: Project, names
 
 def _changes(instance: dg.DagsterInstance, project: Project, names: Iterable[str] | None) -> Iterator[tuple[str, dg.AssetMaterialization]]:
     # What a stage was made from must stand in Dagster before something is said to be made from it.
-    observe_sources(instance, project)
+    report_sources(instance, project)
     lock = project.lock()
     running = running_stages(project)
     wanted = set(names) if names is not None else set(project.graph.stages)
@@ -77,15 +77,14 @@ def pointer_tags(instance: dg.DagsterInstance, graph: Graph, name: str) -> dict[
     return found
 
 
-def observe_sources(instance: dg.DagsterInstance, project: Project) -> None:
+def report_sources(instance: dg.DagsterInstance, project: Project) -> None:
     """Record in Dagster the version of each source that it does not know: what its .dvc file says now."""
     for name, source in project.graph.sources.items():
-        key = key_in(project.graph, name)
-        record = instance.get_latest_data_version_record(key, is_source=True)
-        observation = record.event_log_entry.asset_observation if record else None
-        if observation is None or observation.tags.get(DATA_VERSION) != source.id:
-            metadata = {"id": source.id, "outputs": list(source.ids), **({"from": source.origin} if source.origin else {})}
-            instance.report_runless_asset_event(dg.AssetObservation(key, metadata=metadata, tags={DATA_VERSION: source.id}))
+        if _data_version(instance, project.graph, name) != source.id:
+            metadata: dict[str, Any] = {"id": source.id, "outputs": as_json(list(source.ids)), **({"from": source.origin} if source.origin else {})}
+            words = "recorded by DVC in its .dvc file"
+            key = key_in(project.graph, name)
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, words, metadata, tags={DATA_VERSION: source.id}))
 
 
 def _event(instance: dg.DagsterInstance, project: Project, lock: Lock, name: str, tags: dict[str, str]) -> dg.AssetMaterialization:

@@ -59,7 +59,8 @@ def translate(project: Project, translator: DagsterDvcTranslator | None = None) 
         # With a graph that was resolved before nothing is run: DVC may not be here.
         project = prepared(project)
     graph = project.graph
-    specs = {name: translator.get_asset_spec(project, stage) for name, stage in {**graph.sources, **graph.stages}.items()}
+    shown: dict[str, Stage | Source] = {**graph.sources, **graph.stages}
+    specs = {name: translator.get_asset_spec(project, stage) for name, stage in shown.items()}
     project = project.with_keys({name: tuple(spec.key.path) for name, spec in specs.items()})
     graph, lock, statuses = project.graph, project.lock(), project_status(project)
     versions = {name: current_code_version(project, lock, status) for name, status in statuses.items()}

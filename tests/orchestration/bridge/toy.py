@@ -20,15 +20,16 @@ import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from orchestration.bridge.assets import build_stage_assets, op_name
+from orchestration.bridge.assets import build_stage_assets
 from orchestration.bridge.definitions import build_definitions
 from orchestration.bridge.graph import Stage
 from orchestration.bridge.materialize import Materialized, Request, Surroundings, materialize
-from orchestration.bridge.mirror import asset_key, key_in
+from orchestration.bridge.mirror import key_in
 from orchestration.bridge.preludes import prepared
 from orchestration.bridge.process import Hold, Outcome, run_command
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
+from orchestration.bridge.translator import op_name
 
 STAGES = ("rows", "evens", "total", "report", "side")
 
@@ -295,7 +296,8 @@ class Toy:
         if force is not None:
             options["run_config"] = {"ops": {op_name(name): {"config": {"force": force}} for name in names}}
         job = (definitions or self.definitions()).resolve_implicit_global_asset_job_def()
-        keys = [asset_key(name) for name in names]
+        graph = self.project().graph
+        keys = [key_in(graph, name) for name in names]
         return job.execute_in_process(instance=instance, asset_selection=keys, raise_on_error=False, **options)
 
     # ---- programs --------------------------------------------------------------------------------------------------------------------
