@@ -315,8 +315,8 @@ class _WholeFiles:
 def _writing(repo: Any, stage: Any) -> AbstractContextManager[None]:
     """What DVC does while it writes outputs: nobody else reads them. Raises LockError when somebody does; our own claim is no hindrance."""
     register = _Register(Path(repo.root_dir))
-    register.leave({_words_of_command(stage.name)})
-    return register.writing([out.fs_path for out in stage.outs], _words_of_materialization(stage.name))
+    register.leave({_words_of_command(_name_of(stage))})
+    return register.writing([out.fs_path for out in stage.outs], _words_of_materialization(_name_of(stage)))
 
 
 def _words_of_materialization(name: str) -> str:
@@ -365,9 +365,12 @@ def _write_lock_entry(repo: Any, stage: Any) -> None:
 
 
 def _stage(repo: Any, name: str) -> Any:
-    """The stage that the bridge calls `name`: its own name after the folder of its dvc.yaml."""
-    named = ((stage, getattr(stage, "name", None)) for stage in repo.index.stages)
-    return next(stage for stage, own in named if own and posixpath.join(posixpath.dirname(stage.path_in_repo), own) == name)
+    return next(stage for stage in repo.index.stages if getattr(stage, "name", None) and _name_of(stage) == name)
+
+
+def _name_of(stage: Any) -> str:
+    """What the bridge calls a stage of DVC's: its own name after the folder of its dvc.yaml."""
+    return posixpath.join(posixpath.dirname(stage.path_in_repo), stage.name)
 
 
 @contextmanager
