@@ -22,6 +22,8 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from orchestration.bridge.dvc_repo import dvc_2_id
+from orchestration.bridge.identity import tree_listing, walk_files
 from tests.orchestration.bridge.example_get_started import build_example
 from tests.orchestration.bridge.toy import Toy, build
 
@@ -328,13 +330,26 @@ def _build_monorepo(root: Path) -> Toy:
 
 
 def _as_dvc_2_left_it(toy: Toy) -> None:
-    """Ids without their kind, and the objects where DVC 2 had them."""
-    toy.write("dvc.lock", re.sub(r"\n +hash: md5", "", (toy.root / "dvc.lock").read_text()))
-    for path in toy.root.rglob("*.dvc"):
-        if path.is_file():
-            toy.write(path.relative_to(toy.root).as_posix(), re.sub(r"\n +hash: md5", "", path.read_text()))
-    for folder in (toy.root / ".dvc/cache/files/md5").iterdir():
-        shutil.move(folder, toy.root / ".dvc/cache" / folder.name)
+    """Ids of texts with the line ends of Unix, without their kind, and the objects where DVC 2 had them."""
+    project, cache = toy.project(), toy.root / ".dvc/cache"
+    tracked = {out for source in project.graph.sources.values() for out in source.ids}
+    tracked |= {path for stage in project.graph.stages.values() for path in (*stage.deps, *stage.writes)}
+    old_ids = {}
+    for path in (toy.root / name for name in tracked):
+        content = project.store.content(path)
+        assert content is not None
+        old_ids[content.id] = dvc_2_id(path)
+        files = {name: dvc_2_id(path / name) for name, _ in walk_files(path)} if path.is_dir() else {"": dvc_2_id(path)}
+        objects = {id: (path / name).read_bytes() for name, id in files.items()}
+        if path.is_dir():
+            objects[old_ids[content.id]] = tree_listing(files)
+        for id, data in objects.items():
+            (cache / id[:2]).mkdir(exist_ok=True)
+            (cache / id[:2] / id[2:]).write_bytes(data)
+    for file in (toy.root / "dvc.lock", *toy.root.glob("data/*.dvc")):
+        text = re.sub(r"\n +hash: md5", "", file.read_text())
+        toy.write(file.relative_to(toy.root).as_posix(), re.sub(r"(?<=md5: )\S+", lambda id: old_ids[id[0]], text))
+    shutil.rmtree(cache / "files")
 
 
 def _build_imports(root: Path) -> Toy:

