@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +76,7 @@ class DvcProjectComponent(StateBackedComponent, Resolvable):
     key_prefix: Sequence[str] = ()
     translation: ResolvedTranslationFn[Stage | Source] = None
     state_dir: str = STATE_DIR
-    defs_state: ResolvedDefsStateConfig = DefsStateConfigArgs.local_filesystem()  # noqa: RUF009 - a value, never changed
+    defs_state: ResolvedDefsStateConfig = field(default_factory=DefsStateConfigArgs.local_filesystem)
 
     @property
     def defs_state_config(self) -> DefsStateConfig:
