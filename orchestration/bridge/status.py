@@ -78,6 +78,11 @@ def unreachable(address: str) -> str:
     return f"{address} cannot be reached, or is gone: offline, or its server is"
 
 
+def is_as_recorded(project: Project, path: str, content: Content | None, recorded: str | None, entry: LockEntry) -> bool:
+    """Whether what `path` holds is what the entry says, in DVC 2's way of saying it, too."""
+    return content is not None and (content.id == recorded or (path in entry.of_dvc_2 and dvc_2_id(project.root / path) == recorded))
+
+
 class _Reader:
     """Compares stages with their lock entries; each file and params file is looked at once, however many stages name it."""
 
@@ -155,8 +160,9 @@ class _Reader:
     def _dep_causes(self, stage: Stage, entry: LockEntry) -> Iterable[Cause]:
         artifacts = self._graph.artifact_deps(stage.name)
         for path in stage.deps:
-            now, recorded = self._id(path), entry.deps.get(path)
-            if now is not None and (now == recorded or self._is_as_dvc_2_recorded(path, recorded, entry)):
+            content, recorded = self._content(path), entry.deps.get(path)
+            now = content.id if content else None
+            if is_as_recorded(self._project, path, content, recorded, entry):
                 continue
             source = f" (written by {artifacts[path]})" if path in artifacts else ""
             if now is None:
@@ -173,17 +179,10 @@ class _Reader:
                 yield Cause("output", out.path, f"{out.path} is not in dvc.lock yet")
             elif content is None:
                 yield Cause("output", out.path, f"{out.path} was deleted; `dvc checkout {out.path}` brings it back")
-            elif content.id != recorded and not self._is_as_dvc_2_recorded(out.path, recorded, entry):
+            elif not is_as_recorded(self._project, out.path, content, recorded, entry):
                 yield Cause("output", out.path, f"{out.path} was changed by hand: it is {content.id[:8]}, dvc.lock says {recorded[:8]}")
             elif out.cached and not is_in_cache(self._project, out.path, content, of_dvc_2=recorded if out.path in entry.of_dvc_2 else None):
                 yield Cause("output", out.path, f"{out.path} is not in the DVC cache; `figment materialize {stage.name}` or `dvc commit` adds it")
-
-    def _is_as_dvc_2_recorded(self, path: str, recorded: str | None, entry: LockEntry) -> bool:
-        return path in entry.of_dvc_2 and dvc_2_id(self._project.root / path) == recorded
-
-    def _id(self, path: str) -> str | None:
-        content = self._content(path)
-        return content.id if content else None
 
     def _content(self, path: str) -> Content | None:
         if path not in self._contents:

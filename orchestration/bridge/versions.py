@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from orchestration.bridge.graph import Graph, Source, Stage, asset_path
 from orchestration.bridge.lockfile import Lock, LockEntry
 from orchestration.bridge.project import Project
-from orchestration.bridge.status import Cause, StageStatus
+from orchestration.bridge.status import Cause, StageStatus, is_as_recorded
 
 # Dagster's own tag names (dagster/_core/definitions/data_version.py).
 DATA_VERSION = "dagster/data_version"
@@ -41,7 +41,12 @@ def current_code_version(project: Project, lock: Lock, status: StageStatus) -> s
     artifacts = project.graph.artifact_deps(stage.name)
     # DVC does not look at what a frozen stage reads.
     contents = {path: project.content(path) for path in stage.deps if path not in artifacts and not stage.frozen}
-    plain = {path: content.id if content else None for path, content in contents.items()}
+    entry = lock.entries.get(stage.name)
+    # An id that DVC 2 gave stands in the record until the stage is made again.
+    plain = {
+        path: entry.deps[path] if entry and is_as_recorded(project, path, content, entry.deps.get(path), entry) else content.id if content else None
+        for path, content in contents.items()
+    }
     params = {tracked.path: project.param_values(tracked) for tracked in stage.params if not stage.frozen}
     version = _hash(stage.cmd, params, plain)
     unseen = sorted(cause.text for cause in status.causes if _is_unseen(cause, stage, lock, artifacts))
@@ -93,10 +98,7 @@ def _source_version(project: Project, entry: LockEntry, stage: Stage, source: So
 def _is_as_recorded(project: Project, entry: LockEntry, path: str, written: str | None) -> bool:
     """Whether the stage was made from what is there. DVC looks at the file, be it what its writer is recorded to have written or not."""
     recorded = entry.deps.get(path)
-    if recorded == written:
-        return recorded is not None
-    content = project.content(path)
-    return content is not None and content.id == recorded
+    return recorded is not None and (recorded == written or is_as_recorded(project, path, project.content(path), recorded, entry))
 
 
 def _is_unseen(cause: Cause, stage: Stage, lock: Lock, artifacts: Mapping[str, str]) -> bool:

@@ -48,6 +48,11 @@ def written(path: str, text: str) -> Callable[[Toy], None]:
     return lambda toy: toy.write(path, text)
 
 
+def record_lost(name: str) -> Callable[[Toy], None]:
+    """The entry of the stage in dvc.lock is gone; what it made is there."""
+    return lambda toy: toy.write("dvc.lock", re.sub(rf"  {name}:\n(    .*\n)+", "", (toy.root / "dvc.lock").read_text()))
+
+
 def _built(files: Mapping[str, str], *added: str) -> Callable[[Path], Toy]:
     def make(root: Path) -> Toy:
         toy = build(root, {".gitignore": "/.figment\n", **files})
@@ -389,7 +394,12 @@ PROJECTS: Mapping[str, Foreign] = {
     "get_started": Foreign(build_example, {"a param": replaced("params.yaml", "ngrams: 2", "ngrams: 3")}),
     "experiments": Foreign(
         _built(_EXPERIMENTS, "data/pool_data"),
-        {"data": _add_again("data/pool_data/b.txt", "four\n", "data/pool_data"), "seed": replaced("params.yaml", "42", "43")},
+        {
+            "data": _add_again("data/pool_data/b.txt", "four\n", "data/pool_data"),
+            "seed": replaced("params.yaml", "42", "43"),
+            "the record of one with two outputs": record_lost("data_split"),
+            "one of two outputs": written("data/test_data/a", "by hand\n"),
+        },
     ),
     "languages": Foreign(
         _built(_LANGUAGES),

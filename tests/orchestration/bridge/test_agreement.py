@@ -1,6 +1,5 @@
 """DVC, Dagster and the bridge give the same answer for every artifact, whatever was changed, and after either door made things right."""
 
-import re
 import shutil
 from collections.abc import Callable
 
@@ -8,6 +7,7 @@ import dagster as dg
 import pytest
 
 from orchestration.bridge.mirror import report_outside_changes
+from tests.orchestration.bridge.foreign_projects import record_lost
 from tests.orchestration.bridge.toy import STAGES, Toy
 
 Edit = Callable[[Toy], None]
@@ -73,8 +73,7 @@ def upstream_of_a_frozen_stage_is_remade(toy: Toy) -> None:
 
 def lose_lock_entry(toy: Toy) -> None:
     """What lay before `total` is there, and DVC has no record of it."""
-    text = (toy.root / "dvc.lock").read_text()
-    toy.write("dvc.lock", re.sub(r"  evens:\n(    .*\n)+", "", text))
+    record_lost("evens")(toy)
 
 
 def remade_and_put_back_by_hand(toy: Toy) -> None:

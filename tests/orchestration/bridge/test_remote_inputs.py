@@ -13,7 +13,8 @@ from orchestration.bridge.materialize import StageFailed
 from orchestration.bridge.mirror import report_outside_changes
 from tests.orchestration.bridge.toy import build
 
-pytestmark = pytest.mark.slow
+# DVC leaves its HTTP sessions to the garbage collector.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 
 class Served:
