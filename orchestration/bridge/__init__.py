@@ -7,13 +7,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestration.bridge.component import DvcProjectComponent
-    from orchestration.bridge.decorator import DvcInvocation, dvc_assets
-    from orchestration.bridge.definitions import build_definitions
-    from orchestration.bridge.executor import threaded_executor
-    from orchestration.bridge.graph import GraphError, Source, Stage
-    from orchestration.bridge.project import Project
-    from orchestration.bridge.translator import DagsterDvcTranslator
+    from .component import DvcProjectComponent
+    from .decorator import DvcInvocation, dvc_assets
+    from .definitions import build_definitions
+    from .executor import threaded_executor
+    from .graph import GraphError, Source, Stage
+    from .project import Project
+    from .translator import DagsterDvcTranslator
 
 __all__ = [
     "DagsterDvcTranslator",

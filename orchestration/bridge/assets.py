@@ -9,17 +9,17 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
-from orchestration.bridge.dvc_repo import DvcBusy
-from orchestration.bridge.executor import cancel_event
-from orchestration.bridge.facts import output_facts
-from orchestration.bridge.graph import GraphError, Stage, shown_command
-from orchestration.bridge.materialize import Materialized, Request, StageCancelled, StageFailed, Surroundings, materialize
-from orchestration.bridge.meta import StageMeta, stage_meta
-from orchestration.bridge.mirror import as_json, key_in, pointer_tags, report_outside_changes
-from orchestration.bridge.process import Hold, Outcome
-from orchestration.bridge.project import Project
-from orchestration.bridge.translator import DagsterDvcTranslator, escaped, op_names, translate
-from orchestration.bridge.versions import provenance_tags
+from .dvc_repo import DvcBusy
+from .executor import cancel_event
+from .facts import output_facts
+from .graph import GraphError, Stage, shown_command
+from .materialize import Materialized, Request, StageCancelled, StageFailed, Surroundings, materialize
+from .meta import StageMeta, stage_meta
+from .mirror import as_json, key_in, pointer_tags, report_outside_changes
+from .process import Hold, Outcome
+from .project import Project
+from .translator import DagsterDvcTranslator, escaped, op_names, translate
+from .versions import provenance_tags
 
 FORCE_TAG = "force"
 _TO_READ = dg.MarkdownMetadataValue | dg.UrlMetadataValue | dg.PathMetadataValue

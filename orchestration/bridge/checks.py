@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.bridge.facts import parquet_rows, parquet_shards
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.meta import StageMeta, stage_meta
-from orchestration.bridge.mirror import key_in
-from orchestration.bridge.project import Project
-from orchestration.bridge.translator import op_names
+from .facts import parquet_rows, parquet_shards
+from .graph import Stage
+from .meta import StageMeta, stage_meta
+from .mirror import key_in
+from .project import Project
+from .translator import op_names
 
 BYTES, SCHEMA, ROWS = "bytes_have_recorded_id", "one_schema", "rows_kept"
 

@@ -24,12 +24,12 @@ from dagster.components import (
 from dagster.components.utils.translation import ResolvedTranslationFn
 from pydantic import BaseModel, Field
 
-from orchestration.bridge.assets import StageRunner
-from orchestration.bridge.definitions import build_definitions
-from orchestration.bridge.graph import Source, Stage
-from orchestration.bridge.project import Project
-from orchestration.bridge.resolve import resolve_graph
-from orchestration.bridge.translator import DagsterDvcTranslator
+from .assets import StageRunner
+from .definitions import build_definitions
+from .graph import Source, Stage
+from .project import Project
+from .resolve import resolve_graph
+from .translator import DagsterDvcTranslator
 
 # Ignored by git and by DVC, wherever `dvc init` was run.
 STATE_DIR = ".dvc/tmp/dagster_dvc"

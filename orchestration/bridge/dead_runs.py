@@ -15,7 +15,7 @@ import psutil
 from dagster._core.events import EngineEventData
 from dagster._core.launcher import DefaultRunLauncher
 
-from orchestration.bridge.project import Project
+from .project import Project
 
 # Whoever executes the steps: host, boot, process number and start time, so that neither a reboot nor a reused number is taken for life.
 # Dagster's pages do not show tags of this beginning: it is of no use to a reader.

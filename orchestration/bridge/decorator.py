@@ -6,11 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.bridge.assets import StageRunner, materialize_in_dagster, reported_checks
-from orchestration.bridge.definitions import local_runner
-from orchestration.bridge.graph import GraphError
-from orchestration.bridge.project import Project
-from orchestration.bridge.translator import DagsterDvcTranslator, translate
+from .assets import StageRunner, materialize_in_dagster, reported_checks
+from .definitions import local_runner
+from .graph import GraphError
+from .project import Project
+from .translator import DagsterDvcTranslator, translate
 
 
 class DvcInvocation:

@@ -5,16 +5,16 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.bridge.assets import StageRunner, assets_of
-from orchestration.bridge.checks import build_stage_checks
-from orchestration.bridge.dead_runs import build_dead_run_sensor
-from orchestration.bridge.executor import threaded_executor
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.meta import StageMeta, stage_meta
-from orchestration.bridge.process import Hold, Outcome, run_command
-from orchestration.bridge.project import Project
-from orchestration.bridge.sensors import build_mirror_sensor, build_schedules
-from orchestration.bridge.translator import DagsterDvcTranslator, translate
+from .assets import StageRunner, assets_of
+from .checks import build_stage_checks
+from .dead_runs import build_dead_run_sensor
+from .executor import threaded_executor
+from .graph import Stage
+from .meta import StageMeta, stage_meta
+from .process import Hold, Outcome, run_command
+from .project import Project
+from .sensors import build_mirror_sensor, build_schedules
+from .translator import DagsterDvcTranslator, translate
 
 
 def build_definitions(

@@ -16,9 +16,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from orchestration.bridge.graph import Stage, command_of, is_remote
-from orchestration.bridge.identity import tree_id, walk_files
-from orchestration.bridge.survivors import is_running
+from .graph import Stage, command_of, is_remote
+from .identity import tree_id, walk_files
+from .survivors import is_running
 
 Answer = TypeVar("Answer")
 

@@ -4,9 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from orchestration.bridge.dvc_repo import as_text
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.project import Project
+from .dvc_repo import as_text
+from .graph import Stage
+from .project import Project
 
 
 def inputs_of(project: Project, stage: Stage) -> dict[str, object]:

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.graph import Graph, GraphError, Stage, combined_id, command_of, is_remote, placed
-from orchestration.bridge.resolve import recorded_id
-from orchestration.bridge.yaml_memory import read_yaml
+from .graph import Graph, GraphError, Stage, combined_id, command_of, is_remote, placed
+from .resolve import recorded_id
+from .yaml_memory import read_yaml
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,18 +10,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from orchestration.bridge.cache import damaged_copies, damaged_objects
-from orchestration.bridge.dvc_repo import PATIENCE_S, DvcRefused, StageStore, differing, dvcs_words
-from orchestration.bridge.graph import GraphError, Stage, is_remote
-from orchestration.bridge.identity import Content
-from orchestration.bridge.inputs import command_environment, inputs_of
-from orchestration.bridge.meta import stage_meta
-from orchestration.bridge.preludes import prepared
-from orchestration.bridge.process import Hold, Outcome
-from orchestration.bridge.project import Project
-from orchestration.bridge.stage_lock import Holder, StageLock, holder_of, stage_lock
-from orchestration.bridge.status import Cause, StageStatus, causes_of_preludes, project_status, unreachable
-from orchestration.bridge.trespass import differences, look_around
+from .cache import damaged_copies, damaged_objects
+from .dvc_repo import PATIENCE_S, DvcRefused, StageStore, differing, dvcs_words
+from .graph import GraphError, Stage, is_remote
+from .identity import Content
+from .inputs import command_environment, inputs_of
+from .meta import stage_meta
+from .preludes import prepared
+from .process import Hold, Outcome
+from .project import Project
+from .stage_lock import Holder, StageLock, holder_of, stage_lock
+from .status import Cause, StageStatus, causes_of_preludes, project_status, unreachable
+from .trespass import differences, look_around
 
 How = Literal["fresh", "restored", "ran", "verified"]
 

@@ -7,7 +7,7 @@ import zoneinfo
 from collections.abc import Mapping
 from typing import Any
 
-from orchestration.bridge.graph import GraphError, Source, Stage
+from .graph import GraphError, Source, Stage
 
 
 @dataclasses.dataclass(frozen=True)

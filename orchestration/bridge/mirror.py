@@ -7,12 +7,12 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.bridge.facts import output_facts
-from orchestration.bridge.graph import Graph, Stage, asset_path
-from orchestration.bridge.lockfile import Lock, LockEntry
-from orchestration.bridge.materialize import running_stages
-from orchestration.bridge.project import Project
-from orchestration.bridge.versions import DATA_VERSION, INPUT_POINTER, INPUT_VERSION, provenance_tags
+from .facts import output_facts
+from .graph import Graph, Stage, asset_path
+from .lockfile import Lock, LockEntry
+from .materialize import running_stages
+from .project import Project
+from .versions import DATA_VERSION, INPUT_POINTER, INPUT_VERSION, provenance_tags
 
 
 def asset_key(stage: str) -> dg.AssetKey:

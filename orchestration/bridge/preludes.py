@@ -10,14 +10,14 @@ cache: two runs with equal dependencies may differ where the surroundings do.
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 
-from orchestration.bridge.dvc_repo import DvcBusy, DvcRefused, StageStore, dvcs_words
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.inputs import command_environment, inputs_of
-from orchestration.bridge.process import Hold, run_command
-from orchestration.bridge.project import Project
-from orchestration.bridge.stage_lock import stage_lock
-from orchestration.bridge.status import prelude_causes
-from orchestration.bridge.surroundings import remember, surroundings
+from .dvc_repo import DvcBusy, DvcRefused, StageStore, dvcs_words
+from .graph import Stage
+from .inputs import command_environment, inputs_of
+from .process import Hold, run_command
+from .project import Project
+from .stage_lock import stage_lock
+from .status import prelude_causes
+from .surroundings import remember, surroundings
 
 DOOR = "prelude"
 # How often a prelude is run again because somebody edited its inputs meanwhile.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orchestration.bridge.survivors import MARK, end_marked
+from .survivors import MARK, end_marked
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, str], None]

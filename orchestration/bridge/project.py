@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.dvc_repo import python_parameters, remote_id
-from orchestration.bridge.graph import Graph, GraphError, ParamsFile, is_remote
-from orchestration.bridge.identity import Content, ContentStore, IsIgnored
-from orchestration.bridge.ignored import read_ignored
-from orchestration.bridge.lockfile import Lock, read_lock
-from orchestration.bridge.resolve import graph_of, load_graph
-from orchestration.bridge.yaml_memory import read_yaml
+from .dvc_repo import python_parameters, remote_id
+from .graph import Graph, GraphError, ParamsFile, is_remote
+from .identity import Content, ContentStore, IsIgnored
+from .ignored import read_ignored
+from .lockfile import Lock, read_lock
+from .resolve import graph_of, load_graph
+from .yaml_memory import read_yaml
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.graph import Graph, GraphError, Out, ParamsFile, Source, Stage, build_graph, command_of, placed
+from .graph import Graph, GraphError, Out, ParamsFile, Source, Stage, build_graph, command_of, placed
 
 # Raised whenever the shape of the stored answer changes.
 _FORMAT = 4

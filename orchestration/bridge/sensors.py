@@ -8,16 +8,16 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.bridge.assets import FORCE_TAG
-from orchestration.bridge.facts import pictures_of
-from orchestration.bridge.lockfile import Lock
-from orchestration.bridge.meta import Schedule, stage_meta
-from orchestration.bridge.mirror import key_in, outside_changes
-from orchestration.bridge.preludes import prepared
-from orchestration.bridge.project import Project
-from orchestration.bridge.status import project_status
-from orchestration.bridge.translator import op_names
-from orchestration.bridge.versions import current_code_version
+from .assets import FORCE_TAG
+from .facts import pictures_of
+from .lockfile import Lock
+from .meta import Schedule, stage_meta
+from .mirror import key_in, outside_changes
+from .preludes import prepared
+from .project import Project
+from .status import project_status
+from .translator import op_names
+from .versions import current_code_version
 
 _RUNNING = [
     dg.DagsterRunStatus.QUEUED,

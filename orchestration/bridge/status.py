@@ -11,13 +11,13 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from orchestration.bridge.cache import is_in_cache
-from orchestration.bridge.dvc_repo import dvc_2_id
-from orchestration.bridge.graph import Stage, is_remote, shown_command
-from orchestration.bridge.identity import Content
-from orchestration.bridge.lockfile import Lock, LockEntry
-from orchestration.bridge.project import Project
-from orchestration.bridge.surroundings import have_moved, trouble_of
+from .cache import is_in_cache
+from .dvc_repo import dvc_2_id
+from .graph import Stage, is_remote, shown_command
+from .identity import Content
+from .lockfile import Lock, LockEntry
+from .project import Project
+from .surroundings import have_moved, trouble_of
 
 State = Literal["fresh", "stale", "missing"]
 CauseKind = Literal["never_made", "command", "param", "prelude", "input", "output", "always", "withheld"]

@@ -9,8 +9,8 @@ import hashlib
 import os
 import sys
 
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.project import Project
+from .graph import Stage
+from .project import Project
 
 
 def surroundings(project: Project, prelude: Stage) -> str:

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from orchestration.bridge.automation import automation_condition, freshness_policy
-from orchestration.bridge.facts import pictures_of
-from orchestration.bridge.graph import Graph, Source, Stage, shown_command
-from orchestration.bridge.meta import stage_meta
-from orchestration.bridge.mirror import key_in
-from orchestration.bridge.preludes import prepared
-from orchestration.bridge.project import Project
-from orchestration.bridge.status import project_status
-from orchestration.bridge.versions import current_code_version
+from .automation import automation_condition, freshness_policy
+from .facts import pictures_of
+from .graph import Graph, Source, Stage, shown_command
+from .meta import stage_meta
+from .mirror import key_in
+from .preludes import prepared
+from .project import Project
+from .status import project_status
+from .versions import current_code_version
 
 # Of the pictures in one description: every page that lists assets loads it.
 _MOST_PICTURE_BYTES = 120_000

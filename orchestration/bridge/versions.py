@@ -9,10 +9,10 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 
-from orchestration.bridge.graph import Graph, Source, Stage, asset_path
-from orchestration.bridge.lockfile import Lock, LockEntry
-from orchestration.bridge.project import Project
-from orchestration.bridge.status import Cause, StageStatus, is_as_recorded
+from .graph import Graph, Source, Stage, asset_path
+from .lockfile import Lock, LockEntry
+from .project import Project
+from .status import Cause, StageStatus, is_as_recorded
 
 # Dagster's own tag names (dagster/_core/definitions/data_version.py).
 DATA_VERSION = "dagster/data_version"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ import dagster as dg
 import pytest
 from dagster.components.testing.utils import create_defs_folder_sandbox
 
+from orchestration import bridge
 from orchestration.bridge.component import STATE_DIR, DvcProjectComponent
 from orchestration.bridge.decorator import DvcInvocation, dvc_assets
 from orchestration.bridge.definitions import build_definitions
@@ -99,6 +101,15 @@ def test_the_decorator_makes_any_subset_of_its_stages(toy: Toy, instance: dg.Dag
         dvc_assets(project=toy.project(), select=["tot"])
 
 
+def test_the_folder_imports_itself_by_relative_names_only(project_root: Path) -> None:
+    """It has two names: here `orchestration.bridge`, and `dagster_dvc` where it is installed by itself."""
+    files = {path.name: path.read_text() for path in (project_root / "orchestration/bridge").glob("*.py")}
+    assert [name for name, text in files.items() if "orchestration.bridge" in text] == []
+    homes = dict(re.findall(r"^    from \.(\w+) import (.*)$", files["__init__.py"], flags=re.MULTILINE))
+    assert {name: home for home, names in homes.items() for name in names.split(", ")} == bridge._HOMES
+    assert sorted(bridge._HOMES) == bridge.__all__ == sorted(dir(bridge))
+
+
 WITHOUT_DVC = """
 import importlib.machinery, sys
 class Finder(importlib.machinery.PathFinder):
@@ -120,7 +131,7 @@ def test_the_folder_is_a_wheel_that_loads_a_project_and_starts_from_a_state_with
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         assert {"dagster_dvc/py.typed", "dagster_dvc/supervise.py", "dagster_dvc/component.py"} <= names
-        assert not [name for name in names if b"orchestration.bridge" in archive.read(name)]
+        assert not [name for name in names if name.endswith(".py") and b"orchestration.bridge" in archive.read(name)]
     installed = subprocess.run([*pip, "install", "-q", "--no-deps", "--target", str(target), str(wheel)], capture_output=True, text=True)
     assert installed.returncode == 0, installed.stderr
 
