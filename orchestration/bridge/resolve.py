@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import re
+import time
 from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from .graph import Graph, GraphError, Out, ParamsFile, Source, Stage, build_grap
 # Raised whenever the shape of the stored answer changes.
 _FORMAT = 4
 DEFAULT_PARAMS = "params.yaml"
-# No folder of a project: `.dvc` and `.git`, environments, what tools keep for themselves.
+# Of a change this recent, the next one may have the same time.
+_RACY_NS = 50_000_000
+Stamps = dict[str, int]
+# What tools keep for themselves.
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 
 
@@ -37,12 +41,16 @@ def load_graph(root: Path, *, state_dir: Path | None = None) -> Graph:
             return known
     answer = resolve_graph(root)
     if stored is not None:
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside, then renamed: two readers never see half an answer.
-        temporary = stored.with_suffix(f".{id(answer)}.tmp")
-        temporary.write_text(json.dumps(answer))
-        temporary.replace(stored)
+        _store(stored, answer)
     return graph_of(root, answer)
+
+
+def _store(stored: Path, answer: Mapping[str, Any]) -> None:
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside, then renamed: two readers never see half an answer.
+    temporary = stored.with_suffix(f".{id(answer)}.tmp")
+    temporary.write_text(json.dumps(answer))
+    temporary.replace(stored)
 
 
 def resolve_graph(root: Path) -> dict[str, Any]:
@@ -51,17 +59,19 @@ def resolve_graph(root: Path) -> dict[str, Any]:
     watched: set[str] = set()
     outs: set[str] = set()
     files = []
-    if not any(_dvc_files(root, ())):
+    stamps: Stamps = {}
+    if not any(_dvc_files(root, (), {})):
         raise GraphError(f"{root / 'dvc.yaml'}: no such file; run from a project with a dvc.yaml, or pass its folder with --root")
     with _open_repo(root) as repo:
-        for path in _dvc_files(root, outs):
+        for path in _dvc_files(root, outs, stamps):
             files.append(path)
             for key, entries in _read_with_dvc(repo, root, path, watched).items():
                 plain[key] += entries
             outs.update(out["path"] for stage in plain["stages"] for out in stage["outs"])
             outs.update(out for source in plain["sources"] for out in source["ids"])
     watched.update(files)
-    return {"format": _FORMAT, "files": files, "outs": sorted(outs), "watched": sorted(watched), "key": _key(root, sorted(watched)), "graph": plain}
+    key = _key(root, sorted(watched))
+    return {"format": _FORMAT, "files": files, "folders": stamps, "outs": sorted(outs), "watched": sorted(watched), "key": key, "graph": plain}
 
 
 def graph_of(root: Path, answer: Mapping[str, Any]) -> Graph:
@@ -78,18 +88,33 @@ def _read_stored(root: Path, stored: Path) -> Graph | None:
         return None
     if not isinstance(answer, dict) or answer.get("format") != _FORMAT or answer.get("key") != _key(root, answer.get("watched", [])):
         return None
-    # One that was added, or that came back to life because what lay over it is no output any more.
-    return graph_of(root, answer) if list(_dvc_files(root, set(answer["outs"]))) == answer["files"] else None
+    if any(not stamp or _stamp(f"{root}/{folder}") != stamp for folder, stamp in answer["folders"].items()):
+        # Something came or went: a file of DVC's, too?
+        stamps: Stamps = {}
+        if list(_dvc_files(root, set(answer["outs"]), stamps)) != answer["files"]:
+            return None
+        _store(stored, {**answer, "folders": stamps})
+    return graph_of(root, answer)
 
 
-def _dvc_files(root: Path, outs: Container[str]) -> Iterator[str]:
+def _stamp(folder: str) -> int:
+    """When something was added to the folder or taken away; 0 where that is so recent that the clock may not tell the next time from it."""
+    try:
+        changed = os.stat(folder).st_mtime_ns
+    except OSError:
+        return -1
+    return changed if time.time_ns() - changed > _RACY_NS else 0
+
+
+def _dvc_files(root: Path, outs: Container[str], stamps: Stamps) -> Iterator[str]:
     """The path of every dvc.yaml and .dvc file, from the top down, as DVC looks for them: not in `outs` (asked late), nor in other DVC projects.
 
-    Hidden folders, where DVC would look as well, are left out, and so are Python environments: that takes the time of most of a status.
+    Hidden folders, where DVC would look as well, are left out, and so are Python environments. stamps: gets that of each folder that was looked into.
     """
     pending = [""]
     while pending:
         folder = pending.pop()
+        stamps[folder] = _stamp(f"{root}/{folder}")
         try:
             with os.scandir(root / folder) as entries:
                 found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
