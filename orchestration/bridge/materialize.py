@@ -109,6 +109,8 @@ def _materialize_locked(project: Project, request: Request, surroundings: Surrou
     status = project_status(project, [stage.name])[stage.name]
     if status.state == "fresh" and not request.force:
         return _result(project, stage, "fresh")
+    if away := [out.path for out in stage.outs if is_remote(out.path)]:
+        raise StageFailed(f"{stage.name}: its output {', '.join(away)} lies on a server; such a stage is made with `dvc repro {stage.address}` only")
     if stage.frozen:
         return _take_as_it_is(project, request, stage, status, store, inputs)
     _require_preludes(project, stage)

@@ -61,7 +61,7 @@ _EXPECTED: dict[str, tuple[type | tuple[type, ...], str]] = {
 def stage_meta(stage: Stage | Source) -> StageMeta:
     """`meta.dagster` of the stage, or of a .dvc file, checked. Raises GraphError naming stage, key, what was found and what is expected."""
     given = stage.meta.get("dagster") or {}
-    where = f"dvc.yaml: {stage.name}: meta.dagster"
+    where = f"{stage.name}: meta.dagster" if isinstance(stage, Source) else f"{stage.file}: {stage.name}: meta.dagster"
     if not isinstance(given, Mapping):
         raise GraphError(f"{where} must be a mapping, found {given!r}")
     for key, value in given.items():

@@ -174,6 +174,9 @@ class _Reader:
 
     def _out_causes(self, stage: Stage, entry: LockEntry) -> Iterable[Cause]:
         for out in stage.outs:
+            if is_remote(out.path):
+                yield Cause("output", out.path, f"{out.path} lies on a server, where only DVC looks: ask `dvc status`, make it with `dvc repro`")
+                continue
             content, recorded = self._content(out.path), entry.outs.get(out.path)
             if recorded is None:
                 yield Cause("output", out.path, f"{out.path} is not in dvc.lock yet")

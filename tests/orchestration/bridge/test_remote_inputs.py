@@ -57,6 +57,16 @@ def served(tmp_path: Path) -> Iterator[Served]:
     served.stop()
 
 
+def test_an_output_on_a_server_is_left_to_dvc(tmp_path: Path) -> None:
+    address = "http://127.0.0.1:9/made.txt"
+    toy = build(tmp_path / "toy", {"dvc.yaml": f"stages:\n  sent:\n    cmd: touch ran\n    outs: [{{'{address}': {{cache: false}}}}]\n"})
+
+    assert [cause.text for cause in toy.status()["sent"].causes] == ["never made: dvc.lock has no entry for it"]
+    with pytest.raises(StageFailed, match=r"sent: its output http://.* lies on a server; such a stage is made with `dvc repro sent` only"):
+        toy.make("sent")
+    assert not (toy.root / "ran").exists()
+
+
 def test_an_input_on_a_server_is_judged_by_its_etag_and_never_touched(served: Served, tmp_path: Path, instance: dg.DagsterInstance) -> None:
     address, file = f"{served.address}/words.txt", tmp_path / "served/words.txt"
     toy = build(
