@@ -66,6 +66,22 @@ def test_bridge_dvc_and_dagster_agree_before_and_after_each_edit_and_make_the_sa
         assert theirs.stale() == of_dvc(theirs) == set(), edit
 
 
+def test_what_dvc_2_recorded_becomes_a_record_of_dvc_3_when_the_stage_is_made_again(tmp_path: Path) -> None:
+    foreign = PROJECTS["dvc_2"]
+    toy = foreign.build(tmp_path / "toy")
+    toy.make_all()
+    foreign.before_edits(toy)
+    old = {name: entry.of_dvc_2 for name, entry in toy.project().lock().entries.items()}
+    assert {name: bool(paths) for name, paths in old.items()} == {"prepare": True, "train": True, "evaluate": True}
+
+    assert toy.make("prepare", force=True).how == "ran"
+
+    assert {name: entry.of_dvc_2 for name, entry in toy.project().lock().entries.items()} == {**old, "prepare": frozenset()}
+    assert toy.stale() == of_dvc(toy)
+    toy.make_all()
+    assert toy.stale() == of_dvc(toy) == set()
+
+
 def test_what_lies_in_a_folder_has_a_key_after_it_and_sources_are_external(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     toy = PROJECTS["monorepo"].build(tmp_path / "git" / "project")
     graph = toy.definitions().resolve_asset_graph()
