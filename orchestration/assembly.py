@@ -1,12 +1,12 @@
 """How Figment's Dagster definitions are put together: the bridge's assets of dvc.yaml, with commands started the way compute.yaml says."""
 
+import dataclasses
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import dagster as dg
 
-from orchestration.bridge.assets import StageRunner
 from orchestration.bridge.definitions import build_definitions as build_bridge_definitions
 from orchestration.bridge.graph import Stage
 from orchestration.bridge.meta import StageMeta
@@ -32,23 +32,33 @@ def build_definitions(root: Path, *, launcher: Launcher | None = None) -> dg.Def
     # The bridge makes assets of any dvc.yaml; what is Figment's own is how commands are launched, and the sensor for withdrawn items.
     project = open_project(root)
     compute = load_compute(root / COMPUTE_FILE, list(project.graph.stages))
-    by_stage = LauncherByStage(compute, project.root, project.paths.state)
-    bridge = build_bridge_definitions(
-        project, run=_runner(project, launcher or by_stage), is_under_way=lambda stage, made_from: by_stage.is_under_way(stage.name, made_from)
-    )
+    bridge = build_bridge_definitions(project, run=_Runner(project, launcher or LauncherByStage(compute, project.root, project.paths.state)))
     lists = [name for name, stage in project.graph.stages.items() if RETRACTIONS_FILE in stage.deps]
     return dg.Definitions.merge(bridge, dg.Definitions(sensors=[build_withdrawal_sensor(root, lists)])) if lists else bridge
 
 
-def _runner(project: Project, launcher: Launcher) -> StageRunner:
-    def run(
-        stage: Stage, meta: StageMeta, environment: Mapping[str, str], hear: Callable[[str, str], None], is_cancelled: Callable[[], bool], hold: Hold
-    ) -> Outcome:
-        variables = {**environment, **_links(project.root, stage, environment)}
-        job = Job(stage.name, stage.cmd, project.root / stage.wdir, variables, meta.pool, hold)
-        return launcher(job, on_output=hear, is_cancelled=is_cancelled)
+@dataclasses.dataclass(frozen=True)
+class _Runner:
+    """The bridge's commands, by a launcher."""
 
-    return run
+    project: Project
+    launcher: Launcher
+
+    def __call__(
+        self,
+        stage: Stage,
+        meta: StageMeta,
+        environment: Mapping[str, str],
+        hear: Callable[[str, str], None],
+        is_cancelled: Callable[[], bool],
+        hold: Hold,
+    ) -> Outcome:
+        root = self.project.root
+        job = Job(stage.name, stage.cmd, root / stage.wdir, {**environment, **_links(root, stage, environment)}, meta.pool, hold)
+        return self.launcher(job, on_output=hear, is_cancelled=is_cancelled)
+
+    def is_under_way(self, stage: Stage, made_from: str) -> bool:
+        return isinstance(self.launcher, LauncherByStage) and self.launcher.is_under_way(stage.name, made_from)
 
 
 def _links(root: Path, stage: Stage, environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,10 +1,7 @@
 """One Dagster asset per stage of dvc.yaml. The body asks whether the stage is stale, runs its command under Pipes, and has DVC record it."""
 
-import base64
-import contextlib
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,30 +10,27 @@ from urllib.parse import quote
 import dagster as dg
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
-from orchestration.bridge.automation import automation_condition, freshness_policy
-from orchestration.bridge.dvc_repo import DvcBusy
-from orchestration.bridge.executor import cancel_event
-from orchestration.bridge.facts import output_facts, pictures_of
-from orchestration.bridge.graph import GraphError, Stage
-from orchestration.bridge.growing_file import GrowingFileMessageReader
-from orchestration.bridge.materialize import Materialized, Request, StageCancelled, StageFailed, Surroundings, materialize
-from orchestration.bridge.meta import StageMeta, stage_meta
-from orchestration.bridge.mirror import as_json, asset_key, pointer_tags, report_outside_changes
-from orchestration.bridge.preludes import prepared
-from orchestration.bridge.process import Hold, Outcome
-from orchestration.bridge.project import Project
-from orchestration.bridge.status import project_status
-from orchestration.bridge.versions import current_code_version, provenance_tags
+from .dvc_repo import DvcBusy
+from .executor import cancel_event
+from .facts import output_facts
+from .graph import GraphError, Stage, shown_command
+from .growing_file import GrowingFileMessageReader
+from .materialize import Materialized, Request, StageCancelled, StageFailed, Surroundings, materialize
+from .meta import StageMeta, stage_meta
+from .mirror import as_json, key_in, pointer_tags, report_outside_changes
+from .process import Hold, Outcome
+from .project import Project
+from .translator import DagsterDvcTranslator, escaped, op_names, translate
+from .versions import provenance_tags
 
 FORCE_TAG = "force"
 _TO_READ = dg.MarkdownMetadataValue | dg.UrlMetadataValue | dg.PathMetadataValue
 # A run tag: who asked, where it was not Dagster itself; remembered with the artifact.
 DOOR_TAG = "door"
-# Of the pictures in one description: every page that lists assets loads it.
-_MOST_PICTURE_BYTES = 120_000
 # How a stage's command is run: (stage, its meta, environment, what hears its lines, whether to stop, what to hold until then) -> how it ended.
 StageRunner = Callable[[Stage, StageMeta, Mapping[str, str], Callable[[str, str], None], Callable[[], bool], Hold], Outcome]
-# Whether a command that makes the stage from the inputs of that name runs already, or has ended unseen.
+# A runner whose commands outlive this process also has `is_under_way(stage, made_from)`: whether one that makes the stage from the inputs of that
+# name runs already, or has ended unseen, so that calling the runner only follows it.
 IsUnderWay = Callable[[Stage, str], bool]
 
 
@@ -47,69 +41,32 @@ class StageConfig(dg.Config):
 
 
 def build_stage_assets(
-    project: Project, run: StageRunner, is_under_way: IsUnderWay = lambda stage, made_from: False, *, door: str = "dagster"
-) -> list[dg.AssetsDefinition]:
-    """The assets of every artifact, with the code versions that hold at this moment.
+    project: Project, run: StageRunner, *, door: str = "dagster", translator: DagsterDvcTranslator | None = None
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """The assets of every artifact, with the code versions that hold at this moment, and the external ones of what .dvc files track.
 
-    run: starts a command, or follows one that is under way; the seam where a launcher decides how it reaches a processor.
+    run: starts a command; the seam where a launcher decides how it reaches a processor. translator: how they look.
     Raises GraphError when a stage's `meta.dagster` cannot be used.
     """
-    project = prepared(project)
-    lock = project.lock()
-    statuses = project_status(project)
-    return [
-        _stage_asset(project, stage, stage_meta(stage), current_code_version(project, lock, statuses[name]), run, is_under_way, door)
-        for name, stage in project.graph.stages.items()
-    ]
+    return assets_of(*translate(project, translator), run, door)
 
 
-def asset_description(project: Project, stage: Stage) -> str:
-    """What the stage is, and below it the pictures that dvc.yaml lists under `plots` and the stage has made, as far as they are small.
-
-    Dagster shows the description without a click, but any longer Markdown of a materialization behind one.
-    """
-    words = stage.desc or " && ".join(stage.cmd)
-    pictures = []
-    left = _MOST_PICTURE_BYTES
-    for path in pictures_of(project, stage):
-        picture = project.root / path
-        # An output that is being replaced is not there for a moment. A grid of snapshots may be as large as 8K: its size is asked for first.
-        with contextlib.suppress(FileNotFoundError):
-            if (size := picture.stat().st_size) <= left:
-                content = base64.b64encode(picture.read_bytes()).decode("ascii")
-                pictures.append(f"![{_escape(picture.stem)}](data:image/png;base64,{content})")
-                left -= size
-    return "\n\n".join([words, *pictures])
+def assets_of(
+    project: Project, specs: Mapping[str, dg.AssetSpec], run: StageRunner, door: str = "dagster"
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """The assets of what `translate` gave."""
+    names = op_names(project.graph)
+    assets = [_stage_asset(project, stage, specs[name], names[name], run, door) for name, stage in project.graph.stages.items()]
+    return [*assets, *(specs[name] for name in project.graph.sources)]
 
 
-def op_name(stage: str) -> str:
-    """A stage name as Dagster allows it for ops and jobs."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", stage)
-
-
-def _stage_asset(
-    project: Project, stage: Stage, meta: StageMeta, code_version: str, run: StageRunner, is_under_way: IsUnderWay, door: str
-) -> dg.AssetsDefinition:
-    key = asset_key(stage.name)
+def _stage_asset(project: Project, stage: Stage, spec: dg.AssetSpec, op: str, run: StageRunner, door: str) -> dg.AssetsDefinition:
+    key, meta = spec.key, stage_meta(stage)
 
     @dg.multi_asset(
-        name=op_name(stage.name),
-        specs=[
-            dg.AssetSpec(
-                key,
-                deps=[asset_key(before) for before in project.graph.upstream(stage.name)],
-                description=asset_description(project, stage),
-                code_version=code_version,
-                group_name=meta.group,
-                kinds=set(meta.kinds) or {"dvc"},
-                owners=list(meta.owners),
-                tags=dict(meta.tags),
-                automation_condition=automation_condition(meta),
-                freshness_policy=freshness_policy(meta),
-                metadata={"command": " && ".join(stage.cmd), "outputs": [out.path for out in stage.outs]},
-            )
-        ],
-        check_specs=[dg.AssetCheckSpec(name, asset=key, description="reported by the stage itself") for name in meta.checks],
+        name=op,
+        specs=[spec],
+        check_specs=reported_checks(stage, key),
         pool=meta.pool,
         can_subset=True,
     )
@@ -117,30 +74,31 @@ def _stage_asset(
         if key not in context.selected_asset_keys:
             # Only checks were asked for; those the stage reports itself exist after a run and not before.
             return
-        asked_through = context.run.tags.get(DOOR_TAG, door)
-        request = Request(stage.name, asked_through, config.force or _is_forced(context))
-        yield from _materialize_in_dagster(context, project.again(), stage, meta, request, run, is_under_way)
+        yield from materialize_in_dagster(context, project, stage, run, door, force=config.force)
 
     return stage_asset
+
+
+def reported_checks(stage: Stage, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks that the stage's command makes itself, by its `meta.dagster.checks`."""
+    return [dg.AssetCheckSpec(name, asset=key, description="reported by the stage itself") for name in stage_meta(stage).checks]
 
 
 def _is_forced(context: dg.AssetExecutionContext) -> bool:
     return context.run.tags.get(FORCE_TAG, "").lower() == "true"
 
 
-def _materialize_in_dagster(
-    context: dg.AssetExecutionContext,
-    project: Project,
-    stage: Stage,
-    meta: StageMeta,
-    request: Request,
-    run: StageRunner,
-    is_under_way: IsUnderWay,
+def materialize_in_dagster(
+    context: dg.AssetExecutionContext, project: Project, stage: Stage, run: StageRunner, door: str, *, force: bool = False
 ) -> Iterator[Any]:
+    """Bring one stage up to date within a step; its check results and its MaterializeResult. Raises dg.Failure."""
+    project, meta = project.again(), stage_meta(stage)
+    door, force = context.run.tags.get(DOOR_TAG, door), force or _is_forced(context)
     # What `dvc repro` made meanwhile must stand in Dagster before something is said to be made from it.
     report_outside_changes(context.instance, project, project.graph.upstream(stage.name))
     cancelled = cancel_event(context.run.run_id).is_set
     reports = _Reports()
+    is_under_way: IsUnderWay = getattr(run, "is_under_way", lambda stage, made_from: False)
 
     def run_under_pipes(stage: Stage, environment: Mapping[str, str], hold: Hold) -> Outcome:
         # Opened for a run only: an unchanged stage has nothing to say. Messages lie in the project's own folder, which the nodes of a cluster see as
@@ -160,7 +118,7 @@ def _materialize_in_dagster(
 
     surroundings = Surroundings(run_under_pipes, log=context.log.info, is_cancelled=cancelled, is_under_way=is_under_way)
     try:
-        done = materialize(project, request, surroundings)
+        done = materialize(project, Request(stage.name, door, force), surroundings)
     except (StageFailed, GraphError, DvcBusy, InterruptedError) as error:
         # Check results that arrived before a failure are kept: they often say why.
         yield from reports.checks
@@ -206,7 +164,7 @@ def _result(
     context: dg.AssetExecutionContext, project: Project, stage: Stage, done: Materialized, reported: Mapping[str, Any]
 ) -> dg.MaterializeResult:
     lock = project.lock()
-    tags = provenance_tags(project.graph, lock, stage.name) | pointer_tags(context.instance, project.graph.upstream(stage.name))
+    tags = provenance_tags(project, lock, stage.name) | pointer_tags(context.instance, project.graph, stage.name)
     if done.trespasses:
         named = ", ".join(done.trespasses[:20])
         context.log.warning("%s or somebody else wrote outside its output folder while it ran: %s", stage.name, named)
@@ -223,14 +181,14 @@ def _result(
         **step_log(context, has_run=done.outcome is not None),
     }
     if done.causes:
-        metadata["made because"] = dg.MetadataValue.md("\n".join(f"- {_escape(cause.text)}" for cause in done.causes))
+        metadata["made because"] = dg.MetadataValue.md("\n".join(f"- {escaped(cause.text)}" for cause in done.causes))
     if done.outcome:
         used = done.outcome
         metadata |= {"seconds": round(used.seconds, 3), "cpu_seconds": used.cpu_seconds, "peak_rss_bytes": used.peak_rss_bytes}
     if done.trespasses:
         metadata["written outside its output"] = as_json(list(done.trespasses[:100]))
     kept = {key: value for key, value in metadata.items() if value is not None}
-    return dg.MaterializeResult(asset_key=asset_key(stage.name), data_version=dg.DataVersion(done.id), metadata=kept, tags=tags)
+    return dg.MaterializeResult(asset_key=key_in(project.graph, stage.name), data_version=dg.DataVersion(done.id), metadata=kept, tags=tags)
 
 
 def step_log(context: dg.AssetExecutionContext, *, has_run: bool = True) -> dict[str, dg.MetadataValue]:
@@ -249,7 +207,7 @@ def _dagster_failure(context: dg.AssetExecutionContext, stage: Stage, error: Exc
     if isinstance(error, StageCancelled | InterruptedError):
         return dg.Failure(str(error), allow_retries=False)
     outcome = error.outcome if isinstance(error, StageFailed) else None
-    metadata: dict[str, Any] = {"command": " && ".join(stage.cmd)}
+    metadata: dict[str, Any] = {"command": shown_command(stage.cmd)}
     metadata |= step_log(context, has_run=outcome is not None)
     if outcome:
         metadata |= {"status": outcome.returncode, "signal": outcome.signal or 0, "stderr": dg.MetadataValue.md(f"```\n{outcome.stderr_tail}\n```")}
@@ -262,8 +220,3 @@ def _speaker(name: str) -> Callable[[str, str], None]:
         print(f"{name} | {line}", file=sys.stderr if stream == "stderr" else sys.stdout, flush=True)
 
     return speak
-
-
-def _escape(text: str) -> str:
-    """Text from files and people, made safe to stand in Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text)

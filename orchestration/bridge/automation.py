@@ -4,7 +4,7 @@ import datetime
 
 import dagster as dg
 
-from orchestration.bridge.meta import StageMeta
+from .meta import StageMeta
 
 
 def automation_condition(meta: StageMeta) -> dg.AutomationCondition | None:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from orchestration.bridge.identity import Content, file_md5
-from orchestration.bridge.project import Project
+from .identity import Content, file_md5
+from .project import Project
 
 
 def is_in_cache(project: Project, path: str, content: Content, *, of_dvc_2: str | None = None) -> bool:

@@ -6,30 +6,31 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.bridge.assets import op_name
-from orchestration.bridge.facts import parquet_rows, parquet_shards
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.meta import StageMeta, stage_meta
-from orchestration.bridge.mirror import asset_key
-from orchestration.bridge.project import Project
+from .facts import parquet_rows, parquet_shards
+from .graph import Stage
+from .meta import StageMeta, stage_meta
+from .mirror import key_in
+from .project import Project
+from .translator import op_names
 
 BYTES, SCHEMA, ROWS = "bytes_have_recorded_id", "one_schema", "rows_kept"
 
 
 def build_stage_checks(project: Project) -> list[dg.AssetChecksDefinition]:
     """One step per artifact that makes all of its general checks; those on tables only where `parquet` is among the stage's kinds."""
-    return [_stage_checks(project, stage, stage_meta(stage)) for stage in project.graph.stages.values()]
+    names = op_names(project.graph)
+    return [_stage_checks(project, stage, stage_meta(stage), names[name]) for name, stage in project.graph.stages.items()]
 
 
-def _stage_checks(project: Project, stage: Stage, meta: StageMeta) -> dg.AssetChecksDefinition:
-    key = asset_key(stage.name)
+def _stage_checks(project: Project, stage: Stage, meta: StageMeta, op: str) -> dg.AssetChecksDefinition:
+    key = key_in(project.graph, stage.name)
     specs = [dg.AssetCheckSpec(BYTES, asset=key, description="Every byte read again: the output's id is the one in dvc.lock.")]
     if "parquet" in meta.kinds:
         specs.append(dg.AssetCheckSpec(SCHEMA, asset=key, description="All Parquet shards have one and the same schema."))
         words = f"The table kept at least {meta.min_rows_kept:.0%} of the rows of the version before."
         specs.append(dg.AssetCheckSpec(ROWS, asset=key, description=words))
 
-    @dg.multi_asset_check(name=f"{op_name(stage.name)}_checks", specs=specs, can_subset=True)
+    @dg.multi_asset_check(name=f"{op}_checks", specs=specs, can_subset=True)
     def stage_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         now = project.again()
         for name, check in ((BYTES, _bytes_check), (SCHEMA, _schema_check)):
@@ -54,7 +55,7 @@ def _bytes_check(project: Project, stage: Stage) -> dg.AssetCheckResult:
     metadata: dict[str, Any] = {"files read": files, "bytes read": size, "outputs": len(stage.outs), "wrong outputs": len(wrong)}
     if wrong:
         metadata["wrong"] = wrong
-    return dg.AssetCheckResult(check_name=BYTES, asset_key=asset_key(stage.name), passed=not wrong, metadata=metadata)
+    return dg.AssetCheckResult(check_name=BYTES, asset_key=key_in(project.graph, stage.name), passed=not wrong, metadata=metadata)
 
 
 def _schema_check(project: Project, stage: Stage) -> dg.AssetCheckResult:
@@ -66,23 +67,23 @@ def _schema_check(project: Project, stage: Stage) -> dg.AssetCheckResult:
     odd = [name for name, schema in schemas.items() if not schema.equals(first, check_metadata=True)]
     columns = ", ".join(f"{field.name}: {field.type}" for field in first) if first is not None else "no Parquet file"
     metadata: dict[str, Any] = {"shards": len(schemas), "columns": columns, "odd shards": odd}
-    return dg.AssetCheckResult(check_name=SCHEMA, asset_key=asset_key(stage.name), passed=bool(schemas) and not odd, metadata=metadata)
+    return dg.AssetCheckResult(check_name=SCHEMA, asset_key=key_in(project.graph, stage.name), passed=bool(schemas) and not odd, metadata=metadata)
 
 
 def _rows_check(project: Project, stage: Stage, meta: StageMeta, instance: dg.DagsterInstance) -> dg.AssetCheckResult:
     rows = sum(parquet_rows(project.root / out.path) or 0 for out in stage.data_outs)
-    before = _rows_before(instance, stage.name)
+    before = _rows_before(instance, key_in(project.graph, stage.name))
     passed = rows > 0 if before is None else rows >= meta.min_rows_kept * before
     metadata: dict[str, dg.MetadataValue] = {"rows": dg.MetadataValue.int(rows)}
     if before is not None:
         metadata["rows before"] = dg.MetadataValue.int(before)
         metadata["rows at least"] = dg.MetadataValue.int(math.ceil(meta.min_rows_kept * before))
-    return dg.AssetCheckResult(check_name=ROWS, asset_key=asset_key(stage.name), passed=passed, metadata=metadata)
+    return dg.AssetCheckResult(check_name=ROWS, asset_key=key_in(project.graph, stage.name), passed=passed, metadata=metadata)
 
 
-def _rows_before(instance: dg.DagsterInstance, name: str) -> int | None:
+def _rows_before(instance: dg.DagsterInstance, key: dg.AssetKey) -> int | None:
     """The row count Dagster recorded with the newest materialization of another id than the present one."""
-    records = instance.fetch_materializations(asset_key(name), limit=20).records
+    records = instance.fetch_materializations(key, limit=20).records
     present: str | None = None
     for record in records:
         materialization = record.asset_materialization

@@ -13,6 +13,9 @@ from pathlib import Path
 import dagster as dg
 import psutil
 from dagster._core.events import EngineEventData
+from dagster._core.launcher import DefaultRunLauncher
+
+from .project import Project
 
 # Whoever executes the steps: host, boot, process number and start time, so that neither a reboot nor a reused number is taken for life.
 # Dagster's pages do not show tags of this beginning: it is of no use to a reader.
@@ -47,35 +50,44 @@ def is_dead(tag: str) -> bool | None:
         return True
 
 
-def reap_dead_runs(instance: dg.DagsterInstance, *, starting_timeout_s: float = STARTING_TIMEOUT_S) -> list[str]:
+def reap_dead_runs(instance: dg.DagsterInstance, *, location: str | None = None, starting_timeout_s: float = STARTING_TIMEOUT_S) -> list[str]:
     """Mark runs nobody works on any more as failed (canceled, where that was asked) and free their places in pools; the ids of those runs.
 
     That is: begun runs whose recorded worker on this machine is dead, and runs that were to start but have no worker after
     `starting_timeout_s`. Runs in the queue wait for the daemon as long as they must and are left alone, as are workers of other machines.
+    location: the code location whose runs are looked at; those of others, and with another run launcher those that start, are left to their owners.
     """
-    return [
-        *(run_id for run_id in (_reap_if_worker_died(instance, record) for record in _records(instance, _BEGUN)) if run_id),
-        *(
-            run_id
-            for run_id in (_reap_if_never_started(instance, record, starting_timeout_s) for record in _records(instance, _NOT_YET_BEGUN))
-            if run_id
-        ),
-    ]
+    reaped = [_reap_if_worker_died(instance, record) for record in _records(instance, _BEGUN, location)]
+    # Another launcher may well take longer: an image is fetched, a cluster finds a place.
+    if isinstance(instance.run_launcher, DefaultRunLauncher):
+        reaped += [_reap_if_never_started(instance, record, starting_timeout_s) for record in _records(instance, _NOT_YET_BEGUN, location)]
+    return [run_id for run_id in reaped if run_id]
 
 
-@dg.sensor(
-    name="dead_runs",
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Marks runs whose worker process has died as failed, and frees what they held.",
-)
-def dead_run_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    reaped = reap_dead_runs(context.instance)
-    return dg.SkipReason(f"marked as failed: {', '.join(reaped)}" if reaped else "every run in progress has a living worker")
+def build_dead_run_sensor(project: Project) -> dg.SensorDefinition:
+    """Looks after the runs of its own code location."""
+    words = "Marks runs of this code location whose worker process has died as failed, and frees what they held."
+    name, running = "_".join([*project.key_prefix, "dead_runs"]), dg.DefaultSensorStatus.RUNNING
+
+    @dg.sensor(name=name, description=words, minimum_interval_seconds=30, default_status=running)
+    def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """Marks runs whose worker process has died as failed."""
+        origin = context.code_location_origin
+        reaped = reap_dead_runs(context.instance, location=origin.location_name if origin else None)
+        return dg.SkipReason(f"marked as failed: {', '.join(reaped)}" if reaped else "every run in progress has a living worker")
+
+    return dead_runs
 
 
-def _records(instance: dg.DagsterInstance, statuses: list[dg.DagsterRunStatus]) -> list[dg.RunRecord]:
-    return list(instance.get_run_records(dg.RunsFilter(statuses=statuses)))
+def _records(instance: dg.DagsterInstance, statuses: list[dg.DagsterRunStatus], location: str | None) -> list[dg.RunRecord]:
+    records = instance.get_run_records(dg.RunsFilter(statuses=statuses))
+    return [record for record in records if location is None or _is_of(record.dagster_run, location)]
+
+
+def _is_of(run: dg.DagsterRun, location: str) -> bool:
+    """Whether the run is the location's. One that no server launched says nothing of that: it is, if an executor of ours works on it."""
+    origin = run.remote_job_origin
+    return origin.location_name == location if origin else WORKER_TAG in run.tags
 
 
 def _reap_if_worker_died(instance: dg.DagsterInstance, record: dg.RunRecord) -> str | None:

@@ -5,49 +5,52 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.bridge.assets import StageRunner, build_stage_assets
-from orchestration.bridge.checks import build_stage_checks
-from orchestration.bridge.dead_runs import dead_run_sensor
-from orchestration.bridge.executor import threaded_executor
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.meta import StageMeta, stage_meta
-from orchestration.bridge.process import Hold, Outcome, run_command
-from orchestration.bridge.project import Project
-from orchestration.bridge.sensors import build_mirror_sensor, build_schedules
+from .assets import StageRunner, assets_of
+from .checks import build_stage_checks
+from .dead_runs import build_dead_run_sensor
+from .executor import threaded_executor
+from .graph import Stage
+from .meta import StageMeta, stage_meta
+from .process import Hold, Outcome, run_command
+from .project import Project
+from .sensors import build_mirror_sensor, build_schedules
+from .translator import DagsterDvcTranslator, translate
 
 
 def build_definitions(
     project: Project,
     *,
     run: StageRunner | None = None,
-    is_under_way: Callable[[Stage, str], bool] = lambda stage, made_from: False,
     checks: Sequence[dg.AssetChecksDefinition] = (),
-    executor: dg.ExecutorDefinition | None = None,
+    executor: dg.ExecutorDefinition | None = threaded_executor,
+    translator: DagsterDvcTranslator | None = None,
 ) -> dg.Definitions:
     """Assets, checks, the mirror, schedules and the automation of every stage of the project's dvc.yaml.
 
-    run: how commands are started, a local process by default. is_under_way: for a runner whose commands outlive this process, whether one that
-    makes the stage from inputs of that name runs still (or has ended unseen), so that calling `run` only follows it. checks: the project's own,
-    beside the general ones.
+    run: how commands are started, a local process by default. checks: the project's own, beside the general ones. executor: None to leave it to other
+    Definitions that these are merged with. translator: how the assets look.
+    Several projects go into one code location with `dg.Definitions.merge`, if each has a `key_prefix` of its own.
     Raises GraphError when dvc.yaml cannot be used.
     """
-    sensors: list[Any] = [build_mirror_sensor(project), dead_run_sensor]
+    project, specs = translate(project, translator)
+    sensors: list[Any] = [build_mirror_sensor(project), build_dead_run_sensor(project)]
     if any(stage_meta(stage).automation != "manual" for stage in project.graph.stages.values()):
         sensors.append(
             dg.AutomationConditionSensorDefinition(
-                "on_data",
-                target=dg.AssetSelection.all(),
+                "_".join([*project.key_prefix, "on_data"]),
+                # Assets of others have sensors of their own.
+                target=dg.AssetSelection.assets(*(specs[name].key for name in project.graph.stages)),
                 default_status=dg.DefaultSensorStatus.RUNNING,
                 minimum_interval_seconds=30,
                 description="Makes the stages of `automation: on_data` anew when the data of one of their inputs changed.",
             )
         )
     return dg.Definitions(
-        assets=build_stage_assets(project, run or local_runner(project), is_under_way),
+        assets=assets_of(project, specs, run or local_runner(project)),
         asset_checks=[*build_stage_checks(project), *checks],
         sensors=sensors,
         schedules=build_schedules(project),
-        executor=executor or threaded_executor,
+        executor=executor,
     )
 
 

@@ -4,8 +4,10 @@ DVC's own commands may run at the same time, from a shell or another process: th
 `.dvc/tmp/rwlock` which paths the other is at work on. Threads of one process take turns at a lock of ours, because DVC keeps state per process.
 """
 
+import contextlib
 import json
 import os
+import posixpath
 import shutil
 import threading
 import time
@@ -14,9 +16,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.identity import tree_id, walk_files
-from orchestration.bridge.survivors import is_running
+from .graph import Stage, command_of, is_remote
+from .identity import tree_id, walk_files
+from .survivors import is_running
 
 Answer = TypeVar("Answer")
 
@@ -26,6 +28,8 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 _one_at_a_time = threading.RLock()
 # How long to wait for other DVC commands. `dvc repro` blocks the inputs of a stage for as long as its command runs.
 PATIENCE_S = 24 * 3600.0
+# How long a server may take to say what it has.
+REMOTE_PATIENCE_S = 20.0
 
 
 class DvcBusy(Exception):
@@ -68,6 +72,32 @@ def python_parameters(path: Path) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
+def remote_id(root: Path, address: str) -> str | None:
+    """What DVC records of something on a server, such as its ETag: one question, no download. None where there is nothing, or no answer in time."""
+
+    def ask() -> str | None:
+        from dvc.dependency import Dependency
+        from dvc.repo import Repo
+        from dvc.stage import Stage as AnyStage
+
+        with Repo(str(root)) as repo:
+            dep = Dependency(AnyStage(repo, wdir=repo.root_dir), address)
+            return str(dep.get_hash().value) if dep.exists else None
+
+    answers: list[str | None] = []
+
+    def answer() -> None:
+        # Each protocol's library has errors of its own for "offline"; DVC takes all of them for an input that is gone.
+        with contextlib.suppress(Exception):
+            answers.append(ask())
+
+    # DVC would try for minutes where a network swallows what it is sent.
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    thread.join(REMOTE_PATIENCE_S)
+    return answers[0] if answers else None
+
+
 class StageStore:
     """DVC's side of a project. Each call opens the repository anew, so it sees dvc.yaml and params.yaml as they are now.
 
@@ -100,7 +130,7 @@ class StageStore:
         """
         register, ours, command = _Register(self._root), _words_of_materialization(stage.name), _words_of_command(stage.name)
         outs = [str(self._root / out.path) for out in stage.outs]
-        inputs = [str(self._root / path) for path in (*stage.deps, *(tracked.path for tracked in stage.params))]
+        inputs = [str(self._root / path) for path in stage.reads if not is_remote(path)]
         others: list[int] = []
 
         def enter() -> None:
@@ -157,6 +187,9 @@ class StageStore:
 
             with lock_repo(repo):
                 stage = _stage(repo, name)
+                for edge in (*stage.deps, *stage.outs):
+                    # Ids that DVC 2 gave become those of DVC 3.
+                    edge.update_legacy_hash_name(force=True)
                 stage.save(run_cache=False)
                 moved = differing(made_from, recorded_inputs(repo.root_dir, stage))
                 if not moved:
@@ -282,8 +315,8 @@ class _WholeFiles:
 def _writing(repo: Any, stage: Any) -> AbstractContextManager[None]:
     """What DVC does while it writes outputs: nobody else reads them. Raises LockError when somebody does; our own claim is no hindrance."""
     register = _Register(Path(repo.root_dir))
-    register.leave({_words_of_command(stage.name)})
-    return register.writing([out.fs_path for out in stage.outs], _words_of_materialization(stage.name))
+    register.leave({_words_of_command(_name_of(stage))})
+    return register.writing([out.fs_path for out in stage.outs], _words_of_materialization(_name_of(stage)))
 
 
 def _words_of_materialization(name: str) -> str:
@@ -299,9 +332,10 @@ def recorded_inputs(root: str, stage: Any) -> dict[str, object]:
     """What DVC is about to record of a saved stage: id by path, parameter values as JSON by file, and under `dvc.yaml` the command."""
     from dvc.dependency import ParamsDependency
 
-    inputs: dict[str, object] = {"dvc.yaml": (stage.cmd,) if isinstance(stage.cmd, str) else tuple(stage.cmd or ())}
+    inputs: dict[str, object] = {"dvc.yaml": command_of(stage.cmd)}
     for dep in stage.deps:
-        path = dep.def_path if Path(dep.def_path).is_absolute() else os.path.relpath(dep.fs_path, root)
+        is_local = dep.protocol == "local" and not Path(dep.def_path).is_absolute()
+        path = os.path.relpath(dep.fs_path, root) if is_local else dep.def_path
         inputs[path] = as_text(dep.hash_info.value) if isinstance(dep, ParamsDependency) else dep.hash_info.value
     return inputs
 
@@ -331,7 +365,12 @@ def _write_lock_entry(repo: Any, stage: Any) -> None:
 
 
 def _stage(repo: Any, name: str) -> Any:
-    return next(stage for stage in repo.index.stages if getattr(stage, "name", None) == name and stage.path_in_repo == "dvc.yaml")
+    return next(stage for stage in repo.index.stages if getattr(stage, "name", None) and _name_of(stage) == name)
+
+
+def _name_of(stage: Any) -> str:
+    """What the bridge calls a stage of DVC's: its own name after the folder of its dvc.yaml."""
+    return posixpath.join(posixpath.dirname(stage.path_in_repo), stage.name)
 
 
 @contextmanager

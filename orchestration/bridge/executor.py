@@ -32,8 +32,8 @@ from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode, get_retries_config
 from dagster._utils.error import SerializableErrorInfo
 
-from orchestration.bridge.dead_runs import record_worker
-from orchestration.bridge.step_output import StreamByThread, captured_output, streams_by_thread
+from .dead_runs import record_worker
+from .step_output import StreamByThread, captured_output, streams_by_thread
 
 _POLL_S = 0.1
 _FALLBACK_CONCURRENCY = 4

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.project import Project
+from .graph import Stage
+from .project import Project
 
 
 def output_facts(project: Project, stage: Stage) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The graph that dvc.yaml describes, as plain typed values: no dagster, no dvc, no files opened.
+"""The graph that the dvc.yaml files describe, as plain typed values: no dagster, no dvc, no files opened.
 
 A stage is an artifact. Its dependencies, and its files of parameters, are edges when another stage writes them, and plain inputs (code, data
 added by hand) otherwise. A stage that only writes parameters of others, and that from plain inputs, is no artifact but a prelude: what a stage
@@ -6,14 +6,59 @@ that reads them is made from are its values, and it is brought up to date before
 """
 
 import dataclasses
+import hashlib
+import json
+import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://")
+
 
 class GraphError(Exception):
     """dvc.yaml, or the meta of one of its stages, cannot be used; the message says where, what was found and what is expected."""
+
+
+def is_remote(path: str) -> bool:
+    """Whether a dependency lies on a server (`https://…`, `s3://…`, `remote://name/…`)."""
+    return _REMOTE.match(path) is not None
+
+
+def placed(path: str, wdir: str) -> str:
+    """A path as a stage names it, which works in the folder `wdir`, relative to the root; what lies on a server keeps its address."""
+    return path if is_remote(path) else posixpath.normpath(posixpath.join(wdir, path))
+
+
+def asset_path(name: str) -> list[str]:
+    """The path of an asset key: the folder of the stage's dvc.yaml, if any, its own name, and what tells a variant (`train@small`) from others.
+
+    No name in Dagster may hold an @, a space or the like: where one is replaced, a hash of what was there keeps `a b` and `a_b` apart.
+    """
+    base, *variants = name.split("@")
+    return [_as_dagster_allows(part) for part in (*base.split("/"), *variants)]
+
+
+def _as_dagster_allows(part: str) -> str:
+    allowed = re.sub(r"[^A-Za-z0-9_.-]", "_", part)
+    return allowed if allowed == part else f"{allowed}-{_short_hash(part)}"
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:6]
+
+
+def command_of(cmd: str | Iterable[str] | None) -> tuple[str, ...]:
+    """A `cmd` as DVC means it: of a text each line is a command, of a list each item. A list of one has an empty second, as it is no text."""
+    items = (cmd,) if isinstance(cmd, str) else tuple(cmd or ())
+    return (*items, "") if len(items) == 1 and not isinstance(cmd, str) else items
+
+
+def shown_command(cmd: Iterable[str]) -> str:
+    """A command on one line, for people."""
+    return " && ".join(line.strip() for item in cmd for line in item.splitlines() if line.strip())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +81,10 @@ class ParamsFile:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One stage of dvc.yaml with every template resolved. Paths are relative to the root, in POSIX form."""
+    """One stage of a dvc.yaml with every template resolved. Paths are relative to the root, in POSIX form.
+
+    `name`: the stage's own, after the folder of its `file` where that is not the root: `models/train` of `models/dvc.yaml`.
+    """
 
     name: str
     cmd: tuple[str, ...]
@@ -48,6 +96,17 @@ class Stage:
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     frozen: bool = False
     always_changed: bool = False
+    file: str = "dvc.yaml"
+
+    @property
+    def name_in_file(self) -> str:
+        """What the stage is called in its own file, and in the dvc.lock beside it."""
+        return self.name.removeprefix(f"{posixpath.dirname(self.file)}/")
+
+    @property
+    def address(self) -> str:
+        """What DVC calls the stage, seen from the root: `train`, `models/dvc.yaml:train`."""
+        return self.name if self.file == "dvc.yaml" else f"{self.file}:{self.name_in_file}"
 
     @property
     def data_outs(self) -> tuple[Out, ...]:
@@ -72,15 +131,49 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True)
+class Source:
+    """Data under a .dvc file, added by hand or imported: no stage makes it. `name`: the path of that file. `ids`: id by path, as it stands there.
+
+    origin: where `dvc import` or `dvc import-url` had it from, in words; empty for what was added by hand.
+    """
+
+    name: str
+    ids: Mapping[str, str]
+    origin: str = ""
+    desc: str = ""
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Its data version."""
+        return combined_id(list(self.ids.items())) or ""
+
+    def touches(self, path: str) -> bool:
+        """Whether it is what lies at `path`, inside or around it."""
+        return any(path == own or path.startswith(f"{own}/") or own.startswith(f"{path.rstrip('/')}/") for own in self.ids)
+
+
+def combined_id(ids: list[tuple[str, str]]) -> str | None:
+    """One id for one output; for several, an md5 over paths and ids; None for none."""
+    if len(ids) < 2:
+        return ids[0][1] if ids else None
+    return hashlib.md5(json.dumps(sorted(ids)).encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
 class Graph:
-    """All artifacts (`stages`) in topological order (upstream first), all preludes likewise, and who writes what."""
+    """All artifacts (`stages`) in topological order (upstream first), all preludes likewise, all sources, and who writes what."""
 
     root: Path
     stages: Mapping[str, Stage]
     preludes: Mapping[str, Stage] = dataclasses.field(default_factory=dict)
+    sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
     # Top-level `metrics:` and `plots:` of dvc.yaml: files inside outputs that people want to see.
     metric_files: tuple[str, ...] = ()
     plot_files: tuple[str, ...] = ()
+    # What all asset keys begin with, and the whole keys of those that were given one of their own.
+    key_prefix: tuple[str, ...] = ()
+    keys: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Stage:
         """The stage of that name, artifact or prelude."""
@@ -92,6 +185,10 @@ class Graph:
         near = difflib.get_close_matches(name, self.stages, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise GraphError(f"dvc.yaml has no stage '{name}'{hint}; stages: {', '.join(self.stages)}")
+
+    def key(self, name: str) -> tuple[str, ...]:
+        """The path of the asset key of a stage or source. No two have the same."""
+        return self._keys.get(name) or (*self.key_prefix, *asset_path(name))
 
     def artifact(self, name: str) -> Stage:
         """The stage of that name, which must be an artifact."""
@@ -116,6 +213,15 @@ class Graph:
     def upstream(self, name: str) -> tuple[str, ...]:
         """The artifacts that `name` reads directly, in the order of its dependencies, as input or as file of parameters."""
         return self._upstream[name]
+
+    def parents(self, name: str) -> tuple[str, ...]:
+        """The artifacts whose versions decide whether `name` is current: those upstream; none of a frozen stage, which DVC takes out of the graph."""
+        return () if self.stages[name].frozen else self.upstream(name)
+
+    def sources_of(self, name: str) -> tuple[str, ...]:
+        """The sources that `name` reads directly; none of a frozen stage."""
+        stage = self.stages[name]
+        return () if stage.frozen else tuple(source.name for source in self.sources.values() if any(map(source.touches, stage.reads)))
 
     def preludes_of(self, name: str) -> tuple[str, ...]:
         """The preludes whose values `name` reads, directly or through another prelude, in topological order."""
@@ -146,13 +252,24 @@ class Graph:
         return {out.path: stage.name for stage in self.stages.values() for out in stage.outs}
 
     @cached_property
+    def _keys(self) -> dict[str, tuple[str, ...]]:
+        found: dict[tuple[str, ...], str] = {}
+        for name in (*self.stages, *self.sources):
+            key = self.keys.get(name) or (*self.key_prefix, *asset_path(name))
+            # `b` of a/dvc.yaml and the variant `a@b` would share one.
+            found[key if key not in found else (*key[:-1], f"{key[-1]}-{_short_hash(name)}")] = name
+        return {name: key for key, name in found.items()}
+
+    @cached_property
     def _upstream(self) -> dict[str, tuple[str, ...]]:
         return {
             name: tuple(dict.fromkeys(before for path in stage.reads for before in self.producers_of(path))) for name, stage in self.stages.items()
         }
 
 
-def build_graph(root: Path, stages: Iterable[Stage], *, metric_files: Iterable[str] = (), plot_files: Iterable[str] = ()) -> Graph:
+def build_graph(
+    root: Path, stages: Iterable[Stage], *, sources: Iterable[Source] = (), metric_files: Iterable[str] = (), plot_files: Iterable[str] = ()
+) -> Graph:
     """The stages as a Graph in topological order; ties keep the order of dvc.yaml. Raises GraphError on a cycle and on outputs that overlap."""
     given = {stage.name: stage for stage in stages}
     _check_outputs_are_apart(given.values())
@@ -175,7 +292,7 @@ def build_graph(root: Path, stages: Iterable[Stage], *, metric_files: Iterable[s
         visit(name)
     preludes = _preludes(unordered, ordered)
     artifacts = {name: stage for name, stage in ordered.items() if name not in preludes}
-    return Graph(root, artifacts, preludes, tuple(metric_files), tuple(plot_files))
+    return Graph(root, artifacts, preludes, {source.name: source for source in sources}, tuple(metric_files), tuple(plot_files))
 
 
 def _preludes(graph: Graph, ordered: Mapping[str, Stage]) -> dict[str, Stage]:

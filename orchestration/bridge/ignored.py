@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.identity import IsIgnored
+from .identity import IsIgnored
 
 # Raised whenever the shape of the stored answer changes.
 _FORMAT = 1

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestration.bridge.dvc_repo import as_text
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.project import Project
+from .dvc_repo import as_text
+from .graph import Stage
+from .project import Project
 
 
 def inputs_of(project: Project, stage: Stage) -> dict[str, object]:
@@ -34,5 +34,5 @@ def command_environment(project: Project, stage: Stage) -> dict[str, str]:
     path = environment.get("PATH", os.defpath)
     if path.split(os.pathsep)[0] != here:
         environment["PATH"] = os.pathsep.join([here, path])
-    environment |= {"DVC_STAGE": stage.name, "DVC_ROOT": str(project.root)}
+    environment |= {"DVC_STAGE": stage.address, "DVC_ROOT": str(project.root)}
     return environment

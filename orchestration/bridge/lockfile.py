@@ -1,16 +1,16 @@
-"""dvc.lock as plain values: what DVC recorded when each stage last ran. Read only; DVC alone writes it."""
+"""All dvc.lock files as plain values: what DVC recorded when each stage last ran. Read only; DVC alone writes them."""
 
 import dataclasses
 import hashlib
 import json
-import posixpath
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.graph import Graph, GraphError, Stage
-from orchestration.bridge.yaml_memory import read_yaml
+from .graph import Graph, GraphError, Stage, combined_id, command_of, is_remote, placed
+from .resolve import recorded_id
+from .yaml_memory import read_yaml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,16 +35,9 @@ class LockEntry:
         return combined_id(ids)
 
 
-def combined_id(ids: list[tuple[str, str]]) -> str | None:
-    """One id for one output; for several, an md5 over paths and ids; None for none."""
-    if len(ids) < 2:
-        return ids[0][1] if ids else None
-    return hashlib.md5(json.dumps(sorted(ids)).encode(), usedforsecurity=False).hexdigest()
-
-
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """All of dvc.lock."""
+    """All of dvc.lock, of every folder that has one."""
 
     entries: Mapping[str, LockEntry]
 
@@ -55,29 +48,33 @@ class Lock:
 
 
 def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
-    """dvc.lock of the project, empty when there is none. Raises GraphError when it cannot be read, such as after a merge conflict."""
-    path = graph.root / "dvc.lock"
+    """What the project's dvc.lock files say, empty when there is none. Raises GraphError when one cannot be read, such as after a merge conflict."""
+    stages = (*graph.stages.values(), *graph.preludes.values())
+    entries: dict[str, LockEntry] = {}
+    for file in dict.fromkeys(stage.file for stage in stages):
+        found = _read_entries((graph.root / file).with_suffix(".lock"), memory)
+        entries |= {stage.name: _entry(stage, found[stage.name_in_file]) for stage in stages if stage.file == file and stage.name_in_file in found}
+    return Lock(entries)
+
+
+def _read_entries(path: Path, memory: Path | None) -> Mapping[str, Any]:
     if not path.is_file():
-        return Lock({})
-    data = read_yaml(path, memory, remedy="restore it with `git checkout dvc.lock`")
+        return {}
+    remedy = "restore it with `git checkout dvc.lock`"
+    data = read_yaml(path, memory, remedy=remedy)
     stages = data.get("stages") if isinstance(data, Mapping) else None
     is_usable = isinstance(stages, Mapping) and all(isinstance(entry, Mapping) for entry in stages.values())
     if data and not is_usable:
-        raise GraphError(f"{path}: expected a mapping `stages` of stage names to entries, as DVC writes it; restore it with `git checkout dvc.lock`")
-    return Lock({name: _entry(graph, name, value) for name, value in (stages or {}).items() if name in graph.stages or name in graph.preludes})
+        raise GraphError(f"{path}: expected a mapping `stages` of stage names to entries, as DVC writes it; {remedy}")
+    return stages or {}
 
 
-def _entry(graph: Graph, name: str, data: Mapping[str, Any]) -> LockEntry:
-    wdir = graph[name].wdir
-
-    def place(path: str) -> str:
-        return posixpath.normpath(posixpath.join(wdir, path))
-
+def _entry(stage: Stage, data: Mapping[str, Any]) -> LockEntry:
     def ids(key: str) -> dict[str, str]:
-        # An id of another kind, of something on a server, stands under the kind's own name: it is never equal to that of a file.
-        return {place(item["path"]): item.get("md5", "") if item.get("hash", "md5") == "md5" else "" for item in data.get(key) or []}
+        # What a server said of something stands under the kind's own name: it is never equal to the id of a file.
+        return {placed(item["path"], stage.wdir): recorded_id(item) for item in data.get(key) or []}
 
-    cmd = data.get("cmd") or []
-    params = {place(file): values or {} for file, values in (data.get("params") or {}).items()}
-    of_dvc_2 = frozenset(place(item["path"]) for key in ("deps", "outs") for item in data.get(key) or [] if "hash" not in item)
-    return LockEntry((cmd,) if isinstance(cmd, str) else tuple(cmd), ids("deps"), params, ids("outs"), of_dvc_2)
+    params = {placed(file, stage.wdir): values or {} for file, values in (data.get("params") or {}).items()}
+    items = [item for key in ("deps", "outs") for item in data.get(key) or []]
+    of_dvc_2 = frozenset(placed(item["path"], stage.wdir) for item in items if "hash" not in item and not is_remote(item["path"]))
+    return LockEntry(command_of(data.get("cmd")), ids("deps"), params, ids("outs"), of_dvc_2)

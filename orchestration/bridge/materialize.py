@@ -10,20 +10,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from orchestration.bridge.cache import damaged_copies, damaged_objects
-from orchestration.bridge.dvc_repo import PATIENCE_S, StageStore, differing
-from orchestration.bridge.graph import GraphError, Stage
-from orchestration.bridge.identity import Content
-from orchestration.bridge.inputs import command_environment, inputs_of, name_of_inputs
-from orchestration.bridge.meta import stage_meta
-from orchestration.bridge.preludes import prepared
-from orchestration.bridge.process import Hold, Outcome
-from orchestration.bridge.project import Project
-from orchestration.bridge.stage_lock import Holder, StageLock, holder_of, stage_lock
-from orchestration.bridge.status import Cause, StageStatus, causes_of_preludes, project_status
-from orchestration.bridge.trespass import differences, look_around
+from .cache import damaged_copies, damaged_objects
+from .dvc_repo import PATIENCE_S, DvcRefused, StageStore, differing, dvcs_words
+from .graph import GraphError, Stage, is_remote
+from .identity import Content
+from .inputs import command_environment, inputs_of, name_of_inputs
+from .meta import stage_meta
+from .preludes import prepared
+from .process import Hold, Outcome
+from .project import Project
+from .stage_lock import Holder, StageLock, holder_of, stage_lock
+from .status import Cause, StageStatus, causes_of_preludes, project_status, unreachable
+from .trespass import differences, look_around
 
-How = Literal["fresh", "restored", "ran"]
+How = Literal["fresh", "restored", "ran", "verified"]
 
 
 class StageFailed(Exception):
@@ -66,7 +66,7 @@ class Surroundings:
 
 @dataclasses.dataclass(frozen=True)
 class Materialized:
-    """What happened. `how`: `fresh` nothing to do, `restored` from DVC's run cache, `ran`."""
+    """What happened. `how`: `fresh` nothing to do, `restored` from DVC's run cache, `ran`, `verified` what a frozen stage has, taken as it is."""
 
     name: str
     how: How
@@ -113,6 +113,10 @@ def _materialize_locked(project: Project, request: Request, surroundings: Surrou
     status = project_status(project, [stage.name])[stage.name]
     if status.state == "fresh" and not request.force:
         return _result(project, stage, "fresh")
+    if away := [out.path for out in stage.outs if is_remote(out.path)]:
+        raise StageFailed(f"{stage.name}: its output {', '.join(away)} lies on a server; such a stage is made with `dvc repro {stage.address}` only")
+    if stage.frozen:
+        return _take_as_it_is(project, request, stage, status, store, inputs)
     _require_preludes(project, stage)
     if not request.force and not _is_withheld(status):
         _require_inputs(project, stage)
@@ -122,6 +126,17 @@ def _materialize_locked(project: Project, request: Request, surroundings: Surrou
             return _finish(project, request, stage, "restored", status)
     _require_inputs(project, stage)
     return _run(project, request, stage, status, store, surroundings, hold)
+
+
+def _take_as_it_is(
+    project: Project, request: Request, stage: Stage, status: StageStatus, store: StageStore, inputs: Mapping[str, object]
+) -> Materialized:
+    """What `dvc repro` does with a frozen stage: never run, forced or not; its outputs are what is there."""
+    if missing := [out.path for out in stage.outs if not project.has(out.path)]:
+        remedy = f"bring it back with `dvc checkout {missing[0]}`, or let {stage.name} run again with `dvc unfreeze {stage.address}`"
+        raise StageFailed(f"{stage.name} is frozen, and its output {', '.join(missing)} is missing; {remedy}")
+    _commit(project, stage, store, inputs)
+    return _finish(project, request, stage, "verified", status)
 
 
 def _is_withheld(status: StageStatus) -> bool:
@@ -177,7 +192,11 @@ def _moved(project: Project, stage: Stage, inputs: Mapping[str, object], surroun
 
 
 def _commit(project: Project, stage: Stage, store: StageStore, inputs: Mapping[str, object], outcome: Outcome | None = None) -> None:
-    moved = store.commit(stage.name, made_from=inputs)
+    try:
+        with dvcs_words():
+            moved = store.commit(stage.name, made_from=inputs)
+    except DvcRefused as error:
+        raise StageFailed(f"{stage.name}: nothing was recorded: {error}", outcome) from error
     if moved:
         raise _withheld(project, stage, moved, outcome)
 
@@ -203,7 +222,9 @@ def _require_preludes(project: Project, stage: Stage) -> None:
 
 def _require_inputs(project: Project, stage: Stage) -> None:
     for path in stage.deps:
-        if not (project.root / path).exists():
+        if is_remote(path) and not project.has(path):
+            raise StageFailed(f"{stage.name}: {unreachable(path)}; when it can be reached again, materialize {stage.name}")
+        if not project.has(path):
             writer = project.graph.producer_of(path)
             remedy = f"materialize {writer} first" if writer else f"add it, or take it out of the deps of {stage.name} in dvc.yaml"
             raise StageFailed(f"{stage.name}: its input {path} does not exist; {remedy}")

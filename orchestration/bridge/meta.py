@@ -7,7 +7,7 @@ import zoneinfo
 from collections.abc import Mapping
 from typing import Any
 
-from orchestration.bridge.graph import GraphError, Stage
+from .graph import GraphError, Source, Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +58,10 @@ _EXPECTED: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 
 
-def stage_meta(stage: Stage) -> StageMeta:
-    """`meta.dagster` of the stage, checked. Raises GraphError naming stage, key, what was found and what is expected."""
+def stage_meta(stage: Stage | Source) -> StageMeta:
+    """`meta.dagster` of the stage, or of a .dvc file, checked. Raises GraphError naming stage, key, what was found and what is expected."""
     given = stage.meta.get("dagster") or {}
-    where = f"dvc.yaml: {stage.name}: meta.dagster"
+    where = f"{stage.name}: meta.dagster" if isinstance(stage, Source) else f"{stage.file}: {stage.name}: meta.dagster"
     if not isinstance(given, Mapping):
         raise GraphError(f"{where} must be a mapping, found {given!r}")
     for key, value in given.items():

@@ -10,14 +10,14 @@ cache: two runs with equal dependencies may differ where the surroundings do.
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 
-from orchestration.bridge.dvc_repo import DvcBusy, DvcRefused, StageStore, dvcs_words
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.inputs import command_environment, inputs_of
-from orchestration.bridge.process import Hold, run_command
-from orchestration.bridge.project import Project
-from orchestration.bridge.stage_lock import stage_lock
-from orchestration.bridge.status import prelude_causes
-from orchestration.bridge.surroundings import remember, surroundings
+from .dvc_repo import DvcBusy, DvcRefused, StageStore, dvcs_words
+from .graph import Stage
+from .inputs import command_environment, inputs_of
+from .process import Hold, run_command
+from .project import Project
+from .stage_lock import stage_lock
+from .status import prelude_causes
+from .surroundings import remember, surroundings
 
 DOOR = "prelude"
 # How often a prelude is run again because somebody edited its inputs meanwhile.
@@ -59,7 +59,8 @@ def _bring_up_to_date(project: Project, name: str, store: StageStore, log: Log, 
         causes = prelude_causes(project, name)
         if not causes:
             return
-        stage, before = project.graph[name], surroundings(project)
+        stage = project.graph[name]
+        before = surroundings(project, stage)
         try:
             # At its end `dvc repro` records the parameters that it finds then, be they what its command read or not: what it is reading stays.
             with store.claim(stage) as extend_claim:
@@ -73,7 +74,7 @@ def _bring_up_to_date(project: Project, name: str, store: StageStore, log: Log, 
 def _run(project: Project, stage: Stage, store: StageStore, hold: Hold, is_cancelled: Callable[[], bool]) -> str:
     """Run the command and have DVC record it; why that did not succeed, or nothing."""
     for _ in range(_TRIES):
-        if absent := [path for path in stage.deps if not (project.root / path).exists()]:
+        if absent := [path for path in stage.deps if not project.has(path)]:
             return f"its input {', '.join(absent)} does not exist"
         inputs = inputs_of(project, stage)
         _prepare_outputs(project, stage, store)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from orchestration.bridge.survivors import MARK, end_marked
+from .survivors import MARK, end_marked
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, str], None]
@@ -131,7 +131,9 @@ def run_command(
 
 def supervised(cmd: str | Sequence[str], *, keep_fds: Sequence[int], grace_s: float) -> list[str]:
     """The argument list that runs `cmd` under the supervisor; the first of `keep_fds` is one end of a socket pair (see supervise.py)."""
-    lines = cmd.splitlines() if isinstance(cmd, str) else list(cmd)
+    # As in DVC: a list is its items, each of which may be a script of several lines; a text is its lines, each a command.
+    given = [cmd] if isinstance(cmd, str) else list(cmd)
+    lines = given[0].splitlines() if len(given) == 1 else given
     commands = [line for line in lines if line.strip()]
     if not commands:
         raise ValueError("the command is empty; give at least one line to run")

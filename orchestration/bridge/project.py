@@ -1,21 +1,22 @@
 """One project on disk: its graph, its lock file, its parameters and the memory of what its files hold."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.dvc_repo import python_parameters
-from orchestration.bridge.graph import Graph, GraphError, ParamsFile
-from orchestration.bridge.identity import Content, ContentStore, IsIgnored
-from orchestration.bridge.ignored import read_ignored
-from orchestration.bridge.lockfile import Lock, read_lock
-from orchestration.bridge.resolve import load_graph
-from orchestration.bridge.yaml_memory import read_yaml
+from .dvc_repo import python_parameters, remote_id
+from .graph import Graph, GraphError, ParamsFile, is_remote
+from .identity import Content, ContentStore, IsIgnored
+from .ignored import read_ignored
+from .lockfile import Lock, read_lock
+from .resolve import graph_of, load_graph
+from .yaml_memory import read_yaml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,18 +45,32 @@ class ProjectPaths:
 class Project:
     """A view of the project as it is at this moment: make a new one after an edit. `preludes.prepared` sees to its preludes before it is judged.
 
+    state_dir: relative to the root; where the bridge keeps its memory of file hashes. key_prefix: what all asset keys of the project begin with.
+    keys: whole asset keys of stages and sources that a translator chose. resolved: what `resolve_graph` answered before, to be taken for the truth.
     Raises GraphError when dvc.yaml or dvc.lock cannot be used.
     """
 
-    def __init__(self, root: Path, *, state_dir: str = ".figment") -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        state_dir: str = ".figment",
+        key_prefix: Sequence[str] = (),
+        keys: Mapping[str, tuple[str, ...]] | None = None,
+        resolved: Mapping[str, Any] | None = None,
+    ) -> None:
         self.root = root.resolve()
+        self.key_prefix, self.keys = tuple(key_prefix), keys or {}
+        self.resolved = resolved
         self.paths = ProjectPaths(self.root, self.root / state_dir)
         self._params: dict[str, Any] = {}
+        self._remote: dict[str, Content | None] = {}
 
     @cached_property
     def graph(self) -> Graph:
-        """dvc.yaml, resolved."""
-        return load_graph(self.root, state_dir=self.paths.memory)
+        """All dvc.yaml and .dvc files, resolved."""
+        graph = graph_of(self.root, self.resolved) if self.resolved is not None else load_graph(self.root, state_dir=self.paths.memory)
+        return dataclasses.replace(graph, key_prefix=self.key_prefix, keys=self.keys)
 
     @cached_property
     def store(self) -> ContentStore:
@@ -68,13 +83,39 @@ class Project:
 
     def again(self) -> "Project":
         """The project as it is now, after edits or materializations."""
-        return Project(self.root, state_dir=str(self.paths.state.relative_to(self.root)))
+        # Where there is no DVC to ask, what was resolved holds.
+        return self._with(resolved=None if self.resolved is None or importlib.util.find_spec("dvc") else self.resolved)
+
+    def with_keys(self, keys: Mapping[str, tuple[str, ...]]) -> "Project":
+        """The project with these asset keys."""
+        return self._with(keys=keys)
+
+    def _with(self, **changes: Any) -> "Project":
+        same = {
+            "state_dir": str(self.paths.state.relative_to(self.root)),
+            "key_prefix": self.key_prefix,
+            "keys": self.keys,
+            "resolved": self.resolved,
+        }
+        return Project(self.root, **{**same, **changes})
 
     def content(self, path: str) -> Content | None:
-        """What the relative `path` holds, or None; of an input that no stage writes, without what .dvcignore leaves out."""
+        """What the relative `path` holds, or None; of an input that no stage writes, without what .dvcignore leaves out.
+
+        Of something on a server: what that says of it, asked for once.
+        """
+        if is_remote(path):
+            if path not in self._remote:
+                id = remote_id(self.root, path)
+                self._remote[path] = Content(id, 0, 0) if id else None
+            return self._remote[path]
         if self.graph.producers_of(path):
             return self.store.content(self.root / path)
         return self.store.content(self.root / path, is_ignored=lambda name, is_folder: self._ignored(f"{path}/{name}", is_folder))
+
+    def has(self, path: str) -> bool:
+        """Whether there is something at the relative `path`, or at an address."""
+        return self.content(path) is not None if is_remote(path) else (self.root / path).exists()
 
     @cached_property
     def _ignored(self) -> IsIgnored:

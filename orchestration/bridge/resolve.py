@@ -1,49 +1,84 @@
-"""Read dvc.yaml into a Graph. DVC's own parser resolves templates, `foreach` and `matrix`, so the graph is what DVC would run.
+"""Read every dvc.yaml and .dvc file of a project into one Graph. DVC's own parser resolves templates, `foreach` and `matrix`: it is what DVC runs.
 
 The answer is kept beside the project, keyed by the bytes of every file it was made from: a second reading needs neither DVC nor its import.
 """
 
+import contextlib
 import difflib
 import hashlib
 import json
+import os
 import posixpath
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.graph import Graph, GraphError, Out, ParamsFile, Stage, build_graph
+from .graph import Graph, GraphError, Out, ParamsFile, Source, Stage, build_graph, command_of, placed
 
 # Raised whenever the shape of the stored answer changes.
-_FORMAT = 3
+_FORMAT = 4
 DEFAULT_PARAMS = "params.yaml"
+# Of a change this recent, the next one may have the same time.
+_RACY_NS = 50_000_000
+Stamps = dict[str, int]
+# What tools keep for themselves.
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 
 
 def load_graph(root: Path, *, state_dir: Path | None = None) -> Graph:
-    """The graph of `root`/dvc.yaml.
+    """The graph of all dvc.yaml and .dvc files at and below `root`.
 
     state_dir: where resolved answers are kept; None reads afresh.
-    Raises GraphError when dvc.yaml is absent, malformed, or uses a key DVC does not know.
+    Raises GraphError when there is none, when one is malformed or uses a key DVC does not know, and when `root` is not the root of its DVC project.
     """
     root = root.resolve()
-    source = root / "dvc.yaml"
-    if not source.is_file():
-        raise GraphError(f"{source}: no such file; run from a project with a dvc.yaml, or pass its folder with --root")
     stored = state_dir / "graph.json" if state_dir else None
     if stored is not None:
         known = _read_stored(root, stored)
         if known is not None:
             return known
-    resolved, variable_files = _resolve_with_dvc(root)
-    plain = _plain_graph(resolved)
+    answer = resolve_graph(root)
     if stored is not None:
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        watched = sorted({"dvc.yaml", DEFAULT_PARAMS, *variable_files})
-        # Written beside, then renamed: two readers never see half an answer.
-        temporary = stored.with_suffix(f".{id(plain)}.tmp")
-        temporary.write_text(json.dumps({"format": _FORMAT, "key": _key(root, watched), "watched": watched, "graph": plain}))
-        temporary.replace(stored)
-    return _graph_from_plain(root, plain)
+        _store(stored, answer)
+    return graph_of(root, answer)
+
+
+def _store(stored: Path, answer: Mapping[str, Any]) -> None:
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside, then renamed: two readers never see half an answer.
+    temporary = stored.with_suffix(f".{id(answer)}.tmp")
+    temporary.write_text(json.dumps(answer))
+    temporary.replace(stored)
+
+
+def resolve_graph(root: Path) -> dict[str, Any]:
+    """What `graph_of` makes a Graph of, as plain data for JSON: asked of DVC. Raises GraphError as `load_graph` does."""
+    plain: dict[str, Any] = {"stages": [], "sources": [], "metrics": [], "plots": []}
+    watched: set[str] = set()
+    outs: set[str] = set()
+    files = []
+    stamps: Stamps = {}
+    if not any(_dvc_files(root, (), {})):
+        raise GraphError(f"{root / 'dvc.yaml'}: no such file; run from a project with a dvc.yaml, or pass its folder with --root")
+    with _open_repo(root) as repo:
+        for path in _dvc_files(root, outs, stamps):
+            files.append(path)
+            for key, entries in _read_with_dvc(repo, root, path, watched).items():
+                plain[key] += entries
+            outs.update(out["path"] for stage in plain["stages"] for out in stage["outs"])
+            outs.update(out for source in plain["sources"] for out in source["ids"])
+    watched.update(files)
+    key = _key(root, sorted(watched))
+    return {"format": _FORMAT, "files": files, "folders": stamps, "outs": sorted(outs), "watched": sorted(watched), "key": key, "graph": plain}
+
+
+def graph_of(root: Path, answer: Mapping[str, Any]) -> Graph:
+    """The graph that `resolve_graph` found. Raises GraphError where it is of another release of this package."""
+    if answer.get("format") != _FORMAT:
+        raise GraphError(f"the resolved graph has the format {answer.get('format')}, expected {_FORMAT}; resolve it anew")
+    return _graph_from_plain(root, answer["graph"])
 
 
 def _read_stored(root: Path, stored: Path) -> Graph | None:
@@ -53,7 +88,44 @@ def _read_stored(root: Path, stored: Path) -> Graph | None:
         return None
     if not isinstance(answer, dict) or answer.get("format") != _FORMAT or answer.get("key") != _key(root, answer.get("watched", [])):
         return None
-    return _graph_from_plain(root, answer["graph"])
+    if any(not stamp or _stamp(f"{root}/{folder}") != stamp for folder, stamp in answer["folders"].items()):
+        # Something came or went: a file of DVC's, too?
+        stamps: Stamps = {}
+        if list(_dvc_files(root, set(answer["outs"]), stamps)) != answer["files"]:
+            return None
+        _store(stored, {**answer, "folders": stamps})
+    return graph_of(root, answer)
+
+
+def _stamp(folder: str) -> int:
+    """When something was added to the folder or taken away; 0 where that is so recent that the clock may not tell the next time from it."""
+    try:
+        changed = os.stat(folder).st_mtime_ns
+    except OSError:
+        return -1
+    return changed if time.time_ns() - changed > _RACY_NS else 0
+
+
+def _dvc_files(root: Path, outs: Container[str], stamps: Stamps) -> Iterator[str]:
+    """The path of every dvc.yaml and .dvc file, from the top down, as DVC looks for them: not in `outs` (asked late), nor in other DVC projects.
+
+    Hidden folders, where DVC would look as well, are left out, and so are Python environments. stamps: gets that of each folder that was looked into.
+    """
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        stamps[folder] = _stamp(f"{root}/{folder}")
+        try:
+            with os.scandir(root / folder) as entries:
+                found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+        if folder and (".dvc" in found or "pyvenv.cfg" in found):
+            continue
+        files = sorted(name for name, is_folder in found.items() if not is_folder and (name == "dvc.yaml" or name.endswith(".dvc")))
+        yield from (f"{folder}{name}" for name in files if name != ".dvc")
+        folders = (f"{folder}{name}" for name in sorted(found, reverse=True) if found[name] and name[0] != "." and name not in _SKIPPED_FOLDERS)
+        pending += [f"{path}/" for path in folders if path not in outs]
 
 
 def _key(root: Path, watched: list[str]) -> str:
@@ -64,23 +136,46 @@ def _key(root: Path, watched: list[str]) -> str:
     return digest.hexdigest()
 
 
-def _resolve_with_dvc(root: Path) -> tuple[dict[str, Any], list[str]]:
-    """Everything of dvc.yaml as plain resolved data, and the files its templates drew from."""
-    from dvc.dvcfile import load_file
+@contextlib.contextmanager
+def _open_repo(root: Path) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
-        with Repo(str(root)) as repo:
-            file = load_file(repo, str(root / "dvc.yaml"))
-            # load_file's schema check names unknown keys; the resolver then fills in templates.
-            raw, _ = file._load()
-            resolver = file.resolver
-            stages = {name: resolver.resolve_one(name)[name] for name in resolver.get_keys()}
-            resolved = {"stages": stages, "metrics": resolver.resolve_metrics(), "plots": resolver.resolve_plots()}
+        repo = Repo(str(root))
     except DvcException as error:
-        raise GraphError(f"{root / 'dvc.yaml'}: {_near_miss(_first_words(error))}") from error
-    return json.loads(json.dumps(resolved, default=str)), _variable_files(raw)
+        raise GraphError(f"{root / 'dvc.yaml'}: {_first_words(error)}") from error
+    with repo:
+        if Path(repo.root_dir).resolve() != root:
+            raise GraphError(f"{root}: is not the root of its DVC project; pass {repo.root_dir}, or make it one with `dvc init --subdir`")
+        yield repo
+
+
+def _read_with_dvc(repo: Any, root: Path, path: str, watched: set[str]) -> dict[str, list[Any]]:
+    """The stages, sources, metrics and plots of one file; empty where git or DVC ignores it. `watched` gets the files its templates drew from."""
+    from dvc.dvcfile import load_file
+    from dvc.exceptions import DvcException
+
+    full, folder = str(root / path), posixpath.dirname(path)
+    try:
+        if folder and (repo.dvcignore.is_ignored_file(full) or repo.scm.is_ignored(full)):
+            return {}
+        file = load_file(repo, full)
+        # load_file's schema check names unknown keys; the resolver then fills in templates.
+        raw, _ = file._load()
+        if path.endswith(".dvc"):
+            return {"sources": [_plain_source(path, _as_plain(raw))]}
+        resolver = file.resolver
+        stages = {name: resolver.resolve_one(name)[name] for name in resolver.get_keys()}
+        resolved = _as_plain({"stages": stages, "metrics": resolver.resolve_metrics(), "plots": resolver.resolve_plots()})
+    except DvcException as error:
+        raise GraphError(f"{full}: {_near_miss(_first_words(error))}") from error
+    watched.update({placed(DEFAULT_PARAMS, folder), *_variable_files(raw, resolved["stages"], folder)})
+    return _plain_file(path, resolved)
+
+
+def _as_plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
 
 
 def _first_words(error: BaseException) -> str:
@@ -131,28 +226,31 @@ def _near_miss(words: str) -> str:
     return f"{'.'.join([*parents, key])} is not a known key{hint}; known keys: {', '.join(known)}"
 
 
-def _variable_files(raw: Mapping[str, Any]) -> list[str]:
-    declared = list(raw.get("vars") or [])
-    for stage in (raw.get("stages") or {}).values():
-        body = stage.get("do", stage) if isinstance(stage, Mapping) else {}
-        declared += list(body.get("vars") or [])
-    return [entry.partition(":")[0] for entry in declared if isinstance(entry, str)]
+def _variable_files(raw: Mapping[str, Any], resolved: Mapping[str, Any], folder: str) -> Iterator[str]:
+    """The files named by `vars`: those at the top relative to dvc.yaml, those of a stage relative to the stage's working directory."""
+    declared = [(folder, entry) for entry in raw.get("vars") or []]
+    for name, data in resolved.items():
+        stage = (raw.get("stages") or {}).get(name) or (raw.get("stages") or {}).get(name.partition("@")[0]) or {}
+        entries = stage.get("do", stage).get("vars") if isinstance(stage, Mapping) else None
+        declared += [(posixpath.join(folder, data.get("wdir") or ""), entry) for entry in entries or []]
+    return (placed(entry.partition(":")[0], wdir) for wdir, entry in declared if isinstance(entry, str))
 
 
-def _plain_graph(resolved: Mapping[str, Any]) -> dict[str, Any]:
+def _plain_file(path: str, resolved: Mapping[str, Any]) -> dict[str, list[Any]]:
+    folder = posixpath.dirname(path)
     return {
-        "stages": [_plain_stage(name, data) for name, data in resolved["stages"].items()],
-        "metrics": [_path_of(entry)[0] for entry in resolved.get("metrics") or []],
-        "plots": [path for entry in resolved.get("plots") or [] for path in _plot_paths(entry)],
+        "stages": [_plain_stage(path, name, data) for name, data in resolved["stages"].items()],
+        "metrics": [placed(_path_of(entry)[0], folder) for entry in resolved.get("metrics") or []],
+        "plots": [placed(plot, folder) for entry in resolved.get("plots") or [] for plot in _plot_paths(entry)],
     }
 
 
-def _plain_stage(name: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    wdir = data.get("wdir") or "."
-    cmd = data.get("cmd") or []
+def _plain_stage(file: str, name: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    folder = posixpath.dirname(file)
+    wdir = posixpath.normpath(posixpath.join(folder, data.get("wdir") or "."))
 
     def place(path: str) -> str:
-        return posixpath.normpath(posixpath.join(wdir, path))
+        return placed(path, wdir)
 
     outs = [
         {"path": place(path), "kind": kind, "cached": options.get("cache", True), "persist": options.get("persist", False)}
@@ -160,17 +258,40 @@ def _plain_stage(name: str, data: Mapping[str, Any]) -> dict[str, Any]:
         for path, options in map(_path_of, data.get(key) or [])
     ]
     return {
-        "name": name,
-        "cmd": [cmd] if isinstance(cmd, str) else list(cmd),
+        "name": posixpath.join(folder, name),
+        "file": file,
+        "cmd": command_of(data.get("cmd")),
         "deps": [place(_path_of(dep)[0]) for dep in data.get("deps") or []],
         "params": _plain_params(data.get("params") or [], place),
         "outs": outs,
-        "wdir": posixpath.normpath(wdir),
+        "wdir": wdir,
         "desc": data.get("desc") or "",
         "meta": data.get("meta") or {},
         "frozen": bool(data.get("frozen", False)),
         "always_changed": bool(data.get("always_changed", False)),
     }
+
+
+def _plain_source(path: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    wdir = posixpath.join(posixpath.dirname(path), data.get("wdir") or "")
+    outs, deps = data.get("outs") or [], data.get("deps") or []
+    # What was imported without a download has no id of its own yet.
+    ids = {placed(out["path"], wdir): recorded_id(out) or "".join(map(recorded_id, deps)) for out in outs}
+    texts = [out["desc"] for out in (data, *outs) if out.get("desc")]
+    return {"name": path, "ids": ids, "origin": ", ".join(map(_origin, deps)), "desc": " ".join(texts), "meta": data.get("meta") or {}}
+
+
+def recorded_id(item: Mapping[str, Any]) -> str:
+    """The id that DVC recorded of a dependency or output: the md5 of bytes, or what a server says of them."""
+    return str(item.get("md5") or item.get("etag") or item.get("checksum") or "")
+
+
+def _origin(dep: Mapping[str, Any]) -> str:
+    repository = dep.get("repo")
+    if not isinstance(repository, Mapping):
+        return str(dep["path"])
+    rev = repository.get("rev_lock") or repository.get("rev")
+    return f"{dep['path']} of {repository.get('url')}" + (f" at {rev}" if rev else "")
 
 
 def _path_of(entry: Any) -> tuple[str, Mapping[str, Any]]:
@@ -187,7 +308,7 @@ def _plot_paths(entry: Any) -> list[str]:
     return list(sources) if isinstance(sources, Mapping) else [path]
 
 
-def _plain_params(entries: list[Any], place: Any) -> list[dict[str, Any]]:
+def _plain_params(entries: list[Any], place: Callable[[str], str]) -> list[dict[str, Any]]:
     by_file: dict[str, list[str]] = {}
     for entry in entries:
         if isinstance(entry, Mapping):
@@ -211,4 +332,5 @@ def _graph_from_plain(root: Path, plain: Mapping[str, Any]) -> Graph:
         )
         for data in plain["stages"]
     ]
-    return build_graph(root, stages, metric_files=plain["metrics"], plot_files=plain["plots"])
+    sources = [Source(**data) for data in plain["sources"]]
+    return build_graph(root, stages, sources=sources, metric_files=plain["metrics"], plot_files=plain["plots"])

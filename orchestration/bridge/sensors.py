@@ -8,15 +8,16 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.bridge.assets import FORCE_TAG, op_name
-from orchestration.bridge.facts import pictures_of
-from orchestration.bridge.lockfile import Lock
-from orchestration.bridge.meta import Schedule, stage_meta
-from orchestration.bridge.mirror import asset_key, outside_changes
-from orchestration.bridge.preludes import prepared
-from orchestration.bridge.project import Project
-from orchestration.bridge.status import project_status
-from orchestration.bridge.versions import current_code_version
+from .assets import FORCE_TAG
+from .facts import pictures_of
+from .lockfile import Lock
+from .meta import Schedule, stage_meta
+from .mirror import key_in, outside_changes
+from .preludes import prepared
+from .project import Project
+from .status import project_status
+from .translator import op_names
+from .versions import current_code_version
 
 _RUNNING = [
     dg.DagsterRunStatus.QUEUED,
@@ -36,7 +37,12 @@ def build_mirror_sensor(project: Project, *, seconds: int = 15) -> dg.SensorDefi
     """
     words = "Reports what `dvc repro` made outside Dagster as materializations, and reloads what is shown here after an edit."
 
-    @dg.sensor(name="dvc_mirror", description=words, minimum_interval_seconds=seconds, default_status=dg.DefaultSensorStatus.RUNNING)
+    @dg.sensor(
+        name="_".join([*project.key_prefix, "dvc_mirror"]),
+        description=words,
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
     def dvc_mirror(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """Reports what `dvc repro` made outside Dagster, and reloads code versions after edits."""
         now = prepared(project.again())
@@ -54,12 +60,15 @@ def build_mirror_sensor(project: Project, *, seconds: int = 15) -> dg.SensorDefi
 def build_schedules(project: Project) -> list[dg.ScheduleDefinition]:
     """A job and a schedule for every stage whose meta has one; a tick is skipped while a run of its job is under way."""
     found = []
+    names = op_names(project.graph)
     for stage in project.graph.stages.values():
         meta = stage_meta(stage)
         if meta.schedule is None:
             continue
         words = f"Runs the command of {stage.name} again, although nothing that it is made from changed: its source may have."
-        job = dg.define_asset_job(f"refresh_{op_name(stage.name)}", selection=[asset_key(stage.name)], description=words, tags={FORCE_TAG: "true"})
+        job = dg.define_asset_job(
+            f"refresh_{names[stage.name]}", selection=[key_in(project.graph, stage.name)], description=words, tags={FORCE_TAG: "true"}
+        )
         found.append(_schedule(job, stage.name, meta.schedule))
     return found
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
-from orchestration.bridge.process import Hold
-from orchestration.bridge.survivors import end_marked, is_running
+from .process import Hold
+from .survivors import end_marked, is_running
 
 
 @dataclass(frozen=True)

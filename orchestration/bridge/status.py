@@ -11,13 +11,13 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from orchestration.bridge.cache import is_in_cache
-from orchestration.bridge.dvc_repo import dvc_2_id
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.identity import Content
-from orchestration.bridge.lockfile import Lock, LockEntry
-from orchestration.bridge.project import Project
-from orchestration.bridge.surroundings import have_moved, trouble_of
+from .cache import is_in_cache
+from .dvc_repo import dvc_2_id
+from .graph import Stage, is_remote, shown_command
+from .identity import Content
+from .lockfile import Lock, LockEntry
+from .project import Project
+from .surroundings import have_moved, trouble_of
 
 State = Literal["fresh", "stale", "missing"]
 CauseKind = Literal["never_made", "command", "param", "prelude", "input", "output", "always", "withheld"]
@@ -55,7 +55,7 @@ def project_status(project: Project, names: Iterable[str] | None = None) -> dict
         causes = tuple(reader.causes(stage))
         entry = lock.entries.get(name)
         waits = tuple(
-            before for before in project.graph.upstream(name) if before in found and (found[before].state != "fresh" or found[before].waits_for)
+            before for before in project.graph.parents(name) if before in found and (found[before].state != "fresh" or found[before].waits_for)
         )
         state: State = "fresh" if not causes else "missing" if entry is None else "stale"
         found[name] = StageStatus(name, state, causes, entry.output_id(stage) if entry else None, waits)
@@ -71,6 +71,16 @@ def causes_of_preludes(project: Project, name: str) -> list[Cause]:
     """One cause for each file of parameters of the stage `name` that a prelude would write anew now; none of a stage that dvc.yaml lost meanwhile."""
     stage = project.graph.stages.get(name)
     return list(_Reader(project, project.lock()).causes_of_preludes(stage)) if stage else []
+
+
+def unreachable(address: str) -> str:
+    """What is said of an input on a server that did not answer: DVC calls it deleted, offline too."""
+    return f"{address} cannot be reached, or is gone: offline, or its server is"
+
+
+def is_as_recorded(project: Project, path: str, content: Content | None, recorded: str | None, entry: LockEntry) -> bool:
+    """Whether what `path` holds is what the entry says, in DVC 2's way of saying it, too."""
+    return content is not None and (content.id == recorded or (path in entry.of_dvc_2 and dvc_2_id(project.root / path) == recorded))
 
 
 class _Reader:
@@ -113,7 +123,7 @@ class _Reader:
             yield Cause("never_made", stage.name, "never made: dvc.lock has no entry for it")
             return
         if stage.cmd != entry.cmd:
-            yield Cause("command", stage.name, f"the command changed from `{' && '.join(entry.cmd)}` to `{' && '.join(stage.cmd)}`")
+            yield Cause("command", stage.name, f"the command changed from `{shown_command(entry.cmd)}` to `{shown_command(stage.cmd)}`")
         # DVC does not look at the dependencies of a frozen stage.
         if not stage.frozen:
             if stage.always_changed or stage.is_callback:
@@ -150,12 +160,13 @@ class _Reader:
     def _dep_causes(self, stage: Stage, entry: LockEntry) -> Iterable[Cause]:
         artifacts = self._graph.artifact_deps(stage.name)
         for path in stage.deps:
-            now, recorded = self._id(path), entry.deps.get(path)
-            if now is not None and (now == recorded or self._is_as_dvc_2_recorded(path, recorded, entry)):
+            content, recorded = self._content(path), entry.deps.get(path)
+            now = content.id if content else None
+            if is_as_recorded(self._project, path, content, recorded, entry):
                 continue
             source = f" (written by {artifacts[path]})" if path in artifacts else ""
             if now is None:
-                yield Cause("input", path, f"{path}{source} is missing")
+                yield Cause("input", path, unreachable(path) if is_remote(path) else f"{path}{source} is missing")
             elif recorded is None:
                 yield Cause("input", path, f"{path}{source} is a new dependency")
             else:
@@ -163,22 +174,18 @@ class _Reader:
 
     def _out_causes(self, stage: Stage, entry: LockEntry) -> Iterable[Cause]:
         for out in stage.outs:
+            if is_remote(out.path):
+                yield Cause("output", out.path, f"{out.path} lies on a server, where only DVC looks: ask `dvc status`, make it with `dvc repro`")
+                continue
             content, recorded = self._content(out.path), entry.outs.get(out.path)
             if recorded is None:
                 yield Cause("output", out.path, f"{out.path} is not in dvc.lock yet")
             elif content is None:
                 yield Cause("output", out.path, f"{out.path} was deleted; `dvc checkout {out.path}` brings it back")
-            elif content.id != recorded and not self._is_as_dvc_2_recorded(out.path, recorded, entry):
+            elif not is_as_recorded(self._project, out.path, content, recorded, entry):
                 yield Cause("output", out.path, f"{out.path} was changed by hand: it is {content.id[:8]}, dvc.lock says {recorded[:8]}")
             elif out.cached and not is_in_cache(self._project, out.path, content, of_dvc_2=recorded if out.path in entry.of_dvc_2 else None):
                 yield Cause("output", out.path, f"{out.path} is not in the DVC cache; `figment materialize {stage.name}` or `dvc commit` adds it")
-
-    def _is_as_dvc_2_recorded(self, path: str, recorded: str | None, entry: LockEntry) -> bool:
-        return path in entry.of_dvc_2 and dvc_2_id(self._project.root / path) == recorded
-
-    def _id(self, path: str) -> str | None:
-        content = self._content(path)
-        return content.id if content else None
 
     def _content(self, path: str) -> Content | None:
         if path not in self._contents:

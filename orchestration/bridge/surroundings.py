@@ -9,19 +9,19 @@ import hashlib
 import os
 import sys
 
-from orchestration.bridge.graph import Stage
-from orchestration.bridge.project import Project
+from .graph import Stage
+from .project import Project
 
 
-def surroundings(project: Project) -> str:
-    """A hash of the distributions that this Python finds, by name and release, and of the bytes of dvc.yaml."""
-    return hashlib.sha256(_installed().encode() + (project.root / "dvc.yaml").read_bytes()).hexdigest()
+def surroundings(project: Project, prelude: Stage) -> str:
+    """A hash of the distributions that this Python finds, by name and release, and of the bytes of the prelude's dvc.yaml."""
+    return hashlib.sha256(_installed().encode() + (project.root / prelude.file).read_bytes()).hexdigest()
 
 
 def have_moved(project: Project, prelude: Stage) -> bool:
     """Whether the prelude never ran well here, or its surroundings or what it wrote are others than then."""
     row = project.store.connection().execute("SELECT surroundings, written FROM preludes WHERE stage = ?", (prelude.name,)).fetchone()
-    return row is None or tuple(row) != (surroundings(project), _written(project, prelude))
+    return row is None or tuple(row) != (surroundings(project, prelude), _written(project, prelude))
 
 
 def trouble_of(project: Project, prelude: str) -> str:

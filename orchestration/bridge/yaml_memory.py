@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from orchestration.bridge.graph import GraphError
+from .graph import GraphError
 
 
 def read_yaml(path: Path, memory: Path | None, *, remedy: str) -> Any:

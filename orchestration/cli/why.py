@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestration.bridge.graph import shown_command
 from orchestration.bridge.lockfile import Lock
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
@@ -86,7 +87,7 @@ def _upstream_causes(project: Project, statuses: Mapping[str, StageStatus], name
 def _made_from(project: Project, lock: Lock, name: str, code: RecordedCode | None, made: Mapping[str, Making]) -> dict[str, Any]:
     artifacts, entry = project.graph.artifact_deps(name), lock.entries[name]
     return {
-        "command": " && ".join(entry.cmd),
+        "command": shown_command(entry.cmd),
         "params": {path: dict(values) for path, values in entry.params.items() if code is None or path != FILE_NAME},
         "libraries": dict(code.libraries) if code else {},
         "inputs": [_input(lock, path, id, artifacts.get(path), made) for path, id in entry.deps.items()],

@@ -40,7 +40,7 @@ def _not_in_lock(project: Project, lock: Lock, newest: Mapping[str, Materializat
 
 
 def _differences(project: Project, lock: Lock, name: str, known: Materialization) -> str:
-    tags = provenance_tags(project.graph, lock, name)
+    tags = provenance_tags(project, lock, name)
     # What differs, tag by tag, in words: the artifact's id, what it was made by, and what it read.
     gone = [key.removeprefix(INPUT_VERSION) for key in known.tags if key.startswith(INPUT_VERSION) and key not in tags]
     words = [f"Dagster says it read {before}, which it does not any more" for before in gone]

@@ -74,7 +74,7 @@ class LocalLauncher:
         with self._gpus(job, on_output, is_cancelled) as (devices, locks):
             cmd = list(job.cmd)
             if wanted.launcher == "torchrun":
-                cmd = [torchrun_command(line, wanted.processes or max(1, len(devices))) for line in cmd]
+                cmd = [torchrun_command(line, wanted.processes or max(1, len(devices))) for line in cmd if line.strip()]
                 on_output("stderr", f"launching: {shlex.join(['sh', '-c', cmd[0]]) if len(cmd) > 1 else cmd[0]}")
             # The supervisor holds the locks as well: a GPU is free only when the last process on it has ended, whoever was killed.
             hold = replace(job.hold, descriptors=(*job.hold.descriptors, *locks))

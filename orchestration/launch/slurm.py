@@ -111,7 +111,7 @@ class SlurmLauncher:
         processes = wanted.processes or max(1, gpus)
         about = {
             "stage": job.stage,
-            "cmd": list(job.cmd),
+            "cmd": [line for line in job.cmd if line.strip()],
             "cwd": str(job.cwd),
             "made_from": made_from,
             "grace_s": wanted.grace_s,

@@ -124,7 +124,7 @@ def untold_stages(project: Project, records: DagsterRecords) -> list[str]:
     untold = []
     for name in project.graph.stages:
         if name in lock.entries and name not in running:
-            tags = provenance_tags(project.graph, lock, name)
+            tags = provenance_tags(project, lock, name, lambda before: newest[asset_name(before)].id if asset_name(before) in newest else None)
             recorded = newest[asset_name(name)].tags if asset_name(name) in newest else {}
             # A dependency that was taken out of dvc.yaml must leave Dagster's record too.
             if tags != {key: value for key, value in recorded.items() if key in tags or key.startswith(INPUT_VERSION)}:

@@ -18,10 +18,11 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.api import execute_run
 
-from orchestration.bridge.assets import DOOR_TAG, op_name
+from orchestration.bridge.assets import DOOR_TAG
 from orchestration.bridge.meta import stage_meta
 from orchestration.bridge.mirror import asset_key, report_outside_changes
 from orchestration.bridge.project import Project
+from orchestration.bridge.translator import op_name
 from orchestration.errors import CommandError
 from orchestration.launch.compute import COMPUTE_FILE, load_compute
 from orchestration.launch.local import gpu_limit

@@ -16,6 +16,7 @@ from stages.durations import duration
 HOW: dict[str, tuple[str, Colour]] = {
     "ran": ("made", "green"),
     "restored": ("restored", "green"),
+    "verified": ("frozen", "green"),
     "fresh": ("unchanged", "dim"),
     "failed": ("failed", "red"),
     "cancelled": ("cancelled", "yellow"),

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from orchestration.assembly import _links as links_of
 from orchestration.assembly import build_definitions
-from orchestration.bridge.mirror import asset_key, stage_name
+from orchestration.bridge.mirror import asset_key
 from orchestration.checkout import open_project
 from orchestration.runs.up import _only_one as only_one
+from tests.orchestration.bridge.toy import stage_name
 
 
 def test_the_assets_are_the_stages_of_dvc_yaml_edge_for_edge(project_copy: Path) -> None:

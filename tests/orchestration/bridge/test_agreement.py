@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from orchestration.bridge.mirror import report_outside_changes
+from tests.orchestration.bridge.foreign_projects import record_lost
 from tests.orchestration.bridge.toy import STAGES, Toy
 
 Edit = Callable[[Toy], None]
@@ -59,6 +60,30 @@ def replace(path: str, old: str, new: str) -> Edit:
     return lambda toy: toy.replace(path, old, new)
 
 
+def freeze(toy: Toy, name: str) -> None:
+    toy.replace("dvc.yaml", f"  {name}:\n", f"  {name}:\n    frozen: true\n")
+
+
+def upstream_of_a_frozen_stage_is_remade(toy: Toy) -> None:
+    freeze(toy, "evens")
+    toy.replace("params.yaml", "repeat: 1", "repeat: 2")
+    toy.replace("params.yaml", "modulo: 2", "modulo: 3")
+    toy.make("rows")
+
+
+def lose_lock_entry(toy: Toy) -> None:
+    """What lay before `total` is there, and DVC has no record of it."""
+    record_lost("evens")(toy)
+
+
+def remade_and_put_back_by_hand(toy: Toy) -> None:
+    """The output of `evens` is again what `total` was made from, though dvc.lock says otherwise."""
+    before = (toy.root / "data/evens/evens.txt").read_text()
+    toy.replace("params.yaml", "modulo: 2", "modulo: 3")
+    toy.make("evens")
+    toy.write("data/evens/evens.txt", before)
+
+
 # what was done -> (how, the stages that are then not fresh)
 MATRIX: dict[str, tuple[Edit, set[str]]] = {
     "nothing": (lambda toy: None, set()),
@@ -92,6 +117,14 @@ MATRIX: dict[str, tuple[Edit, set[str]]] = {
     "dependency dropped": (replace("dvc.yaml", "[code/report.py, data/rows, data/total]", "[code/report.py, data/total]"), set()),
     "description changed": (replace("dvc.yaml", "The numbers of all", "All the numbers of all"), set()),
     "upstream rerun with equal bytes": (rerun_upstream_with_equal_bytes, set()),
+    "upstream of a frozen stage remade": (upstream_of_a_frozen_stage_is_remade, {"report"}),
+    "output of a frozen stage tampered": (lambda toy: (freeze(toy, "evens"), toy.write("data/evens/evens.txt", "8\n")), {"evens", "total"}),
+    "lock entry of an upstream lost": (lose_lock_entry, {"evens"}),
+    "lock entry of an upstream lost, its output tampered": (
+        lambda toy: (lose_lock_entry(toy), toy.write("data/evens/evens.txt", "8\n")),
+        {"evens", "total"},
+    ),
+    "upstream remade, its output put back by hand": (remade_and_put_back_by_hand, {"evens"}),
     "dvc.lock lost": (lambda toy: (toy.root / "dvc.lock").unlink(), set(STAGES)),
 }
 # After this edit a stage's own command fails: nothing can make it right but undoing the edit.

@@ -3,8 +3,8 @@ import pytest
 
 from orchestration.bridge.automation import automation_condition, freshness_policy
 from orchestration.bridge.meta import StageMeta
-from orchestration.bridge.mirror import asset_key, report_outside_changes, stage_name
-from tests.orchestration.bridge.toy import Toy
+from orchestration.bridge.mirror import asset_key, report_outside_changes
+from tests.orchestration.bridge.toy import Toy, stage_name
 
 
 class Daemon:

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
-from orchestration.bridge.dead_runs import WORKER_TAG, dead_run_sensor, is_dead, reap_dead_runs, worker_tag
+from orchestration.bridge.dead_runs import WORKER_TAG, build_dead_run_sensor, is_dead, reap_dead_runs, worker_tag
+from orchestration.bridge.project import Project
 from orchestration.bridge.survivors import is_running
 from tests.orchestration.bridge import threaded_jobs
 from tests.orchestration.bridge.test_process import wait_until
@@ -176,11 +177,12 @@ def test_the_tag_is_one_that_dagster_allows():
     assert set(tag) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
-def test_the_sensor_says_what_it_did(instance):
+def test_the_sensor_says_what_it_did(instance, tmp_path):
     run = run_in(instance, dg.DagsterRunStatus.STARTED)
     host, boot, pid, start = worker_tag(os.getpid()).rsplit(".", maxsplit=3)
     instance.add_run_tags(run.run_id, {WORKER_TAG: f"{host}.{boot}.{pid}.{int(start) - 1}"})
 
-    said = [dead_run_sensor(dg.build_sensor_context(instance=instance)).skip_message for _ in range(2)]
+    sensor = build_dead_run_sensor(Project(tmp_path))
+    said = [sensor(dg.build_sensor_context(instance=instance)).skip_message for _ in range(2)]
 
     assert said == [f"marked as failed: {run.run_id}", "every run in progress has a living worker"]

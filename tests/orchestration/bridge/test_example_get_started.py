@@ -39,9 +39,10 @@ def load(path: Path) -> dg.Definitions:
 
 
 def test_the_definitions_of_the_readme_make_all_of_it_and_dvc_agrees(example: Toy, instance: dg.DagsterInstance, readme: str) -> None:
-    (source,) = [block for block in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL) if "build_definitions(" in block]
+    (source,) = [block for block in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL) if "defs = build_definitions(" in block]
     assert len(source.splitlines()) <= 25
-    example.write("definitions.py", source)
+    # The package's name where it is installed by itself.
+    example.write("definitions.py", source.replace("dagster_dvc", "orchestration.bridge"))
     definitions = load(example.root / "definitions.py")
 
     result = example.dagster_make(instance, *STAGES, definitions=definitions)

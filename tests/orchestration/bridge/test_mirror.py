@@ -16,7 +16,7 @@ def test_only_what_dvc_made_anew_is_told_again(toy: Toy, instance: dg.DagsterIns
     toy.repro("side")
 
     assert report_outside_changes(instance, toy.project()) == ["side"]
-    assert latest_tags(instance, "side")["dagster/data_version"] == toy.status()["side"].id
+    assert latest_tags(instance, toy.project().graph, "side")["dagster/data_version"] == toy.status()["side"].id
 
 
 def test_an_event_says_id_outputs_and_door_and_points_to_its_inputs(toy: Toy, instance: dg.DagsterInstance) -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from orchestration.bridge.graph import GraphError
 from orchestration.bridge.materialize import InputsMoved, StageFailed
-from orchestration.bridge.mirror import asset_key, report_outside_changes, stage_name
+from orchestration.bridge.mirror import asset_key, report_outside_changes
 from orchestration.bridge.preludes import prepared
 from orchestration.bridge.status import project_status
 from tests.orchestration.bridge.test_materialize import go, lock_entry, slow, wait_for
-from tests.orchestration.bridge.toy import STAGES, Toy, build
+from tests.orchestration.bridge.toy import STAGES, Toy, build, stage_name
 
 COMMENT = ("code/evens.py", "modulo = int", "# why\nmodulo = int")
 EDIT = ("code/evens.py", "== 0", "== 1")

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from orchestration.bridge.graph import command_of
 from orchestration.bridge.process import Hold, LineReader, Outcome, run_command
 from orchestration.bridge.survivors import is_running
 
@@ -26,6 +27,16 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float = 5.0) -> None
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def test_a_text_is_its_lines_and_a_list_its_items_as_in_dvc(tmp_path):
+    """A stage keeps a text as one item, and a list of one with an empty second (`graph.command_of`)."""
+    outcome, lines = run(command_of("cd /\nfalse\necho never"), tmp_path)
+    assert (outcome.returncode, lines) == (1, [])
+
+    outcome, lines = run(command_of(["cd /\nfalse\npwd"]), tmp_path)
+    assert (outcome.returncode, lines) == (0, [("stdout", "/")])
+    assert command_of("pwd") != command_of(["pwd"]) and command_of(["a", "b"]) == ("a", "b")
 
 
 def test_the_lines_of_both_streams_arrive_with_the_exit_status(tmp_path):

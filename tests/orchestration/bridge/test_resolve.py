@@ -257,6 +257,29 @@ def test_an_edit_of_any_file_the_graph_was_made_from_is_noticed(empty: Toy, load
     assert command() == ("brew ale 2",)
 
 
+def test_files_of_dvc_that_come_and_go_in_folders_are_noticed(tmp_path: Path) -> None:
+    toy = build(tmp_path / "toy", {"dvc.yaml": "stages: {a: {cmd: make, outs: [out]}}", "deep/er/there": ""})
+    memory = toy.root / ".figment/memory"
+
+    def names() -> set[str]:
+        graph = load_graph(toy.root, state_dir=memory)
+        return {*graph.stages, *graph.sources}
+
+    assert names() == {"a"}
+    toy.write("deep/er/dvc.yaml", "stages: {b: {cmd: make, outs: [out]}}")
+    assert names() == {"a", "deep/er/b"}
+    toy.write("deep/data.dvc", "outs:\n- {path: data, md5: d41d8cd98f00b204e9800998ecf8427e, hash: md5, size: 0}\n")
+    assert names() == {"a", "deep/er/b", "deep/data.dvc"}
+    # Inside an output, of another project, of an environment, and in a hidden folder.
+    for path in ("out/x.dvc", "other/.dvc/config", "other/dvc.yaml", "env/pyvenv.cfg", "env/lib/dvc.yaml", ".hidden/dvc.yaml"):
+        toy.write(path, "")
+    assert names() == {"a", "deep/er/b", "deep/data.dvc"}
+    (toy.root / "deep/er/dvc.yaml").unlink()
+    assert names() == {"a", "deep/data.dvc"}
+    with pytest.raises(GraphError, match=r"deep: is not the root of its DVC project; pass .*toy"):
+        load_graph(toy.root / "deep")
+
+
 def test_a_damaged_memory_is_made_again(empty: Toy, load: Load) -> None:
     expected = load("stages: {a: {cmd: make, outs: [o]}}")
     memory = empty.root / ".figment/memory"

@@ -58,7 +58,7 @@ def test_tags_say_what_dvc_lock_says(toy: Toy) -> None:
     project = toy.project()
     lock = project.lock()
 
-    tags = provenance_tags(project.graph, lock, "report")
+    tags = provenance_tags(project, lock, "report")
 
     assert tags[DATA_VERSION] == lock.entries["report"].outs["data/report.md"]
     assert tags[CODE_VERSION] == recorded(toy, "report")
@@ -74,4 +74,4 @@ def test_an_input_remade_since_is_tagged_with_the_version_that_was_read(toy: Toy
     toy.make("rows")
     project = toy.project()
 
-    assert provenance_tags(project.graph, project.lock(), "evens")[INPUT_VERSION + "rows"] == old != toy.status()["rows"].id
+    assert provenance_tags(project, project.lock(), "evens")[INPUT_VERSION + "rows"] == old != toy.status()["rows"].id

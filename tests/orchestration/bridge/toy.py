@@ -20,15 +20,16 @@ import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from orchestration.bridge.assets import build_stage_assets, op_name
+from orchestration.bridge.assets import build_stage_assets
 from orchestration.bridge.definitions import build_definitions
 from orchestration.bridge.graph import Stage
 from orchestration.bridge.materialize import Materialized, Request, Surroundings, materialize
-from orchestration.bridge.mirror import asset_key, stage_name
+from orchestration.bridge.mirror import key_in
 from orchestration.bridge.preludes import prepared
 from orchestration.bridge.process import Hold, Outcome, run_command
 from orchestration.bridge.project import Project
 from orchestration.bridge.status import StageStatus, project_status
+from orchestration.bridge.translator import op_name
 
 STAGES = ("rows", "evens", "total", "report", "side")
 
@@ -284,7 +285,8 @@ class Toy:
         """The assets Dagster's page would not call fresh."""
         graph = dg.Definitions(assets=build_stage_assets(self.project(), never_run)).resolve_asset_graph()
         resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
-        return {stage_name(key) for key in graph.materializable_asset_keys if resolver.get_status(key) != StaleStatus.FRESH}
+        project = self.project()
+        return {name for name in project.graph.stages if resolver.get_status(key_in(project.graph, name)) != StaleStatus.FRESH}
 
     def dagster_make(
         self, instance: dg.DagsterInstance, *names: str, definitions: dg.Definitions | None = None, **options: Any
@@ -294,7 +296,8 @@ class Toy:
         if force is not None:
             options["run_config"] = {"ops": {op_name(name): {"config": {"force": force}} for name in names}}
         job = (definitions or self.definitions()).resolve_implicit_global_asset_job_def()
-        keys = [asset_key(name) for name in names]
+        graph = self.project().graph
+        keys = [key_in(graph, name) for name in names]
         return job.execute_in_process(instance=instance, asset_selection=keys, raise_on_error=False, **options)
 
     # ---- programs --------------------------------------------------------------------------------------------------------------------
@@ -310,6 +313,11 @@ class Toy:
     def git_commit(self) -> None:
         self.shell("git", "add", ".")
         self.shell("git", "commit", "-qm", "state")
+
+
+def stage_name(key: dg.AssetKey) -> str:
+    """The stage of an asset key that `asset_key` made."""
+    return "@".join(key.path)
 
 
 def never_run(*arguments: Any) -> Outcome:
