@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from orchestration.bridge.cache import object_path
-from tests.orchestration.bridge.toy import Toy, build
+from tests.orchestration.bridge.toy import build
 
 _WORDS = ("tea", "ale", "rum", "gin", "fig", "oat", "rye", "yam")
 
@@ -71,7 +71,7 @@ class RandomProject:
         lines = []
         for number, out in enumerate(self._outs(name)):
             target = out if out.endswith(".txt") else f"{out}/all.txt"
-            folder = os.path.dirname(target)
+            folder = Path(target).parent.as_posix()
             lines.append(f"mkdir -p {folder} && rm -f {target} && ({word} echo {number}; find {reads} -type f | sort | xargs cat) >{blank}{target}")
         stage["cmd"] = lines[0] if len(lines) == 1 else lines
 
