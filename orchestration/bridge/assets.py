@@ -23,6 +23,7 @@ from orchestration.bridge.mirror import as_json, asset_key, pointer_tags, report
 from orchestration.bridge.preludes import prepared
 from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
+from orchestration.bridge.stage_lock import StageBusy
 from orchestration.bridge.status import project_status
 from orchestration.bridge.versions import current_code_version, provenance_tags
 
@@ -68,7 +69,7 @@ def asset_description(project: Project, stage: Stage) -> str:
     for path in pictures_of(project, stage):
         picture = project.root / path
         # An output that is being replaced is not there for a moment. A grid of snapshots may be as large as 8K: its size is asked for first.
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if (size := picture.stat().st_size) <= left:
                 content = base64.b64encode(picture.read_bytes()).decode("ascii")
                 pictures.append(f"![{_escape(picture.stem)}](data:image/png;base64,{content})")
@@ -142,7 +143,7 @@ def _materialize_in_dagster(
     surroundings = Surroundings(run_under_pipes, log=context.log.info, is_cancelled=cancelled)
     try:
         done = materialize(project, request, surroundings)
-    except (StageFailed, GraphError, DvcBusy, InterruptedError) as error:
+    except (StageFailed, StageBusy, GraphError, DvcBusy, InterruptedError) as error:
         # Check results that arrived before a failure are kept: they often say why.
         yield from reports.checks
         raise _dagster_failure(context, stage, error) from None

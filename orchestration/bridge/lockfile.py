@@ -44,9 +44,10 @@ def combined_id(ids: list[tuple[str, str]]) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """All of dvc.lock."""
+    """All of dvc.lock. problems: by stage what is wrong with an entry that is none, in words; such a stage has no entry."""
 
     entries: Mapping[str, LockEntry]
+    problems: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def known_ids(self) -> frozenset[str]:
@@ -61,10 +62,39 @@ def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
         return Lock({})
     data = read_yaml(path, memory, remedy="restore it with `git checkout dvc.lock`")
     stages = data.get("stages") if isinstance(data, Mapping) else None
-    is_usable = isinstance(stages, Mapping) and all(isinstance(entry, Mapping) for entry in stages.values())
-    if data and not is_usable:
+    if data and not isinstance(stages, Mapping):
         raise GraphError(f"{path}: expected a mapping `stages` of stage names to entries, as DVC writes it; restore it with `git checkout dvc.lock`")
-    return Lock({name: _entry(graph, name, value) for name, value in (stages or {}).items() if name in graph.stages or name in graph.preludes})
+    entries, problems = {}, {}
+    for name, value in (stages or {}).items():
+        if name in graph.stages or name in graph.preludes:
+            if problem := _problem(value):
+                problems[name] = f"{path}: the entry of {name} {problem}; DVC refuses the whole file; restore it with `git checkout dvc.lock`"
+            else:
+                entries[name] = _entry(graph, name, value)
+    return Lock(entries, problems)
+
+
+def _problem(data: Any) -> str:
+    """What keeps an entry from being one, in words; empty where nothing does."""
+    if not isinstance(data, Mapping):
+        return f"is {_short(data)}, expected a mapping"
+    cmd = data.get("cmd")
+    if not (cmd is None or isinstance(cmd, str) or (isinstance(cmd, list) and all(isinstance(line, str) for line in cmd))):
+        return f"has the command {_short(cmd)}, expected text"
+    params = data.get("params") or {}
+    if not isinstance(params, Mapping) or not all(isinstance(file, str) and isinstance(values or {}, Mapping) for file, values in params.items()):
+        return f"has the parameters {_short(params)}, expected values by file"
+    for key in ("deps", "outs"):
+        items = data.get(key) or []
+        for item in items if isinstance(items, list) else [items]:
+            if not (isinstance(item, Mapping) and isinstance(item.get("path"), str) and isinstance(item.get("md5", ""), str)):
+                return f"has {_short(item)} among its {key}, expected a `path` and its hash"
+    return ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _entry(graph: Graph, name: str, data: Mapping[str, Any]) -> LockEntry:

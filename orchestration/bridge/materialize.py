@@ -201,12 +201,17 @@ def _require_inputs(project: Project, stage: Stage) -> None:
             writer = project.graph.producer_of(path)
             remedy = f"materialize {writer} first" if writer else f"add it, or take it out of the deps of {stage.name} in dvc.yaml"
             raise StageFailed(f"{stage.name}: its input {path} does not exist; {remedy}")
+        if (content := project.content(path)) and content.problem:
+            raise StageFailed(f"{stage.name}: its input cannot be recorded: {content.problem}; remove it")
 
 
 def _require_outputs(project: Project, stage: Stage, outcome: Outcome) -> None:
     missing = [out.path for out in stage.outs if not (project.root / out.path).exists()]
     if missing:
         raise StageFailed(f"{stage.name}: the command ended well but did not write {', '.join(missing)}, which dvc.yaml names as its output", outcome)
+    for out in stage.outs:
+        if (content := project.store.content(project.root / out.path)) and content.problem:
+            raise StageFailed(f"{stage.name}: its output cannot be recorded: {content.problem}; nothing was recorded", outcome)
 
 
 def _failure_words(stage: Stage, outcome: Outcome) -> str:

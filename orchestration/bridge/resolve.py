@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestration.bridge.answers import keep, recall
 from orchestration.bridge.graph import Graph, GraphError, Out, ParamsFile, Stage, build_graph
 
 # Raised whenever the shape of the stored answer changes.
@@ -37,20 +38,13 @@ def load_graph(root: Path, *, state_dir: Path | None = None) -> Graph:
     resolved, variable_files = _resolve_with_dvc(root)
     plain = _plain_graph(resolved)
     if stored is not None:
-        stored.parent.mkdir(parents=True, exist_ok=True)
         watched = sorted({"dvc.yaml", DEFAULT_PARAMS, *variable_files})
-        # Written beside, then renamed: two readers never see half an answer.
-        temporary = stored.with_suffix(f".{id(plain)}.tmp")
-        temporary.write_text(json.dumps({"format": _FORMAT, "key": _key(root, watched), "watched": watched, "graph": plain}))
-        temporary.replace(stored)
+        keep(stored, {"format": _FORMAT, "key": _key(root, watched), "watched": watched, "graph": plain})
     return _graph_from_plain(root, plain)
 
 
 def _read_stored(root: Path, stored: Path) -> Graph | None:
-    try:
-        answer = json.loads(stored.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
+    answer = recall(stored)
     if not isinstance(answer, dict) or answer.get("format") != _FORMAT or answer.get("key") != _key(root, answer.get("watched", [])):
         return None
     return _graph_from_plain(root, answer["graph"])

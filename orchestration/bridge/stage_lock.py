@@ -94,6 +94,8 @@ def stage_lock(
     """
     locks.mkdir(parents=True, exist_ok=True)
     path = _lock_path(locks, name)
+    if path.is_dir():
+        raise StageBusy(f"{name} cannot be locked: {path} is a folder where its lock file belongs; remove it")
     with path.open("a+") as stream:
         told = False
         while not _try_lock_repeatedly(stream.fileno()):
@@ -123,7 +125,7 @@ def holder_of(locks: Path, name: str) -> Holder | None:
     path = _lock_path(locks, name)
     try:
         stream = path.open("r+")
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
     with stream:
         if _try_lock(stream.fileno()):
@@ -155,6 +157,7 @@ def _try_lock_repeatedly(descriptor: int, *, tries: int = 5) -> bool:
 
 def _read_holder(path: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(path.read_text().splitlines()[-1]))
-    except (IndexError, json.JSONDecodeError, TypeError):
+        told = Holder(**json.loads(path.read_text().splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
         return None
+    return told if isinstance(told.pid, int) and isinstance(told.supervisor, int) and isinstance(told.mark, str) else None

@@ -110,7 +110,8 @@ class _Reader:
     def _own_causes(self, stage: Stage) -> Iterable[Cause]:
         entry = self._lock.entries.get(stage.name)
         if entry is None:
-            yield Cause("never_made", stage.name, "never made: dvc.lock has no entry for it")
+            unreadable = self._lock.problems.get(stage.name)
+            yield Cause("never_made", stage.name, unreadable or "never made: dvc.lock has no entry for it")
             return
         if stage.cmd != entry.cmd:
             yield Cause("command", stage.name, f"the command changed from `{' && '.join(entry.cmd)}` to `{' && '.join(stage.cmd)}`")
@@ -156,6 +157,8 @@ class _Reader:
             source = f" (written by {artifacts[path]})" if path in artifacts else ""
             if now is None:
                 yield Cause("input", path, f"{path}{source} is missing")
+            elif problem := self._problem(path):
+                yield Cause("input", path, f"{path}{source} cannot be judged: {problem}")
             elif recorded is None:
                 yield Cause("input", path, f"{path}{source} is a new dependency")
             else:
@@ -168,6 +171,8 @@ class _Reader:
                 yield Cause("output", out.path, f"{out.path} is not in dvc.lock yet")
             elif content is None:
                 yield Cause("output", out.path, f"{out.path} was deleted; `dvc checkout {out.path}` brings it back")
+            elif content.problem:
+                yield Cause("output", out.path, f"{out.path} cannot be judged: {content.problem}")
             elif content.id != recorded and not self._is_as_dvc_2_recorded(out.path, recorded, entry):
                 yield Cause("output", out.path, f"{out.path} was changed by hand: it is {content.id[:8]}, dvc.lock says {recorded[:8]}")
             elif out.cached and not is_in_cache(self._project, out.path, content, of_dvc_2=recorded if out.path in entry.of_dvc_2 else None):
@@ -179,6 +184,10 @@ class _Reader:
     def _id(self, path: str) -> str | None:
         content = self._content(path)
         return content.id if content else None
+
+    def _problem(self, path: str) -> str:
+        content = self._content(path)
+        return content.problem if content else ""
 
     def _content(self, path: str) -> Content | None:
         if path not in self._contents:
