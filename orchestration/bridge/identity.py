@@ -14,7 +14,7 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, md
 CREATE TABLE IF NOT EXISTS trees (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, id TEXT NOT NULL, files INTEGER, bytes INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cached (path TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS preludes (stage TEXT PRIMARY KEY, surroundings TEXT, written TEXT, trouble TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, stage TEXT, id TEXT, at REAL, door TEXT, outcome TEXT, detail TEXT);
+CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, stage TEXT, id TEXT, at REAL, door TEXT, outcome TEXT, detail TEXT, sum TEXT);
 CREATE INDEX IF NOT EXISTS events_by_stage ON events (stage, number);
 CREATE TABLE IF NOT EXISTS withheld (stage TEXT PRIMARY KEY, reason TEXT NOT NULL, entry TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -84,6 +84,11 @@ def tree_listing(md5_by_relpath: Mapping[str, str]) -> bytes:
     return json.dumps(rows, sort_keys=True).encode()
 
 
+def event_sum(event: Iterable[object]) -> str:
+    """The checksum of an entry of the log: of (stage, id, at, door, outcome, detail)."""
+    return hashlib.blake2b(repr(tuple(event)).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+
+
 class _Connection(sqlite3.Connection):
     """Moves the database away once it is found to be damaged, so that whatever comes next starts with a new one."""
 
@@ -129,6 +134,13 @@ class ContentStore:
     def _make_tables(self) -> None:
         with self.connection() as connection:
             connection.executescript(_TABLES)
+            with contextlib.suppress(sqlite3.OperationalError):
+                # A log that was begun before its entries had checksums.
+                connection.execute("ALTER TABLE events ADD COLUMN sum TEXT")
+
+    def log(self, connection: sqlite3.Connection, *event: object) -> None:
+        """Enter (stage, id, at, door, outcome, detail) in the log of what was made, with its checksum."""
+        connection.execute("INSERT INTO events (stage, id, at, door, outcome, detail, sum) VALUES (?, ?, ?, ?, ?, ?, ?)", (*event, event_sum(event)))
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, as a context manager that commits."""

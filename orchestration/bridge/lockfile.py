@@ -44,10 +44,14 @@ def combined_id(ids: list[tuple[str, str]]) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """All of dvc.lock. problems: by stage what is wrong with an entry that is none, in words; such a stage has no entry."""
+    """All of dvc.lock. problems: by stage what is wrong with an entry that is none, in words; such a stage has no entry.
+
+    orphans: names of entries whose stage dvc.yaml does not have.
+    """
 
     entries: Mapping[str, LockEntry]
     problems: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    orphans: tuple[str, ...] = ()
 
     @cached_property
     def known_ids(self) -> frozenset[str]:
@@ -64,14 +68,16 @@ def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
     stages = data.get("stages") if isinstance(data, Mapping) else None
     if data and not isinstance(stages, Mapping):
         raise GraphError(f"{path}: expected a mapping `stages` of stage names to entries, as DVC writes it; restore it with `git checkout dvc.lock`")
-    entries, problems = {}, {}
+    entries, problems, orphans = {}, {}, []
     for name, value in (stages or {}).items():
         if name in graph.stages or name in graph.preludes:
             if problem := _problem(value):
                 problems[name] = f"{path}: the entry of {name} {problem}; DVC refuses the whole file; restore it with `git checkout dvc.lock`"
             else:
                 entries[name] = _entry(graph, name, value)
-    return Lock(entries, problems)
+        else:
+            orphans.append(str(name))
+    return Lock(entries, problems, tuple(orphans))
 
 
 def _problem(data: Any) -> str:

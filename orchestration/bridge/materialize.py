@@ -234,17 +234,8 @@ def _finish(project: Project, request: Request, stage: Stage, how: How, status: 
     done = _result(project.again(), stage, how)
     with project.store.connection() as connection:
         connection.execute("DELETE FROM withheld WHERE stage = ?", (stage.name,))
-        connection.execute(
-            "INSERT INTO events (stage, id, at, door, outcome, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                stage.name,
-                done.id,
-                time.time(),
-                request.door,
-                how,
-                json.dumps({"seconds": seconds, "causes": [cause.text for cause in status.causes]}),
-            ),
-        )
+        detail = json.dumps({"seconds": seconds, "causes": [cause.text for cause in status.causes]})
+        project.store.log(connection, stage.name, done.id, time.time(), request.door, how, detail)
     return dataclasses.replace(done, causes=status.causes, seconds=seconds)
 
 

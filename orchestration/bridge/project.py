@@ -70,11 +70,12 @@ class Project:
         """The project as it is now, after edits or materializations."""
         return Project(self.root, state_dir=str(self.paths.state.relative_to(self.root)))
 
-    def content(self, path: str) -> Content | None:
+    def content(self, path: str, *, trust_stamps: bool = True) -> Content | None:
         """What the relative `path` holds, or None; of an input that no stage writes, without what .dvcignore leaves out."""
         if self.graph.producers_of(path):
-            return self.store.content(self.root / path)
-        return self.store.content(self.root / path, is_ignored=lambda name, is_folder: self._ignored(f"{path}/{name}", is_folder))
+            return self.store.content(self.root / path, trust_stamps=trust_stamps)
+        ignored = lambda name, is_folder: self._ignored(f"{path}/{name}", is_folder)  # noqa: E731
+        return self.store.content(self.root / path, trust_stamps=trust_stamps, is_ignored=ignored)
 
     @cached_property
     def _ignored(self) -> IsIgnored:

@@ -24,6 +24,7 @@ from orchestration.bridge.mirror import asset_key, report_outside_changes
 from orchestration.bridge.project import Project
 from orchestration.errors import CommandError
 from orchestration.launch.launchers import COMPUTE_FILE, gpu_limit, load_compute
+from orchestration.records.seals import seal
 from orchestration.runs.display import RunDisplay
 from orchestration.runs.forecast import Forecast
 from orchestration.runs.selection import Plan
@@ -115,6 +116,8 @@ def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[s
         if ended is not None and ended.status == dg.DagsterRunStatus.CANCELED:
             watcher.result.is_interrupted = True
     watcher.result.seconds = display.seconds()
+    if any(stage.how == "ran" for stage in watcher.result.stages.values()):
+        seal(project.paths.state)
     return watcher.result
 
 
