@@ -45,10 +45,8 @@ def _contradiction(project: Project, one: OutputEvidence) -> Finding:
     newest = next((making for making in past(project, one.stage, most=1000) if making.id == one.present_id), None)
     by = f" by {newest.door} at {time.strftime('%Y-%m-%d %H:%M', time.localtime(newest.at))}" if newest and newest.at else ""
     detail = f"is {one.present_id}, a version that was made here{by}, and dvc.lock says {one.recorded}, another one{_names(one)}"
-    words = (
-        f"say which is right: `dvc checkout {one.out.path}` brings back what dvc.lock says, `git checkout dvc.lock` the entry that was committed, "
-    )
-    return Finding("lock_contradicted", one.out.path, detail, f"{words}`dvc commit -f {one.stage}` records what is there")
+    words = f"say which is right: `dvc commit -f {one.stage}` records what is there, `dvc checkout {one.out.path}` brings back what dvc.lock says"
+    return Finding("lock_contradicted", one.out.path, detail, f"{words}, `git checkout dvc.lock` the entry that was committed")
 
 
 def _damaged(project: Project, one: OutputEvidence, made_at: float | None) -> bool:

@@ -1,8 +1,8 @@
 """The files of local state, `.figment/`: whole, and what they were when they were last seen whole.
 
-Three kinds of proof, each for what the others cannot say. A file with a checksum of its own (the bridge's answers, checkpoints, the crawl's memory) is
-checked by it, and a file of a known format is read as that. A database is asked for its tables and by SQLite for its integrity, which does not tell
-a flipped bit within a text or a number. And every file, of any format, is held against its seal (orchestration/records/seals.py).
+Three kinds of proof, each for what the others cannot say. A file with a checksum of its own (the bridge's answers, checkpoints, the crawl's memory)
+is checked by it, and a file of a known format is read as that. A database is asked for its tables, and SQLite for its integrity, which does not
+tell a flipped bit within a text or a number. And every file, of any format, is held against its seal (orchestration/records/seals.py).
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def examine_state(project: Project, *, hear: Callable[[Path], None] | None, is_b
         return
     seals = read_seals(state)
     if seals is None:
-        yield _finding(project, SEALS_NAME, "state_damaged", "its checksum is not that of its text; what it said of other files is lost", None)
+        yield _finding(project, SEALS_NAME, "state_damaged", "its checksum is not that of its text; what it said of other files is lost")
         seals = {}
     yield from _out_of_place(project)
     good: dict[str, Seal] = {}
@@ -57,7 +57,7 @@ def examine_state(project: Project, *, hear: Callable[[Path], None] | None, is_b
         except FileNotFoundError:
             continue
         except OSError as error:
-            yield _finding(project, name, "state_unreadable", f"cannot be read: {error.strerror}", None)
+            yield _finding(project, name, "state_unreadable", f"cannot be read: {error.strerror}")
             continue
         if known is not None and broken and not trouble:
             # What a process that is at work writes twice within one tick of the clock looks the same.
@@ -67,13 +67,13 @@ def examine_state(project: Project, *, hear: Callable[[Path], None] | None, is_b
             if now.stamp != known.stamp:
                 trouble = "lines that it had were changed, and lines are only ever added"
         if trouble:
-            yield _finding(project, name, "state_damaged", trouble, known)
+            yield _finding(project, name, "state_damaged", trouble)
             good |= {name: known} if known is not None else {}
         else:
             good[name] = now
     for name, known in seals.items():
         if not (state / name).exists() and _is_irreplaceable(state, name):
-            yield _finding(project, name, "state_missing", "was there, and is gone", None)
+            yield _finding(project, name, "state_missing", "was there, and is gone")
             good[name] = known
     if not is_busy:
         write_seals(state, good)
@@ -101,7 +101,7 @@ def _out_of_place(project: Project) -> Iterator[Finding]:
     state = project.paths.state
     for name in _TABLES:
         if (state / name).is_dir():
-            yield _finding(project, name, "state_damaged", "is a folder, where a database belongs", None)
+            yield _finding(project, name, "state_damaged", "is a folder, where a database belongs")
     for path in sorted(state.glob("state.db.damaged-*")):
         if not path.name.endswith(("-wal", "-shm")):
             detail = "is the damaged log of what was made here; a new one was begun, and that one's entries are not in it"
@@ -114,14 +114,14 @@ def _out_of_place(project: Project) -> Iterator[Finding]:
             )
     for path in [*(state / "locks").glob("*.lock"), *(state / "memory").rglob("*.json")]:
         if path.is_dir():
-            yield _finding(project, path.relative_to(state).as_posix(), "state_damaged", "is a folder, where a file belongs", None)
+            yield _finding(project, path.relative_to(state).as_posix(), "state_damaged", "is a folder, where a file belongs")
     history = state / "dagster/history"
     if history.is_dir() and (history / "runs.db").exists() != (history / "runs/index.db").exists():
         gone = "dagster/history/runs/index.db" if (history / "runs.db").exists() else "dagster/history/runs.db"
-        yield _finding(project, gone, "state_missing", "is gone, while the other half of Dagster's records is there", None)
+        yield _finding(project, gone, "state_missing", "is gone, while the other half of Dagster's records is there")
 
 
-def _finding(project: Project, name: str, kind: str, detail: str, known: Seal | None) -> Finding:
+def _finding(project: Project, name: str, kind: str, detail: str) -> Finding:
     """The remedy follows from whose file it is."""
     path = project.paths.state / name
     if name.startswith("dagster/"):

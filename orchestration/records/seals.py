@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from orchestration.bridge.answers import keep, recall
 
@@ -96,7 +97,7 @@ def is_broken(state: Path, name: str, known: Seal, now: Seal) -> bool:
     return digest.hexdigest() != known.digest
 
 
-def _new_digest() -> "hashlib._Hash":
+def _new_digest() -> Any:
     return hashlib.blake2b(digest_size=16)
 
 

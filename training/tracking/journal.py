@@ -178,10 +178,11 @@ def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def read_sent(folder: Path) -> dict[str, Any]:
     """How far the copy of this journal has got: `offset`, and the `store` and `run_id` it went to. Empty before the first sending."""
     try:
-        return json.loads((folder / SENT_NAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        # Unreadable is as good as absent: everything is offered again, and what MLflow has is not sent twice.
-        return {}
+        sent = json.loads((folder / SENT_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        sent = None
+    # Unreadable is as good as absent: everything is offered again, and what MLflow has is not sent twice.
+    return sent if isinstance(sent, dict) and isinstance(sent.get("offset", 0), int) else {}
 
 
 def write_sent(folder: Path, sent: Mapping[str, Any]) -> None:
@@ -244,10 +245,11 @@ def _last_line(folder: Path, *, longest: int = 65536) -> bytes:
 
 def _parsed(line: bytes) -> Event | None:
     try:
-        return json.loads(line)
-    except ValueError:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
         # A line torn by a power cut: the lines around it are whole and still count.
         return None
+    return event if isinstance(event, dict) and "kind" in event else None
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
