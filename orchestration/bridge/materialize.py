@@ -4,14 +4,15 @@ What an output was made from is what its inputs were when its command started. I
 that a prelude writes, nobody can say which version it read: the output is then not recorded, and the stage stays stale with that reason.
 """
 
+import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from orchestration.bridge.cache import damaged_copies, damaged_objects
-from orchestration.bridge.dvc_repo import PATIENCE_S, StageStore, differing
+from orchestration.bridge.dvc_repo import PATIENCE_S, DvcRefused, StageStore, differing, dvcs_words
 from orchestration.bridge.graph import GraphError, Stage
 from orchestration.bridge.identity import Content
 from orchestration.bridge.inputs import command_environment, inputs_of
@@ -96,9 +97,19 @@ def _materialize_unless_fresh(project: Project, request: Request, surroundings: 
     if not request.force and project_status(project, [stage.name])[stage.name].state == "fresh":
         return _result(project, stage, "fresh")
     store = StageStore(project.root, on_wait=surroundings.log, is_cancelled=surroundings.is_cancelled)
-    with store.claim(stage) as extend_claim:
+    with _refusals_told(stage), store.claim(stage) as extend_claim:
         # Judged once more, now that DVC's own commands keep off: the one that this waited for may have made the artifact.
         return _materialize_locked(project.again(), request, surroundings, store, lock.hold(extend_claim))
+
+
+@contextlib.contextmanager
+def _refusals_told(stage: Stage) -> Iterator[None]:
+    """What DVC refuses, a metric that is no text or a dvc.lock that somebody mangled, fails the stage in DVC's words."""
+    try:
+        with dvcs_words():
+            yield
+    except DvcRefused as error:
+        raise StageFailed(f"{stage.name}: {error}; nothing was recorded") from error
 
 
 def _materialize_locked(project: Project, request: Request, surroundings: Surroundings, store: StageStore, hold: Hold) -> Materialized:
