@@ -68,9 +68,18 @@ def set_database_aside(database: Path) -> Path:
 
 
 def file_md5(path: Path) -> str:
-    """md5 of the bytes of `path`, as DVC 3 records it."""
-    with open(path, "rb") as stream:
+    """md5 of the bytes of `path`, as DVC 3 records it. Raises OSError for what is no file."""
+    with open(path, "rb", opener=_open_file) as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _open_file(path: str, flags: int) -> int:
+    # A FIFO would have us wait for somebody who writes into it.
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a file", path)
 
 
 def tree_id(md5_by_relpath: Mapping[str, str]) -> str:
@@ -123,7 +132,7 @@ class ContentStore:
         self._database = database
         self._local = threading.local()
         self.files_hashed = 0
-        if database.is_dir():
+        if database.exists() and not database.is_file():
             set_database_aside(database)
         try:
             self._make_tables()

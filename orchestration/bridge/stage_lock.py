@@ -94,8 +94,8 @@ def stage_lock(
     """
     locks.mkdir(parents=True, exist_ok=True)
     path = _lock_path(locks, name)
-    if path.is_dir():
-        raise StageBusy(f"{name} cannot be locked: {path} is a folder where its lock file belongs; remove it")
+    if path.exists() and not path.is_file():
+        raise StageBusy(f"{name} cannot be locked: {path} is no file, and its lock file belongs there; remove it")
     with path.open("a+") as stream:
         told = False
         while not _try_lock_repeatedly(stream.fileno()):
@@ -123,9 +123,11 @@ def stage_lock(
 def holder_of(locks: Path, name: str) -> Holder | None:
     """Who is materializing the stage now, or None."""
     path = _lock_path(locks, name)
+    if not path.is_file():
+        return None
     try:
         stream = path.open("r+")
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         return None
     with stream:
         if _try_lock(stream.fileno()):

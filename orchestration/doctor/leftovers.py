@@ -158,11 +158,16 @@ def _stale_locks(project: Project) -> Iterator[Finding]:
 
 def _read_rwlock(project: Project) -> Mapping[str, Any] | None:
     """DVC's table of readers and writers; empty when there is none, None when it cannot be read."""
+    path = project.root / ".dvc/tmp/rwlock"
+    if not os.path.lexists(path):
+        return {}
     try:
-        content = json.loads((project.root / ".dvc/tmp/rwlock").read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except FileNotFoundError:
         return {}
     except ValueError:
+        return None
+    if not isinstance(content, dict):
         return None
     try:
         is_usable = all(str(info["cmd"]) and int(info["pid"]) >= 0 for info in _infos(content))
@@ -193,6 +198,10 @@ def _is_alive(info: Mapping[str, Any]) -> bool:
 
 def _edit_rwlock(path: Path) -> str:
     """Take out what dead processes hold, under DVC's own guard of the file."""
+    if not path.is_file():
+        aside = path.with_name(f"rwlock.{os.getpid()}.broken")
+        path.rename(aside)
+        return f"moved what was no file from .dvc/tmp/rwlock to {aside.name}"
     with (path.with_name("rwlock.lock")).open("a") as guard:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)

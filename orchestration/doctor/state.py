@@ -9,13 +9,14 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import sqlite3
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from orchestration.bridge.answers import recall
-from orchestration.bridge.identity import event_sum
+from orchestration.bridge.identity import event_sum, unfit
 from orchestration.bridge.project import Project
 from orchestration.doctor.findings import CannotMendError, Finding
 from orchestration.doctor.outputs import set_aside
@@ -46,7 +47,7 @@ def examine_state(project: Project, *, hear: Callable[[Path], None] | None, is_b
     if seals is None:
         yield _finding(project, SEALS_NAME, "state_damaged", "its checksum is not that of its text; what it said of other files is lost")
         seals = {}
-    yield from _out_of_place(project)
+    yield from _out_of_place(project, seals)
     good: dict[str, Seal] = {}
     for name in state_files(state):
         try:
@@ -96,10 +97,10 @@ def _dagster_has_run(state: Path, run_id: str) -> bool:
     return False
 
 
-def _out_of_place(project: Project) -> Iterator[Finding]:
+def _out_of_place(project: Project, seals: Collection[str]) -> Iterator[Finding]:
     """Folders where files belong, databases that were set aside, and stores of which nothing is left but what was beside them."""
     state = project.paths.state
-    for name in _TABLES:
+    for name in _TABLES.keys() - seals:
         if (state / name).is_dir():
             yield _finding(project, name, "state_damaged", "is a folder, where a database belongs")
     for path in sorted(state.glob("state.db.damaged-*")):
@@ -112,9 +113,13 @@ def _out_of_place(project: Project) -> Iterator[Finding]:
                 "`figment doctor --repair` moves it to .figment/set-aside",
                 _put_aside(project, path),
             )
-    for path in [*(state / "locks").glob("*.lock"), *(state / "memory").rglob("*.json")]:
+    for path in [*(state / "locks").glob("*.lock"), *(state / "memory").rglob("*.json"), *map(state.joinpath, seals)]:
         if path.is_dir():
             yield _finding(project, path.relative_to(state).as_posix(), "state_damaged", "is a folder, where a file belongs")
+    for folder, _, names in os.walk(state):
+        for path in (Path(folder, name) for name in names):
+            if not path.is_symlink() and (problem := unfit(path.name, path.lstat())):
+                yield _finding(project, path.relative_to(state).as_posix(), "state_damaged", problem)
     history = state / "dagster/history"
     if history.is_dir() and (history / "runs.db").exists() != (history / "runs/index.db").exists():
         gone = "dagster/history/runs/index.db" if (history / "runs.db").exists() else "dagster/history/runs.db"

@@ -153,7 +153,7 @@ def _champions(store: SqliteStore) -> Iterator[Finding]:
 
 def _late_artifacts(root: Path, artifacts: Path, folders: list[Path]) -> Iterator[Finding]:
     """Files of MLflow's that were written after the last time that anything was sent."""
-    last = max((folder / SENT_NAME).stat().st_mtime for folder in folders) + _SLACK_S
+    last = max((folder / SENT_NAME).lstat().st_mtime for folder in folders) + _SLACK_S
     for path in sorted(artifacts.rglob("*")):
         with contextlib.suppress(OSError):
             if path.is_file() and path.stat().st_mtime > last:

@@ -136,7 +136,7 @@ def read_events(folder: Path, *, offset: int = 0, kinds: tuple[str, ...] = ()) -
     A last line still being written is left for later.
     """
     path = folder / EVENTS_NAME
-    if not path.exists():
+    if not path.is_file():
         return
     # `kind` is written first, so lines of other kinds are passed over without parsing them.
     starts = tuple(f'{{"kind":"{kind}"'.encode() for kind in kinds)
@@ -178,7 +178,7 @@ def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def read_sent(folder: Path) -> dict[str, Any]:
     """How far the copy of this journal has got: `offset`, and the `store` and `run_id` it went to. Empty before the first sending."""
     try:
-        sent = json.loads((folder / SENT_NAME).read_text(encoding="utf-8"))
+        sent = json.loads((folder / SENT_NAME).read_text(encoding="utf-8")) if (folder / SENT_NAME).is_file() else None
     except (OSError, ValueError):
         sent = None
     # Unreadable is as good as absent: everything is offered again, and what MLflow has is not sent twice.
@@ -195,7 +195,7 @@ def write_sent(folder: Path, sent: Mapping[str, Any]) -> None:
 def has_unsent(folder: Path) -> bool:
     """Whether the journal holds lines its copy lacks."""
     path = folder / EVENTS_NAME
-    return path.exists() and read_sent(folder).get("offset", 0) < path.stat().st_size
+    return path.is_file() and read_sent(folder).get("offset", 0) < path.stat().st_size
 
 
 def last_event(folder: Path, *kinds: str) -> Event | None:
@@ -234,7 +234,7 @@ def _resume_limit(event: Event) -> float:
 def _last_line(folder: Path, *, longest: int = 65536) -> bytes:
     """The journal's last line when it is complete and no longer than `longest` bytes; else empty."""
     path = folder / EVENTS_NAME
-    if not path.exists():
+    if not path.is_file():
         return b""
     with path.open("rb") as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - longest))
