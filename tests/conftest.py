@@ -53,6 +53,7 @@ FOREIGN_PREFIXES = ("DAGSTER_", "DVC_", "FIGMENT_", "GIT_", "MLFLOW_")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--hostile-table", type=Path, help="the page whose table of what was tried is written anew, as SECURITY.md")
+    parser.addoption("--tries", type=int, help="how many random edits or kills the tests that draw them try, instead of a few")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -68,6 +69,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def tried(record_property: Callable[[str, object], None]) -> hostility.Tried:
     """`tried(set name, how many, got_through=0, lost=0)` adds to the table of what was tried against Figment."""
     return hostility.recorder(record_property)
+
+
+@pytest.fixture(scope="session")
+def tries(pytestconfig: pytest.Config) -> int | None:
+    """How many random things to try; None for the few that a test tries by itself."""
+    return pytestconfig.getoption("--tries")
 
 
 def pytest_configure(config: pytest.Config) -> None:

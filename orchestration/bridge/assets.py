@@ -20,6 +20,7 @@ from .meta import StageMeta, stage_meta
 from .mirror import as_json, key_in, pointer_tags, report_outside_changes
 from .process import Hold, Outcome
 from .project import Project
+from .stage_lock import StageBusy
 from .translator import DagsterDvcTranslator, escaped, op_names, translate
 from .versions import provenance_tags
 
@@ -119,7 +120,7 @@ def materialize_in_dagster(
     surroundings = Surroundings(run_under_pipes, log=context.log.info, is_cancelled=cancelled, is_under_way=is_under_way)
     try:
         done = materialize(project, Request(stage.name, door, force), surroundings)
-    except (StageFailed, GraphError, DvcBusy, InterruptedError) as error:
+    except (StageFailed, StageBusy, GraphError, DvcBusy, InterruptedError) as error:
         # Check results that arrived before a failure are kept: they often say why.
         yield from reports.checks
         raise _dagster_failure(context, stage, error) from None

@@ -135,4 +135,10 @@ def _is_good(path: Path, id: str) -> bool:
 
 
 def _has_bytes_of(path: Path, id: str) -> bool:
-    return file_md5(path) == id.removesuffix(".dir")
+    try:
+        return file_md5(path) == id.removesuffix(".dir")
+    except FileNotFoundError:
+        raise
+    except OSError:
+        # What cannot be read, DVC cannot restore.
+        return False

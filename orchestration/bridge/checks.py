@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from .facts import parquet_rows, parquet_shards
+from .facts import parquet_rows, parquet_schemas
 from .graph import Stage
 from .meta import StageMeta, stage_meta
 from .mirror import key_in
@@ -51,7 +51,7 @@ def _bytes_check(project: Project, stage: Stage) -> dg.AssetCheckResult:
         files, size = (files + content.files, size + content.bytes) if content else (files, size)
         recorded = entry.outs.get(out.path) if entry else None
         if content is None or content.id != recorded:
-            wrong[out.path] = {"is": content.id if content else "absent", "dvc.lock says": recorded or "nothing"}
+            wrong[out.path] = {"is": (content.problem or content.id) if content else "absent", "dvc.lock says": recorded or "nothing"}
     metadata: dict[str, Any] = {"files read": files, "bytes read": size, "outputs": len(stage.outs), "wrong outputs": len(wrong)}
     if wrong:
         metadata["wrong"] = wrong
@@ -59,22 +59,24 @@ def _bytes_check(project: Project, stage: Stage) -> dg.AssetCheckResult:
 
 
 def _schema_check(project: Project, stage: Stage) -> dg.AssetCheckResult:
-    from pyarrow.parquet import read_schema
-
-    shards = [shard for out in stage.data_outs for shard in parquet_shards(project.root / out.path)]
-    schemas = {shard.name: read_schema(shard) for shard in shards}
+    problems: list[str] = []
+    schemas = {name: schema for out in stage.data_outs for name, schema in parquet_schemas(project.root / out.path, problems).items()}
     first = next(iter(schemas.values()), None)
     odd = [name for name, schema in schemas.items() if not schema.equals(first, check_metadata=True)]
     columns = ", ".join(f"{field.name}: {field.type}" for field in first) if first is not None else "no Parquet file"
-    metadata: dict[str, Any] = {"shards": len(schemas), "columns": columns, "odd shards": odd}
-    return dg.AssetCheckResult(check_name=SCHEMA, asset_key=key_in(project.graph, stage.name), passed=bool(schemas) and not odd, metadata=metadata)
+    metadata: dict[str, Any] = {"shards": len(schemas), "columns": columns, "odd shards": odd, "unreadable": problems}
+    is_one = bool(schemas) and not odd and not problems
+    return dg.AssetCheckResult(check_name=SCHEMA, asset_key=key_in(project.graph, stage.name), passed=is_one, metadata=metadata)
 
 
 def _rows_check(project: Project, stage: Stage, meta: StageMeta, instance: dg.DagsterInstance) -> dg.AssetCheckResult:
-    rows = sum(parquet_rows(project.root / out.path) or 0 for out in stage.data_outs)
+    problems: list[str] = []
+    rows = sum(parquet_rows(project.root / out.path, problems) or 0 for out in stage.data_outs)
     before = _rows_before(instance, key_in(project.graph, stage.name))
     passed = rows > 0 if before is None else rows >= meta.min_rows_kept * before
     metadata: dict[str, dg.MetadataValue] = {"rows": dg.MetadataValue.int(rows)}
+    if problems:
+        metadata["unreadable"] = dg.MetadataValue.json(problems)
     if before is not None:
         metadata["rows before"] = dg.MetadataValue.int(before)
         metadata["rows at least"] = dg.MetadataValue.int(math.ceil(meta.min_rows_kept * before))

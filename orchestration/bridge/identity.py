@@ -5,6 +5,8 @@ a file touched within the last moments is never trusted, because a file system's
 """
 
 import concurrent.futures
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -12,12 +14,18 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from .graph import GraphError
 
 # Whether a path below a folder, relative to it, is to be left out; asked with True for a folder.
 IsIgnored = Callable[[str, bool], bool]
+# No file or folder has it.
+UNREADABLE = "unreadable"
+_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder"}
 # A write this recent could be followed by another one with the same time stamp.
 _RACY_NS = 50_000_000
 _TABLES = """
@@ -25,7 +33,7 @@ CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, md
 CREATE TABLE IF NOT EXISTS trees (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, id TEXT NOT NULL, files INTEGER, bytes INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cached (path TEXT PRIMARY KEY, key TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS preludes (stage TEXT PRIMARY KEY, surroundings TEXT, written TEXT, trouble TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, stage TEXT, id TEXT, at REAL, door TEXT, outcome TEXT, detail TEXT);
+CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, stage TEXT, id TEXT, at REAL, door TEXT, outcome TEXT, detail TEXT, sum TEXT);
 CREATE INDEX IF NOT EXISTS events_by_stage ON events (stage, number);
 CREATE TABLE IF NOT EXISTS withheld (stage TEXT PRIMARY KEY, reason TEXT NOT NULL, entry TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -33,18 +41,45 @@ CREATE TABLE IF NOT EXISTS withheld (stage TEXT PRIMARY KEY, reason TEXT NOT NUL
 
 @dataclass(frozen=True)
 class Content:
-    """What a path holds: its id, its number of files and bytes, and whether every file is a protected hard link (as DVC links from its cache)."""
+    """What a path holds: its id, its number of files and bytes, and whether every file is a protected hard link (as DVC links from its cache).
+
+    problem: why there is no id, which is then UNREADABLE: what is there is no file, cannot be read, or has a name that DVC cannot write down.
+    """
 
     id: str
     files: int
     bytes: int
     is_linked: bool = False
+    problem: str = ""
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file is no database, or that its pages contradict each other."""
+    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+def set_database_aside(database: Path) -> Path:
+    """Move a damaged database, with what SQLite keeps beside it, out of the way; where it is now."""
+    aside = database.with_name(f"{database.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 1_000_000}")
+    for end in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            database.with_name(database.name + end).rename(aside.with_name(aside.name + end))
+    return aside
 
 
 def file_md5(path: Path) -> str:
-    """md5 of the bytes of `path`, as DVC 3 records it."""
-    with open(path, "rb") as stream:
+    """md5 of the bytes of `path`, as DVC 3 records it. Raises OSError for what is no file."""
+    with open(path, "rb", opener=_open_file) as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _open_file(path: str, flags: int) -> int:
+    # A FIFO would have us wait for somebody who writes into it.
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a file", path)
 
 
 def tree_id(md5_by_relpath: Mapping[str, str]) -> str:
@@ -58,6 +93,34 @@ def tree_listing(md5_by_relpath: Mapping[str, str]) -> bytes:
     return json.dumps(rows, sort_keys=True).encode()
 
 
+def event_sum(event: Iterable[object]) -> str:
+    """The checksum of an entry of the log: of (stage, id, at, door, outcome, detail)."""
+    return hashlib.blake2b(repr(tuple(event)).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+
+
+class _Connection(sqlite3.Connection):
+    """Moves the database away once it is found to be damaged, so that whatever comes next starts with a new one."""
+
+    def execute(self, *words: Any) -> sqlite3.Cursor:
+        with self._damage_set_aside():
+            return super().execute(*words)
+
+    def executescript(self, script: str, /) -> sqlite3.Cursor:
+        with self._damage_set_aside():
+            return super().executescript(script)
+
+    @contextlib.contextmanager
+    def _damage_set_aside(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
+                raise
+            path = Path(super().execute("PRAGMA database_list").fetchone()[2])
+            self.close()
+            raise GraphError(f"{path} is damaged ({error}); it is now {set_database_aside(path)}, and a new one is made: do it again") from error
+
+
 class ContentStore:
     """The memory of one project. Safe to use from several threads and processes; every call is a short transaction.
 
@@ -69,14 +132,30 @@ class ContentStore:
         self._database = database
         self._local = threading.local()
         self.files_hashed = 0
+        if database.exists() and not database.is_file():
+            set_database_aside(database)
+        try:
+            self._make_tables()
+        except GraphError:
+            # What it remembers of files is found out again; the log of what was made when starts anew, and the doctor tells of the old one.
+            self._make_tables()
+
+    def _make_tables(self) -> None:
         with self.connection() as connection:
             connection.executescript(_TABLES)
+            with contextlib.suppress(sqlite3.OperationalError):
+                # A log that was begun before its entries had checksums.
+                connection.execute("ALTER TABLE events ADD COLUMN sum TEXT")
+
+    def log(self, connection: sqlite3.Connection, *event: object) -> None:
+        """Enter (stage, id, at, door, outcome, detail) in the log of what was made, with its checksum."""
+        connection.execute("INSERT INTO events (stage, id, at, door, outcome, detail, sum) VALUES (?, ?, ?, ?, ?, ?, ?)", (*event, event_sum(event)))
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, as a context manager that commits."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
-            connection = sqlite3.connect(self._database, timeout=60)
+            connection = sqlite3.connect(self._database, timeout=60, factory=_Connection)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             self._local.connection = connection
@@ -94,10 +173,14 @@ class ContentStore:
             except (FileNotFoundError, NotADirectoryError):
                 # Somebody removes files while we read them: look again at what is left.
                 continue
+            except OSError as error:
+                return Content(UNREADABLE, 0, 0, problem=f"{error.filename or path} cannot be read: {error.strerror}")
 
     def _content(self, path: Path, info: os.stat_result, trust_stamps: bool, is_ignored: IsIgnored | None) -> Content:
         if stat.S_ISDIR(info.st_mode):
             return self._tree(path, trust_stamps, is_ignored)
+        if problem := unfit(str(path), info):
+            return Content(UNREADABLE, 1, 0, problem=problem)
         md5 = self._file(path, info, trust_stamps=trust_stamps)
         return Content(md5, 1, info.st_size, _is_linked(info))
 
@@ -130,6 +213,8 @@ class ContentStore:
 
     def _tree(self, path: Path, trust_stamps: bool, is_ignored: IsIgnored | None) -> Content:
         listing = list(walk_files(path, is_ignored))
+        if problem := next((words for name, info in listing if (words := unfit(f"{path}/{name}", info))), ""):
+            return Content(UNREADABLE, len(listing), 0, problem=problem)
         stamp = _tree_stamp(listing)
         linked = all(_is_linked(info) for _, info in listing)
         if trust_stamps:
@@ -174,6 +259,22 @@ def _md5_many(paths: list[Path]) -> Iterator[str]:
         return iter(list(pool.map(file_md5, paths, chunksize=64)))
 
 
+def unfit(path: str, info: os.stat_result) -> str:
+    """Why what lies at `path` cannot be part of an artifact, in words; empty for a file. To open a FIFO would wait for its writer for ever."""
+    if not stat.S_ISREG(info.st_mode):
+        return f"{_printable(path)} is {_KINDS.get(stat.S_IFMT(info.st_mode), 'no file')}, and an artifact holds files only"
+    if not path.isascii():
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            return f"{_printable(path)} has a name that is not UTF-8, which DVC cannot write down"
+    return ""
+
+
+def _printable(path: str) -> str:
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def walk_files(top: Path, is_ignored: IsIgnored | None = None) -> Iterator[tuple[str, os.stat_result]]:
     """(relative POSIX path, stat) of every file below `top`; as DVC counts: a link to a file is that file, a link to a folder is nothing."""
     pending = [""]
@@ -194,6 +295,11 @@ def walk_files(top: Path, is_ignored: IsIgnored | None = None) -> Iterator[tuple
                         info = entry.stat()
                     except FileNotFoundError:
                         # A link to nothing, or a file that was there a moment ago.
+                        continue
+                    except OSError as error:
+                        if error.errno != errno.ELOOP:
+                            raise
+                        # A link to itself is one to nothing.
                         continue
                     if not stat.S_ISDIR(info.st_mode):
                         yield relative + entry.name, info

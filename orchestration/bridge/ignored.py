@@ -4,14 +4,11 @@ Translating the patterns takes a library that is slower to import than all of a 
 """
 
 import hashlib
-import json
-import os
 import re
-import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from .answers import keep, recall
 from .identity import IsIgnored
 
 # Raised whenever the shape of the stored answer changes.
@@ -34,10 +31,7 @@ def read_ignored(root: Path, memory: Path) -> IsIgnored:
     rules = _read_stored(stored, key)
     if rules is None:
         rules = _translate(content.decode("utf-8").splitlines())
-        memory.mkdir(parents=True, exist_ok=True)
-        temporary = stored.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-        temporary.write_text(json.dumps({"format": _FORMAT, "key": key, "rules": rules}))
-        temporary.replace(stored)
+        keep(stored, {"format": _FORMAT, "key": key, "rules": rules})
     # Of those that match, the last in the file decides.
     compiled = [(re.compile(pattern).match, is_out, only_folders) for pattern, is_out, only_folders in reversed(rules)]
 
@@ -51,10 +45,7 @@ def read_ignored(root: Path, memory: Path) -> IsIgnored:
 
 
 def _read_stored(stored: Path, key: str) -> list[Rule] | None:
-    try:
-        answer: Any = json.loads(stored.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
+    answer = recall(stored)
     if not isinstance(answer, dict) or (answer.get("format"), answer.get("key")) != (_FORMAT, key):
         return None
     return [tuple(rule) for rule in answer["rules"]]

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import posixpath
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -37,9 +38,15 @@ class LockEntry:
 
 @dataclasses.dataclass(frozen=True)
 class Lock:
-    """All of dvc.lock, of every folder that has one."""
+    """All of dvc.lock, of every folder that has one.
+
+    problems: by stage what is wrong with an entry that is none, in words; such a stage has no entry.
+    orphans: names of entries whose stage dvc.yaml does not have.
+    """
 
     entries: Mapping[str, LockEntry]
+    problems: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    orphans: tuple[str, ...] = ()
 
     @cached_property
     def known_ids(self) -> frozenset[str]:
@@ -49,24 +56,55 @@ class Lock:
 
 def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
     """What the project's dvc.lock files say, empty when there is none. Raises GraphError when one cannot be read, such as after a merge conflict."""
-    stages = (*graph.stages.values(), *graph.preludes.values())
     entries: dict[str, LockEntry] = {}
-    for file in dict.fromkeys(stage.file for stage in stages):
-        found = _read_entries((graph.root / file).with_suffix(".lock"), memory)
-        entries |= {stage.name: _entry(stage, found[stage.name_in_file]) for stage in stages if stage.file == file and stage.name_in_file in found}
-    return Lock(entries)
+    problems: dict[str, str] = {}
+    orphans: list[str] = []
+    stages = {(stage.file, stage.name_in_file): stage for stage in (*graph.stages.values(), *graph.preludes.values())}
+    for file in dict.fromkeys(["dvc.yaml", *(file for file, _ in stages)]):
+        path = (graph.root / file).with_suffix(".lock")
+        remedy = f"restore it with `git checkout {path.relative_to(graph.root)}`"
+        for name, data in _read_entries(path, memory, remedy).items():
+            stage = stages.get((file, name))
+            if stage is None:
+                orphans.append(placed(str(name), posixpath.dirname(file)))
+            elif problem := _problem(data):
+                problems[stage.name] = f"{path}: the entry of {name} {problem}; DVC refuses the whole file; {remedy}"
+            else:
+                entries[stage.name] = _entry(stage, data)
+    return Lock(entries, problems, tuple(orphans))
 
 
-def _read_entries(path: Path, memory: Path | None) -> Mapping[str, Any]:
+def _read_entries(path: Path, memory: Path | None, remedy: str) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
-    remedy = "restore it with `git checkout dvc.lock`"
     data = read_yaml(path, memory, remedy=remedy)
     stages = data.get("stages") if isinstance(data, Mapping) else None
-    is_usable = isinstance(stages, Mapping) and all(isinstance(entry, Mapping) for entry in stages.values())
-    if data and not is_usable:
+    if data and not isinstance(stages, Mapping):
         raise GraphError(f"{path}: expected a mapping `stages` of stage names to entries, as DVC writes it; {remedy}")
     return stages or {}
+
+
+def _problem(data: Any) -> str:
+    """What keeps an entry from being one, in words; empty where nothing does."""
+    if not isinstance(data, Mapping):
+        return f"is {_short(data)}, expected a mapping"
+    cmd = data.get("cmd")
+    if not (cmd is None or isinstance(cmd, str) or (isinstance(cmd, list) and all(isinstance(line, str) for line in cmd))):
+        return f"has the command {_short(cmd)}, expected text"
+    params = data.get("params") or {}
+    if not isinstance(params, Mapping) or not all(isinstance(file, str) and isinstance(values or {}, Mapping) for file, values in params.items()):
+        return f"has the parameters {_short(params)}, expected values by file"
+    for key in ("deps", "outs"):
+        items = data.get(key) or []
+        for item in items if isinstance(items, list) else [items]:
+            if not (isinstance(item, Mapping) and isinstance(item.get("path"), str) and isinstance(item.get("md5", ""), str)):
+                return f"has {_short(item)} among its {key}, expected a `path` and its hash"
+    return ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _entry(stage: Stage, data: Mapping[str, Any]) -> LockEntry:

@@ -4,10 +4,11 @@ What an output was made from is what its inputs were when its command started. I
 that a prelude writes, nobody can say which version it read: the output is then not recorded, and the stage stays stale with that reason.
 """
 
+import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from .cache import damaged_copies, damaged_objects
@@ -100,9 +101,19 @@ def _materialize_unless_fresh(project: Project, request: Request, surroundings: 
     if not request.force and project_status(project, [stage.name])[stage.name].state == "fresh":
         return _result(project, stage, "fresh")
     store = StageStore(project.root, on_wait=surroundings.log, is_cancelled=surroundings.is_cancelled)
-    with store.claim(stage) as extend_claim:
+    with _refusals_told(stage), store.claim(stage) as extend_claim:
         # Judged once more, now that DVC's own commands keep off: the one that this waited for may have made the artifact.
         return _materialize_locked(project.again(), request, surroundings, store, lock.hold(extend_claim))
+
+
+@contextlib.contextmanager
+def _refusals_told(stage: Stage) -> Iterator[None]:
+    """What DVC refuses, a metric that is no text or a dvc.lock that somebody mangled, fails the stage in DVC's words."""
+    try:
+        with dvcs_words():
+            yield
+    except DvcRefused as error:
+        raise StageFailed(f"{stage.name}: {error}; nothing was recorded") from error
 
 
 def _materialize_locked(project: Project, request: Request, surroundings: Surroundings, store: StageStore, hold: Hold) -> Materialized:
@@ -228,12 +239,17 @@ def _require_inputs(project: Project, stage: Stage) -> None:
             writer = project.graph.producer_of(path)
             remedy = f"materialize {writer} first" if writer else f"add it, or take it out of the deps of {stage.name} in dvc.yaml"
             raise StageFailed(f"{stage.name}: its input {path} does not exist; {remedy}")
+        if (content := project.content(path)) and content.problem:
+            raise StageFailed(f"{stage.name}: its input cannot be recorded: {content.problem}; remove it")
 
 
 def _require_outputs(project: Project, stage: Stage, outcome: Outcome) -> None:
     missing = [out.path for out in stage.outs if not (project.root / out.path).exists()]
     if missing:
         raise StageFailed(f"{stage.name}: the command ended well but did not write {', '.join(missing)}, which dvc.yaml names as its output", outcome)
+    for out in stage.outs:
+        if (content := project.store.content(project.root / out.path)) and content.problem:
+            raise StageFailed(f"{stage.name}: its output cannot be recorded: {content.problem}; nothing was recorded", outcome)
 
 
 def _failure_words(stage: Stage, outcome: Outcome) -> str:
@@ -256,17 +272,8 @@ def _finish(project: Project, request: Request, stage: Stage, how: How, status: 
     done = _result(project.again(), stage, how)
     with project.store.connection() as connection:
         connection.execute("DELETE FROM withheld WHERE stage = ?", (stage.name,))
-        connection.execute(
-            "INSERT INTO events (stage, id, at, door, outcome, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                stage.name,
-                done.id,
-                time.time(),
-                request.door,
-                how,
-                json.dumps({"seconds": seconds, "causes": [cause.text for cause in status.causes]}),
-            ),
-        )
+        detail = json.dumps({"seconds": seconds, "causes": [cause.text for cause in status.causes]})
+        project.store.log(connection, stage.name, done.id, time.time(), request.door, how, detail)
     return dataclasses.replace(done, causes=status.causes, seconds=seconds)
 
 

@@ -99,7 +99,7 @@ class Project:
         }
         return Project(self.root, **{**same, **changes})
 
-    def content(self, path: str) -> Content | None:
+    def content(self, path: str, *, trust_stamps: bool = True) -> Content | None:
         """What the relative `path` holds, or None; of an input that no stage writes, without what .dvcignore leaves out.
 
         Of something on a server: what that says of it, asked for once.
@@ -110,8 +110,9 @@ class Project:
                 self._remote[path] = Content(id, 0, 0) if id else None
             return self._remote[path]
         if self.graph.producers_of(path):
-            return self.store.content(self.root / path)
-        return self.store.content(self.root / path, is_ignored=lambda name, is_folder: self._ignored(f"{path}/{name}", is_folder))
+            return self.store.content(self.root / path, trust_stamps=trust_stamps)
+        ignored = lambda name, is_folder: self._ignored(f"{path}/{name}", is_folder)  # noqa: E731
+        return self.store.content(self.root / path, trust_stamps=trust_stamps, is_ignored=ignored)
 
     def has(self, path: str) -> bool:
         """Whether there is something at the relative `path`, or at an address."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .answers import keep, recall
 from .graph import Graph, GraphError, Out, ParamsFile, Source, Stage, build_graph, command_of, placed
 
 # Raised whenever the shape of the stored answer changes.
@@ -41,16 +42,8 @@ def load_graph(root: Path, *, state_dir: Path | None = None) -> Graph:
             return known
     answer = resolve_graph(root)
     if stored is not None:
-        _store(stored, answer)
+        keep(stored, answer)
     return graph_of(root, answer)
-
-
-def _store(stored: Path, answer: Mapping[str, Any]) -> None:
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside, then renamed: two readers never see half an answer.
-    temporary = stored.with_suffix(f".{id(answer)}.tmp")
-    temporary.write_text(json.dumps(answer))
-    temporary.replace(stored)
 
 
 def resolve_graph(root: Path) -> dict[str, Any]:
@@ -82,10 +75,7 @@ def graph_of(root: Path, answer: Mapping[str, Any]) -> Graph:
 
 
 def _read_stored(root: Path, stored: Path) -> Graph | None:
-    try:
-        answer = json.loads(stored.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
+    answer = recall(stored)
     if not isinstance(answer, dict) or answer.get("format") != _FORMAT or answer.get("key") != _key(root, answer.get("watched", [])):
         return None
     if any(not stamp or _stamp(f"{root}/{folder}") != stamp for folder, stamp in answer["folders"].items()):
@@ -93,7 +83,7 @@ def _read_stored(root: Path, stored: Path) -> Graph | None:
         stamps: Stamps = {}
         if list(_dvc_files(root, set(answer["outs"]), stamps)) != answer["files"]:
             return None
-        _store(stored, {**answer, "folders": stamps})
+        keep(stored, {**answer, "folders": stamps})
     return graph_of(root, answer)
 
 

@@ -94,6 +94,8 @@ def stage_lock(
     """
     locks.mkdir(parents=True, exist_ok=True)
     path = _lock_path(locks, name)
+    if path.exists() and not path.is_file():
+        raise StageBusy(f"{name} cannot be locked: {path} is no file, and its lock file belongs there; remove it")
     with path.open("a+") as stream:
         told = False
         while not _try_lock_repeatedly(stream.fileno()):
@@ -121,6 +123,8 @@ def stage_lock(
 def holder_of(locks: Path, name: str) -> Holder | None:
     """Who is materializing the stage now, or None."""
     path = _lock_path(locks, name)
+    if not path.is_file():
+        return None
     try:
         stream = path.open("r+")
     except FileNotFoundError:
@@ -155,6 +159,7 @@ def _try_lock_repeatedly(descriptor: int, *, tries: int = 5) -> bool:
 
 def _read_holder(path: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(path.read_text().splitlines()[-1]))
-    except (IndexError, json.JSONDecodeError, TypeError):
+        told = Holder(**json.loads(path.read_text().splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
         return None
+    return told if isinstance(told.pid, int) and isinstance(told.supervisor, int) and isinstance(told.mark, str) else None

@@ -80,7 +80,9 @@ def unreachable(address: str) -> str:
 
 def is_as_recorded(project: Project, path: str, content: Content | None, recorded: str | None, entry: LockEntry) -> bool:
     """Whether what `path` holds is what the entry says, in DVC 2's way of saying it, too."""
-    return content is not None and (content.id == recorded or (path in entry.of_dvc_2 and dvc_2_id(project.root / path) == recorded))
+    if content is None or content.problem:
+        return False
+    return content.id == recorded or (path in entry.of_dvc_2 and dvc_2_id(project.root / path) == recorded)
 
 
 class _Reader:
@@ -120,7 +122,8 @@ class _Reader:
     def _own_causes(self, stage: Stage) -> Iterable[Cause]:
         entry = self._lock.entries.get(stage.name)
         if entry is None:
-            yield Cause("never_made", stage.name, "never made: dvc.lock has no entry for it")
+            unreadable = self._lock.problems.get(stage.name)
+            yield Cause("never_made", stage.name, unreadable or "never made: dvc.lock has no entry for it")
             return
         if stage.cmd != entry.cmd:
             yield Cause("command", stage.name, f"the command changed from `{shown_command(entry.cmd)}` to `{shown_command(stage.cmd)}`")
@@ -161,16 +164,17 @@ class _Reader:
         artifacts = self._graph.artifact_deps(stage.name)
         for path in stage.deps:
             content, recorded = self._content(path), entry.deps.get(path)
-            now = content.id if content else None
             if is_as_recorded(self._project, path, content, recorded, entry):
                 continue
             source = f" (written by {artifacts[path]})" if path in artifacts else ""
-            if now is None:
+            if content is None:
                 yield Cause("input", path, unreachable(path) if is_remote(path) else f"{path}{source} is missing")
+            elif content.problem:
+                yield Cause("input", path, f"{path}{source} cannot be judged: {content.problem}")
             elif recorded is None:
                 yield Cause("input", path, f"{path}{source} is a new dependency")
             else:
-                yield Cause("input", path, f"{path}{source} changed from {recorded[:8]} to {now[:8]}")
+                yield Cause("input", path, f"{path}{source} changed from {recorded[:8]} to {content.id[:8]}")
 
     def _out_causes(self, stage: Stage, entry: LockEntry) -> Iterable[Cause]:
         for out in stage.outs:
@@ -182,6 +186,8 @@ class _Reader:
                 yield Cause("output", out.path, f"{out.path} is not in dvc.lock yet")
             elif content is None:
                 yield Cause("output", out.path, f"{out.path} was deleted; `dvc checkout {out.path}` brings it back")
+            elif content.problem:
+                yield Cause("output", out.path, f"{out.path} cannot be judged: {content.problem}")
             elif not is_as_recorded(self._project, out.path, content, recorded, entry):
                 yield Cause("output", out.path, f"{out.path} was changed by hand: it is {content.id[:8]}, dvc.lock says {recorded[:8]}")
             elif out.cached and not is_in_cache(self._project, out.path, content, of_dvc_2=recorded if out.path in entry.of_dvc_2 else None):

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
+from .answers import keep, recall
 from .graph import GraphError
 
 
@@ -18,11 +17,8 @@ def read_yaml(path: Path, memory: Path | None, *, remedy: str) -> Any:
     """
     content = path.read_bytes()
     stored = memory / f"{hashlib.sha256(content).hexdigest()}.json" if memory else None
-    if stored is not None and stored.is_file():
-        try:
-            return json.loads(stored.read_text())
-        except json.JSONDecodeError:
-            stored.unlink(missing_ok=True)
+    if stored is not None and (answer := recall(stored)) is not None:
+        return answer["data"]
     data = _parse(path, content, remedy)
     if stored is not None:
         _remember(stored, data)
@@ -50,15 +46,11 @@ def _remember(stored: Path, data: Any) -> None:
     # Dates and keys that are not strings do not survive JSON: such a file is read afresh each time.
     if json.loads(text) != data:
         return
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    # Threads of one process may read the same file at the same moment.
-    temporary = stored.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(stored)
+    keep(stored, {"data": data})
     _forget_old(stored.parent)
 
 
-def _forget_old(memory: Path, *, keep: int = 40) -> None:
-    answers = sorted(memory.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for path in answers[keep:]:
+def _forget_old(memory: Path, *, most: int = 40) -> None:
+    answers = sorted(filter(Path.is_file, memory.glob("*.json")), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in answers[most:]:
         path.unlink(missing_ok=True)

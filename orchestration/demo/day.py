@@ -44,7 +44,7 @@ def print_summary(project: Project, statuses: Mapping[str, StageStatus], made: M
     print()
     print("\n".join(table(rows, ("artifact", "state", "id", "size", "door"))))
     for path in project.graph.metric_files:
-        if numbers := metric_numbers(project.root / path):
+        if numbers := metric_numbers(project.root / path, []):
             print()
             print("\n".join(table([(key, _number(value)) for key, value in numbers.items()], (path, "value"))))
 

@@ -8,16 +8,25 @@ from orchestration.bridge.project import Project
 from orchestration.bridge.versions import CODE_VERSION, DATA_VERSION, INPUT_VERSION, asset_name, provenance_tags
 from orchestration.doctor.findings import Finding
 from orchestration.records.dagster_records import DagsterRecords, Materialization, untold_stages
+from orchestration.records.history import makings
 
+_REMEDY = "restore it from a backup; or `figment doctor --repair` tells a new store what dvc.lock has, without the runs of before"
 _WORKER_TAG = ".dagster/bridge_worker"
 
 
 def examine_dagster(project: Project, lock: Lock, records: DagsterRecords, *, but: Collection[str]) -> Iterator[Finding]:
     """One finding for each stage of which Dagster's record is not dvc.lock's; those in `but` have a worse illness. Raises DagsterUnreadableError."""
     if not records.exists:
+        if any(making.door in ("dagster", "figment") for making in makings(project, lock).values()):
+            detail = "is gone, although Dagster made what dvc.lock records"
+            yield Finding("dagster_missing", ".figment/dagster/history/runs/index.db", detail, _REMEDY, functools.partial(_report_all, project, lock))
         return
     # dvc.lock is the truth: what Dagster does not say of it was made outside, or its record is damaged.
     newest = records.newest()
+    if newest and lock.entries and not any(asset_name(name) in newest for name in project.graph.stages):
+        others = ", ".join(list(newest)[:3])
+        detail = f"knows none of this project's artifacts, but {others}: it is another project's"
+        yield Finding("dagster_foreign", ".figment/dagster/history/runs/index.db", detail, "bring back this project's own, or move it away")
     for name in untold_stages(project, records):
         if name in but:
             continue
@@ -28,6 +37,13 @@ def examine_dagster(project: Project, lock: Lock, records: DagsterRecords, *, bu
         yield Finding(kind, name, detail, remedy, functools.partial(_report, project, name))
     yield from _not_in_lock(project, lock, newest)
     yield from _dead_runs(project, records)
+
+
+def _report_all(project: Project, lock: Lock) -> str:
+    for name in lock.entries:
+        if name in project.graph.stages:
+            _report(project, name)
+    return "reported all of dvc.lock to a new Dagster store; its runs and events of before are lost"
 
 
 def _not_in_lock(project: Project, lock: Lock, newest: Mapping[str, Materialization]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestration.bridge.cache import object_path
 from orchestration.bridge.graph import Out
-from orchestration.bridge.identity import file_md5, tree_id, walk_files
+from orchestration.bridge.identity import file_md5, tree_id, unfit, walk_files
 from orchestration.bridge.project import Project
 
 # Told of every file that is read: its path.
@@ -30,11 +30,16 @@ class Reader:
             info = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        if problem := unfit(str(path), info):
+            return f"unreadable: {problem}"
         key = (info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size)
         if key not in self._known:
             if self._hear is not None:
                 self._hear(path)
-            self._known[key] = file_md5(path)
+            try:
+                self._known[key] = file_md5(path)
+            except OSError as error:
+                return f"unreadable: {error.strerror}"
             self.files += 1
             self.bytes += info.st_size
         return self._known[key]
@@ -74,7 +79,10 @@ class CacheReader:
             return {"": id}
         if self.state(id) != "good":
             return None
-        return {row["relpath"]: row["md5"] for row in json.loads(self.path(id).read_bytes())}
+        try:
+            return {row["relpath"]: row["md5"] for row in json.loads(self.path(id).read_bytes())}
+        except (ValueError, TypeError, KeyError):
+            return None  # its id is that of its bytes, and they are no listing
 
     def is_complete(self, id: str) -> bool:
         """Whether everything the id stands for is here and good."""

@@ -1,8 +1,10 @@
 """What killed processes left behind: half-written files and folders, and locks whose holder is dead."""
 
+import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +15,7 @@ from orchestration.bridge.project import Project
 from orchestration.bridge.survivors import is_running
 from orchestration.doctor.evidence import OutputEvidence
 from orchestration.doctor.findings import CannotMendError, Finding
+from orchestration.doctor.outputs import set_aside
 
 _LOCK_ADVICE = "`figment doctor --repair` removes it"
 
@@ -29,8 +32,11 @@ def examine_leftovers(project: Project, evidence: list[OutputEvidence], *, busy:
                     detail = f"is the old {home.name}: a run died between moving it away and putting the new one in its place"
                     yield Finding("leftover", where, detail, "`figment doctor --repair` puts it back", _put_back(path, home, where))
                 else:
-                    detail = "is a temporary file or folder of a process that ended before its work was done"
-                    yield Finding("leftover", where, detail, "`figment doctor --repair` removes it", _remove(path, where))
+                    detail = "has the name of a temporary file or folder of a process that ended before its work was done"
+                    # Who wrote it, its name cannot prove: only in our own folder is it removed.
+                    is_ours = path.is_relative_to(project.paths.state)
+                    remedy = f"`figment doctor --repair` {'removes it' if is_ours else 'moves it to .figment/set-aside'}"
+                    yield Finding("leftover", where, detail, remedy, _remove(path, where) if is_ours else _set_aside(project, path, where))
     yield from _stale_locks(project)
 
 
@@ -41,11 +47,13 @@ def is_temporary(name: str) -> bool:
 
 def _beside_outputs(project: Project) -> Iterator[Path]:
     # Writers put their temporary beside the output they are going to replace.
-    folders = {(project.root / out.path).parent for stage in project.graph.stages.values() for out in stage.outs}
     declared = {project.root / out.path for stage in project.graph.stages.values() for out in stage.outs}
-    for folder in folders:
+    for folder in {path.parent for path in declared}:
+        # What is not named after an output is somebody else's.
+        names = "|".join(re.escape(path.name) for path in declared if path.parent == folder)
+        ours = re.compile(rf"\.tmp-(\d+-)?({names})(-old)?|\.({names})\.(writing|replaced)|\.?({names})(\.\d+)?\.(tmp|part)")
         if folder.is_dir():
-            yield from (path for path in folder.iterdir() if is_temporary(path.name) and path not in declared)
+            yield from (path for path in folder.iterdir() if ours.fullmatch(path.name) and path not in declared)
     # What a prelude writes lies among people's own files: only what is named after it can be its.
     written = [project.root / path for prelude in project.graph.preludes.values() for path in prelude.writes]
     yield from (path for place in written for path in place.parent.glob(f"{place.name}.*.tmp"))
@@ -63,9 +71,13 @@ def _inside_outputs(project: Project, evidence: list[OutputEvidence]) -> Iterato
 
 def _in_tool_folders(project: Project) -> Iterator[Path]:
     state = project.paths.state
-    yield from (path for pattern in ("*.tmp", ".tmp-*") for path in state.rglob(pattern) if "set-aside" not in path.parts)
-    yield from (project.cache_dir / "files" / "md5").glob("*/*.tmp")
-    yield from (project.cache_dir / "files" / "md5").glob("*/.*.tmp")
+    # In the folders of Dagster and MLflow lies what stages have printed and logged, by any name.
+    ours = [folder for folder in state.iterdir() if folder.name not in ("set-aside", "dagster", "mlflow")] if state.is_dir() else []
+    yield from (path for path in ours if path.name.endswith(".tmp") or path.name.startswith(".tmp-"))
+    yield from (path for folder in ours if folder.is_dir() for pattern in ("*.tmp", ".tmp-*") for path in folder.rglob(pattern))
+    if project.cache_dir.is_relative_to(project.root):
+        # A cache elsewhere may be shared with projects that are at work in it.
+        yield from (project.cache_dir / "files" / "md5").glob("*/*.tmp")
     yield from (project.root / ".dvc/tmp").glob("*.tmp")
 
 
@@ -85,6 +97,10 @@ def _put_back(path: Path, home: Path, where: str) -> Callable[[], str]:
         return f"put {where} back as {home.name}"
 
     return mend
+
+
+def _set_aside(project: Project, path: Path, where: str) -> Callable[[], str]:
+    return lambda: f"moved {where} to {set_aside(project, path, 'leftovers').relative_to(project.root)}"
 
 
 def _remove(path: Path, where: str) -> Callable[[], str]:
@@ -130,6 +146,10 @@ def _stale_locks(project: Project) -> Iterator[Finding]:
         )
     else:
         dead = [info for info in _infos(content) if not _is_alive(info)]
+        for info in _infos(content):
+            if _is_alive(info) and (program := _program(info, path)):
+                detail = f"keeps {info['cmd']} locked for process {info['pid']}, which is now {program}: a foreign process has the number"
+                yield Finding("foreign_lock", ".dvc/tmp/rwlock", detail, "if no DVC command is at work, remove that file")
         if dead:
             holders = ", ".join(sorted({f"{info['pid']} ({info['cmd']})" for info in dead}))
             yield Finding("stale_lock", ".dvc/tmp/rwlock", f"holds locks of ended processes: {holders}", _LOCK_ADVICE, lambda: _edit_rwlock(path))
@@ -138,18 +158,38 @@ def _stale_locks(project: Project) -> Iterator[Finding]:
 
 def _read_rwlock(project: Project) -> Mapping[str, Any] | None:
     """DVC's table of readers and writers; empty when there is none, None when it cannot be read."""
+    path = project.root / ".dvc/tmp/rwlock"
+    if not os.path.lexists(path):
+        return {}
     try:
-        content = json.loads((project.root / ".dvc/tmp/rwlock").read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except FileNotFoundError:
         return {}
     except ValueError:
         return None
-    return content if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    try:
+        is_usable = all(str(info["cmd"]) and int(info["pid"]) >= 0 for info in _infos(content))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return content if is_usable else None
 
 
 def _infos(content: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     content = content or {}
     return [*content.get("write", {}).values(), *(info for infos in content.get("read", {}).values() for info in infos)]
+
+
+def _program(info: Mapping[str, Any], path: Path) -> str:
+    """The program that has the number of the lock's holder, where it began after the lock was written; empty where it can be the holder."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        process = psutil.Process(int(info["pid"]))
+        if process.create_time() > path.stat().st_mtime + 1.0:
+            return process.name()
+    return ""
 
 
 def _is_alive(info: Mapping[str, Any]) -> bool:
@@ -158,6 +198,10 @@ def _is_alive(info: Mapping[str, Any]) -> bool:
 
 def _edit_rwlock(path: Path) -> str:
     """Take out what dead processes hold, under DVC's own guard of the file."""
+    if not path.is_file():
+        aside = path.with_name(f"rwlock.{os.getpid()}.broken")
+        path.rename(aside)
+        return f"moved what was no file from .dvc/tmp/rwlock to {aside.name}"
     with (path.with_name("rwlock.lock")).open("a") as guard:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -169,7 +213,7 @@ def _edit_rwlock(path: Path) -> str:
                 "write": {name: info for name, info in content.get("write", {}).items() if _is_alive(info)},
                 "read": {name: alive for name, infos in content.get("read", {}).items() if (alive := [info for info in infos if _is_alive(info)])},
             }
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, KeyError, TypeError):
             kept = {"write": {}, "read": {}}
         if any(kept.values()):
             path.write_text(json.dumps(kept), encoding="utf-8")
@@ -183,7 +227,13 @@ def _stale_hardlink_lock(path: Path) -> Iterator[Finding]:
     if not path.is_file():
         return
     parts = path.read_text(encoding="utf-8", errors="replace").strip().split("|")
-    if len(parts) < 4 or not parts[-2].isdigit() or parts[-3] != socket.gethostname() or _is_alive({"pid": parts[-2]}):
+    if len(parts) < 4 or not parts[-2].isdigit():
+        return
+    if parts[-3] != socket.gethostname():
+        detail = f"is held by process {parts[-2]} on {parts[-3]}, another machine; whether that lives, nobody here can see"
+        yield Finding("foreign_lock", ".dvc/tmp/lock", detail, "look there; if no DVC command is at work, remove that file")
+        return
+    if _is_alive({"pid": parts[-2]}):
         return
     detail = f"is held by process {parts[-2]}, which has ended"
     yield Finding("stale_lock", ".dvc/tmp/lock", detail, _LOCK_ADVICE, _remove(path, ".dvc/tmp/lock"))

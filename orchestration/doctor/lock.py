@@ -32,6 +32,11 @@ def unreadable(error: GraphError) -> Finding:
 
 def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: list[OutputEvidence], remembered: set[str]) -> Iterator[Finding]:
     """One finding for each id in dvc.lock that neither the workspace, the cache, git, Dagster nor the log bears out."""
+    for name, problem in lock.problems.items():
+        yield Finding("lock_malformed", name, problem, "`git checkout dvc.lock` brings back the committed one")
+    for name in lock.orphans:
+        detail = "has an entry in dvc.lock and no stage in dvc.yaml; DVC and figment pass over it"
+        yield Finding("lock_orphan", name, detail, f"bring the stage back in dvc.yaml, or take the entry `{name}:` out of dvc.lock")
     # An id that the workspace, the cache, git, Dagster or the log knows was once real; one that nobody knows was typed or merged.
     present = {one.present_id for one in evidence}
 

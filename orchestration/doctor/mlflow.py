@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -13,11 +14,16 @@ def examine_mlflow(root: Path, known_ids: Collection[str]) -> Iterator[Finding]:
     """Datasets and model versions that name an id nobody has, dead runs, journals not sent. Nothing is imported where nothing was trained."""
     if not (root / ".figment/mlflow").is_dir() and not (root / ".figment/tracking").is_dir() and not os.environ.get("MLFLOW_TRACKING_URI"):
         return
+    from orchestration.records.mlflow_copies import copy_findings
     from orchestration.records.mlflow_runs import open_findings
 
     for found in open_findings(root, known_ids):
         mend = _MENDS.get(found.kind)
         yield Finding(found.kind, found.subject, found.detail, found.remedy, functools.partial(mend, root) if mend else None)
+    try:
+        yield from (Finding(found.kind, found.subject, found.detail, found.remedy) for found in copy_findings(root))
+    except sqlite3.Error as error:
+        yield Finding("mlflow_unreachable", ".figment/mlflow/mlflow.db", str(error), "free the file, or restore it; then run `figment doctor` again")
 
 
 def examine_withdrawals(project: Project) -> Iterator[Finding]:

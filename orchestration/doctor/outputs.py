@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from orchestration.bridge.dvc_repo import StageStore
@@ -12,13 +12,13 @@ from orchestration.bridge.stage_lock import StageBusy, stage_lock
 from orchestration.bridge.status import prelude_causes
 from orchestration.doctor.evidence import CacheReader, OutputEvidence, Reader
 from orchestration.doctor.findings import CannotMendError, Finding, dvc_trouble_told
-from orchestration.records.history import makings
+from orchestration.records.history import makings, past
 
 _MOST_NAMED = 5
 
 
-def examine_outputs(project: Project, cache: CacheReader, evidence: list[OutputEvidence]) -> Iterator[Finding]:
-    """One finding for each output that is not what dvc.lock says."""
+def examine_outputs(project: Project, cache: CacheReader, evidence: list[OutputEvidence], remembered: Collection[str]) -> Iterator[Finding]:
+    """One finding for each output that is not what dvc.lock says. remembered: ids that something other than the present dvc.lock bears out."""
     made = makings(project, project.lock())
     for one in evidence:
         if one.agrees:
@@ -26,6 +26,9 @@ def examine_outputs(project: Project, cache: CacheReader, evidence: list[OutputE
         if one.present is None:
             detail = f"is not there; dvc.lock says {one.recorded}"
             yield Finding("output_missing", one.out.path, detail, _remedy(project, cache, one), _mend(project, cache, one))
+            continue
+        if one.present_id in remembered and one.out.cached:
+            yield _contradiction(project, one)
             continue
         making = made.get(one.stage)
         damaged = _damaged(project, one, making.at if making else None)
@@ -35,6 +38,15 @@ def examine_outputs(project: Project, cache: CacheReader, evidence: list[OutputE
         # From now on `figment status` sees it too.
         project.store.content(project.root / one.out.path, trust_stamps=False)
         yield Finding(kind, one.out.path, detail, _remedy(project, cache, one), _mend(project, cache, one))
+
+
+def _contradiction(project: Project, one: OutputEvidence) -> Finding:
+    """dvc.lock names one version that somebody made, and another one lies there: which of the two is meant, nobody here can know."""
+    newest = next((making for making in past(project, one.stage, most=1000) if making.id == one.present_id), None)
+    by = f" by {newest.door} at {time.strftime('%Y-%m-%d %H:%M', time.localtime(newest.at))}" if newest and newest.at else ""
+    detail = f"is {one.present_id}, a version that was made here{by}, and dvc.lock says {one.recorded}, another one{_names(one)}"
+    words = f"say which is right: `dvc commit -f {one.stage}` records what is there, `dvc checkout {one.out.path}` brings back what dvc.lock says"
+    return Finding("lock_contradicted", one.out.path, detail, f"{words}, `git checkout dvc.lock` the entry that was committed")
 
 
 def _damaged(project: Project, one: OutputEvidence, made_at: float | None) -> bool:

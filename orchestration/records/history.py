@@ -57,7 +57,10 @@ def logged_ids(project: Project) -> set[str]:
 
 
 def _making(id: str, at: float, door: str, outcome: str, detail: str) -> Making:
-    known = json.loads(detail)
+    try:
+        known = json.loads(detail)
+    except ValueError:
+        known = {}  # damaged; the doctor says so
     return Making(id, at, door, outcome, float(known.get("seconds", 0.0)), tuple(known.get("causes", ())))
 
 

@@ -266,7 +266,7 @@ def _reading(root: Path) -> Iterator["SqliteStore | _ServerStore | None"]:
         if path is None:
             yield _ServerStore(uri)
         else:
-            yield SqliteStore(path) if path.exists() else None
+            yield SqliteStore(path) if path.is_file() else None
 
 
 @contextlib.contextmanager

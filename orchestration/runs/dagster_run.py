@@ -26,6 +26,7 @@ from orchestration.bridge.translator import op_name
 from orchestration.errors import CommandError
 from orchestration.launch.compute import COMPUTE_FILE, load_compute
 from orchestration.launch.local import gpu_limit
+from orchestration.records.seals import seal
 from orchestration.runs.display import RunDisplay
 from orchestration.runs.forecast import Forecast
 from orchestration.runs.selection import Plan
@@ -117,6 +118,8 @@ def run_plan(project: Project, plan: Plan, *, jobs: int | None, say: Callable[[s
         if ended is not None and ended.status == dg.DagsterRunStatus.CANCELED:
             watcher.result.is_interrupted = True
     watcher.result.seconds = display.seconds()
+    if any(stage.how == "ran" for stage in watcher.result.stages.values()):
+        seal(project.paths.state)
     return watcher.result
 
 

@@ -136,7 +136,7 @@ def read_events(folder: Path, *, offset: int = 0, kinds: tuple[str, ...] = ()) -
     A last line still being written is left for later.
     """
     path = folder / EVENTS_NAME
-    if not path.exists():
+    if not path.is_file():
         return
     # `kind` is written first, so lines of other kinds are passed over without parsing them.
     starts = tuple(f'{{"kind":"{kind}"'.encode() for kind in kinds)
@@ -178,10 +178,11 @@ def series(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def read_sent(folder: Path) -> dict[str, Any]:
     """How far the copy of this journal has got: `offset`, and the `store` and `run_id` it went to. Empty before the first sending."""
     try:
-        return json.loads((folder / SENT_NAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        # Unreadable is as good as absent: everything is offered again, and what MLflow has is not sent twice.
-        return {}
+        sent = json.loads((folder / SENT_NAME).read_text(encoding="utf-8")) if (folder / SENT_NAME).is_file() else None
+    except (OSError, ValueError):
+        sent = None
+    # Unreadable is as good as absent: everything is offered again, and what MLflow has is not sent twice.
+    return sent if isinstance(sent, dict) and isinstance(sent.get("offset", 0), int) else {}
 
 
 def write_sent(folder: Path, sent: Mapping[str, Any]) -> None:
@@ -194,7 +195,7 @@ def write_sent(folder: Path, sent: Mapping[str, Any]) -> None:
 def has_unsent(folder: Path) -> bool:
     """Whether the journal holds lines its copy lacks."""
     path = folder / EVENTS_NAME
-    return path.exists() and read_sent(folder).get("offset", 0) < path.stat().st_size
+    return path.is_file() and read_sent(folder).get("offset", 0) < path.stat().st_size
 
 
 def last_event(folder: Path, *kinds: str) -> Event | None:
@@ -233,7 +234,7 @@ def _resume_limit(event: Event) -> float:
 def _last_line(folder: Path, *, longest: int = 65536) -> bytes:
     """The journal's last line when it is complete and no longer than `longest` bytes; else empty."""
     path = folder / EVENTS_NAME
-    if not path.exists():
+    if not path.is_file():
         return b""
     with path.open("rb") as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - longest))
@@ -244,10 +245,11 @@ def _last_line(folder: Path, *, longest: int = 65536) -> bytes:
 
 def _parsed(line: bytes) -> Event | None:
     try:
-        return json.loads(line)
-    except ValueError:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
         # A line torn by a power cut: the lines around it are whole and still count.
         return None
+    return event if isinstance(event, dict) and "kind" in event else None
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

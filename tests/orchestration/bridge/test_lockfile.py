@@ -59,7 +59,6 @@ def test_no_lock_file_and_an_empty_one_have_no_entries(toy: Toy) -> None:
         "a: [",
         "- just\n- a list\n",
         "stages: 3\n",
-        "stages: {rows: 3}\n",
     ],
 )
 def test_a_merge_conflict_or_garbage_is_an_error_that_says_how_to_mend_it(toy: Toy, text: str) -> None:

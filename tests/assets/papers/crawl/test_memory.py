@@ -1,7 +1,9 @@
 from datetime import date
 
+import pytest
+
 from assets.papers.crawl.harvests import Harvest
-from assets.papers.crawl.memory import Memory, Unstored, load_memory, memory_from_store, records_of, save_memory, store_identity
+from assets.papers.crawl.memory import Known, Memory, Unstored, load_memory, memory_from_store, records_of, save_memory, store_identity
 from assets.papers.items import Paper, Parsed, Withdrawal
 from assets.papers.raw_pages import RawPages
 from tests.assets.papers.raw_pages_writer import RawPagesWriter
@@ -88,3 +90,19 @@ def test_failures_add_up_until_it_is_had(tmp_path):
     assert memory.known["http://x.example/1"].failures == 2
     memory.had("http://x.example/1", "x", "article", fingerprints=(), asked=date(2026, 3, 2))
     assert memory.known["http://x.example/1"].failures == 0
+
+
+@pytest.mark.hostile
+def test_no_flipped_bit_of_the_memory_goes_unseen(tmp_path, tried):
+    path = tmp_path / "memory.parquet"
+    known = {f"http://x.example/{n}": Known(f"http://x.example/{n}", "x", "article", (f"said {n}",)) for n in range(50)}
+    save_memory(path, Memory(known=known), "this store")
+    whole, through = path.read_bytes(), 0
+    flips = range(0, 8 * len(whole), max(1, 8 * len(whole) // 400))
+    for bit in flips:
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        through += load_memory(path, "this store") is not None
+    tried("flipped bits of the crawl's memory", len(flips), got_through=through)
+    assert through == 0
