@@ -103,7 +103,7 @@ def _is_irreplaceable(state: Path, name: str) -> bool:
 
 def _dagster_has_run(state: Path, run_id: str) -> bool:
     """Whether Dagster still lists the run: one that a person deleted leaves no events behind."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_open(state / "dagster/history/runs.db")) as connection:
+    with contextlib.suppress(sqlite3.Error, UnicodeDecodeError), contextlib.closing(_open(state / "dagster/history/runs.db")) as connection:
         return connection.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone() is not None
     return False
 
@@ -266,7 +266,7 @@ def _trouble_of_database(state: Path, name: str) -> str:
             if table and table not in tables:
                 return f"is another database, or empty: it has no table {table}"
             return _trouble_of_rows(connection, name, table)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         # One that is being written is well enough for that.
         is_busy = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         return "" if is_busy else f"SQLite cannot read it: {error}"

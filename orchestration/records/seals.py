@@ -93,7 +93,10 @@ def take_seal(path: Path, *, hear: Callable[[Path], None] | None = None) -> Seal
 
 def log_seal(state: Path) -> dict[str, Seal]:
     """How long the log of what was made is, under LOG: a database that is lost is made anew by whoever comes first, and its log is not."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(f"{(state / 'state.db').as_uri()}?mode=ro", uri=True)) as connection:
+    with (
+        contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
+        contextlib.closing(sqlite3.connect(f"{(state / 'state.db').as_uri()}?mode=ro", uri=True)) as connection,
+    ):
         (length,) = connection.execute("SELECT count(*) FROM events").fetchone()
         return {LOG: Seal((0, length), "")}
     return {}
