@@ -72,23 +72,18 @@ def examine_state(project: Project, *, hear: Callable[[Path], None] | None, is_b
             good |= {name: known} if known is not None else {}
         else:
             good[name] = now
-    good |= _examine_log(state, seals.pop(LOG, None), trouble := [])
-    yield from (_finding(project, "state.db", "state_missing", words) for words in trouble)
+    known, now_log = seals.pop(LOG, None), log_seal(state)
+    if known is not None and (lost := known.size - (now_log[LOG].size if now_log else 0)) > 0:
+        detail = f"{lost} of the {known.size} entries of its log of what was made are gone"
+        yield _finding(project, "state.db", "state_missing", detail)
+        now_log = {LOG: known}
+    good |= now_log
     for name, known in seals.items():
         if not (state / name).exists() and _is_irreplaceable(state, name):
             yield _finding(project, name, "state_missing", "was there, and is gone")
             good[name] = known
     if not is_busy:
         write_seals(state, good)
-
-
-def _examine_log(state: Path, known: Seal | None, troubles: list[str]) -> dict[str, Seal]:
-    """The seal of the log; `troubles` gets a line where entries are gone."""
-    now = log_seal(state)
-    if known is not None and (lost := known.size - (now[LOG].size if now else 0)) > 0:
-        troubles.append(f"{lost} of the {known.size} entries of its log of what was made are gone")
-        return {LOG: known}
-    return now
 
 
 def _is_irreplaceable(state: Path, name: str) -> bool:
