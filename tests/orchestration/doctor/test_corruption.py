@@ -235,10 +235,12 @@ def _of_another_project(kind: str, path: Path) -> bytes:
     return b'{"write": {}, "read": {}}' if kind == "DVC's register" else texts.get(path.suffix, b"another project's")
 
 
+@pytest.mark.slow
 def test_a_full_project_has_no_findings(project: Toy) -> None:
     assert findings(figment(project.root, "doctor", "--json")) == []
 
 
+@pytest.mark.slow
 def test_a_file_of_any_format_whose_bits_flipped_is_told_and_what_was_written_again_is_not(project: Toy) -> None:
     path = project.root / ".figment/embedded_sites/kept.bin"
     path.write_bytes(b"written again")
@@ -249,6 +251,7 @@ def test_a_file_of_any_format_whose_bits_flipped_is_told_and_what_was_written_ag
     assert not path.exists() and list((project.root / ".figment/set-aside").rglob("kept.bin"))
 
 
+@pytest.mark.slow
 def test_a_wrong_but_known_id_in_dvc_lock_costs_no_good_output(project: Toy) -> None:
     old = project.project().lock().entries["side"].outs["data/side"]
     project.replace("params.yaml", "word: tea", "word: coffee")
@@ -264,6 +267,7 @@ def test_a_wrong_but_known_id_in_dvc_lock_costs_no_good_output(project: Toy) -> 
     assert (project.root / "data/side/side.txt").read_text() == text
 
 
+@pytest.mark.slow
 def test_what_a_user_keeps_beside_the_outputs_is_neither_named_nor_touched(project: Toy) -> None:
     # While a DVC command is at work, nothing is a leftover.
     (project.root / ".dvc/tmp/rwlock").unlink()
@@ -280,11 +284,13 @@ def test_what_a_user_keeps_beside_the_outputs_is_neither_named_nor_touched(proje
     assert [path.read_text() for path in (project.root / ".figment/set-aside").rglob("mine.part")] == ["mine, in an output"]
 
 
+@pytest.mark.slow
 def test_entries_of_no_stage_are_told(project: Toy) -> None:
     project.replace("dvc.yaml", "  side:\n", "  renamed:\n")
     assert ("lock_orphan", "side") in [(one["kind"], one["subject"]) for one in findings(figment(project.root, "doctor", "--json"))]
 
 
+@pytest.mark.slow
 def test_locks_of_foreign_processes_are_told(project: Toy) -> None:
     path = project.root / ".dvc/tmp/rwlock"
     os.utime(path, (1, 1))
@@ -313,6 +319,7 @@ def delete_artifact(root: Path) -> None:
     path.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "kind"),
     [
@@ -336,6 +343,7 @@ def test_what_was_deleted_or_edited_in_mlflow_is_told(project: Toy, act: Callabl
     assert kind in [one["kind"] for one in findings(figment(project.root, "doctor", "--json"))]
 
 
+@pytest.mark.slow
 def test_a_lost_dagster_store_is_told_and_a_new_one_hears_of_dvc_lock(project: Toy) -> None:
     shutil.rmtree(project.root / ".figment/dagster/history")
     answer = figment(project.root, "doctor", "--json", "--repair")
