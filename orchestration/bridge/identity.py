@@ -53,9 +53,9 @@ class Content:
     problem: str = ""
 
 
-def is_damaged(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file is no database, or that its pages contradict each other."""
-    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+def is_damaged(error: Exception) -> bool:
+    """Whether SQLite says that the file is no database, that its pages contradict each other, or something that is no text."""
+    return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 def set_database_aside(database: Path) -> Path:
@@ -113,7 +113,8 @@ class _Connection(sqlite3.Connection):
     def _damage_set_aside(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # Where the name of a table was damaged, SQLite's words are no text.
             if not is_damaged(error):
                 raise
             path = Path(super().execute("PRAGMA database_list").fetchone()[2])

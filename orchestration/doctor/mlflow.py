@@ -22,7 +22,7 @@ def examine_mlflow(root: Path, known_ids: Collection[str]) -> Iterator[Finding]:
         yield Finding(found.kind, found.subject, found.detail, found.remedy, functools.partial(mend, root) if mend else None)
     try:
         yield from (Finding(found.kind, found.subject, found.detail, found.remedy) for found in copy_findings(root))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         yield Finding("mlflow_unreachable", ".figment/mlflow/mlflow.db", str(error), "free the file, or restore it; then run `figment doctor` again")
 
 

@@ -20,7 +20,7 @@ from orchestration.bridge.identity import event_sum, unfit
 from orchestration.bridge.project import Project
 from orchestration.doctor.findings import CannotMendError, Finding
 from orchestration.doctor.outputs import set_aside
-from orchestration.records.seals import SEALS_NAME, Seal, is_broken, read_seals, state_files, take_seal, write_seals
+from orchestration.records.seals import LOG, SEALS_NAME, Seal, is_broken, log_seal, read_seals, state_files, take_seal, write_seals
 
 # A table that each kind of database has: another program's, or another kind, has not.
 _TABLES = {
@@ -66,12 +66,18 @@ def examine_state(project: Project, *, hear: Callable[[Path], None] | None, is_b
                 continue
             trouble = "its bytes changed under an unchanged time and size, as a failing disk does"
             if now.stamp != known.stamp:
-                trouble = "lines that it had were changed, and lines are only ever added"
+                trouble = "lines that it had are gone or others, and lines are only ever added"
         if trouble:
             yield _finding(project, name, "state_damaged", trouble)
             good |= {name: known} if known is not None else {}
         else:
             good[name] = now
+    known, now_log = seals.pop(LOG, None), log_seal(state)
+    if known is not None and (lost := known.size - (now_log[LOG].size if now_log else 0)) > 0:
+        detail = f"{lost} of the {known.size} entries of its log of what was made are gone"
+        yield _finding(project, "state.db", "state_missing", detail)
+        now_log = {LOG: known}
+    good |= now_log
     for name, known in seals.items():
         if not (state / name).exists() and _is_irreplaceable(state, name):
             yield _finding(project, name, "state_missing", "was there, and is gone")
@@ -92,7 +98,7 @@ def _is_irreplaceable(state: Path, name: str) -> bool:
 
 def _dagster_has_run(state: Path, run_id: str) -> bool:
     """Whether Dagster still lists the run: one that a person deleted leaves no events behind."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_open(state / "dagster/history/runs.db")) as connection:
+    with contextlib.suppress(sqlite3.Error, UnicodeDecodeError), contextlib.closing(_open(state / "dagster/history/runs.db")) as connection:
         return connection.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone() is not None
     return False
 
@@ -140,7 +146,8 @@ def _finding(project: Project, name: str, kind: str, detail: str) -> Finding:
     if name.startswith("tracking/"):
         return Finding(kind, f".figment/{name}", detail, "restore it from a backup; MLflow has a copy of what it said")
     if kind == "state_missing":
-        return Finding(kind, f".figment/{name}", detail, "restore it from a backup; what it remembered is worked out again, its log is lost")
+        remedy = "restore it from a backup, or remove .figment/seals.json to take things as they are: what it remembered is worked out again"
+        return Finding(kind, f".figment/{name}", detail, remedy)
     if kind == "state_unreadable":
         return Finding(kind, f".figment/{name}", detail, "make it readable, or remove it: it is made again")
     remedy = "`figment doctor --repair` moves it to .figment/set-aside; it is made again from what it was made from"
@@ -168,6 +175,8 @@ def _trouble(state: Path, name: str) -> str:
     path, suffix = state / name, PurePosixPath(name).suffix
     if suffix == ".db" and "damaged" not in name:
         return _trouble_of_database(state, name)
+    if name.startswith(("mlflow/", "dagster/")):
+        return ""  # what stages printed and logged, by any name
     if name.startswith("memory/") and suffix == ".json":
         # The code's memory is plain JSON; what the bridge keeps carries a checksum.
         return (
@@ -176,7 +185,7 @@ def _trouble(state: Path, name: str) -> str:
     checks: Mapping[str, Callable[[Path], str]] = {
         ".json": _trouble_of_json,
         ".jsonl": _trouble_of_lines,
-        ".pt": _trouble_of_trailer,
+        ".pt": _trouble_of_trailer if name.startswith("checkpoints/") else lambda _: "",
         ".npz": _trouble_of_zip,
         ".zip": _trouble_of_zip,
         ".parquet": _trouble_of_parquet,
@@ -252,8 +261,10 @@ def _trouble_of_database(state: Path, name: str) -> str:
             if table and table not in tables:
                 return f"is another database, or empty: it has no table {table}"
             return _trouble_of_rows(connection, name, table)
-    except sqlite3.Error as error:
-        return f"SQLite cannot read it: {error}"
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        # One that is being written is well enough for that.
+        is_busy = getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return "" if is_busy else f"SQLite cannot read it: {error}"
 
 
 def _trouble_of_rows(connection: sqlite3.Connection, name: str, table: str) -> str:

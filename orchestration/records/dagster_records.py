@@ -99,7 +99,8 @@ class DagsterRecords:
             connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_WAIT_S)
             with contextlib.closing(connection):
                 yield connection
-        except (sqlite3.Error, json.JSONDecodeError) as error:
+        except (sqlite3.Error, ValueError) as error:
+            # Damaged bytes may also be no text: in a row, in JSON, or in what SQLite says of them.
             raise DagsterUnreadableError(f"{path}: {error}; if no Dagster process is running, move the file away and Dagster starts anew") from error
 
 

@@ -119,15 +119,15 @@ def _versions(root: Path, store: SqliteStore, folders: list[Path]) -> Iterator[F
         numbers[version["model"]].append(version["version"])
     for folder in folders:
         for event in _events(folder, read_sent(folder), "model"):
-            row = known.get((event["model"], event["output_id"]))
-            if row is None:
+            found = known.get((event["model"], event["output_id"]))
+            if found is None:
                 detail = f"the version with the id {event['output_id']} was registered and is gone, or its tag {OUTPUT_TAG} is another"
                 there = f"there: {', '.join(numbers[event['model']])}" if numbers[event["model"]] else "none is there"
                 yield Finding("mlflow_version_missing", event["model"], f"{detail} ({there})", _again(root, folder))
                 continue
             tags = safe_tags({"figment.output_path": event["path"], **event["tags"]})
-            if edited := [f"tag {key} is {row['tags'].get(key, 'gone')}" for key, value in tags.items() if row["tags"].get(key) != value]:
-                subject = f"{row['model']} version {row['version']}"
+            if edited := [f"tag {key} is {found['tags'].get(key, 'gone')}" for key, value in tags.items() if found["tags"].get(key) != value]:
+                subject = f"{found['model']} version {found['version']}"
                 remedy = "set it again on the version's page; what it was stands in the journal " + str((folder / "events.jsonl").relative_to(root))
                 yield Finding("mlflow_version_edited", subject, f"is not what was registered: {', '.join(edited)}", remedy)
 

@@ -282,7 +282,7 @@ def _store_errors() -> tuple[type[Exception], ...]:
     """What a store that is not well raises; of MLflow and SQLAlchemy where they were loaded, for else they have raised nothing."""
     bases = {"mlflow.exceptions": "MlflowException", "sqlalchemy.exc": "SQLAlchemyError"}
     loaded = (getattr(sys.modules[module], name) for module, name in bases.items() if module in sys.modules)
-    return (sqlite3.Error, OSError, ImportError, *loaded)
+    return (sqlite3.Error, UnicodeDecodeError, OSError, ImportError, *loaded)
 
 
 class _ServerStore:

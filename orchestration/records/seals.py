@@ -1,33 +1,38 @@
 """What every file of local state held when it was last seen whole: `.figment/seals.json`, by which the doctor knows damage from work.
 
-A disk that fails changes bytes and not times. So the digest of each file is kept with its time, size and inode: where only the digest is another,
-the file was damaged. That holds for files of any format, also for those of Dagster and MLflow. Of a journal, to which lines are added, the
+A disk that fails changes bytes and not times. So the digest of each file is kept with its time and size: where only the digest is another, the file
+was damaged. That holds for files of any format, also for those of Dagster and MLflow. Of a journal, to which lines are added, the
 beginning must stay. A file that was written again is sealed anew, by the doctor and at the end of each run of `figment` that made something: what
 is damaged between a writing and the next seal, no seal tells.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from orchestration.bridge.answers import keep, recall
 
-SEALS_NAME = "seals.json"
+SEALS_NAME, LOG = "seals.json", "entries of state.db"
 # What lives for a moment, or is nobody's state.
 _UNSEALED_FOLDERS = ("set-aside", "locks")
-_UNSEALED_ENDS = ("-wal", "-shm", "-journal", ".tmp", ".lock", SEALS_NAME)
-_GROWING = (".jsonl", ".log")
-# SQLite writes even when it is only looked into; what is told of a database by its seal holds for a disk that fails while nobody works.
+_UNSEALED_ENDS = ("-shm", "-journal", ".tmp", ".lock", SEALS_NAME)
+# To these, lines are only ever added.
+_GROWING = "tracking/*/*/events.jsonl"
+# A write this recent could be followed by another one with the same time stamp.
+_RACY_NS = 50_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Seal:
-    """A file as it was: stamp (time in ns, size, inode) and digest of its bytes."""
+    """A file as it was: stamp (time in ns, size) and digest of its bytes."""
 
-    stamp: tuple[int, int, int]
+    stamp: tuple[int, int]
     digest: str
 
     @property
@@ -57,8 +62,9 @@ def read_seals(state: Path) -> dict[str, Seal] | None:
 
 
 def write_seals(state: Path, seals: dict[str, Seal]) -> None:
-    """Replace the seals."""
-    keep(state / SEALS_NAME, {name: [seal.stamp, seal.digest] for name, seal in sorted(seals.items())})
+    """Replace the seals. What was written a moment ago gets none."""
+    before = time.time_ns() - _RACY_NS
+    keep(state / SEALS_NAME, {name: [seal.stamp, seal.digest] for name, seal in sorted(seals.items()) if seal.stamp[0] < before})
 
 
 def seal(state: Path) -> None:
@@ -71,7 +77,7 @@ def seal(state: Path) -> None:
             found[name] = known if known and known.stamp == _stamp(state / name) else take_seal(state / name)
         except OSError:
             continue
-    write_seals(state, found)
+    write_seals(state, found | log_seal(state))
 
 
 def take_seal(path: Path, *, hear: Callable[[Path], None] | None = None) -> Seal:
@@ -80,7 +86,20 @@ def take_seal(path: Path, *, hear: Callable[[Path], None] | None = None) -> Seal
         hear(path)
     stamp = _stamp(path)
     with path.open("rb") as stream:
-        return Seal(stamp, hashlib.file_digest(stream, _new_digest).hexdigest())
+        digest = hashlib.file_digest(stream, _new_digest).hexdigest()
+    # One that is being written is no evidence.
+    return Seal(stamp if _stamp(path) == stamp else (0, stamp[1]), digest)
+
+
+def log_seal(state: Path) -> dict[str, Seal]:
+    """How long the log of what was made is, under LOG: a database that is lost is made anew by whoever comes first, and its log is not."""
+    with (
+        contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
+        contextlib.closing(sqlite3.connect(f"{(state / 'state.db').as_uri()}?mode=ro", uri=True)) as connection,
+    ):
+        (length,) = connection.execute("SELECT count(*) FROM events").fetchone()
+        return {LOG: Seal((0, length), "")}
+    return {}
 
 
 def is_broken(state: Path, name: str, known: Seal, now: Seal) -> bool:
@@ -89,7 +108,7 @@ def is_broken(state: Path, name: str, known: Seal, now: Seal) -> bool:
         return False
     if now.stamp == known.stamp:
         return True
-    if not name.endswith(_GROWING) or now.size <= known.size:
+    if not PurePosixPath(name).match(_GROWING):
         return False
     with (state / name).open("rb") as stream:
         digest = _new_digest()
@@ -101,6 +120,6 @@ def _new_digest() -> Any:
     return hashlib.blake2b(digest_size=16)
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _stamp(path: Path) -> tuple[int, int]:
     info = path.stat()
-    return info.st_mtime_ns, info.st_size, info.st_ino
+    return info.st_mtime_ns, info.st_size

@@ -10,7 +10,17 @@ import yaml
 
 from orchestration.bridge.graph import GraphError
 from orchestration.bridge.mirror import asset_key, outside_changes, report_outside_changes
+from tests.hostility import Tried
 from tests.orchestration.bridge.toy import STAGES, Toy
+
+pytestmark = pytest.mark.hostile
+
+
+@pytest.fixture(autouse=True)
+def one_more(tried: Tried) -> None:
+    """Each of these is one try; a test that fails says what got through."""
+    tried("broken files before the bridge", 1)
+
 
 # Appended to the program of `side` or of `total`.
 PROBLEMS_OF_FILES = {
@@ -33,7 +43,6 @@ def append(toy: Toy, name: str, line: str) -> None:
     toy.write(f"code/{name}.py", (toy.root / f"code/{name}.py").read_text() + line + "\n")
 
 
-@pytest.mark.hostile
 @pytest.mark.parametrize("what", PROBLEMS_OF_FILES)
 def test_a_file_that_is_not_what_its_name_says_is_told_with_the_artifact(toy: Toy, instance: dg.DagsterInstance, what: str) -> None:
     name, line, words = PROBLEMS_OF_FILES[what]
@@ -50,7 +59,6 @@ def test_a_file_that_is_not_what_its_name_says_is_told_with_the_artifact(toy: To
     assert len(told) == 1 and name not in toy.stale()
 
 
-@pytest.mark.hostile
 @pytest.mark.parametrize("what", NOT_RECORDED)
 def test_what_is_no_file_is_named_and_nothing_is_recorded(toy: Toy, instance: dg.DagsterInstance, what: str) -> None:
     line, words = NOT_RECORDED[what]

@@ -1,5 +1,6 @@
 """Every kind of file that a project keeps, damaged in every way: the doctor names it, and ends with an exit code and no traceback."""
 
+import contextlib
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.bridge.answers import recall
 from orchestration.records.seals import seal
 from stages.reporting import Reporter
 from tests.hostility import Tried
@@ -53,6 +55,8 @@ _MAY_GO = {
     "DVC's register", "an answer of the bridge's", "a second answer", "the seals", "what a step printed", "what a journal has sent", "a checkpoint",
     "the crawl's memory", "a table that waits", "an archive that waits", "bytes of no known format",
 }  # fmt: skip
+# Written again with other bytes, they may be meant: of these only a flipped bit can be told, by the seals.
+_OF_NO_FORMAT = {"what a step printed", "bytes of no known format"}
 # An empty register is one without locks only for DVC; garbage is told. A prelude writes its file anew before anybody looks.
 _SOUND = {("DVC's register", "another project's"), ("what a prelude wrote", "another project's")}
 
@@ -116,6 +120,11 @@ def full(materialized_template: Toy, empty_store: Path, made_once: Callable[[str
         for name, content in _others().items():
             (state / name).parent.mkdir(parents=True, exist_ok=True)
             (state / name).write_bytes(content)
+        # What is damaged is then the database, and not a copy of what its log still holds.
+        for path in state.rglob("*.db"):
+            with contextlib.closing(sqlite3.connect(path)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        time.sleep(0.1)
         seal(state)
 
     python_first()
@@ -177,29 +186,33 @@ def names(found: list[dict[str, str]], *words: str) -> bool:
 
 
 @pytest.mark.hostile
-@pytest.mark.timeout(1200)
-def test_whatever_is_damaged_is_named_and_nothing_ends_in_a_traceback(full: Toy, tmp_path: Path, tried: Tried) -> None:
-    count, unseen, broke = 0, [], []
-    for number, (kind, (pattern, word)) in enumerate(KINDS.items()):
-        for damage, act in [*DAMAGE.items(), ("another project's", None)]:
-            root = tmp_path / f"{number}"
-            toy = copy_of(full, root)
-            (path, *_) = sorted(path for path in root.glob(pattern) if path.is_file())
-            act(path) if act else write(path, _of_another_project(kind, path))
-            count += 1
-            try:
-                found = findings(figment(root, "doctor", "--json"))
-                if (
-                    not names(found, word, str(path.relative_to(root)))
-                    and not (kind in _MAY_GO and damage == "deleted")
-                    and (kind, damage) not in _SOUND
-                ):
-                    unseen.append((kind, damage, [(one["kind"], one["subject"]) for one in found]))
-            except Exception as error:  # noqa: BLE001 - a traceback, of whatever kind, is what is looked for
-                broke.append((kind, damage, repr(error)))
-            shutil.rmtree(toy.root)
-    tried("doctor: corrupted files", count, got_through=len(unseen), lost=len(broke))
-    assert not unseen and not broke, "\n".join(map(str, [*unseen, *broke]))
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_is_damaged_is_named_and_nothing_ends_in_a_traceback(full: Toy, tmp_path: Path, tried: Tried, kind: str) -> None:
+    pattern, word = KINDS[kind]
+    unseen, broke = [], []
+    for damage, act in [*DAMAGE.items(), ("another project's", None)]:
+        toy = copy_of(full, tmp_path / "toy")
+        (path, *_) = sorted(path for path in toy.root.glob(pattern) if path.is_file())
+        act(path) if act else write(path, _of_another_project(kind, path))
+        try:
+            found = findings(figment(toy.root, "doctor", "--json"))
+        except Exception as error:  # noqa: BLE001 - a traceback, of whatever kind, is what is looked for
+            broke.append((damage, repr(error)))
+            found = []
+        if not (names(found, word, str(path.relative_to(toy.root))) or is_no_loss(kind, damage, path)):
+            unseen.append((damage, [(one["kind"], one["subject"], one["detail"]) for one in found]))
+        shutil.rmtree(toy.root)
+    tried("doctor: corrupted files", len(DAMAGE) + 1, got_through=len(unseen), lost=len(broke))
+    assert not unseen and not broke, (unseen, broke)
+
+
+def is_no_loss(kind: str, damage: str, path: Path) -> bool:
+    """Whether there is nothing to tell: the file is made again by itself, was already, or cannot be told from one that somebody wrote."""
+    if kind in _OF_NO_FORMAT and damage in ("cut short", "emptied", "another project's"):
+        return True
+    if path.parent.name == "memory" and recall(path) is not None:
+        return True
+    return (kind in _MAY_GO and damage == "deleted") or (kind, damage) in _SOUND
 
 
 def _of_another_project(kind: str, path: Path) -> bytes:
@@ -222,10 +235,12 @@ def _of_another_project(kind: str, path: Path) -> bytes:
     return b'{"write": {}, "read": {}}' if kind == "DVC's register" else texts.get(path.suffix, b"another project's")
 
 
+@pytest.mark.slow
 def test_a_full_project_has_no_findings(project: Toy) -> None:
     assert findings(figment(project.root, "doctor", "--json")) == []
 
 
+@pytest.mark.slow
 def test_a_file_of_any_format_whose_bits_flipped_is_told_and_what_was_written_again_is_not(project: Toy) -> None:
     path = project.root / ".figment/embedded_sites/kept.bin"
     path.write_bytes(b"written again")
@@ -236,6 +251,7 @@ def test_a_file_of_any_format_whose_bits_flipped_is_told_and_what_was_written_ag
     assert not path.exists() and list((project.root / ".figment/set-aside").rglob("kept.bin"))
 
 
+@pytest.mark.slow
 def test_a_wrong_but_known_id_in_dvc_lock_costs_no_good_output(project: Toy) -> None:
     old = project.project().lock().entries["side"].outs["data/side"]
     project.replace("params.yaml", "word: tea", "word: coffee")
@@ -251,6 +267,7 @@ def test_a_wrong_but_known_id_in_dvc_lock_costs_no_good_output(project: Toy) -> 
     assert (project.root / "data/side/side.txt").read_text() == text
 
 
+@pytest.mark.slow
 def test_what_a_user_keeps_beside_the_outputs_is_neither_named_nor_touched(project: Toy) -> None:
     # While a DVC command is at work, nothing is a leftover.
     (project.root / ".dvc/tmp/rwlock").unlink()
@@ -267,11 +284,13 @@ def test_what_a_user_keeps_beside_the_outputs_is_neither_named_nor_touched(proje
     assert [path.read_text() for path in (project.root / ".figment/set-aside").rglob("mine.part")] == ["mine, in an output"]
 
 
+@pytest.mark.slow
 def test_entries_of_no_stage_are_told(project: Toy) -> None:
     project.replace("dvc.yaml", "  side:\n", "  renamed:\n")
     assert ("lock_orphan", "side") in [(one["kind"], one["subject"]) for one in findings(figment(project.root, "doctor", "--json"))]
 
 
+@pytest.mark.slow
 def test_locks_of_foreign_processes_are_told(project: Toy) -> None:
     path = project.root / ".dvc/tmp/rwlock"
     os.utime(path, (1, 1))
@@ -300,6 +319,7 @@ def delete_artifact(root: Path) -> None:
     path.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "kind"),
     [
@@ -323,6 +343,7 @@ def test_what_was_deleted_or_edited_in_mlflow_is_told(project: Toy, act: Callabl
     assert kind in [one["kind"] for one in findings(figment(project.root, "doctor", "--json"))]
 
 
+@pytest.mark.slow
 def test_a_lost_dagster_store_is_told_and_a_new_one_hears_of_dvc_lock(project: Toy) -> None:
     shutil.rmtree(project.root / ".figment/dagster/history")
     answer = figment(project.root, "doctor", "--json", "--repair")
@@ -345,7 +366,7 @@ def test_no_single_flipped_bit_of_local_state_goes_untold(full: Toy, tmp_path: P
 
     toy = copy_of(full, tmp_path / "toy")
     project, count, untold = toy.project(), 0, []
-    for path in sorted(path for path in (toy.root / ".figment").rglob("*") if path.is_file() and path.suffix not in (".lock", "")):
+    for path in sorted(path for path in (toy.root / ".figment").rglob("*") if path.is_file() and path.suffix not in (".lock", "", ".db-shm")):
         content, info = path.read_bytes(), path.stat()
         for damaged in _bits(content, 2, len(content)) if content else ():
             write(path, damaged)
