@@ -58,7 +58,7 @@ class Exchange:
 
 
 class FoundRecord(NamedTuple):
-    """One whole record found by reading a file through. kind: WARC-Type."""
+    """One whole record found by reading a file through. kind: WARC-Type, and `part` for a response from which another was made."""
 
     place: Place
     kind: str
@@ -84,16 +84,19 @@ class WarcWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def write(self, exchange: Exchange) -> Place:
+    def write(self, exchange: Exchange, parts: Iterable[Exchange] = ()) -> Place:
         """Append the exchange; gives the place of its response record.
 
-        Raises OSError (disk full …) with the file as it was before.
+        parts: what it was made from, where a browser drew it. Raises OSError (disk full …) with the file as it was before.
         """
         # Response and request are one write: whoever finds the first whole finds the second, or the torn tail begins at it.
-        response_id = _new_id()
-        response = _member(_response_record(exchange, response_id), _level(exchange))
-        offset = self._append(response + _member(_request_record(exchange, response_id), _LEVEL))
-        return Place(offset, len(response))
+        drawn, length = _new_id(), 0
+        members: list[bytes] = []
+        for of, response_id in [(exchange, drawn), *((part, _new_id()) for part in parts)]:
+            response = _member(_response_record(of, response_id, made_into="" if of is exchange else drawn), _level(of))
+            members += [response, _member(_request_record(of, response_id), _LEVEL)]
+            length = length or len(response)
+        return Place(self._append(b"".join(members)), length)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -266,7 +269,7 @@ def _info_record(about: Mapping[str, str]) -> bytes:
     return _member(_record(fields, block), _LEVEL)
 
 
-def _response_record(exchange: Exchange, record_id: str) -> bytes:
+def _response_record(exchange: Exchange, record_id: str, *, made_into: str) -> bytes:
     block = _http_head(f"HTTP/1.1 {exchange.status} {_reason(exchange.status)}", exchange.headers) + exchange.body
     fields = [
         ("WARC-Type", "response"),
@@ -279,6 +282,8 @@ def _response_record(exchange: Exchange, record_id: str) -> bytes:
     ]
     if exchange.ip_address:
         fields.append(("WARC-IP-Address", exchange.ip_address))
+    if made_into:
+        fields.append(("WARC-Concurrent-To", made_into))
     return _record(fields, block)
 
 
@@ -374,4 +379,7 @@ def _next_record(descriptor: int, start: int) -> FoundRecord | None:
         named, _ = _record_block(b"".join(parts))
     except (ValueError, KeyError):
         return None
-    return FoundRecord(Place(start, end - start), named.get("WARC-Type", ""), named.get("WARC-Target-URI", ""))
+    kind = named.get("WARC-Type", "")
+    if kind == "response" and "WARC-Concurrent-To" in named:
+        kind = "part"
+    return FoundRecord(Place(start, end - start), kind, named.get("WARC-Target-URI", ""))

@@ -292,7 +292,7 @@ class JournalSpider(Spider):
                     words=words)  # fmt: skip
         try:
             if outcome == "stored":
-                return self.unfinished.keep(exchange, done, content_sha256=digest, tdm_reserved=reserved)
+                return self.unfinished.keep(exchange, done, content_sha256=digest, tdm_reserved=reserved, parts=request.meta.get("parts", ()))
             self.unfinished.note(done)
         except OSError as error:
             self._stop(error)
