@@ -8,12 +8,13 @@ WARC file what it was made from. Needs the extra `render`, and a Chromium (the s
 """
 
 import asyncio
+import contextlib
 import os
 import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from time import monotonic
@@ -41,7 +42,6 @@ _MOST_PARTS = 200
 _REMEMBERED_BYTES = 64 * 2**20
 # A page that waits for nothing may take timeout_s, and so many times that where it waits for its parts, which come with the pauses of its host.
 _PATIENCE = 10
-_SETTLE_S = 0.5
 _SENT_ON = frozenset({"accept", "origin", "x-requested-with"})
 _TOLD_ON = ("content-type", "content-security-policy", "x-content-type-options", "access-control-")
 _KEPT = ("date", "x-robots-tag", "tdm-reservation", "tdm-policy", "cf-mitigated", "retry-after")
@@ -64,7 +64,7 @@ _MARKUP = """(document.doctype ? new XMLSerializer().serializeToString(document.
 
 @dataclass
 class _Drawing:
-    """One page on its way. parts: all that was asked for it, itself first."""
+    """One page on its way. parts: all that was asked for it, itself first. began, moved: when it was given to the browser, when a part last came."""
 
     request: Request
     document: Response
@@ -75,8 +75,8 @@ class _Drawing:
     asked: int = 0
     under_way: int = 0
     is_begun: bool = False
-    began: float = field(default_factory=monotonic)
-    moved: float = field(default_factory=monotonic)
+    began: float = 0.0
+    moved: float = 0.0
 
     @property
     def seconds_left(self) -> float:
@@ -122,7 +122,6 @@ class Rendering(Middleware):
         drawing = _Drawing(request, response, body, self.crawler.settings.getfloat("DOWNLOAD_TIMEOUT"), most, [exchange])
         # One page of a host at a time: what others of it would ask for meanwhile would only wait for the same pauses.
         async with self._turns[urlsplit(request.url).hostname or ""]:
-            drawing.began = drawing.moved = monotonic()
             drawn = await self._draw(drawing)
         request.meta["parts"] = drawing.parts
         return drawn
@@ -143,6 +142,7 @@ class Rendering(Middleware):
         context = await self._browser.new_context(
             user_agent=spider.config.user_agent(spider.source_of(request)), accept_downloads=False, service_workers="block", locale="en"
         )
+        drawing.began = drawing.moved = monotonic()
         try:
             await context.route("**/*", lambda route: self._answer(route, drawing))
             page = await context.new_page()
@@ -163,12 +163,18 @@ class Rendering(Middleware):
     async def _markup(self, context: Any, page: Any, drawing: _Drawing) -> str:
         from playwright.async_api import TimeoutError as TooSlowError
 
-        # Loaded, and then quiet for half a second: that is when scripts have put the page together. A site that never stops asking is read as it is.
-        await page.goto(drawing.request.url, timeout=0, wait_until="load")
-        try:
-            await page.wait_for_load_state("networkidle", timeout=10_000)
-        except TooSlowError:
-            await asyncio.sleep(_SETTLE_S)
+        # Loaded, and then quiet for half a second: that is when scripts have put the page together. A site that never stops asking is read as it is,
+        # and so is one that wants to be elsewhere, which is never told that it is loaded.
+        await page.goto(drawing.request.url, timeout=0, wait_until="commit")
+        is_loading = True
+        while is_loading:
+            try:
+                await page.wait_for_load_state("load", timeout=500 * drawing.timeout_s)
+                is_loading = False
+            except TooSlowError:
+                is_loading = drawing.under_way > 0
+        with contextlib.suppress(TooSlowError):
+            await page.wait_for_load_state("networkidle", timeout=min(500 * drawing.timeout_s, 10_000))
         session = await context.new_cdp_session(page)
         frame = (await session.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
         world = (await session.send("Page.createIsolatedWorld", {"frameId": frame}))["executionContextId"]
