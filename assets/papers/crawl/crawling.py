@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from scrapy.crawler import AsyncCrawlerProcess
 
@@ -260,7 +260,10 @@ def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Rep
 
 def _open_sites(config: JournalPagesConfig, open_things: contextlib.ExitStack) -> dict[str, str]:
     """The proxy of each source that has one, by name; sites of ours are served until the crawl ends."""
-    proxies = {source.name: source.via for source in config.sources if source.via}
+    proxies = {source.name: os.path.expandvars(source.via) for source in config.sources if source.via}
+    for name, proxy in proxies.items():
+        if (variable := urlsplit(proxy).password or "").startswith("$"):
+            raise CrawlError(f"source '{name}': its proxy's password is to be in the environment variable {variable[1:]}, which is not set")
     for source in config.sources:
         if source.is_local:
             from assets.demo_sites import open_site
@@ -275,7 +278,9 @@ def _open_sites(config: JournalPagesConfig, open_things: contextlib.ExitStack) -
 
 
 def _origin(source: SourceParams) -> str:
-    return "|".join(filter(None, (source.embedded, source.folder, source.via)))
+    # The log keeps it: without the proxy's password.
+    via = urlsplit(source.via)
+    return "|".join(filter(None, (source.embedded, source.folder, urlunsplit(via._replace(netloc=via.netloc.rpartition("@")[2])))))
 
 
 def _about(config: JournalPagesConfig) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 The browser has no network. The page came as any other comes; the scripts, styles and answers that it asks for are fetched by the crawl itself, so
 that all its rules hold for them: hosts and addresses, robots.txt, pauses, redirects, sizes. Whatever the browser would open by its own hands
-(WebSockets, WebRTC, prefetches, names to resolve) leads nowhere, and where the system allows, it lives in a network namespace with nothing in it and
-in Chromium's sandbox. It solves nothing: a bot wall is a bot wall. Stored is the page after its scripts have run, marked as such, and beside it in the
-WARC file what it was made from. Needs the extra `render`, and a Chromium (the system's, or `playwright install chromium`).
+(WebSockets, WebRTC, prefetches, names to resolve) leads nowhere, and where the system allows, it lives in an empty network namespace and in its
+sandbox. It solves nothing: a bot wall is a bot wall. Stored is the page after its scripts have run, marked as such, and beside it in the WARC file
+what it was made from. Needs the extra `render`, and a Chromium (the system's, or `playwright install chromium`).
 """
 
 import asyncio
@@ -275,8 +275,8 @@ class Rendering(Middleware):
             if not has_sandbox and not self._is_told:
                 self._is_told = True
                 self.spider.reporter.notice(
-                    "journal_pages: this system gives Chromium no sandbox (user namespaces are forbidden), so that a page that breaks out of it acts as "
-                    "you; run the crawl as a user who may use them, or without `render: true`"
+                    "journal_pages: this system gives Chromium no sandbox (user namespaces are forbidden), so that a page that breaks out of it "
+                    "acts as you; run the crawl as a user who may use them, or without `render: true`"
                 )
 
     def _walled(self, executable: str) -> str | None:

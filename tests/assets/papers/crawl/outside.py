@@ -15,7 +15,7 @@ _is_public = public_addresses.is_public
 _asked: list[str] = []
 
 
-def _resolve(self: object, name: str, timeout: object = ()) -> object:  # noqa: ARG001 (Twisted's signature)
+def _resolve(self: object, name: str, timeout: object = ()) -> object:
     _asked.append(name)
     is_outside = name in {"outside.example", "localhost", OUTSIDE} or (name == "flips.example" and _asked.count(name) == 1)
     return succeed(OUTSIDE if is_outside else name if name[:1].isdigit() else INSIDE)

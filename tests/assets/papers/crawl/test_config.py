@@ -30,6 +30,7 @@ def source(**changes) -> SourceParams:
         ({"sources": [SOURCE | {"licence": " "}]}, "licence is empty"),
         ({"sources": [SOURCE | {"name": "../letters"}]}, "must be 1 to 64 letters"),
         ({"sources": [SOURCE | {"via": "http://proxy.internal:1", "folder": "pages"}]}, "`via` cannot go with"),
+        ({"sources": [SOURCE | {"via": "http://me:secret@proxy.internal:1"}]}, "via holds a password; put it into an environment variable"),
         ({"sources": [SOURCE | {"delay_s": -1}]}, "delay_s must not be negative"),
         ({"timeout_s": 0}, "timeout_s must be more than 0"),
         ({"robots": False}, "robots is not a known key"),

@@ -53,8 +53,8 @@ REACHES = {
     "service-worker": "<script>navigator.serviceWorker && navigator.serviceWorker.register('/worker.js?IN/service-worker')</script>",
     "transport": "<script>new WebTransport('https://INHOST/transport')</script>",
     "stun": "<script>dial([{urls: 'stun:UDP'}])</script>",
-    "stun-in-a-frame": "<script>var f = document.body.appendChild(document.createElement('iframe'));dial([{urls: 'stun:UDP'}], f.contentWindow)</script>",
-    "turn": "<script>dial([{urls: 'turn:INHOST?transport=tcp', username: 'a', credential: 'b'}, {urls: 'turn:UDP', username: 'a', credential: 'b'}])</script>",
+    "stun-in-a-frame": "<iframe id=f></iframe><script>dial([{urls: 'stun:UDP'}], document.getElementById('f').contentWindow)</script>",
+    "turn": "<script>dial(['turn:INHOST?transport=tcp', 'turn:UDP'].map(urls => ({urls, username: 'a', credential: 'b'})))</script>",
     "refresh": "<meta http-equiv=refresh content='0;url=IN/refresh'>",
     "refresh-by-redirect": "<meta http-equiv=refresh content='0;url=GOIN/refresh-by-redirect'>",
     "location": "<script>location = 'IN/location'</script>",
@@ -63,10 +63,11 @@ REACHES = {
     "download": "<a id=d download href='IN/download'>x</a><script>document.getElementById('d').click()</script>",
     "download-of-data": "<a id=d download=x href='data:application/octet-stream,x'>x</a><script>document.getElementById('d').click()</script>",
     "ping": "<a id=p href='#x' ping='IN/ping'>x</a><script>document.getElementById('p').click()</script>",
-    "hints": "<link rel=preconnect href='IN'><link rel=dns-prefetch href='IN'><link rel=prefetch href='IN/prefetch'><link rel=modulepreload href='IN/module'>"
-    "<link rel=preload as=fetch href='IN/preload'><link rel=manifest href='IN/manifest'><link rel=icon href='IN/icon'>",
-    "speculation": "<script type=speculationrules>{\"prefetch\":[{\"source\":\"list\",\"urls\":[\"IN/speculation\"]}],"
-    "\"prerender\":[{\"source\":\"list\",\"urls\":[\"/go?to=IN/prerender\"]}]}</script>",
+    "hints": "<link rel=preconnect href='IN'><link rel=dns-prefetch href='IN'><link rel=prefetch href='IN/prefetch'>"
+    "<link rel=modulepreload href='IN/module'><link rel=preload as=fetch href='IN/preload'>"
+    "<link rel=manifest href='IN/manifest'><link rel=icon href='IN/icon'>",
+    "speculation": '<script type=speculationrules>{"prefetch":[{"source":"list","urls":["IN/speculation"]}],'
+    '"prerender":[{"source":"list","urls":["/go?to=IN/prerender"]}]}</script>',
     "other-host": "<script src='http://elsewhere.example:PORT/other-host'></script>",
     "forbidden": "<script>fetch('/private/forbidden').then(show)</script>",
 }  # fmt: skip
@@ -118,7 +119,8 @@ class Servers:
                 servers.reached.append(self.path)
                 send(self, SECRET.encode())
 
-            do_POST = do_GET
+            def do_POST(self) -> None:
+                self.do_GET()
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
