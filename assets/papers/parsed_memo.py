@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from assets.papers.guarded_reading import is_beyond
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
 from stages.source_code import Source, SourceTree, code_of, fingerprint, read_source
@@ -98,7 +99,8 @@ class ParsedMemo:
         said = zlib.compress(_to_json(parsed).encode(), 1)
         self._connection.execute("INSERT OR REPLACE INTO parsed VALUES (?, ?, ?)", (key, said, _digest(key, said)))
         self.added += 1
-        if self.added % _PUT_TOGETHER == 0:
+        # What cost more than it may is kept at once: the next such page ends the program.
+        if self.added % _PUT_TOGETHER == 0 or is_beyond(parsed):
             self._connection.commit()
 
     def keep_only(self, keys: Iterable[str]) -> None:

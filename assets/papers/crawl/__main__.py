@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assets.papers.crawl.config import JournalPagesConfig
+from assets.papers.guarded_reading import supervised
 from assets.papers.raw_pages import RawPagesError
 from assets.papers.warc_store import WarcError
 from stages.params import ParamsError, load_params
@@ -84,4 +85,4 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(supervised(main))

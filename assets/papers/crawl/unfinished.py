@@ -23,9 +23,9 @@ from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, cut
 from stages.files import write_file_atomically
 
 # Problems that the next night may find solved; with others a page is left alone until it changes or is due for another visit.
-PASSING = frozenset({"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable", "credits_exhausted"}) | {
-    f"http_{status}" for status in (408, 429, 500, 502, 503, 504)
-}
+PASSING = frozenset(
+    {"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable", "credits_exhausted", "too_costly"}
+) | {f"http_{status}" for status in (408, 429, 500, 502, 503, 504)}
 # `same`: other bytes than the stored ones, in which the page object reads nothing else.
 Outcome = Literal["stored", "unchanged", "same", "still_gone", "failed"]
 

@@ -1,11 +1,14 @@
-"""Ask no host that the source's entry in params.yaml does not name, wherever links and redirects lead."""
+"""Ask no host that the source's entry in params.yaml does not name, wherever links and redirects lead, nor one whose pages cost too much to read."""
 
 from urllib.parse import urlsplit
 
 from scrapy import Request
+from scrapy.http import Response
 
+from assets.papers.crawl.config import SourceParams
 from assets.papers.crawl.guard import Middleware
 from assets.papers.crawl.refusal import Refused
+from assets.papers.crawl.set_aside import MOST_OF_A_SOURCE
 
 
 class AllowedHosts(Middleware):
@@ -13,9 +16,19 @@ class AllowedHosts(Middleware):
 
     def process_request(self, request: Request) -> None:
         source = self.spider.source_of(request)
+        self._leave_alone(source)
         parts, kind = urlsplit(request.url), request.meta["kind"]
         if parts.scheme not in {"http", "https"}:
             raise Refused("scheme_not_allowed", f"{parts.scheme}: addresses are not asked for; only http and https are")
         if kind != "robots" and not source.allows(parts.hostname or "", is_image=kind == "image"):
             key = "image_hosts" if kind == "image" else "allowed_hosts"
             raise Refused("host_not_allowed", f"{parts.hostname} is not among the hosts of source '{source.name}'; add it to its {key} to allow it")
+
+    def process_response(self, request: Request, response: Response) -> Response:
+        """What was under way meanwhile is neither stored nor read: the next crawl asks for it again."""
+        self._leave_alone(self.spider.source_of(request))
+        return response
+
+    def _leave_alone(self, source: SourceParams) -> None:
+        if self.spider.set_aside.is_left_alone(source.name):
+            raise Refused("too_costly", f"{MOST_OF_A_SOURCE} pages of source '{source.name}' took more than they may; the next crawl asks it again")
