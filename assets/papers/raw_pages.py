@@ -38,6 +38,8 @@ PROBLEMS = columns(url=str, source=str, crawl=int, kind=str, words=str)
 GONE = frozenset({404, 410})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_REDIRECT_CHAIN = 10
+# Far beyond what any crawl lets in: a store comes from elsewhere, too.
+_MOST_BODY = 2**30
 # An index comes with its store from elsewhere: a name in it never leads out of its folder.
 _WARC_NAME = re.compile(r"crawl-[0-9]{5,}\.warc\.gz")
 
@@ -193,7 +195,7 @@ class RawPages:
     def _decoded(self, record: StoredPage, exchange: Exchange) -> bytes:
         # The digest is of the decoded body: a server that compresses otherwise tonight has sent nothing new.
         try:
-            body = decode_body(exchange.body, exchange.headers)
+            body = decode_body(exchange.body, exchange.headers, max_bytes=_MOST_BODY)
         except WarcError as error:
             raise RawPagesError(f"{self.folder / record.warc}: {record.url}: {error}; {_REMEDY}") from None
         found = hashlib.sha256(body).hexdigest()

@@ -238,4 +238,7 @@ def test_pages_that_reach_for_inside_get_nothing_and_good_ones_are_drawn(tmp_pat
     tried("rendered pages that wear the browser out", len(WEARS_OUT), lost="good" not in drawn)
     assert not servers.reached and not told, (servers.reached, problems)
     assert not lost, (lost, problems, done.stderr)
+    # Where there are user namespaces, and for root too, the sandbox is on.
+    has_namespaces = subprocess.run(["unshare", "--user", "--map-user=1000", "--map-group=1000", "--net", "true"], check=False).returncode == 0
+    assert ("gives Chromium no sandbox" in done.stdout + done.stderr) != has_namespaces
     assert sum(path.startswith("/items.json?") for path in servers.outside) <= 200
