@@ -524,9 +524,9 @@ def _asked_to_end() -> Iterator[Callable[[], int]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                previous[number] = signal.signal(number, note)
+        for heard in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(heard) is not signal.SIG_IGN:
+                previous[heard] = signal.signal(heard, note)
     except ValueError:
         yield lambda: 0
         return
