@@ -5,7 +5,7 @@
             ...
 
 The process imports the module, calls the function with `settings`, and calls what that gives with each item. Items and answers are what JSON holds.
-It is started with the first item and serves many: for each list it forks, so that what a file broke is gone with the next one, at a few ms.
+It is started with the first item and serves many: a list of them is read by a fork of it, so that a crash costs a few ms and not a start.
 This is about crashes, bombs and endless work; it keeps nobody who takes such a process over from the files of this user.
 
 `BoundedProcess` is the process alone, for programs that talk in their own way.
@@ -15,10 +15,12 @@ import contextlib
 import importlib
 import json
 import math
+import mmap
 import os
 import resource
 import select
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -32,6 +34,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
 _LONGEST_LINE = 16_384
 _LONGEST_WORDS = 300
+_WORDS_AT_ONCE = 1 << 16
+_PLACES = struct.Struct("qq")
 _SIZES = Path("/proc/self/statm")
 
 
@@ -184,33 +188,30 @@ class BoundedReader:
         while done < len(items):
             if self._process is None:
                 self._process = BoundedProcess("stages.bounded", self._job, self._bounds).__enter__()
-            self._process.send(items[done:])
+            first = done
+            self._process.send(items[first:])
             try:
                 while done < len(items):
-                    answer = self._answer(self._process)
+                    answer = self._answer(self._process, done - first)
                     done += 1
                     yield answer
             except Ended as ended:
+                self.__exit__()
                 done += 1
                 yield Refused(ended.reason, ended.words, ended.is_final)
 
-    def _answer(self, process: BoundedProcess) -> Any:
-        try:
-            while True:
-                try:
-                    message = json.loads(process.line(self._bounds.answer_mib << 20))
-                    kind, value = message
-                except ValueError:
-                    continue  # what a process that died in the middle of a word had said of it
-                if kind == "value":
-                    return value
-                if kind == "refused":
-                    return Refused(*value)
-                break
-        except Ended:
-            self.__exit__()
-            raise
-        raise how_it_ended(value, self._bounds)
+    def _answer(self, process: BoundedProcess, number: int) -> Any:
+        while True:
+            try:
+                found, kind, value = json.loads(process.line(self._bounds.answer_mib << 20))
+            except ValueError:
+                continue  # a word that a process died in the middle of
+            if found != number:
+                continue  # said again, as its process had died meanwhile
+            if kind == "ended":
+                ended = how_it_ended(value, self._bounds)
+                return Refused(ended.reason, ended.words, ended.is_final)
+            return Refused(*value) if kind == "refused" else value
 
 
 # ---- in the process that reads ---------------------------------------------------------------------------------------------------------
@@ -245,33 +246,61 @@ def main() -> int:
     read = getattr(importlib.import_module(module), name)(job["settings"])
     take_memory(job["memory_mib"])
     while line := sys.stdin.buffer.readline():
-        # Of what a file did to this process nothing shall remain; and should it end it, the libraries need not be loaded again.
-        child = os.fork()
-        if not child:
-            _answer(out, json.loads(line), read, job["cpu_s"])
-            os._exit(0)
-        if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
-            _say(out, "ended", code, before=b"\n")
+        _Reading(out, json.loads(line), read, job["cpu_s"]).run()
     return 0
 
 
-def _answer(out: BinaryIO, items: Sequence[Any], read: Callable[[Any], Any], cpu_s: int) -> None:
-    for item in items:
-        allow_cpu(cpu_s)
-        try:
-            _say(out, "value", read(item))
-        except RefusedError as refusal:
-            _say(out, "refused", [refusal.reason, refusal.words[:_LONGEST_WORDS]])
-        except MemoryError:
-            _say(out, "refused", ["out_of_memory", "it takes more memory than it may"])
-        except Exception as error:  # noqa: BLE001 - told, as nobody reads what this process writes elsewhere
-            _say(out, "refused", ["crashed", f"{type(error).__name__}: {error}"[:_LONGEST_WORDS]])
+class _Reading:
+    """Answers one list of items in processes forked from this one: of what a file did to them nothing remains, and the libraries are loaded once."""
+
+    def __init__(self, out: BinaryIO, items: Sequence[Any], read: Callable[[Any], Any], cpu_s: int) -> None:
+        self._out, self._items, self._read, self._cpu_s = out, items, read, cpu_s
+        # Which item is the first whose answer has not left the process, and which is at work: known also when it has died.
+        self._place = mmap.mmap(-1, _PLACES.size)
+
+    def run(self) -> None:
+        start, stop = 0, len(self._items)
+        while start < len(self._items):
+            self._place[:] = _PLACES.pack(start, start)
+            child = os.fork()
+            if not child:
+                self._answer(start, stop)
+                os._exit(0)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            unsaid, at = _PLACES.unpack(self._place[:])
+            if not code:
+                start, stop = stop, len(self._items)
+            elif unsaid < at:
+                # What was read and not told is read again, up to the item that ended the process, which is then the first of another.
+                start, stop = unsaid, at
+            else:
+                self._out.write(b"\n" + _word(at, "ended", code))
+                self._out.flush()
+                start, stop = at + 1, len(self._items)
+
+    def _answer(self, start: int, stop: int) -> None:
+        unsaid, words = start, bytearray()
+        for number in range(start, stop):
+            self._place[:] = _PLACES.pack(unsaid, number)
+            allow_cpu(self._cpu_s)
+            try:
+                words += _word(number, "value", self._read(self._items[number]))
+            except RefusedError as refusal:
+                words += _word(number, "refused", [refusal.reason, refusal.words[:_LONGEST_WORDS]])
+            except MemoryError:
+                words += _word(number, "refused", ["out_of_memory", "it takes more memory than it may"])
+            except Exception as error:  # noqa: BLE001 - told, as nobody reads what this process writes elsewhere
+                words += _word(number, "refused", ["crashed", f"{type(error).__name__}: {error}"[:_LONGEST_WORDS]])
+            if len(words) >= _WORDS_AT_ONCE or number == stop - 1:
+                self._out.write(words)
+                self._out.flush()
+                unsaid, words = number + 1, bytearray()
 
 
-def _say(out: BinaryIO, kind: str, value: Any, *, before: bytes = b"") -> None:
-    out.write(before + json.dumps([kind, value]).encode() + b"\n")
-    out.flush()
+def _word(number: int, kind: str, value: Any) -> bytes:
+    return json.dumps([number, kind, value]).encode() + b"\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # As the module that readers have their RefusedError from.
+    sys.exit(importlib.import_module("stages.bounded").main())
