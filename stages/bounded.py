@@ -33,7 +33,7 @@ from typing import Any, BinaryIO, Self
 _ROOT = Path(__file__).resolve().parents[1]
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
 _LONGEST_LINE = 16_384
-_LONGEST_WORDS = 300
+_LONGEST_WORDS = 1_000
 _WORDS_AT_ONCE = 1 << 16
 _PLACES = struct.Struct("qq")
 _SIZES = Path("/proc/self/statm")
