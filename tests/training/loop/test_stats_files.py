@@ -53,7 +53,7 @@ def test_each_number_has_a_curve_of_its_own_with_the_points_that_it_was_reported
 
 
 def test_event_files_hold_the_scalars_by_images(tmp_path):
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed (the `gan` extra)")
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (the `video` extra)")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with EventFiles(tmp_path / "events", resume_samples=None) as events:
