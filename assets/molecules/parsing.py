@@ -151,7 +151,7 @@ class _Crew:
 
 def open_parser(rules: dict[str, Any]) -> Callable[[tuple[str, str]], list]:
     """What parses one (form, text), for a process with bounds. The answer: how many molecules that were, and the result as `_result` takes it."""
-    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in rules.items()}
+    lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in rules.items()}
     standardizer, quiet = Standardizer(Rules(**lists)), rdBase.BlockLogs()
 
     def parse_one(row: tuple[str, str]) -> list:

@@ -48,7 +48,7 @@ def _component(name: str, distribution: Distribution) -> dict[str, Any]:
 
 def _licences(distribution: Distribution) -> list[dict[str, Any]]:
     """An SPDX expression where the package has one, else the names it gives."""
-    metadata = distribution.metadata
+    metadata: Any = distribution.metadata
     if expression := metadata.get("License-Expression"):
         return [{"expression": expression}]
     names = [line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or () if line.startswith(_CLASSIFIER)]

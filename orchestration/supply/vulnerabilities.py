@@ -44,7 +44,8 @@ class Findings:
 
 def look_up(versions: Mapping[str, str], database: Path) -> Findings:
     """What the database knows of these packages (version by canonical name), by package and id. Raises DatabaseError."""
-    known, records, unreadable = [], 0, 0
+    known: list[Known] = []
+    records = unreadable = 0
     try:
         with zipfile.ZipFile(database) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".json")]
