@@ -111,12 +111,17 @@ def supervised(main: Callable[[], int]) -> int:
     def pass_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a signal handler's signature)
         nonlocal told
         told = told or number
-        if child:
-            os.kill(child, number)
-            signal.setitimer(signal.ITIMER_REAL, _GRACE_S)
+        tell(number)
+        signal.setitimer(signal.ITIMER_REAL, _GRACE_S)
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a signal handler's signature)
-        os.kill(child, signal.SIGKILL)
+        tell(signal.SIGKILL)
+
+    def tell(number: int) -> None:
+        # Never 0, which is everybody; and one that has just ended hears nothing.
+        if child:
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         if before[number] is not signal.SIG_IGN:
@@ -133,6 +138,8 @@ def supervised(main: Callable[[], int]) -> int:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
             return main()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
+        if told:
+            tell(signal.SIGKILL)  # told between two children: this one has not begun
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         child = 0
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -64,7 +64,7 @@ def test_a_page_that_ends_the_program_is_set_aside_and_the_code_is_that_of_the_l
     assert "figment: costly: reading it took longer than any page may; it is set aside" in errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_it_ends_with_its_supervisor_and_as_it_was_told_to(number):
     process = start("wait")
     assert process.stdout is not None
