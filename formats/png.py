@@ -14,6 +14,8 @@ import struct
 import numpy
 from PIL import Image
 
+# Of pixels: what claims more is refused before it is decoded.
+_MOST_BYTES = 1 << 28
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LEVEL = 2
 _NONE, _UP = 0, 2
@@ -53,6 +55,8 @@ def decode_png(content: bytes) -> numpy.ndarray:
         with Image.open(io.BytesIO(content)) as image:
             if image.mode not in ("L", "RGB"):
                 raise PngError(f"a picture of mode {image.mode}; expected L (grey) or RGB, 8 bits a channel")
+            if image.width * image.height * len(image.mode) >= _MOST_BYTES:
+                raise PngError(f"{image.width}×{image.height} pixels; expected fewer than {_MOST_BYTES:,} samples")
             array = numpy.array(image)
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise PngError(f"not a picture that Pillow can decode ({error})") from None
@@ -107,7 +111,7 @@ def _decode_simple(content: bytes) -> numpy.ndarray | None:
     size = height * stride
     try:
         # A file that says it is small and inflates to gigabytes gets no more than what it said.
-        raw = isal_zlib.decompressobj().decompress(data, size) if size < 1 << 28 else b""
+        raw = isal_zlib.decompressobj().decompress(data, size) if size < _MOST_BYTES else b""
     except isal_zlib.IsalError:
         return None
     if len(raw) != size:

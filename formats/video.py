@@ -1,8 +1,8 @@
 """Write pictures as an MP4 file through PyAV, which brings its own FFmpeg: no program has to be installed.
 
 Equal pictures give equal bytes with the same version of PyAV: one thread, FFmpeg's bit-exact flags, no time of writing, and the encoder's own
-description of itself is taken out. The wheel's FFmpeg is LGPL-3; it is linked with libx264 (GPL-2 or later), which codec `h264` uses. `vp9` (libvpx)
-is BSD, at the price of players: H.264 plays nearly everywhere.
+description of itself is taken out. `vp9` (libvpx, BSD) plays in every browser; `h264` (libx264, GPL-2 or later) also in what is older. PyAV's wheels
+carry both, and so lie behind the extra `video`; a PyAV built without libx264 does for `vp9`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy
 
-Codec = Literal["h264", "vp9"]
+Codec = Literal["vp9", "h264"]
 
 _ENCODERS: dict[Codec, tuple[str, dict[str, str]]] = {
-    "h264": ("libx264", {"crf": "{quality}", "preset": "medium", "x264-params": "threads=1:sliced-threads=0"}),
     "vp9": ("libvpx-vp9", {"crf": "{quality}", "b": "0", "row-mt": "0", "deadline": "good", "cpu-used": "4"}),
+    "h264": ("libx264", {"crf": "{quality}", "preset": "medium", "x264-params": "threads=1:sliced-threads=0"}),
 }
 # H.264 SEI messages of type user_data_unregistered hold x264's version and settings.
 _STRIP = {"h264": "filter_units=remove_types=6"}
@@ -26,13 +26,16 @@ class VideoError(Exception):
     """A video cannot be written: no frame, frames of different sizes, or an encoder that this build of FFmpeg lacks."""
 
 
-def write_video(path: Path, frames: Iterable[numpy.ndarray], *, fps: int, codec: Codec = "h264", quality: int = 20) -> int:
+def write_video(path: Path, frames: Iterable[numpy.ndarray], *, fps: int, codec: Codec = "vp9", quality: int = 20) -> int:
     """Write uint8 RGB frames [H, W, 3] to the MP4 file `path` and return how many. Raises VideoError.
 
     quality: the encoder's constant rate factor, lower is better. A side of odd length is filled up by one pixel of white.
     """
-    import av
-    from av.error import FFmpegError
+    try:
+        import av
+        from av.error import FFmpegError
+    except ImportError:
+        raise VideoError(f"{path}: PyAV, which writes videos, is not installed: install the extra `video`") from None
 
     if codec not in _ENCODERS:
         raise VideoError(f"{path}: codec must be one of {', '.join(_ENCODERS)}, found {codec!r}")

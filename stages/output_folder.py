@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from stages.files import sync
+from stages.files import is_disk_full, sync, telling_space
 from stages.locks import leave_note, read_note, take_lock
 
 
@@ -39,6 +39,8 @@ def only_run(lock: Path, target: Path, what: str) -> Iterator[None]:
 
 class OutputFolder:
     """A context manager for one output folder; leaving the block normally publishes it, leaving by an exception changes nothing.
+
+    Where the disk was full, that exception becomes a NoSpaceError of the folder, whatever a library said.
 
         with OutputFolder(data / "molecules") as output:
             write_table(output.file("molecules-00000.parquet"), table)
@@ -66,8 +68,11 @@ class OutputFolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            if kind is None:
-                self._publish()
+            with telling_space(self.target, self._needed, lambda: _remove(self._staging)):
+                if error is None:
+                    self._publish()
+                elif is_disk_full(error):
+                    raise error
         finally:
             _remove(self._staging)
             _unlock(self._lock)
@@ -108,6 +113,11 @@ class OutputFolder:
         """(files, bytes) written so far."""
         sizes = [path.stat().st_size for path in self._staging.rglob("*") if path.is_file()]
         return len(sizes), sum(sizes)
+
+    def _needed(self) -> int:
+        """Bytes of what was written so far, or of the output before, if that was more."""
+        before = sum(path.stat().st_size for path in self.target.rglob("*") if path.is_file())
+        return max(self.size()[1], before)
 
     def _publish(self) -> None:
         for path in sorted(self._staging.rglob("*")):

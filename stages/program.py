@@ -1,6 +1,6 @@
 """The command line every stage shares: `python -m MODULE [ARG] [--params PATH] [--data DIR] [--set key=value]…`.
 
-Exit codes: 0 all well, 1 the stage failed, 2 the parameters or the usage are wrong. An expected failure is one line on standard error.
+Exit codes: 0 all well, 1 the stage failed, 2 the parameters or the usage are wrong, 130 Ctrl-C. An expected failure is one line on standard error.
 """
 
 import os
@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stages.files import NoSpaceError, is_disk_full
 from stages.output_folder import OutputBusyError
 from stages.params import ParamsError
 from stages.reporting import Reporter, open_reporter
@@ -41,8 +42,15 @@ def program(
             body(arguments, reporter)
     except ParamsError as error:
         return _fail(error, code=2)
-    except failures as error:
-        return _fail(error, code=1)
+    except KeyboardInterrupt:
+        return _fail(InterruptedError("interrupted; the same command again goes on, or begins anew"), code=130)
+    except Exception as error:
+        # Libraries have words of their own for a full disk, and most name no path.
+        if is_disk_full(error) and not isinstance(error, NoSpaceError):
+            error = NoSpaceError(Path(getattr(error, "filename", None) or arguments.data))
+        if isinstance(error, failures):
+            return _fail(error, code=1)
+        raise
     return 0
 
 

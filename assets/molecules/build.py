@@ -27,7 +27,7 @@ from assets.molecules.checks import report_checks
 from assets.molecules.layouts import Condition, Property
 from assets.molecules.memo import Memo, MemoWriter, recipe_of
 from assets.molecules.merging import Merger, SourceCounts, SourceFacts, cut_into_shards
-from assets.molecules.parsing import ParseCounts, ParsedBatch, WorkerDiedError, parse
+from assets.molecules.parsing import ParseCounts, ParsedBatch, parse
 from assets.molecules.reading import SourceFile, read_rows, source_properties
 from assets.molecules.rows import SourceError
 from assets.molecules.source_index import read_sources
@@ -131,7 +131,7 @@ def build_dataset(
     """Write the dataset `name` ("molecules" or "polymers") into the folder `target`.
 
     scratch: a folder for the memo of parsed rows and temporary files; nothing in it decides what is written.
-    Raises BuildError, SourceError, WorkerDiedError, OutputBusyError; the previous output is then untouched.
+    Raises BuildError, SourceError, OutputBusyError; the previous output is then untouched.
     """
     started = time.monotonic()
     # What decides a row (rules, RDKit, code) is named by the recipe; what was parsed under the same recipe is not parsed again.
@@ -273,8 +273,7 @@ def _nothing_left(name: str, summary: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The stage's entry point."""
-    errors = (BuildError, SourceError, WorkerDiedError)
-    return program(__doc__, _run, argv, expected=errors, configure=_configure)
+    return program(__doc__, _run, argv, expected=(BuildError, SourceError), configure=_configure)
 
 
 def _configure(parser: ArgumentParser) -> None:

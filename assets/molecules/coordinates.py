@@ -3,18 +3,22 @@
 import io
 import json
 import math
+import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy
 
 from assets.molecules.layouts import XYZ_PROPERTIES, Property
 from assets.molecules.rows import BadRow, Lines, ReadOptions, Row, SourceError, number
+from stages.bounded import BoundedReader, Bounds, Refused, RefusedError
 
 MAX_RECORD_LINES = 20_000
 MAX_ATOMS = 2_000
 MAX_MAT_BYTES = 64 * 2**20
+_MAT_BOUNDS = Bounds(memory_mib=1_024, cpu_s=60)
 
 # Montavon et al. 2013, "Machine learning of molecular electronic properties in chemical compound space", in the order of the file.
 QM7B_PROPERTIES = {
@@ -141,15 +145,33 @@ def read_qm7b(stream: BinaryIO) -> Iterator[Row | BadRow]:
     """The 7,211 molecules of QM7b from `qm7b.mat`; values are its 14 properties in the order of QM7B_PROPERTIES.
 
     The file has Coulomb matrices and no structures. The matrices give elements and distances, those give coordinates up to a mirror image.
+    It is read by a process with bounds: a few bytes of such a file can ask for gigabytes. Raises SourceError.
     """
-    matrices, values = _load_qm7b(stream)
-    for position, (matrix, row_values) in enumerate(zip(matrices, values, strict=True)):
-        finite = tuple(float(value) if math.isfinite(value) else None for value in row_values)
-        block = coulomb_to_xyz(matrix)
+    content = stream.read(MAX_MAT_BYTES + 1)
+    if len(content) > MAX_MAT_BYTES:
+        raise SourceError(f"larger than {MAX_MAT_BYTES:,} bytes; qm7b.mat has about 16 million")
+    with tempfile.NamedTemporaryFile(suffix=".mat") as file, BoundedReader(f"{__name__}:open_qm7b", None, _MAT_BOUNDS) as reader:
+        file.write(content)
+        file.flush()
+        (rows,) = reader.read([file.name])
+    if isinstance(rows, Refused):
+        raise SourceError(f"{rows.words}; expected qm7b.mat from quantum-machine.org")
+    for position, (block, values) in enumerate(rows):
         if block is None:
             yield BadRow(position, "", "not a Coulomb matrix of known elements")
         else:
-            yield Row(position, f"qm7b/{position:04d}", "distances", block, finite)
+            yield Row(position, f"qm7b/{position:04d}", "distances", block, tuple(values))
+
+
+def open_qm7b(_: None) -> Callable[[str], list]:
+    """What reads such a file, for a process with bounds: (XYZ block or None, values) of each molecule."""
+
+    def read(path: str) -> list:
+        matrices, values = _load_qm7b(Path(path).read_bytes())
+        finite = ([float(value) if math.isfinite(value) else None for value in row] for row in values)
+        return [[coulomb_to_xyz(matrix), row] for matrix, row in zip(matrices, finite, strict=True)]
+
+    return read
 
 
 def coulomb_to_xyz(matrix: numpy.ndarray) -> str | None:
@@ -193,21 +215,18 @@ def positions_from_distances(distances: numpy.ndarray) -> numpy.ndarray:
     return positions
 
 
-def _load_qm7b(stream: BinaryIO) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """(X [N, A, A], T [N, 14]). Shapes are read before the data, so a wrong file is refused without being loaded."""
+def _load_qm7b(content: bytes) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """(X [N, A, A], T [N, 14]). Shapes are read before the data, so a wrong file is refused without being loaded. Raises RefusedError."""
     from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError
 
-    content = stream.read(MAX_MAT_BYTES + 1)
-    if len(content) > MAX_MAT_BYTES:
-        raise SourceError(f"larger than {MAX_MAT_BYTES:,} bytes; qm7b.mat has about 16 million")
     # What broken bytes lead scipy into, found by breaking ten thousand files (docs/LOG.md).
     damage = (MatReadError, zlib.error, OSError, ValueError, TypeError, LookupError, NameError, NotImplementedError)
     try:
         _check_shapes({name: shape for name, shape, _ in whosmat(io.BytesIO(content))})
         loaded = loadmat(io.BytesIO(content), variable_names=["X", "T"])
     except damage as error:
-        raise SourceError(f"not a whole MATLAB v5 file ({type(error).__name__}); expected qm7b.mat from quantum-machine.org") from None
+        raise RefusedError("broken", f"not a whole MATLAB v5 file ({type(error).__name__})") from None
     return loaded["X"], loaded["T"]
 
 
@@ -215,7 +234,5 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
     X, T = shapes.get("X", ()), shapes.get("T", ())
     # The 14 properties of T have no names in the file: their number is what tells QM7b from QM7.
     if len(X) != 3 or X[1] != X[2] or X[1] > 64 or (X[0], len(QM7B_PROPERTIES)) != T:
-        raise SourceError(
-            f"not QM7b: expected variables X [N, A, A] (Coulomb matrices) and T [N, {len(QM7B_PROPERTIES)}] (properties), "
-            f"found {', '.join(f'{name} {list(shape)}' for name, shape in shapes.items()) or 'none'}; expected qm7b.mat from quantum-machine.org"
-        )
+        found = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())[:100] or "none"
+        raise RefusedError("other", f"not QM7b: expected variables X [N, A, A] and T [N, {len(QM7B_PROPERTIES)}], found {found}")

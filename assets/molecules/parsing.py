@@ -1,28 +1,31 @@
-"""Parse a stream of rows in batches: from the memo where it knows them, else here or in worker processes; always in the order of the stream."""
+"""Parse a stream of rows in batches: from the memo where it knows them, else here or in processes of their own; always in the order of the stream.
+
+What may crash RDKit, hold it up or fill the memory (molfiles, coordinates) is only ever read by a process with bounds, and costs its own row.
+"""
 
 import itertools
-import multiprocessing
-import multiprocessing.connection
-import os
-import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from queue import SimpleQueue
+from typing import Any, Self
+
+from rdkit import rdBase
 
 from assets.molecules.memo import Memo, MemoWriter, Recalled, row_key
 from assets.molecules.rows import BadRow, Row
 from assets.molecules.standardize import Rules, Standardized, Standardizer
+from stages.bounded import BoundedReader, Bounds, Refused
 
 BATCH_ROWS = 4_096
 # Starting a worker costs about a second of importing rdkit: not worth it for what one process parses in the meantime.
 ROWS_BEFORE_WORKERS = 3 * BATCH_ROWS
 
 
-class WorkerDiedError(Exception):
-    """A worker process ended without an answer: killed for memory, or RDKit crashed on a row."""
+# Of one row. A molecule takes a thousandth of both.
+BOUNDS = Bounds(memory_mib=1_024, cpu_s=10)
+_REASONS = {"out_of_memory": "takes too much memory", "too_slow": "takes too long", "timed_out": "takes too long"}
 
 
 @dataclass
@@ -46,7 +49,7 @@ class ParsedBatch:
 def parse(
     streams: Iterable[Iterable[Row | BadRow]], rules: Rules, *, memo: Memo, writer: MemoWriter, workers: int, counts: ParseCounts
 ) -> Iterator[ParsedBatch]:
-    """Every row of every stream, in order. `workers` changes the speed, never the result. Raises WorkerDiedError."""
+    """Every row of every stream, in order. `workers` changes the speed, never the result."""
     with _Crew(rules, workers, counts) as crew:
         waiting: deque[tuple[int, list[Row | BadRow], list[bytes], Recalled, Future | None]] = deque()
         for source, rows in _batches(streams):
@@ -90,13 +93,17 @@ def _finish(waited: tuple, crew: "_Crew", writer: MemoWriter) -> ParsedBatch:
 
 
 class _Crew:
-    """Parses lists of texts: in this process at first, in worker processes once there is enough to do."""
+    """Parses lists of texts: SMILES in this process at first, everything else, and all once there is enough to do, in processes with bounds."""
 
     def __init__(self, rules: Rules, workers: int, counts: ParseCounts) -> None:
-        self._rules, self._workers, self._counts = rules, workers, counts
+        self._workers, self._counts = workers, counts
         self._here = Standardizer(rules)
+        self._readers: SimpleQueue[BoundedReader] = SimpleQueue()
+        self._all_readers = [BoundedReader("assets.molecules.parsing:open_parser", asdict(rules), BOUNDS) for _ in range(max(1, workers))]
+        for reader in self._all_readers:
+            self._readers.put(reader)
         self._started = 0
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +111,8 @@ class _Crew:
     def __exit__(self, *exc: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+        for reader in self._all_readers:
+            reader.__exit__()
 
     @property
     def ahead(self) -> int:
@@ -113,46 +122,48 @@ class _Crew:
     def start(self, texts: Sequence[tuple[str, str]]) -> Future:
         self._started += len(texts)
         if self._pool is None and self._workers > 1 and self._started > ROWS_BEFORE_WORKERS:
-            # Spawned, not forked: the parent has threads (Arrow's), and a fork may inherit a lock that one of them holds.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin_work, initargs=(self._rules,))
+            self._pool = ThreadPoolExecutor(self._workers)
         if self._pool is not None:
-            return self._pool.submit(_work, texts)
+            return self._pool.submit(self._elsewhere, texts)
         future: Future = Future()
         before = self._here.parses
-        results = self._here.many(texts)
-        future.set_result((results, self._here.parses - before))
+        elsewhere, parses = self._elsewhere([text for text in texts if text[0] != "smiles"])
+        given, here = iter(elsewhere), iter(self._here.many(text for text in texts if text[0] == "smiles"))
+        future.set_result(([next(here if form == "smiles" else given) for form, _ in texts], parses + self._here.parses - before))
         return future
 
     def collect(self, future: Future) -> list[Standardized | str]:
-        try:
-            results, parses = future.result()
-        except BrokenProcessPool:
-            raise WorkerDiedError(
-                "a worker process died: memory ran out, or RDKit crashed on a row; run again with --workers 1 to see which it is"
-            ) from None
+        results, parses = future.result()
         self._counts.parsed += parses
         return results
 
-
-_worker: Standardizer | None = None
-
-
-def _begin_work(rules: Rules) -> None:
-    global _worker  # noqa: PLW0603 - a worker process has one standardizer for its life
-    _worker = Standardizer(rules)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _work(texts: Sequence[tuple[str, str]]) -> tuple[list[Standardized | str], int]:
-    assert _worker is not None
-    before = _worker.parses
-    return _worker.many(texts), _worker.parses - before
+    def _elsewhere(self, texts: Sequence[tuple[str, str]]) -> tuple[list[Standardized | str], int]:
+        """(results, how many were handed to RDKit)."""
+        if not texts:
+            return [], 0
+        reader = self._readers.get()
+        try:
+            answers = list(reader.read(texts))
+        finally:
+            self._readers.put(reader)
+        return [_result(answer) for answer in answers], sum(isinstance(answer, Refused) or answer[0] for answer in answers)
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+def open_parser(rules: dict[str, Any]) -> Callable[[tuple[str, str]], list]:
+    """What parses one (form, text), for a process with bounds. The answer: how many molecules that were, and the result as `_result` takes it."""
+    lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in rules.items()}
+    standardizer, quiet = Standardizer(Rules(**lists)), rdBase.BlockLogs()
+
+    def parse_one(row: tuple[str, str]) -> list:
+        before, _ = standardizer.parses, quiet
+        result = standardizer.one(*row)
+        return [standardizer.parses - before, result]
+
+    return parse_one
+
+
+def _result(answer: Any) -> Standardized | str:
+    if isinstance(answer, Refused):
+        return _REASONS.get(answer.reason, "crashes its reader")
+    _, result = answer
+    return result if isinstance(result, str) else Standardized(result[0], result[1], tuple(result[2]), result[3])

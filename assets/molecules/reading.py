@@ -20,6 +20,9 @@ _FORMAT_OF_SUFFIX = {
 }  # fmt: skip
 
 
+_LONGEST_TRIED = 1_000
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One source as the datasets see it: where its bytes are, and how to read them."""
@@ -60,7 +63,7 @@ def read_rows(source: SourceFile) -> Iterator[Row | BadRow]:
         if kind == "csv":
             yield from _starred(read_csv(stream, source.options, properties, stem=_inner_name(source).stem), source.options)
         elif kind == "smiles":
-            yield from _starred(read_smiles(stream, source.options, is_smiles=is_smiles), source.options)
+            yield from _starred(read_smiles(stream, source.options, is_smiles=_is_short_smiles), source.options)
         elif kind == "sdf":
             yield from read_sdf(stream, source.options, properties)
         elif kind == "xyz":
@@ -77,6 +80,11 @@ def _starred(rows: Iterator[Row | BadRow], options: ReadOptions) -> Iterator[Row
     texts = sorted(options.attachment_points, key=len, reverse=True)
     pattern = re.compile("|".join(re.escape(text) + (r"(?!\d)" if text[-1].isdigit() else "") for text in texts))
     return (row._replace(text=pattern.sub("*", row.text)) if isinstance(row, Row) else row for row in rows)
+
+
+def _is_short_smiles(text: str) -> bool:
+    """For telling columns apart: a text of many thousands of characters is not worth a parser's time, nor its stack."""
+    return len(text) <= _LONGEST_TRIED and is_smiles(text)
 
 
 def _format(source: SourceFile) -> str:

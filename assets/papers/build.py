@@ -25,6 +25,7 @@ import pyarrow as pa
 from assets.papers.build_facts import BuildFacts, PapersConfig
 from assets.papers.build_memory import BuildMemory, files_of, read_receipt, write_receipt
 from assets.papers.checks import report_checks, report_shares
+from assets.papers.guarded_reading import supervised
 from assets.papers.items import PageObject
 from assets.papers.night import Night
 from assets.papers.page_objects import find_page_object
@@ -185,4 +186,4 @@ def _shown(day: date | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(supervised(main))

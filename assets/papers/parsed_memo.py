@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from assets.papers.guarded_reading import is_beyond
 from assets.papers.items import PageObject, Paper, Parsed, Problem, Withdrawal
 from assets.papers.raw_pages import StoredPage
 from stages.code_memory import CodeMemory
@@ -110,7 +111,8 @@ class ParsedMemo:
         said = len(text).to_bytes(4, "little") + _CODEC.compress(text, asbytes=True)
         self._connection.execute("INSERT OR REPLACE INTO parsed VALUES (?, ?, ?)", (key, said, _digest(key, said)))
         self.added += 1
-        if self.added % _PUT_TOGETHER == 0:
+        # What cost more than it may is kept at once: the next such page ends the program.
+        if self.added % _PUT_TOGETHER == 0 or is_beyond(parsed):
             self._connection.commit()
 
     def keep_only(self, keys: Iterable[str]) -> None:

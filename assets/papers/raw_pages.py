@@ -10,6 +10,7 @@ What is not here: how responses are fetched (assets/papers/crawl) and what pages
 
 import hashlib
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -21,6 +22,7 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import numpy
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.papers.items import Page, PageKind
 from assets.papers.warc_store import Exchange, Place, WarcError, decode_body, read_exchange
@@ -36,6 +38,10 @@ PROBLEMS = columns(url=str, source=str, crawl=int, kind=str, words=str)
 GONE = frozenset({404, 410})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_REDIRECT_CHAIN = 10
+# Far beyond what any crawl lets in: a store comes from elsewhere, too.
+_MOST_BODY = 2**30
+# An index comes with its store from elsewhere: a name in it never leads out of its folder.
+_WARC_NAME = re.compile(r"crawl-[0-9]{5,}\.warc\.gz")
 
 
 class RawPagesError(Exception):
@@ -138,7 +144,11 @@ class RawPages:
     def index(self) -> pa.Table:
         """The index itself, a row a stored response, ordered by (crawl, url): for those who need few of its columns or rows."""
         if self._index is None:
-            self._index = self._table("index.parquet", INDEX).combine_chunks()
+            index = self._table("index.parquet", INDEX).combine_chunks()
+            for name in pc.unique(index["warc"]).to_pylist():
+                if not _WARC_NAME.fullmatch(name):
+                    raise RawPagesError(f"{self.folder / 'index.parquet'}: expected files named {warc_name(1)}, found {name[:100]!r}; {_REMEDY}")
+            self._index = index
         return self._index
 
     def records_at(self, rows: Sequence[int] | numpy.ndarray) -> list[StoredPage]:
@@ -185,7 +195,7 @@ class RawPages:
     def _decoded(self, record: StoredPage, exchange: Exchange) -> bytes:
         # The digest is of the decoded body: a server that compresses otherwise tonight has sent nothing new.
         try:
-            body = decode_body(exchange.body, exchange.headers)
+            body = decode_body(exchange.body, exchange.headers, max_bytes=_MOST_BODY)
         except WarcError as error:
             raise RawPagesError(f"{self.folder / record.warc}: {record.url}: {error}; {_REMEDY}") from None
         found = hashlib.sha256(body).hexdigest()

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.images.columns import UNKNOWN_LICENCE
+from assets.papers.guarded_reading import read_guarded
 from assets.papers.items import PageObject, Parsed, Problem
 from assets.papers.merging import PageHistory, Version
-from assets.papers.page_objects import read_page
 from assets.papers.parsed_memo import ParsedMemo, version_of
 from assets.papers.pictures import is_reserved
 from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, StoredPage
@@ -111,7 +111,7 @@ class PageReader:
 
 
 def _parse(raw: RawPages, record: StoredPage, read: PageObject) -> Parsed:
-    parsed = read_page(read, raw.page(record))
+    parsed = read_guarded(read, raw.page(record))
     # Without a key a paper could be taken for any other that has none.
     named = tuple(paper for paper in parsed.papers if paper.key.strip())
     nameless = Problem(record.url, f"{len(parsed.papers) - len(named)} papers without a key (DOI, identifier or address); they are left out")

@@ -29,6 +29,10 @@ _MOST_MEMBERS = 10_000
 _INCOMPRESSIBLE = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "video/", "audio/", "application/zip", "application/gzip")
 
 
+# What a request says to be let in is no part of the page, and would be read by whoever reads the file.
+_SECRETS = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
 class WarcError(Exception):
     """A WARC record is not what its index says, or its file is cut off."""
 
@@ -58,7 +62,7 @@ class Exchange:
 
 
 class FoundRecord(NamedTuple):
-    """One whole record found by reading a file through. kind: WARC-Type."""
+    """One whole record found by reading a file through. kind: WARC-Type, and `part` for a response from which another was made."""
 
     place: Place
     kind: str
@@ -84,16 +88,19 @@ class WarcWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def write(self, exchange: Exchange) -> Place:
+    def write(self, exchange: Exchange, parts: Iterable[Exchange] = ()) -> Place:
         """Append the exchange; gives the place of its response record.
 
-        Raises OSError (disk full …) with the file as it was before.
+        parts: what it was made from, where a browser drew it. Raises OSError (disk full …) with the file as it was before.
         """
         # Response and request are one write: whoever finds the first whole finds the second, or the torn tail begins at it.
-        response_id = _new_id()
-        response = _member(_response_record(exchange, response_id), _level(exchange))
-        offset = self._append(response + _member(_request_record(exchange, response_id), _LEVEL))
-        return Place(offset, len(response))
+        drawn, length = _new_id(), 0
+        members: list[bytes] = []
+        for of, response_id in [(exchange, drawn), *((part, _new_id()) for part in parts)]:
+            response = _member(_response_record(of, response_id, made_into="" if of is exchange else drawn), _level(of))
+            members += [response, _member(_request_record(of, response_id), _LEVEL)]
+            length = length or len(response)
+        return Place(self._append(b"".join(members)), length)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -126,14 +133,12 @@ def read_exchange(path: Path, place: Place, *, descriptor: int | None = None) ->
 
 def whole_records(path: Path, *, start: int = 0) -> Iterator[FoundRecord]:
     """The records from byte `start` on (where one must begin) up to the first that is torn or damaged."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        while start < size:
-            record = _next_record(file.fileno(), start)
-            if record is None:
-                return
-            yield record
-            start = sum(record.place)
+    return (record for record, _ in _records(path, start))
+
+
+def requests_with_secrets(path: Path) -> int:
+    """How many request records of the file hold a password, a key or a cookie: files of today never do, those of earlier versions may."""
+    return sum(record.kind == "request" and not _SECRETS.isdisjoint(_names(block)) for record, block in _records(path, 0))
 
 
 def cut_torn_tail(path: Path, *, start: int = 0) -> int:
@@ -266,7 +271,7 @@ def _info_record(about: Mapping[str, str]) -> bytes:
     return _member(_record(fields, block), _LEVEL)
 
 
-def _response_record(exchange: Exchange, record_id: str) -> bytes:
+def _response_record(exchange: Exchange, record_id: str, *, made_into: str) -> bytes:
     block = _http_head(f"HTTP/1.1 {exchange.status} {_reason(exchange.status)}", exchange.headers) + exchange.body
     fields = [
         ("WARC-Type", "response"),
@@ -279,13 +284,16 @@ def _response_record(exchange: Exchange, record_id: str) -> bytes:
     ]
     if exchange.ip_address:
         fields.append(("WARC-IP-Address", exchange.ip_address))
+    if made_into:
+        fields.append(("WARC-Concurrent-To", made_into))
     return _record(fields, block)
 
 
 def _request_record(exchange: Exchange, response_id: str) -> bytes:
     parts = urlsplit(exchange.url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    block = _http_head(f"{exchange.method} {target} HTTP/1.1", (("Host", parts.netloc), *exchange.request_headers))
+    open_headers = (header for header in exchange.request_headers if header[0].lower() not in _SECRETS)
+    block = _http_head(f"{exchange.method} {target} HTTP/1.1", (("Host", parts.netloc), *open_headers))
     fields = (
         ("WARC-Type", "request"),
         ("WARC-Record-ID", _new_id()),
@@ -357,7 +365,23 @@ def _parse_response(record: bytes) -> Exchange:
     )
 
 
-def _next_record(descriptor: int, start: int) -> FoundRecord | None:
+def _names(block: bytes) -> set[str]:
+    try:
+        return {name.lower() for name, _ in _split_head(block)[1]}
+    except ValueError:
+        return set()
+
+
+def _records(path: Path, start: int) -> Iterator[tuple[FoundRecord, bytes]]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while start < size and (found := _next_record(file.fileno(), start)) is not None:
+            yield found
+            start = sum(found[0].place)
+
+
+def _next_record(descriptor: int, start: int) -> tuple[FoundRecord, bytes] | None:
+    """The record and its block."""
     stream, parts, position = zlib.decompressobj(_GZIP), [], start
     while not stream.eof:
         data = os.pread(descriptor, _CHUNK, position)
@@ -371,7 +395,10 @@ def _next_record(descriptor: int, start: int) -> FoundRecord | None:
     # The member ends where inflating stopped; what was read beyond it belongs to the next record.
     end = position - len(stream.unused_data)
     try:
-        named, _ = _record_block(b"".join(parts))
+        named, block = _record_block(b"".join(parts))
     except (ValueError, KeyError):
         return None
-    return FoundRecord(Place(start, end - start), named.get("WARC-Type", ""), named.get("WARC-Target-URI", ""))
+    kind = named.get("WARC-Type", "")
+    if kind == "response" and "WARC-Concurrent-To" in named:
+        kind = "part"
+    return FoundRecord(Place(start, end - start), kind, named.get("WARC-Target-URI", "")), block

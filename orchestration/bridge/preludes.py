@@ -41,6 +41,9 @@ def prepared(
     A prelude that cannot be brought up to date, because its command fails or a DVC command is reading what it would write, stays due, and is a cause
     in the status of its readers. patience_s: how long to wait for such a DVC command; `dvc status` is one, for a moment.
     """
+    if project.resolved is not None:
+        # The graph was resolved elsewhere, and there may be no DVC here to record anything.
+        return project
     made = project.lock().entries
     readers = [name for name in (project.graph.stages if names is None else names) if unmade or name in made]
     wanted = {name for reader in readers for name in project.graph.preludes_of(reader)}

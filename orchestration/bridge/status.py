@@ -191,7 +191,7 @@ class _Reader:
             elif not is_as_recorded(self._project, out.path, content, recorded, entry):
                 yield Cause("output", out.path, f"{out.path} was changed by hand: it is {content.id[:8]}, dvc.lock says {recorded[:8]}")
             elif out.cached and not is_in_cache(self._project, out.path, content, of_dvc_2=recorded if out.path in entry.of_dvc_2 else None):
-                yield Cause("output", out.path, f"{out.path} is not in the DVC cache; `figment materialize {stage.name}` or `dvc commit` adds it")
+                yield Cause("output", out.path, f"{out.path} is not in the DVC cache; materializing {stage.name}, or `dvc commit`, adds it")
 
     def _content(self, path: str) -> Content | None:
         if path not in self._contents:

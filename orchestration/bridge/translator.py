@@ -55,9 +55,7 @@ def translate(project: Project, translator: DagsterDvcTranslator | None = None) 
     Raises GraphError when a stage's `meta.dagster` cannot be used, or two assets were given one key.
     """
     translator = translator or DagsterDvcTranslator()
-    if project.resolved is None:
-        # With a graph that was resolved before nothing is run: DVC may not be here.
-        project = prepared(project)
+    project = prepared(project)
     graph = project.graph
     shown: dict[str, Stage | Source] = {**graph.sources, **graph.stages}
     specs = {name: translator.get_asset_spec(project, stage) for name, stage in shown.items()}

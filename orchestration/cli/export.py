@@ -7,6 +7,7 @@ formats (from the ending of DEST when --format is not given):
   folder   the output as it is, a model folder for example      csv      a table; lists as JSON
   parquet  a table in one file                                  smi      `SMILES id` lines of a table of molecules
   zip      the output as one archive
+  wacz     the stored pages of a crawl as a web archive, to be opened in replayweb.page or pywb
   huggingface  a folder with a card (README.md) that says version, sources, licences and metrics: a model as it is (also by default), a table in
                Parquet by split, pictures in Parquet
 
@@ -19,6 +20,7 @@ Examples:
   figment export molecules molecules.csv
   figment export molecules ~/datasets/molecules --format huggingface
   figment export polygpt ~/models/polygpt
+  figment export journal_pages crawl.wacz
   figment export toc_dataset@256 toc-256.zip
   figment export toc_dataset@256 ~/datasets/toc-256 --format huggingface
 
@@ -35,8 +37,8 @@ from orchestration.errors import CommandError, Exit
 from orchestration.export.hub import is_model
 from orchestration.export.images import is_image_set
 
-FORMATS = ("folder", "csv", "smi", "parquet", "zip", "stylegan", "png", "webdataset", "hdf5", "hdf5-deepzine", "huggingface")
-_BY_ENDING = {".csv": "csv", ".smi": "smi", ".parquet": "parquet", ".zip": "zip", ".h5": "hdf5", ".hdf5": "hdf5"}
+FORMATS = ("folder", "csv", "smi", "parquet", "zip", "stylegan", "png", "webdataset", "hdf5", "hdf5-deepzine", "huggingface", "wacz")
+_BY_ENDING = {".csv": "csv", ".smi": "smi", ".parquet": "parquet", ".zip": "zip", ".h5": "hdf5", ".hdf5": "hdf5", ".wacz": "wacz"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

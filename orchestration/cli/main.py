@@ -33,6 +33,7 @@ VERBS = {
     "preset": "take the settings of a preset into params.yaml",
     "crawl": "say who would read an address, and what is found there; nothing is stored",
     "jobs": "see, follow and end this project's jobs on the cluster",
+    "sbom": "write a bill of materials of what is installed, or look it up in a database of known vulnerabilities",
     "up": "open Dagster and MLflow on this machine until Ctrl-C",
     "demo": "do the main job from end to end and show what came out",
 }

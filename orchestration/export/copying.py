@@ -13,6 +13,7 @@ from orchestration.bridge.project import Project
 from orchestration.export import hub
 from orchestration.export import images as export_images
 from orchestration.export.cards import About
+from orchestration.export.wacz import WaczError, write_wacz
 
 _FOLDER_FORMATS = ("folder", "png", "webdataset", "huggingface")
 # The oldest date that a zip member can have.
@@ -73,9 +74,13 @@ def _write(files: Mapping[str, Path], target: Path, format: str, about: About | 
         "csv": _write_csv,
         "smi": _write_smi,
         "parquet": _write_parquet,
+        "wacz": write_wacz,
     }
     if format in writers:
-        return writers[format](files, target)
+        try:
+            return writers[format](files, target)
+        except WaczError as error:
+            raise ExportError(str(error)) from error
     if format == "huggingface" and not export_images.is_image_set(files):
         return _write_huggingface(files, target, about or About(target.name, "unknown"))
     try:

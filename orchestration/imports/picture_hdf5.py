@@ -1,17 +1,19 @@
 """The pictures of DeepZine's HDF5 file become an image set: `/data_4` … `/data_N`, float32 NHWC in [-1, 1], and their names.
 
-The largest pictures are taken unless another size is asked for. Grey pictures stay grey. Read and written block by block.
+The largest pictures are taken unless another size is asked for. Grey pictures stay grey. Read and written block by block, by a
+process with bounds: HDF5 is a large library, and nobody knows what a damaged file does to it.
 """
 
 import contextlib
 import importlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestration.errors import CommandError, Exit
+from stages.bounded import BoundedReader, Bounds, Refused, RefusedError
 
 _LEVEL = re.compile(r"data_(\d+)")
 _PER_SHARD = 1_000
@@ -32,6 +34,32 @@ class Imported:
 
 
 def import_hdf5(source: Path, target: Path, *, resolution: int | None = None) -> Imported:
+    """`import_here` in a process with bounds. Raises CommandError also where the file ends it, or takes more than it may."""
+    # Pictures are unpacked, scaled and packed again: a few seconds of CPU for what takes 100 MiB.
+    mib = source.stat().st_size >> 20 if source.is_file() else 0
+    bounds = Bounds(memory_mib=2_048, cpu_s=120 + 2 * mib, stall_s=600.0 + 20 * mib)
+    with BoundedReader(f"{__name__}:open_importer", None, bounds) as reader:
+        (found,) = reader.read([[str(source.absolute()), str(target.absolute()), str(source), resolution]])
+    if isinstance(found, Refused):
+        words = found.words if found.reason == "refused" else f"{source}: cannot be read as HDF5 ({found.words})"
+        raise CommandError(words, Exit.DISAGREES)
+    return Imported(**found)
+
+
+def open_importer(_: None) -> Callable[[list], dict[str, Any]]:
+    """What imports one file, for a process with bounds. Items: source, target, what the source is called, resolution."""
+
+    def read(item: list) -> dict[str, Any]:
+        source, target, called, resolution = item
+        try:
+            return asdict(import_here(Path(source), Path(target), resolution=resolution))
+        except CommandError as error:
+            raise RefusedError("refused", str(error).replace(source, called)) from None
+
+    return read
+
+
+def import_here(source: Path, target: Path, *, resolution: int | None = None) -> Imported:
     """Write the pictures of `source` as shards into the folder `target`. Raises CommandError; nothing is then written."""
     import h5py
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import struct
 import zlib
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from formats.png import PngError, decode_png, encode_png
+from tests.bounded import bounded
 
 
 def _by_pillow(content: bytes) -> numpy.ndarray:
@@ -90,3 +92,13 @@ def test_a_small_picture_that_inflates_to_a_gigabyte_is_refused_before_it_does()
     end = good.index(b"IDAT") - 4
     crafted = good[:end] + len(bomb).to_bytes(4, "big") + b"IDAT" + bomb + zlib.crc32(b"IDAT" + bomb).to_bytes(4, "big") + good[-12:]
     assert decode_png(crafted).shape == (8, 8, 3)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_picture_that_claims_too_many_pixels_is_refused_before_it_is_decoded():
+    # Interlaced, so that Pillow is asked; RGB of half a gigabyte, were it all there.
+    header = struct.pack(">IIBBBBB", 13_000, 13_000, 8, 2, 0, 0, 1)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100_000)), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks]
+    with bounded(seconds=2, mib=64), pytest.raises(PngError, match="13000×13000 pixels; expected fewer"):
+        decode_png(b"\x89PNG\r\n\x1a\n" + b"".join(parts))

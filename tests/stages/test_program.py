@@ -1,5 +1,8 @@
 """The command line that every stage shares."""
 
+import re
+import sqlite3
+
 import pytest
 
 from stages.params import ParamsError
@@ -40,12 +43,24 @@ def test_a_module_adds_its_own_arguments():
     assert seen == ["left"]
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(ParamsError("key x"), 2), (_OwnError("no rows"), 1), (OSError(28, "No space left on device", "data/x"), 1)]
-)
+@pytest.mark.parametrize(("error", "code"), [(ParamsError("key x"), 2), (_OwnError("no rows"), 1), (OSError(5, "Input/output error", "data/x"), 1)])
 def test_an_expected_failure_is_one_line_without_traceback(capsys, error, code):
     assert _run(_raise(error)) == code
     assert capsys.readouterr().err == f"figment: {error}\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), sqlite3.OperationalError("database or disk is full"), _OwnError("os error 28: No space left on device")],
+)
+def test_a_full_disk_is_one_line_with_path_and_free_space_whatever_library_said_so(capsys, tmp_path, error):
+    assert _run(_raise(error), ["--data", str(tmp_path)]) == 1
+    assert re.fullmatch(rf"figment: {tmp_path}: the disk or a quota is full: more is needed, [\d,]+ are free; make room.*\n", capsys.readouterr().err)
+
+
+def test_ctrl_c_is_one_line(capsys):
+    assert _run(_raise(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err.startswith("figment: interrupted")
 
 
 def test_a_message_of_several_lines_becomes_one(capsys):

@@ -10,8 +10,10 @@ import argparse
 import dataclasses
 import pickle
 import re
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from formats.weights import write_weights
+from stages.bounded import take_memory
 from stages.output_folder import OutputBusyError, OutputFolder
 from training.cyclegan.config import CycleGANConfig
 from training.cyclegan.discriminator import make_discriminators
@@ -28,7 +31,12 @@ from training.cyclegan.generator import CycleGANError, make_generators, save_gen
 NETWORKS = ("G_A", "G_B", "D_A", "D_B")
 _EXPECTED = "expected the state dict of one of junyanz' networks (torch.save of names and tensors)"
 # Of torch, pickle and zip, about files that are not what they should be.
-_COMPLAINTS = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError)
+_COMPLAINTS = (
+    pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, TypeError,
+    ArithmeticError, AssertionError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+# Beyond what is loaded anyhow. The four networks have 200 MB in all.
+_MEMORY_MIB = 4_096
 # Statistics that instance normalisation once kept and never used.
 _UNUSED = (".running_mean", ".running_var", ".num_batches_tracked")
 
@@ -128,4 +136,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    take_memory(_MEMORY_MIB)
     sys.exit(main())

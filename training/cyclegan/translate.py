@@ -74,7 +74,7 @@ class PaintedConfig:
     kaggle: Direction | None = None
     fps: int = 30
     snapshot_s: float = 0.2
-    codec: Codec = "h264"
+    codec: Codec = "vp9"
     quality: int = 20
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ class FilmConfig(ABC):
     png: bool = False
     batch_size: int = 32
     most_width_px: int = 1920
-    codec: Codec = "h264"
+    codec: Codec = "vp9"
     quality: int = 20
 
     def __post_init__(self) -> None:

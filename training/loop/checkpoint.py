@@ -172,17 +172,28 @@ def write_checkpoint(path: Path, payload: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(dict(payload), buffer)
     view = buffer.getbuffer()
-    with replacing(path) as temporary, temporary.open("wb") as stream:
+    with replacing(path, needed=len(view) + _TRAILER_BYTES) as temporary, temporary.open("wb") as stream:
         stream.write(view)
         stream.write(_MARK + hashlib.sha256(view).digest())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What `write_checkpoint` wrote, on the CPU. Raises CheckpointError when the file is cut short, changed, or not a checkpoint."""
-    data = memoryview(path.read_bytes())
+    """What `write_checkpoint` wrote, on the CPU. Raises CheckpointError when the file cannot be read, is cut short, changed, or not a checkpoint."""
+    try:
+        data = memoryview(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     body, trailer = data[:-_TRAILER_BYTES], bytes(data[-_TRAILER_BYTES:])
     if not trailer.startswith(_MARK):
         raise CheckpointError(f"{path}: cut short, or not a checkpoint ({len(data):,} bytes, no mark at the end)")
     if trailer[len(_MARK) :] != hashlib.sha256(body).digest():
         raise CheckpointError(f"{path}: damaged, its SHA-256 is not the one written at its end")
-    return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    try:
+        payload = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - torch, zip and pickle raise nearly anything on what another program, or release of torch, wrote
+        raise CheckpointError(f"{path}: torch cannot read it safely ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})") from None
+    if not isinstance(payload, dict):
+        raise CheckpointError(f"{path}: holds {type(payload).__name__}, expected what a training saves")
+    return payload

@@ -206,7 +206,8 @@ def _train(job: Job[OptionsT], arguments: Namespace, options: OptionsT, reporter
         program=job.module,
     )
     place = Workplace(folders["trainings"] / key, arguments.state, ids, tracker, reporter)
-    with tracker, EventFiles(folders["tensorboard"] / key if devices.is_main else None, resume_samples=resume_samples) as events:
+    events_folder = folders["tensorboard"] / key if devices.is_main else None
+    with tracker, EventFiles(events_folder, resume_samples=resume_samples, say=reporter.log) as events:
         if resume_from is None and devices.is_main:
             # Of a training that was forgotten.
             shutil.rmtree(place.folder, ignore_errors=True)

@@ -22,8 +22,6 @@ from training.loop.muon import Muon
 from training.loop.seeding import global_random_state, set_global_random_state
 from training.loop.tally import Counts, Tally
 
-TERMINATED = 128 + signal.SIGTERM
-
 
 class TrainingError(Exception):
     """A training cannot go on: its loss is not finite even after rolling back."""
@@ -283,7 +281,7 @@ class TrainingLoop:
     def run(self, resume_from: dict[str, Any] | None) -> Outcome:
         """resume_from: what `checkpoints.latest()` gave.
 
-        SIGTERM finishes the step, writes a checkpoint and exits with code 143. Raises TrainingError when roll-backs do not help.
+        SIGTERM and SIGINT finish the step, write a checkpoint and exit with 143 or 130. Raises TrainingError when roll-backs do not help.
         """
         if resume_from is None:
             self.start()
@@ -291,8 +289,8 @@ class TrainingLoop:
             self.restore(resume_from)
             total = self.plan.total_samples
             self.reporter.log(f"continuing after {min(self.trainable.samples_seen, total):,} of {total:,} {self.plan.what}")
-        with _sigterm_noted() as is_terminated:
-            return self.until_done(is_terminated)
+        with _asked_to_end() as signal_number:
+            return self.until_done(signal_number)
 
     def start(self) -> None:
         """What comes before the first step of a training that begins: the hooks that want it, and a state to come back to."""
@@ -342,7 +340,7 @@ class TrainingLoop:
         self.started, self.started_at_samples = time.monotonic(), self.trainable.samples_seen
         self.saved_at_samples = self.trainable.samples_seen
 
-    def until_done(self, is_terminated: Callable[[], bool]) -> Outcome:
+    def until_done(self, signal_number: Callable[[], int]) -> Outcome:
         while self.trainable.samples_seen < self.plan.total_samples and self.why_done() is None:
             before = self.trainable.samples_seen
             self.progress.add(self._timed_step())
@@ -362,10 +360,10 @@ class TrainingLoop:
             self._print_progress()
             if self._crossed(self.plan.checkpoint_every_samples, before):
                 self.save(is_due=True)
-            if self.devices.any(is_terminated()):
+            if self.devices.any(bool(signal_number())):
                 self.save()
                 self.reporter.log(f"terminated after {self.trainable.samples_seen:,} {self.plan.what}; the same command again continues from here")
-                raise SystemExit(TERMINATED)
+                raise SystemExit(128 + (signal_number() or signal.SIGTERM))
             if self.devices.any(self._is_out_of_time()):
                 break
         self.save()
@@ -512,15 +510,28 @@ def _random_state_preserved() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sigterm_noted() -> Iterator[Callable[[], bool]]:
-    """While the block runs, SIGTERM only sets a flag. Outside the main thread signals cannot be caught, and the flag stays unset."""
+def _asked_to_end() -> Iterator[Callable[[], int]]:
+    """While the block runs, the first SIGTERM or SIGINT is only noted: gives its number, or 0. The next SIGINT ends at once.
+
+    Outside the main thread signals cannot be caught, and none is noted. Whoever was deaf to a signal before, as what a shell sends to the
+    background is to SIGINT, stays so.
+    """
     noted: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
     try:
-        previous = signal.signal(signal.SIGTERM, lambda number, _: noted.append(number))
+        for heard in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(heard) is not signal.SIG_IGN:
+                previous[heard] = signal.signal(heard, note)
     except ValueError:
-        yield lambda: False
+        yield lambda: 0
         return
     try:
-        yield lambda: bool(noted)
+        yield lambda: noted[0] if noted else 0
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -50,6 +50,7 @@ class Sender:
     def _run(self) -> None:
         while not self._closing.is_set():
             self._send()
+            self._send_what_others_could_not(self._closing.is_set)
             self._closing.wait(self._pause_s)
         # The end of the training: all of it is sent as long as that works, and for a bounded time where it does not.
         give_up_at = time.monotonic() + TROUBLED_CLOSE_S
@@ -57,6 +58,7 @@ class Sender:
         while has_unsent(self._journal.folder) and (self.trouble is None or time.monotonic() < give_up_at):
             time.sleep(_RETRY_AT_CLOSE_S)
             self._send()
+        self._send_what_others_could_not(lambda: time.monotonic() > give_up_at)
 
     def _send(self) -> None:
         try:
@@ -68,14 +70,19 @@ class Sender:
             self._replica.send_pending()
             self.run_id, self.link = self._replica.run_id, self._replica.link()
             self.trouble, self._pause_s = None, _SEND_EVERY_S
-            # The first success shows that MLflow is there: earlier trainings that it missed take their turn, and dead runs are marked.
-            if not self._replayed and not self._closing.is_set():
-                self._replayed = True
-                replay(self._state_dir, should_stop=self._closing.is_set)
-                reap(self._client, whose(self._uri, self._state_dir.parent))
         except Exception as error:  # noqa: BLE001 - the end of a thread; whatever ails MLflow, the training goes on and the journal keeps it all
             self.trouble = first_line(error)
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _send_what_others_could_not(self, should_stop: Callable[[], bool]) -> None:
+        """Once, as soon as a success has shown that MLflow is there: earlier trainings that it missed take their turn, and dead runs are marked."""
+        if self._replayed or self.trouble or should_stop():
+            return
+        try:
+            self._replayed = not replay(self._state_dir, should_stop=should_stop).troubles and not should_stop()
+            reap(self._client, whose(self._uri, self._state_dir.parent))
+        except Exception as error:  # noqa: BLE001 - as in `_send`
+            self.trouble = first_line(error)
 
 
 @dataclasses.dataclass(frozen=True)

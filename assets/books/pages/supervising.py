@@ -4,14 +4,7 @@ process goes on behind that page.
 What comes back lies in one zip: `NNNNN.png`, `NNNNN.txt`, and `facts.json` last, so that a zip without it was not finished.
 """
 
-import contextlib
 import json
-import os
-import select
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -21,17 +14,15 @@ from typing import Any, Self
 
 from assets.books.pages.config import BookPagesConfig
 from formats.stored_zip import StoredZipWriter
+from stages.bounded import BoundedProcess, Bounds, Ended
 from stages.files import replacing
 
 FACTS = "facts.json"
-_ROOT = Path(__file__).resolve().parents[3]
 _PROGRAM = "assets.books.pages.worker"
-_LONGEST_LINE = 16_384
 # Of the clock, for a process that neither works nor ends; and pages of a file that may end it before the rest is given up.
 _STALL_S, _MOST_FAILURES = 120.0, 5
 # PNG never needs much more than the bare pixels.
 _MOST_OF_PIXELS = 4
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
 
 
 @dataclass(frozen=True)
@@ -84,14 +75,6 @@ def draw_file(path: Path, kind: str, config: BookPagesConfig, target: Path, *, i
     return facts
 
 
-class _Ended(Exception):
-    """The process is no more, or talks nonsense. reason and words as of a page set aside; is_final as of FileFacts."""
-
-    def __init__(self, reason: str, words: str, *, is_final: bool = True) -> None:
-        super().__init__(words)
-        self.reason, self.words, self.is_final = reason, words, is_final
-
-
 class _Drawing:
     def __init__(self, path: Path, kind: str, config: BookPagesConfig, archive: StoredZipWriter, is_unwanted: Callable[[], bool]) -> None:
         self._path, self._kind, self._config, self._archive, self._is_unwanted = path, kind, config, archive, is_unwanted
@@ -103,11 +86,11 @@ class _Drawing:
 
     def run(self) -> FileFacts:
         while True:
-            with _Worker(self._path, self._kind, self._next, self._config, self._deadline) as worker:
+            with self._process() as worker:
                 try:
                     self._listen(worker)
                     return self._finished()
-                except _Ended as ended:
+                except Ended as ended:
                     self._facts.is_final &= ended.is_final
                     if self._last == 0:  # before any page: the file is to blame
                         self._facts.aside.append((None, ended.reason, ended.words))
@@ -122,8 +105,16 @@ class _Drawing:
                     if self._next > self._last:
                         return self._finished()
 
-    def _listen(self, worker: "_Worker") -> None:
-        """Take what the process says until it has told of the last page; how it ends then is its own affair. Raises _Ended."""
+    def _process(self) -> BoundedProcess:
+        """A new one, to begin with the next page."""
+        config = self._config
+        job = {"path": str(self._path.absolute()), "kind": self._kind, "first": self._next, "config": asdict(config)}
+        bounds = Bounds(config.memory_mib, config.seconds_per_page, _STALL_S, cpu_name="seconds_per_page")
+        late = f"the file took seconds_per_file = {config.seconds_per_file:g}"
+        return BoundedProcess(_PROGRAM, job, bounds, deadline=self._deadline, late=late)
+
+    def _listen(self, worker: BoundedProcess) -> None:
+        """Take what the process says until it has told of the last page; how it ends then is its own affair. Raises Ended."""
         while self._last == 0 or self._next <= self._last:
             if self._is_unwanted():
                 raise InterruptedError("drawing was stopped")
@@ -134,14 +125,14 @@ class _Drawing:
                     self._facts.pages = max(0, int(message["pages"]))
                     self._last = min(self._facts.pages, self._config.max_pages)
                 elif "reason" in message and "page" not in message:
-                    raise _Ended(str(message["reason"]), str(message["words"]))
+                    raise Ended(str(message["reason"]), str(message["words"]))
                 else:
                     self._take(worker, message)
             except (TypeError, ValueError, KeyError, AttributeError) as error:
-                raise _Ended("crashed", f"the process that draws said what it never says: {error!r} in {line[:100]!r}") from None
+                raise Ended("crashed", f"the process that draws said what it never says: {error!r} in {line[:100]!r}") from None
 
-    def _take(self, worker: "_Worker", message: dict[str, Any]) -> None:
-        """A page, which must be the next one. Raises _Ended; ValueError and the like for a message that is none."""
+    def _take(self, worker: BoundedProcess, message: dict[str, Any]) -> None:
+        """A page, which must be the next one. Raises Ended; ValueError and the like for a message that is none."""
         if message["page"] != self._next or self._next > self._last:
             raise ValueError(f"page {message['page']}, expected {self._next} of {self._last}")
         if "reason" in message:
@@ -150,7 +141,7 @@ class _Drawing:
         png_size, text_size = int(message["png"]), int(message["text"])
         self._bytes += png_size + text_size
         if png_size > _MOST_OF_PIXELS * self._config.page_px**2 + 1024 or self._bytes > self._config.max_output_mib << 20:
-            raise _Ended("too_many_bytes", f"the page images of the file have more than max_output_mib = {self._config.max_output_mib:,}")
+            raise Ended("too_many_bytes", f"the page images of the file have more than max_output_mib = {self._config.max_output_mib:,}")
         png, text = worker.read(png_size), worker.read(text_size)
         self._archive.add(member(self._next, "png"), png)
         if text:
@@ -169,79 +160,3 @@ class _Drawing:
             words = f"it states {facts.pages:,} pages, max_pages = {self._config.max_pages:,} are drawn"
             facts.aside.append((None, "too_many_pages", words))
         return facts
-
-
-class _Worker:
-    """A context manager for the process; leaving the block ends it and all that it has started."""
-
-    def __init__(self, path: Path, kind: str, first: int, config: BookPagesConfig, deadline: float) -> None:
-        self._job = json.dumps({"path": str(path.absolute()), "kind": kind, "first": first, "config": asdict(config)}).encode()
-        self._config, self._deadline = config, deadline
-        self._buffer = bytearray()
-
-    def __enter__(self) -> Self:
-        # Programs that draw may need a place for temporary files: theirs goes when they go.
-        self._scratch = tempfile.TemporaryDirectory(prefix="figment-pages-", ignore_cleanup_errors=True)
-        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        environment = {**kept, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": self._scratch.name, "HOME": self._scratch.name}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=self._scratch.name,
-            env=environment,
-            start_new_session=True,
-        )
-        assert self._process.stdin
-        assert self._process.stdout
-        self._out = self._process.stdout.fileno()
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(self._job)
-            self._process.stdin.close()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        assert self._process.stdout
-        self._process.stdout.close()
-        self._scratch.cleanup()
-
-    def line(self) -> bytes:
-        """The next one. Raises _Ended."""
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > _LONGEST_LINE:
-                raise _Ended("crashed", "the process that draws said what it never says: a line without end")
-            self._fill()
-        return self.read(end + 1)
-
-    def read(self, size: int) -> bytes:
-        """The next `size` bytes. Raises _Ended."""
-        while len(self._buffer) < size:
-            self._fill()
-        found = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return found
-
-    def _fill(self) -> None:
-        limit = min(time.monotonic() + _STALL_S, self._deadline)
-        ready, _, _ = select.select([self._out], [], [], max(0.0, limit - time.monotonic()))
-        if not ready:
-            is_over = time.monotonic() >= self._deadline
-            words = f"the file took seconds_per_file = {self._config.seconds_per_file:g}" if is_over else f"nothing came for {_STALL_S:g} s"
-            raise _Ended("timed_out", words, is_final=False)
-        block = os.read(self._out, 1 << 20)
-        if not block:
-            raise self._cause()
-        self._buffer += block
-
-    def _cause(self) -> _Ended:
-        code = self._process.wait()
-        if code == -signal.SIGXCPU:
-            return _Ended("too_slow", f"more than seconds_per_page = {self._config.seconds_per_page} of CPU")
-        if code == -signal.SIGKILL:
-            return _Ended("out_of_memory", "the system ended the process that draws", is_final=False)
-        name = signal.strsignal(-code) if code < 0 else f"exit code {code}"
-        return _Ended("crashed", f"the process that draws ended with {name}; memory_mib = {self._config.memory_mib:,} may be too little")

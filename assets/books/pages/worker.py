@@ -8,8 +8,6 @@ output: `{"pages": 12}` once; then for each page `{"page": 1, "engine": …, "pn
 """
 
 import json
-import math
-import os
 import resource
 import sys
 from pathlib import Path
@@ -17,24 +15,22 @@ from typing import Any, BinaryIO
 
 from assets.books.pages.config import BookPagesConfig
 from assets.books.pages.drawing import SetAside, finish
+from stages.bounded import allow_cpu, quiet_output
 
 _LONGEST_WORDS = 300
 
 
 def main() -> int:
     """Draw the pages of the job on standard input."""
-    job = json.loads(sys.stdin.buffer.read())
+    job = json.loads(sys.stdin.buffer.readline())
     config = BookPagesConfig(**job["config"])
-    # Libraries print what they like; only this stream is ours. Programs that draw do not inherit it.
-    out = os.fdopen(os.dup(1), "wb")
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
+    out = quiet_output()
     limit(config)
     try:
         with _open(Path(job["path"]), job["kind"], config) as pages:
             _say(out, {"pages": len(pages)})
             for number in range(job["first"], min(len(pages), config.max_pages) + 1):
-                _allow_cpu(config.seconds_per_page)
+                allow_cpu(config.seconds_per_page)
                 _draw(out, pages, number, config)
     except SetAside as refusal:
         _say(out, {"reason": refusal.reason, "words": refusal.words[:_LONGEST_WORDS]})
@@ -51,13 +47,7 @@ def limit(config: BookPagesConfig) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _allow_cpu(config.seconds_per_page)
-
-
-def _allow_cpu(seconds: int) -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = math.ceil(used.ru_utime + used.ru_stime) + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+    allow_cpu(config.seconds_per_page)
 
 
 def _open(path: Path, kind: str, config: BookPagesConfig) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assets.papers.crawl.config import JournalPagesConfig
+from assets.papers.guarded_reading import supervised
 from assets.papers.raw_pages import RawPagesError
 from assets.papers.warc_store import WarcError
 from stages.params import ParamsError, load_params
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Namespace, reporter: Reporter) -> None:
     from assets.papers.crawl.crawling import crawl
+    from assets.papers.crawl.stored_secrets import stored_secrets
     from assets.papers.crawl.tally import nights_picture, nights_table, read_nights
     from assets.papers.raw_pages import RawPages
 
@@ -68,6 +70,13 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
     silent = [source.name for source in config.sources if source.name not in answered]
     empty = [name for name in night.sources_without_papers if name not in silent]
     reporter.check("sources_answered", not (silent or empty), severity="WARN", sources=silent, **({"without_papers": empty} if empty else {}))
+    secrets = stored_secrets(target, _STATE / "looked_at_for_secrets.json")
+    reporter.check("no_secrets_stored", not secrets, severity="WARN", requests=sum(secrets.values()), files=list(secrets))
+    if secrets:
+        reporter.notice(
+            f"journal_pages: {sum(secrets.values()):,} stored requests hold the password of a proxy or another credential, in {', '.join(secrets)}: "
+            "earlier versions wrote it there. Change that password, and give these files and their copies in DVC's cache to nobody"
+        )
     reporter.log(
         f"journal_pages: {night.total_requests:,} requests, {night.stored:,} responses stored, {night.unchanged:,} unchanged, "
         f"{night.papers_new:,} new papers, {night.papers_changed:,} changed, {night.papers_gone:,} gone, {night.problems:,} problems"
@@ -76,4 +85,4 @@ def _run(arguments: Namespace, reporter: Reporter) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(supervised(main))

@@ -30,7 +30,7 @@ class SourceParams:
     max_pages:     in place of journal_pages.max_pages.
     full_sweep_nights: in place of journal_pages.full_sweep_nights.
     render:        draw pages in a browser before reading them, for sites that make them with scripts and allow it.
-    via:           an HTTP proxy to reach it through.
+    via:           an HTTP proxy to reach it through; a password stands in an environment variable, `http://name:$PROXY_PASSWORD@host:3128`.
     daily_credits: credits that it may spend in a day (UTC), where an interface counts them (X-RateLimit-Credits-Used; OpenAlex); none = not counted.
     key_env:       the environment variable with the key that an interface knows you by; without it being set, it is asked without one.
     key_name:      the parameter by which the key joins addresses on the wire. It is stored and logged nowhere.
@@ -69,6 +69,9 @@ class SourceParams:
                 raise ValueError(f"source '{self.name}': expected an address with http:// or https:// and a host, found '{url[:80]}'")
         if self.via and self.is_local:
             raise ValueError(f"source '{self.name}': `via` cannot go with `embedded` or `folder`, which bring their own proxy")
+        # Parameters are written into reports and dvc.lock.
+        if (urlsplit(self.via).password or "$").partition("$")[0]:
+            raise ValueError(f"source '{self.name}': via holds a password; put it into an environment variable and write http://name:$VARIABLE@host")
         if self.key_env and not _VARIABLE.fullmatch(self.key_env):
             raise ValueError(f"source '{self.name}': key_env is the name of an environment variable (OPENALEX_API_KEY), not the key itself")
         # Parameters are written into reports in full, and addresses into the store.

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from scrapy.crawler import AsyncCrawlerProcess
 
@@ -22,11 +22,13 @@ from assets.papers.crawl.guard import MIDDLEWARES
 from assets.papers.crawl.guard.public_addresses import ALLOW_PRIVATE, TRUSTED_HOSTS
 from assets.papers.crawl.memory import Memory, load_memory, memory_from_store, save_memory, store_identity
 from assets.papers.crawl.publishing import Chains, discard, publish
+from assets.papers.crawl.set_aside import SetAside
 from assets.papers.crawl.spider import JournalSpider
 from assets.papers.crawl.tally import Night, append_night
 from assets.papers.crawl.unfinished import PASSING, Unfinished, unfinished_crawl
+from assets.papers.guarded_reading import read_guarded
 from assets.papers.items import Page, Parsed
-from assets.papers.page_objects import find_page_object, read_page
+from assets.papers.page_objects import find_page_object
 from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, StoredProblem
 from stages.files import sync
 from stages.output_folder import only_run
@@ -68,7 +70,8 @@ def crawl(config: JournalPagesConfig, target: Path, *, state: Path, reporter: Re
         memory = _memory(own / "memory.parquet", raw, config, reporter)
         night = Night(str(target), unfinished.crawl, "", datetime.now(UTC).isoformat(timespec="seconds"))
         started = time.monotonic()
-        spider = _run_spider(config, raw, memory, unfinished, proxies, Ledger(own / "credits.json"), reporter)
+        things = {"raw": raw, "memory": memory, "unfinished": unfinished, "set_aside": SetAside(own / "set_aside.json", unfinished.crawl)}
+        spider = _run_spider(config, proxies, reporter, ledger=Ledger(own / "credits.json"), **things)
         night.seconds = round(time.monotonic() - started, 1)
         for words in sorted({done.words for done in unfinished.done.values() if done.problem == EXHAUSTED}):
             reporter.notice(f"journal_pages: {words}")
@@ -159,9 +162,7 @@ def settings(config: JournalPagesConfig, proxies: Collection[str] = ()) -> dict[
     }
 
 
-def _run_spider(
-    config: JournalPagesConfig, raw: RawPages, memory: Memory, unfinished: Unfinished, proxies: dict[str, str], ledger: Ledger, reporter: Reporter
-) -> JournalSpider:
+def _run_spider(config: JournalPagesConfig, proxies: dict[str, str], reporter: Reporter, **things: Any) -> JournalSpider:
     # What happens to single addresses is in the log of the crawl; Scrapy's own words are for defects.
     logging.getLogger("scrapy").setLevel(logging.ERROR)
     process = AsyncCrawlerProcess(settings(config, proxies.values()))
@@ -170,7 +171,7 @@ def _run_spider(
     for source in config.sources:
         if source.key_env and source.name not in keys:
             reporter.log(f"journal_pages: source '{source.name}': {source.key_env} is not set; it is asked without a key")
-    process.crawl(crawler, config=config, raw=raw, memory=memory, unfinished=unfinished, proxies=proxies, ledger=ledger, keys=keys, reporter=reporter)
+    process.crawl(crawler, config=config, proxies=proxies, keys=keys, reporter=reporter, **things)
     process.start()
     # Scrapy returns in any case: what went wrong, the spider and its reason to finish tell.
     spider = crawler.spider
@@ -253,14 +254,17 @@ def _memory(path: Path, raw: RawPages, config: JournalPagesConfig, reporter: Rep
     parsers = {source.name: find_page_object(source.page) for source in config.sources}
 
     def parse(page: Page) -> Parsed:
-        return read_page(parsers[page.source], page, log=reporter.log) if page.source in parsers else Parsed()
+        return read_guarded(parsers[page.source], page, log=reporter.log) if page.source in parsers else Parsed()
 
     return memory_from_store(raw, parse)
 
 
 def _open_sites(config: JournalPagesConfig, open_things: contextlib.ExitStack) -> dict[str, str]:
     """The proxy of each source that has one, by name; sites of ours are served until the crawl ends."""
-    proxies = {source.name: source.via for source in config.sources if source.via}
+    proxies = {source.name: os.path.expandvars(source.via) for source in config.sources if source.via}
+    for name, proxy in proxies.items():
+        if (variable := urlsplit(proxy).password or "").startswith("$"):
+            raise CrawlError(f"source '{name}': its proxy's password is to be in the environment variable {variable[1:]}, which is not set")
     for source in config.sources:
         if source.is_local:
             from assets.demo_sites import open_site
@@ -275,7 +279,9 @@ def _open_sites(config: JournalPagesConfig, open_things: contextlib.ExitStack) -
 
 
 def _origin(source: SourceParams) -> str:
-    return "|".join(filter(None, (source.embedded, source.folder, source.via)))
+    # The log keeps it: without the proxy's password.
+    via = urlsplit(source.via)
+    return "|".join(filter(None, (source.embedded, source.folder, urlunsplit(via._replace(netloc=via.netloc.rpartition("@")[2])))))
 
 
 def _about(config: JournalPagesConfig) -> dict[str, str]:

@@ -29,9 +29,11 @@ from assets.papers.crawl.harvests import Bounds, Harvests, digest_of, is_linear
 from assets.papers.crawl.memory import Memory, Unstored, records_of
 from assets.papers.crawl.refusal import Refused
 from assets.papers.crawl.reservations import Reservation, is_reserved
+from assets.papers.crawl.set_aside import SetAside
 from assets.papers.crawl.unfinished import PASSING, Done, Outcome, Unfinished
-from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Withdrawal
-from assets.papers.page_objects import find_page_object, read_page
+from assets.papers.guarded_reading import is_beyond, read_guarded
+from assets.papers.items import Link, Page, PageKind, Paper, Parsed, Problem, Withdrawal
+from assets.papers.page_objects import find_page_object
 from assets.papers.parsed_memo import version_of
 from assets.papers.raw_pages import GONE, REDIRECTS, RawPages, RawPagesError, StoredPage, address, joined_headers
 from assets.papers.warc_store import WarcError
@@ -64,6 +66,7 @@ class JournalSpider(Spider):
         raw: RawPages,
         memory: Memory,
         unfinished: Unfinished,
+        set_aside: SetAside,
         proxies: Mapping[str, str],
         ledger: Ledger,
         keys: Mapping[str, str],
@@ -75,6 +78,7 @@ class JournalSpider(Spider):
         self.raw = raw
         self.memory = memory
         self.unfinished = unfinished
+        self.set_aside = set_aside
         self.proxies = proxies
         self.ledger = ledger
         self.keys = keys
@@ -292,7 +296,7 @@ class JournalSpider(Spider):
                     words=words)  # fmt: skip
         try:
             if outcome == "stored":
-                return self.unfinished.keep(exchange, done, content_sha256=digest, tdm_reserved=reserved)
+                return self.unfinished.keep(exchange, done, content_sha256=digest, tdm_reserved=reserved, parts=request.meta.get("parts", ()))
             self.unfinished.note(done)
         except OSError as error:
             self._stop(error)
@@ -398,7 +402,15 @@ class JournalSpider(Spider):
                 yield from self.follow(link, source, has_changed=link.paper_key in changed)
 
     def _parsed_page(self, page: Page) -> Parsed:
-        return read_page(self._page_objects[page.source], page, log=self.reporter.log)
+        reader = self.reader_of(page.source)
+        if words := self.set_aside.words(page, reader):
+            self.incomplete.add(page.source)
+            return Parsed(problems=(Problem(page.url, words),))
+        parsed = read_guarded(self._page_objects[page.source], page, log=self.reporter.log)
+        if is_beyond(parsed):
+            self.set_aside.add(page, reader, parsed.problems[0].words)
+            self.incomplete.add(page.source)
+        return parsed
 
     def _count_papers(self, source: str, parsed: Parsed, before: Parsed | None) -> set[str]:
         """Count what a changed page says anew; gives the keys of the papers that are known and have changed."""

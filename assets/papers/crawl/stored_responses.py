@@ -20,8 +20,10 @@ class StoredResponses(Middleware):
 
     def process_request(self, request: Request) -> Response | None:
         spider, url = self.spider, address(request.url)
+        if _is_part(request):
+            return None
         # A redirected request brings along what was said of the address before it.
-        for name in ("served", "exchange", "previous", "is_not_modified", "parsed"):
+        for name in ("served", "exchange", "previous", "is_not_modified", "parsed", "parts"):
             request.meta.pop(name, None)
         for name in _CONDITIONS:
             request.headers.pop(name, None)
@@ -45,6 +47,9 @@ class StoredResponses(Middleware):
 
     def process_response(self, request: Request, response: Response) -> Response:
         spider = self.spider
+        if _is_part(request):
+            request.meta["parts"].append(exchange_of(request, response))
+            return response
         if "served" in request.meta or "exchange" in request.meta:
             return response
         spider.unfinished.note_date(request.meta["source"], (response.headers.get("Date") or b"").decode("latin-1"))
@@ -54,7 +59,7 @@ class StoredResponses(Middleware):
             request.meta["is_not_modified"] = True
             exchange = spider.raw.exchange(previous)
             return self._received(request, _response(request, exchange), exchange)
-        return self._received(request, response, _exchange(request, response))
+        return self._received(request, response, exchange_of(request, response))
 
     def _received(self, request: Request, response: Response, exchange: Exchange) -> Response:
         request.meta["exchange"] = exchange
@@ -72,7 +77,8 @@ class Keeping(Middleware):
     """Nearest to the spider, so that a response is stored as soon as nothing has an objection, and few are lost where the program is killed."""
 
     def process_response(self, request: Request, response: Response) -> Response:
-        request.meta["done"] = self.spider.keep(request, response.status, response.body)
+        if not _is_part(request):
+            request.meta["done"] = self.spider.keep(request, response.status, response.body)
         return response
 
 
@@ -96,7 +102,13 @@ class Decoding(Middleware):
         return response.replace(body=body, headers=headers)
 
 
-def _exchange(request: Request, response: Response) -> Exchange:
+def _is_part(request: Request) -> bool:
+    """Whether it is for a page that is being drawn, with which it is stored."""
+    return "parts" in request.meta and not request.meta["render"]
+
+
+def exchange_of(request: Request, response: Response) -> Exchange:
+    """What is stored of them."""
     return Exchange(
         url=address(request.url),
         fetched_at=datetime.now(UTC),

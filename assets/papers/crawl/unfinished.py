@@ -10,7 +10,7 @@ file.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
@@ -23,9 +23,9 @@ from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, cut
 from stages.files import write_file_atomically
 
 # Problems that the next night may find solved; with others a page is left alone until it changes or is due for another visit.
-PASSING = frozenset({"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable", "credits_exhausted"}) | {
-    f"http_{status}" for status in (408, 429, 500, 502, 503, 504)
-}
+PASSING = frozenset(
+    {"timeout", "cut_off", "unreachable", "unknown_host", "told_to_wait", "robots_unreachable", "credits_exhausted", "too_costly"}
+) | {f"http_{status}" for status in (408, 429, 500, 502, 503, 504)}
 # `same`: other bytes than the stored ones, in which the page object reads nothing else.
 Outcome = Literal["stored", "unchanged", "same", "still_gone", "failed"]
 
@@ -121,10 +121,10 @@ class Unfinished:
         self.days[source] = _day_of_header(header) or datetime.now(UTC).date()
         self._write_days()
 
-    def keep(self, exchange: Exchange, done: Done, *, content_sha256: str, tdm_reserved: bool | None) -> Done:
-        """Store the response and note it; gives `done` with its index row."""
+    def keep(self, exchange: Exchange, done: Done, *, content_sha256: str, tdm_reserved: bool | None, parts: Iterable[Exchange] = ()) -> Done:
+        """Store the response, and what it was made from, and note it; gives `done` with its index row."""
         # Already in the file, when the program was killed before it could log it; else append it now.
-        place = self._lost.pop(exchange.url, None) or self._append(exchange)
+        place = self._lost.pop(exchange.url, None) or self._append(exchange, parts)
         page = stored_page(
             exchange.headers,
             place,
@@ -163,9 +163,9 @@ class Unfinished:
         """The index rows of this crawl."""
         return (done.page for done in self.done.values() if done.page is not None)
 
-    def _append(self, exchange: Exchange) -> Place:
+    def _append(self, exchange: Exchange, parts: Iterable[Exchange]) -> Place:
         assert self._writer is not None
-        return self._writer.write(exchange)
+        return self._writer.write(exchange, parts)
 
     def _read_days(self) -> None:
         path = self.folder / "crawl.json"

@@ -1,6 +1,7 @@
 import gzip
 from datetime import date
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -126,3 +127,36 @@ def test_an_address_has_one_spelling(written, kept):
 
     assert address(written) == kept == address(kept)
     assert Request(kept).url == kept, "Scrapy asks for exactly what the store remembers"
+
+
+@pytest.mark.hostile
+def test_an_index_never_leads_out_of_its_folder(store, tmp_path, tried):
+    names = [
+        "../crawl-00001.warc.gz",
+        str(store / "crawl-00001.warc.gz"),
+        "a/../crawl-00001.warc.gz",
+        "index.parquet",
+        "",
+        "crawl-00001.warc.gz\0",
+        "\n",
+    ]
+    names += [
+        "crawl-00001.warc.gz\n",
+        "../../../../etc/passwd",
+        "CRAWL-00001.WARC.GZ",
+        "crawl-00001.warc.gz/.",
+        "crawl-\u0661\u0661\u0661\u0661\u0661.warc.gz",
+    ]
+    (tmp_path / "crawl-00001.warc.gz").write_bytes((store / "crawl-00001.warc.gz").read_bytes())
+    table = pq.read_table(store / "index.parquet", partitioning=None)
+    got_through = 0
+    for name in names:
+        led_astray = table.set_column(table.schema.get_field_index("warc"), INDEX.field("warc"), pa.array([name] * len(table), pa.string()))
+        pq.write_table(led_astray, store / "index.parquet")
+        with RawPages(store) as raw:
+            try:
+                got_through += bool(raw.body(raw.records()[0]))
+            except RawPagesError as error:
+                got_through += "expected files named crawl-00001.warc.gz" not in str(error)
+    tried("names in an index that lead elsewhere", len(names), got_through=got_through)
+    assert not got_through

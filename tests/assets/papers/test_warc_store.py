@@ -3,6 +3,7 @@ import io
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import brotli
@@ -11,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
-from assets.papers.warc_store import Exchange, Place, WarcError, WarcWriter, cut_torn_tail, decode_body, read_exchange, whole_records
+from assets.papers import warc_store
+from assets.papers.warc_store import (
+    Exchange,
+    Place,
+    WarcError,
+    WarcWriter,
+    cut_torn_tail,
+    decode_body,
+    read_exchange,
+    requests_with_secrets,
+    whole_records,
+)
 
 MOMENT = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
 ABOUT = {"software": "figment", "operator": "somebody@figment.internal"}
@@ -179,3 +191,28 @@ def test_header_lines_cannot_be_smuggled_in(tmp_path):
     assert "Injected" not in dict(read_exchange(path, place).headers)
     with path.open("rb") as file:
         assert len(list(ArchiveIterator(io.BytesIO(file.read())))) == 3
+
+
+def test_no_request_record_holds_what_lets_in(tmp_path, monkeypatch):
+    secret = replace(exchange(), request_headers=(("Proxy-Authorization", "Basic cGFzcw=="), ("cookie", "cGFzcw=="), ("Accept", "*/*")))
+    path = tmp_path / "a.warc.gz"
+    write(path, secret)
+    text = gzip.decompress(path.read_bytes())
+    assert b"cGFzcw" not in text
+    assert b"Accept: */*" in text
+    assert requests_with_secrets(path) == 0
+    # A file as earlier versions wrote it.
+    old = tmp_path / "old.warc.gz"
+    monkeypatch.setattr(warc_store, "_SECRETS", frozenset())
+    write(old, secret, exchange(), secret)
+    monkeypatch.undo()
+    assert requests_with_secrets(old) == 2
+
+
+def test_what_a_page_was_made_from_lies_beside_it(tmp_path):
+    path = tmp_path / "a.warc.gz"
+    with WarcWriter(path, about=ABOUT) as writer:
+        place = writer.write(exchange(body=b"drawn"), [exchange(body=b"shell"), exchange("http://letters.example/list.js", b"script")])
+    assert read_exchange(path, place).body == b"drawn"
+    kinds = [record.kind for record in whole_records(path)]
+    assert kinds == ["warcinfo", "response", "request", "part", "request", "part", "request"]

@@ -45,6 +45,25 @@ def test_changed_data_starts_what_reads_it(daemon: Daemon, toy: Toy, instance: d
     assert daemon.tick() == {"total"}
 
 
+@pytest.mark.slow
+def test_data_added_by_hand_starts_what_reads_it(toy: Toy, instance: dg.DagsterInstance) -> None:
+    toy.shell("git", "rm", "-rq", "--cached", "raw")
+    toy.dvc("add", "-q", "raw")
+    report_outside_changes(instance, toy.project())
+    daemon = Daemon(toy, instance)
+    assert daemon.tick() == daemon.tick() == set()
+
+    toy.write("raw/c.txt", "6\n")
+    toy.dvc("add", "-q", "raw")
+    assert report_outside_changes(instance, toy.project()) == []
+
+    # `side` reads raw too, and is manual.
+    assert daemon.tick() == {"rows"}
+    toy.make("rows")
+    report_outside_changes(instance, toy.project())
+    assert daemon.tick() == {"evens"}
+
+
 def test_a_rerun_with_equal_bytes_starts_nothing(daemon: Daemon, toy: Toy, instance: dg.DagsterInstance) -> None:
     toy.replace("params.yaml", "note: first", "note: second")
     toy.make("rows")

@@ -40,6 +40,7 @@ def dev(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "1")
 
 
+@pytest.mark.slow
 def test_the_translator_decides_how_assets_look_and_dvc_what_they_were_made_from(toy: Toy, instance: dg.DagsterInstance) -> None:
     definitions = build_definitions(toy.project(), executor=dg.in_process_executor, translator=InLayers())
     graph = definitions.resolve_asset_graph()
@@ -81,6 +82,7 @@ def test_scaffolded_python_names_the_component() -> None:
         assert "def load(context: dg.ComponentLoadContext) -> DvcProjectComponent" in (path / "component.py").read_text()
 
 
+@pytest.mark.slow
 def test_the_decorator_makes_any_subset_of_its_stages(toy: Toy, instance: dg.DagsterInstance) -> None:
     seen = []
 

@@ -24,6 +24,7 @@ def their_sensor() -> dg.SkipReason:
     return dg.SkipReason("nothing to do")
 
 
+@pytest.mark.slow
 def test_two_projects_and_definitions_of_others_with_their_executor(toy: Toy, instance: dg.DagsterInstance, tmp_path: Path) -> None:
     second = copy_of(toy, tmp_path / "second")
     second.replace("params.yaml", "repeat: 1", "repeat: 2")

@@ -16,7 +16,7 @@ from formats.tables import read_table
 from orchestration.errors import CommandError
 from orchestration.export.copying import export
 from orchestration.imports import picture_hdf5
-from orchestration.imports.picture_hdf5 import import_hdf5
+from orchestration.imports.picture_hdf5 import import_hdf5, import_here
 from tests.orchestration.cli.figment import figment
 
 
@@ -44,12 +44,12 @@ def test_deepzines_pictures_come_over_to_the_last_level(tmp_path):
 
 
 def test_a_smaller_size_may_be_asked_for(tmp_path):
-    import_hdf5(deepzine_file(tmp_path / "data.hdf5", pictures()), tmp_path / "set", resolution=4)
+    import_here(deepzine_file(tmp_path / "data.hdf5", pictures()), tmp_path / "set", resolution=4)
     assert numpy.array_equal(ImageShards(tmp_path / "set").load_all(), pictures()[:, :, ::2, ::2])
 
 
 def test_grey_pictures_stay_grey(tmp_path):
-    import_hdf5(deepzine_file(tmp_path / "data.h5", pictures(channels=1)), tmp_path / "set")
+    import_here(deepzine_file(tmp_path / "data.h5", pictures(channels=1)), tmp_path / "set")
     assert ImageShards(tmp_path / "set").channels == 1
     assert numpy.array_equal(ImageShards(tmp_path / "set").load_all(), pictures(channels=1))
 
@@ -58,7 +58,7 @@ def test_pictures_that_are_no_numbers_are_set_aside_and_leave_a_gap(tmp_path):
     path = deepzine_file(tmp_path / "data.hdf5", pictures())
     with h5py.File(path, "r+") as file:
         file["data_8"][2, 0, 0, 0] = numpy.nan
-    found = import_hdf5(path, tmp_path / "set")
+    found = import_here(path, tmp_path / "set")
     assert (found.pictures, found.set_aside) == (4, 1)
     assert ImageShards(tmp_path / "set").names == [member_name(serial) for serial in (0, 1, 3, 4)]
 
@@ -69,7 +69,7 @@ def test_what_leaves_in_its_form_comes_back_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(picture_hdf5, "_BLOCK_BYTES", 2 * 8 * 8 * 3 * 4)
     write_shard(tmp_path / "one.zip", [(row, encode_png(image.transpose(1, 2, 0))) for row, image in enumerate(pictures(11))])
     export({"shard-00000.zip": tmp_path / "one.zip"}, tmp_path / "out.h5", "hdf5-deepzine")
-    assert import_hdf5(tmp_path / "out.h5", tmp_path / "set").shards == 3
+    assert import_here(tmp_path / "out.h5", tmp_path / "set").shards == 3
     assert numpy.array_equal(ImageShards(tmp_path / "set").load_all(), pictures(11))
 
 
@@ -88,7 +88,7 @@ def test_files_that_hold_something_else_are_refused_and_nothing_is_written(tmp_p
     with h5py.File(tmp_path / "data.h5", "w") as file:
         fill(file)
     with pytest.raises(CommandError, match=words):
-        import_hdf5(tmp_path / "data.h5", tmp_path / "set")
+        import_here(tmp_path / "data.h5", tmp_path / "set")
     assert [path.name for path in tmp_path.iterdir()] == ["data.h5"]
 
 
@@ -104,7 +104,7 @@ def test_a_file_compressed_with_blosc_says_what_to_do(tmp_path, monkeypatch):
         for row in range(2):
             data.write_direct_chunk((row, 0, 0, 0), b"\0" * 768, filter_mask=0)
     with pytest.raises(CommandError, match=r"Blosc.*install hdf5plugin, or rewrite the file with `ptrepack"):
-        import_hdf5(tmp_path / "data.h5", tmp_path / "set")
+        import_here(tmp_path / "data.h5", tmp_path / "set")
     assert not (tmp_path / "set").exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("av", reason="av is not installed (extra: gan)")
+pytest.importorskip("av", reason="av is not installed (extra: video)")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: gan)")
 
 from tests.training.conftest import RecordingReporter

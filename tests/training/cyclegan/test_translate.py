@@ -9,7 +9,7 @@ import numpy
 import pytest
 import torch
 
-pytest.importorskip("av", reason="av is not installed (extra: gan)")
+pytest.importorskip("av", reason="av is not installed (extra: video)")
 Image = pytest.importorskip("PIL.Image", reason="pillow is not installed (extra: images)")
 
 from formats.image_shards import ImageShards

@@ -1,6 +1,7 @@
 """Checkpoints: whole or not at all, recognised when damaged, never another training's."""
 
-import pickle
+import hashlib
+import io
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_a_write_that_fails_leaves_the_earlier_checkpoint_and_no_litter(tmp_path
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("training.loop.checkpoint.os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"samples-0*200\.pt: the disk or a quota is full: at least [\d,]+ bytes are needed, [\d,]+ are free"):
         checkpoints.save(200, payload(2.0))
     assert [path.name for path in checkpoints.own_folder.iterdir()] == ["samples-000000000000100.pt"]
 
@@ -122,8 +123,28 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
 
     path = tmp_path / "trap.pt"
     write_checkpoint(path, {"trap": Trap()})
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(CheckpointError, match="cannot read it safely"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("harm", ["a folder", "no checkpoint of ours", "another program's"])
+def test_what_cannot_be_read_at_all_gives_way_to_the_one_before_too(tmp_path, harm):
+    checkpoints, told = store(tmp_path)
+    checkpoints.save(100, payload(1.0))
+    newest = checkpoints.own_folder / "samples-000000000000200.pt"
+    if harm == "a folder":  # whoever reads it gets an error of the system's, as from a failing disk
+        newest.mkdir()
+    else:
+        body = b"no zip" if harm == "no checkpoint of ours" else pickled_list()
+        newest.write_bytes(body + b"FIGMENT1" + hashlib.sha256(body).digest())
+    assert (checkpoints.latest() or {})["samples"] == 100
+    assert len(told.lines) == 1 and told.lines[0].startswith("WARNING") and newest.name in told.lines[0]
+
+
+def pickled_list() -> bytes:
+    buffer = io.BytesIO()
+    torch.save([1, 2], buffer)
+    return buffer.getvalue()
 
 
 def test_checkpoints_of_an_abandoned_way_are_dropped(tmp_path):

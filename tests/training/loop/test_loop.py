@@ -16,7 +16,7 @@ from tests import warm
 from tests.training.loop.toy_training import BATCH, FileSink, ListSink, ToyTraining, run
 from training.loop.checkpoint import Checkpoints
 from training.loop.devices import Devices
-from training.loop.loop import TERMINATED, Hook, Plan, TrainingError, TrainingLoop, linear_schedule
+from training.loop.loop import Hook, Plan, TrainingError, TrainingLoop, linear_schedule
 from training.loop.stats_files import MACHINE
 
 
@@ -66,10 +66,11 @@ def test_killed_again_and_again_the_training_ends_with_the_same_bits(tmp_path, u
     assert series(tmp_path / "metrics.jsonl") == rows
 
 
-def test_sigterm_finishes_the_step_saves_and_exits_143(tmp_path, uninterrupted):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_end_finishes_the_step_saves_and_exits(tmp_path, uninterrupted, number, code):
     weights, rows = uninterrupted
-    stopped = start(tmp_path, "--kill-at-step", "14", "--signal", str(int(signal.SIGTERM)))
-    assert stopped.returncode == TERMINATED == 143
+    stopped = start(tmp_path, "--kill-at-step", "14", "--signal", str(int(number)))
+    assert stopped.returncode == code and "Traceback" not in stopped.stderr
     # Fifteen steps were taken, and none of them is lost: that is past the checkpoint at twelve.
     assert "terminated after 120 samples" in stopped.stderr
     resumed = start(tmp_path)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from training.loop.checkpoint import CheckpointError
 from training.loop.stats_files import MACHINE, EventFiles, StatsFile, machine_free, write_curves
 
 
@@ -53,7 +54,7 @@ def test_each_number_has_a_curve_of_its_own_with_the_points_that_it_was_reported
 
 
 def test_event_files_hold_the_scalars_by_images(tmp_path):
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed (the `gan` extra)")
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra: gan)")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with EventFiles(tmp_path / "events", resume_samples=None) as events:
@@ -75,3 +76,30 @@ def test_without_a_place_nothing_is_written(tmp_path, monkeypatch):
         for sink in (events, StatsFile(None, what="images", resume_samples=None)):
             sink.metrics(1, {"loss": 1.0})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_that_is_not_what_was_written_is_named(tmp_path):
+    path = tmp_path / "stats.jsonl"
+    stats = StatsFile(path, what="images", resume_samples=None)
+    for images in (100, 200):
+        stats.metrics(images, {"loss": 0.25})
+    StatsFile(path, what="images", resume_samples=200)
+    path.write_text(path.read_text().replace("0.25", "0.24", 1))
+    with pytest.raises(CheckpointError, match=r"stats\.jsonl: line 1 is not what was written.*--from-scratch"):
+        StatsFile(path, what="images", resume_samples=200)
+    StatsFile(path, what="images", resume_samples=None)
+
+
+def test_event_files_that_cannot_be_written_end_no_training(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra: gan)")
+    said = []
+    with EventFiles(tmp_path / "events", resume_samples=None, say=said.append) as events:
+        events.metrics(1, {"loss": 1.0})
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(events._writer, "flush", full)
+        for step in (2, 3):
+            events.metrics(step, {"loss": 1.0})
+    assert len(said) == 1 and "No space left" in said[0]

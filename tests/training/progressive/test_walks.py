@@ -7,7 +7,7 @@ import numpy
 import pytest
 import torch
 
-pytest.importorskip("av", reason="PyAV is not installed (the `gan` extra)")
+pytest.importorskip("av", reason="PyAV is not installed (the `video` extra)")
 
 from PIL import Image
 

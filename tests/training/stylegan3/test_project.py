@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-pytest.importorskip("av", reason="av is not installed (extra: gan)")
+pytest.importorskip("av", reason="av is not installed (extra: video)")
 
 from formats.video import read_video
 from tests.training.stylegan3.model_folder import write_model

@@ -119,7 +119,7 @@ def test_numbers_go_to_the_stats_file_the_journal_and_the_event_files(uninterrup
 
 
 def test_the_event_files_have_them_too(uninterrupted):
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed (the `gan` extra)")
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra: gan)")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     (events,) = (uninterrupted / ".figment/tensorboard/stylegan3_toc").rglob("events.out.tfevents.*")

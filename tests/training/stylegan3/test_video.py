@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-pytest.importorskip("av", reason="PyAV is not installed (the `gan` extra)")
+pytest.importorskip("av", reason="PyAV is not installed (the `video` extra)")
 
 from formats.video import read_video
 from tests.training.stylegan3.model_folder import write_model

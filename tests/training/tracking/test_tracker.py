@@ -344,6 +344,25 @@ def _train(tracker: Tracker, steps: range, *, then: BaseException | None = None)
             raise then
 
 
+@pytest.mark.parametrize("is_short", [True, False])
+def test_the_next_training_of_another_kind_sends_what_a_lock_held_back(state_dir, runs, reporter, monkeypatch, is_short) -> None:
+    monkeypatch.setattr(tracking_sender, "TROUBLED_CLOSE_S", 0.0 if is_short else 8.0)
+    settings = {"run_key": "0123", "config": {}, "inputs": [], "state_dir": state_dir, "resume_step": None, "reporter": reporter}
+    with monkeypatch.context() as locked:
+        locked.setattr(tracking_sender, "open_client", _raise_refused)
+        _train(open_tracker("polygpt", **settings), range(3))
+    assert "MLflow has not taken all" in reporter.lines[-1] and runs() == []
+    # A training that is over before the thread has begun to send, and one that goes on after it.
+    if is_short:
+        monkeypatch.setattr(tracking_sender, "TROUBLED_CLOSE_S", 8.0)
+        monkeypatch.setattr(tracking_sender.Sender, "start", lambda self: (self._closing.set(), self._thread.start()))
+    with open_tracker("toc_captions", **settings) as tracker:
+        tracker.metrics(1, {"loss": 1.0})
+        if not is_short:
+            _wait_until(lambda: len(runs()) == 2)
+    assert len(runs()) == 2 and {run.info.status for run in runs()} == {"FINISHED"}
+
+
 @contextlib.contextmanager
 def _locked(state_dir: Path) -> Iterator[None]:
     connection = sqlite3.connect(state_dir / "mlflow" / "mlflow.db", isolation_level=None)

@@ -77,5 +77,5 @@ def flood(first: int) -> None:
 
 
 if __name__ == "__main__":
-    job = json.loads(sys.stdin.buffer.read())
+    job = json.loads(sys.stdin.buffer.readline())
     globals()[Path(job["path"]).stem](job["first"])

@@ -1,4 +1,5 @@
 import pytest
+import yaml
 
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
 from stages.params import ParamsError, build_config
@@ -30,6 +31,7 @@ def source(**changes) -> SourceParams:
         ({"sources": [SOURCE | {"licence": " "}]}, "licence is empty"),
         ({"sources": [SOURCE | {"name": "../letters"}]}, "must be 1 to 64 letters"),
         ({"sources": [SOURCE | {"via": "http://proxy.internal:1", "folder": "pages"}]}, "`via` cannot go with"),
+        ({"sources": [SOURCE | {"via": "http://me:secret@proxy.internal:1"}]}, "via holds a password; put it into an environment variable"),
         ({"sources": [SOURCE | {"delay_s": -1}]}, "delay_s must not be negative"),
         ({"timeout_s": 0}, "timeout_s must be more than 0"),
         ({"robots": False}, "robots is not a known key"),
@@ -67,3 +69,13 @@ def test_what_we_serve_ourselves_needs_no_pause():
     assert config(delay_s=3).delay_of(source()) == 3
     assert config(delay_s=3).delay_of(source(delay_s=7)) == 7
     assert config(delay_s=3).delay_of(source(folder="pages")) == 0
+
+
+def test_in_every_preset_a_source_costs_a_bounded_number_of_requests_bytes_and_seconds(project_root):
+    found = [
+        (path, yaml.safe_load(path.read_text()).get("journal_pages")) for path in [project_root / "params.yaml", *project_root.glob("presets/*.yaml")]
+    ]
+    bounds = [(path.name, build_config(JournalPagesConfig, section, where=path.name)) for path, section in found if section and "sources" in section]
+    assert {name for name, _ in bounds} >= {"params.yaml", "demo.yaml", "shared.yaml", "paper.yaml"}
+    for name, one in bounds:
+        assert one.max_harvest_requests <= 20_000 and one.max_harvest_mib <= 16_384 and one.max_harvest_s <= 43_200 and one.max_body_mib <= 1024, name

@@ -85,7 +85,8 @@ class Crawler:
     def store(self) -> Path:
         return self.folder / "data" / "journal_pages"
 
-    def start(self) -> subprocess.Popen:
+    def start(self, *program: str) -> subprocess.Popen:
+        """The crawl, or the module `program[0]` with its arguments in the crawl's place."""
         sources = [
             {"name": "tiny", "page": f"{__name__}:parse", "start": ["http://tiny.example/"], "licence": "CC0-1.0", "delay_s": 0}
             | {"via": self.running.proxy if self.running else ""}
@@ -96,7 +97,7 @@ class Crawler:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "params.yaml").write_text(json.dumps({"journal_pages": section}), encoding="utf-8")
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::DeprecationWarning:assets"}
-        command = [sys.executable, "-m", "assets.papers.crawl"]
+        command = [sys.executable, "-m", *(program or ("assets.papers.crawl",))]
         return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def run(self, code: int = 0) -> str:
