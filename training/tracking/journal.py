@@ -245,7 +245,7 @@ def _last_line(folder: Path, *, longest: int = 65536) -> bytes:
 def _parsed(line: bytes) -> Event | None:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         # A line torn by a power cut: the lines around it are whole and still count.
         return None
 
