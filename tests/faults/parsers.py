@@ -166,13 +166,14 @@ def _retractions(_: str) -> Parser:
 
 def _parquet(_: str) -> Parser:
     from formats.molecule_tables import MoleculeTableError, read_molecules
+    from formats.tables import DamagedTableError
 
     def read(path: Path) -> None:
         (path.parent / "molecules").mkdir()
         path.rename(path.parent / "molecules/molecules-00000.parquet")
         read_molecules(path.parent / "molecules", split="train")
 
-    return read, (MoleculeTableError,)
+    return read, (MoleculeTableError, DamagedTableError)
 
 
 def _zip(_: str) -> Parser:
