@@ -193,20 +193,20 @@ SOUND: dict[str, Callable[[Path], list[bytes]]] = {
 }
 
 # What broke a parser, or could have: each is tried again, for ever.
-FINDS: dict[str, list[bytes]] = {
-    "molecules xyz": [xyz("S", 20), xyz("S", 40)],  # bonds of sulfur: exponential time and memory, from 478 bytes
-    "molecules smiles": [b"C" * 100_000, b"(" * 5_000, b"C1" * 400 + b" x", b"C" + b"(C" * 450 + b")" * 450],
-    "mat": [mat_bomb()],
-    "png": [png(width=13_000, height=13_000, interlaced=1), png(width=2**31 - 1, height=2**31 - 1)],
-    "picture": [png(width=13_000, height=13_000, interlaced=1), png(width=2**31 - 1, height=1)],
-    "params": [
+FINDS: dict[str, Callable[[], list[bytes]]] = {
+    "molecules xyz": lambda: [xyz("S", 20), xyz("S", 40)],  # bonds of sulfur: exponential time and memory, from 478 bytes
+    "molecules smiles": lambda: [b"C" * 100_000, b"(" * 5_000, b"C1" * 400 + b" x", b"C" + b"(C" * 450 + b")" * 450],
+    "mat": lambda: [mat_bomb()],
+    "png": lambda: [png(width=13_000, height=13_000, interlaced=1), png(width=2**31 - 1, height=2**31 - 1)],
+    "picture": lambda: [png(width=13_000, height=13_000, interlaced=1), png(width=2**31 - 1, height=1)],
+    "params": lambda: [
         b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(b"%c: &%c [%s]\n" % (c + 1, c + 1, b",".join([b"*%c" % c] * 9)) for c in range(97, 106)),
         b"[" * 5_000,
     ],
-    "advisories": [zipped(**{"1.json": b"[" * 100_000}), zipped(**{"1.json": b"[]"})],
-    "journal": [b"[" * 100_000 + b"\n"],
-    "encoding gzip": [gzip.compress(bytes(64 << 20)), gzip.compress(b"") * 20_000],
-    "state_dict": [b"\x80\x02" + b"(" * 10_000, b""],
+    "advisories": lambda: [zipped(**{"1.json": b"[" * 100_000}), zipped(**{"1.json": b"[]"})],
+    "journal": lambda: [b"[" * 100_000 + b"\n"],
+    "encoding gzip": lambda: [gzip.compress(bytes(64 << 20)), gzip.compress(b"") * 20_000],
+    "state_dict": lambda: [b"\x80\x02" + b"(" * 10_000, b""],
 }
 
 
@@ -222,7 +222,7 @@ def test_whatever_is_broken_the_parser_reads_it_or_says_no(reader, tried, reques
         request.getfixturevalue("nvidia_names")
     sound = SOUND[name](tmp_path)
     chance = random.Random(name)
-    inputs = [*sound, *FINDS.get(name, ())]
+    inputs = [*sound, *FINDS.get(name, list)()]
     inputs += [broken(chance.choice(sound), chance.choice(sound), chance) for _ in range(INPUTS)]
     answers = list(reader.read([[name, content.decode("latin-1")] for content in inputs]))
     is_contained = name.startswith(IN_A_PROCESS)
