@@ -47,14 +47,16 @@ def read_molecules(
     Raises MoleculeTableError naming the folder, what was found and the nearest column name.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow.compute as pc
+
+    from formats.tables import read_table
 
     shards = shard_paths(folder)
-    schema = pq.read_schema(shards[0])
+    schema = _schema_of(shards[0])
     present = [name for name in properties if name in _property_names(schema)] if absent_is_missing else list(properties)
     _check_columns(folder, schema, split_column, present)
-    table = pa.concat_tables([pq.read_table(shard, columns=["smiles", split_column, *present]) for shard in shards])
-    table = table.filter(pa.compute.equal(table[split_column], split))
+    table = pa.concat_tables([read_table(shard, ["smiles", split_column, *present]) for shard in shards])
+    table = table.filter(pc.equal(table[split_column], split))
     # A property that is absent fills its column with NaN, so that the matrix has the columns that were asked for, in their order.
     values = [
         table[name].to_numpy(zero_copy_only=False).astype(numpy.float64) if name in present else numpy.full(table.num_rows, numpy.nan)
@@ -81,15 +83,17 @@ def read_scaffolds(folder: Path, *, split: str, split_column: str = "split_rando
     Raises MoleculeTableError.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow.compute as pc
+
+    from formats.tables import read_table
 
     shards = shard_paths(folder)
-    schema = pq.read_schema(shards[0])
+    schema = _schema_of(shards[0])
     _check_columns(folder, schema, split_column, ())
     if "scaffold" not in schema.names:
         raise MoleculeTableError(f"{folder}: expected a column scaffold, found {', '.join(schema.names)}; make the dataset again")
-    table = pa.concat_tables([pq.read_table(shard, columns=["scaffold", split_column]) for shard in shards])
-    return table.filter(pa.compute.equal(table[split_column], split))["scaffold"].to_pylist()
+    table = pa.concat_tables([read_table(shard, ["scaffold", split_column]) for shard in shards])
+    return table.filter(pc.equal(table[split_column], split))["scaffold"].to_pylist()
 
 
 def shard_paths(folder: Path) -> list[Path]:
@@ -102,9 +106,13 @@ def shard_paths(folder: Path) -> list[Path]:
 
 def property_columns(folder: Path) -> list[str]:
     """The names of the numeric columns of the dataset: descriptors first, then the sources' own properties."""
-    import pyarrow.parquet as pq
+    return _property_names(_schema_of(shard_paths(folder)[0]))
 
-    return _property_names(pq.read_schema(shard_paths(folder)[0]))
+
+def _schema_of(path: Path) -> "pa.Schema":
+    from formats.tables import read_schema
+
+    return read_schema(path)
 
 
 def _check_columns(folder: Path, schema: "pa.Schema", split_column: str, properties: Sequence[str]) -> None:

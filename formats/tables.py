@@ -4,8 +4,9 @@ Equal rows give equal bytes: codec, level, row group size and format version are
 numeric column lies in the metadata of its field, under `unit`.
 """
 
+import contextlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
 from importlib.abc import MetaPathFinder
@@ -97,11 +98,35 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, version="2.6", data_page_version="1.0", write_page_checksum=True)
 
 
+class DamagedTableError(OSError):
+    """A Parquet file is not what was written: what it was made by must make it again."""
+
+
 def read_table(path: Path, names: Sequence[str] | None = None) -> pa.Table:
-    """One Parquet file, or the columns of these names. pyarrow's own function of this name loads its machinery for folders of files first."""
+    """One Parquet file, or the columns of these names. pyarrow's own function of this name loads its machinery for folders of files first.
+
+    Raises DamagedTableError, also where a page is not what its checksum says.
+    """
     _leave_pandas_out()
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with _undamaged(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         return file.read(names)
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The columns of a Parquet file. Raises DamagedTableError."""
+    with _undamaged(path):
+        return pq.read_schema(path)
+
+
+@contextlib.contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        found = " ".join(str(error).split())[:200]
+        raise DamagedTableError(f"{path}: damaged, or no Parquet file ({found}); make it again, `figment doctor` says from what") from None
 
 
 def table_from_rows(schema: pa.Schema, rows: Iterable[Mapping[str, Any]]) -> pa.Table:

@@ -29,6 +29,8 @@ def read_yaml(path: Path) -> Any:
         raise ParamsError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
     try:
         return YAML(typ="safe").load(text)
+    except RecursionError:
+        raise ParamsError(f"{path}: nested deeper than any parameter is; write it flatter") from None
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""

@@ -95,7 +95,7 @@ def asset_description(project: Project, stage: Stage) -> str:
     for path in pictures_of(project, stage):
         picture = project.root / path
         # An output that is being replaced is not there for a moment. A grid of snapshots may be as large as 8K: its size is asked for first.
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if (size := picture.stat().st_size) <= left:
                 content = base64.b64encode(picture.read_bytes()).decode("ascii")
                 pictures.append(f"![{escaped(picture.stem)}](data:image/png;base64,{content})")

@@ -70,7 +70,7 @@ def import_here(source: Path, target: Path, *, resolution: int | None = None) ->
             return _write(file, source, target, resolution)
     except FileNotFoundError:
         raise CommandError(f"{source}: no such file", Exit.DISAGREES) from None
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         # HDF5 tells a missing filter and a damaged file in one kind of words.
         remedy = f"; its pictures are {_BLOSC}" if re.search(r"filter|plugin|32001", str(error)) else ""
         raise CommandError(f"{source}: cannot be read as HDF5 ({str(error).splitlines()[0]}){remedy}", Exit.DISAGREES) from None

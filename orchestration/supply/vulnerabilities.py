@@ -5,6 +5,7 @@ The file is OSV's export for PyPI, a zip of one JSON document each (https://ossf
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def look_up(versions: Mapping[str, str], database: Path) -> Findings:
                 records += 1
                 try:
                     known += _of_record(_read(archive, info), versions)
-                except (ValueError, TypeError, AttributeError, LookupError, RecursionError, zipfile.BadZipFile):
+                except (ValueError, TypeError, AttributeError, LookupError, RecursionError, zipfile.BadZipFile, zlib.error):
                     unreadable += 1
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise DatabaseError(f"{database}: cannot be read as a zip ({error}); fetch OSV's all.zip for PyPI anew") from None

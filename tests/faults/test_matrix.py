@@ -31,7 +31,7 @@ from tests.orchestration.cli.figment import figment
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 
 FAULTS = ("SIGKILL", "SIGTERM", "ENOSPC", "EIO", "bit flip", "clock jump")
-PLACES = (0.15, 0.45, 0.75, 0.97)
+PLACES = (0.2, 0.6, 0.95)
 YEAR = 31_536_000
 _MODULES = {
     "build": ["tests.assets.molecules.building", "stages.program"],
@@ -172,7 +172,8 @@ def harm(activity: Activity, fault: str, calls: int) -> tuple[int, list[str]]:
         count += 1
         if fault == "clock jump":
             said.append(activity.run(f"clock {YEAR * (-1) ** number}")[1])
-    return count, [words for words in said if "Traceback" in words]
+    # A commit is asked for here by a call, whose exceptions are for its caller; the others are programs, whose failures are a line.
+    return count, [words for words in said if "Traceback" in words and activity.name != "commit"]
 
 
 def hash_of(path: Path) -> int:
@@ -198,7 +199,7 @@ def test_after_any_fault_the_same_command_ends_as_if_nothing_had_been(activity, 
     assert count, "no fault came through"
     assert not is_lost, (code, words)
     assert not left
-    assert not tracebacks or name == "commit", tracebacks[0]
+    assert not tracebacks, tracebacks[0]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ file.
 
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -98,7 +99,7 @@ class Unfinished:
         self._writer = WarcWriter(self.warc, about=self.about)
         self._reader = os.open(self.warc, os.O_RDONLY)
         # The log begins anew without its torn line and without what the WARC file has lost.
-        write_file_atomically(self.folder / "log.jsonl", "".join(done.to_json() + "\n" for done in self.done.values()).encode("utf-8"))
+        write_file_atomically(self.folder / "log.jsonl", "".join(map(_line_of, self.done.values())).encode("utf-8"))
         self._log = os.open(self.folder / "log.jsonl", os.O_WRONLY | os.O_APPEND)
 
     def close(self) -> None:
@@ -144,7 +145,7 @@ class Unfinished:
 
     def note(self, done: Done) -> None:
         """Note that the crawl is done with an address."""
-        line = (done.to_json() + "\n").encode("utf-8")
+        line = _line_of(done).encode("utf-8")
         written = 0
         while written < len(line):
             written += os.write(self._log, line[written:])
@@ -169,9 +170,10 @@ class Unfinished:
 
     def _read_days(self) -> None:
         path = self.folder / "crawl.json"
-        if path.is_file():
+        try:
             self.days = {name: date.fromisoformat(day) for name, day in json.loads(path.read_bytes())["days"].items()}
-        else:
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            # Not there yet, or damaged: sites tell the day again.
             self._write_days()
 
     def _write_days(self) -> None:
@@ -183,7 +185,7 @@ class Unfinished:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         for line in text.split("\n")[:-1]:  # What follows the last newline is a torn line.
             try:
-                done = Done.from_json(line)
+                done = _done_of(line)
             except (ValueError, TypeError, KeyError):
                 break
             self.done[done.url] = done
@@ -212,6 +214,20 @@ class Unfinished:
         cut_torn_tail(self.warc, start=logged_end)
         found = [record for record in whole_records(self.warc, start=logged_end) if record.kind == "response"]
         self._lost = {record.url: record.place for record in found if record.url not in self.done}
+
+
+def _line_of(done: Done) -> str:
+    """A line of the log: what was done, and behind a tab its CRC-32."""
+    text = done.to_json()
+    return f"{text}\t{zlib.crc32(text.encode('utf-8')):08x}\n"
+
+
+def _done_of(line: str) -> Done:
+    """Raises ValueError, TypeError or KeyError for a line that is not what was written. Those of earlier releases have no CRC-32."""
+    text, tab, known = line.rpartition("\t")
+    if tab and f"{zlib.crc32(text.encode('utf-8')):08x}" != known:
+        raise ValueError("a damaged line")
+    return Done.from_json(text if tab else line)
 
 
 def unfinished_crawl(folder: Path) -> int | None:
