@@ -12,7 +12,7 @@ from functools import lru_cache
 from lxml import etree
 
 from assets.papers.items import Link, Page, Paper, Parsed, Problem
-from assets.papers.page_rules import STATED_OTHERWISE
+from assets.papers.page_rules import STATED_OTHERWISE, UNKNOWN_MARKUP
 from assets.papers.pages.article import is_no_paper, is_withdrawn_title, paper_fingerprint, paper_links, read_article
 from assets.papers.pages.facts import doi_in, fingerprint, join
 from assets.papers.pages.markup import text_of
@@ -125,7 +125,7 @@ def issue_list(
     if not entries and (entries := [*linked_entries(root)]):
         problems.append(unknown_markup(page, len(entries)))
     if not entries and (texts := _linked_texts(root)) >= _FEWEST_LINKED:
-        problems.append(Problem(page.url, f"no entry of a known markup, and {texts} links to abstracts and texts of papers; mend the page object"))
+        problems.append(Problem(page.url, f"{UNKNOWN_MARKUP}, and {texts} links to abstracts and texts of papers; mend the page object"))
     for entry in entries:
         met += 1
         if entry is None or not entry.title:
@@ -168,7 +168,7 @@ def _linked_texts(root: etree._Element) -> int:
 
 def unknown_markup(page: Page, count: int) -> Problem:
     """That so many papers of a list are known by `linked_entries` alone."""
-    return Problem(page.url, f"no entry of a known markup; {count} papers were found by the links to them, without their pages; mend the page object")
+    return Problem(page.url, f"{UNKNOWN_MARKUP}; {count} papers were found by the links to them, without their pages; mend the page object")
 
 
 def listed_links(page: Page, paper: Paper, *, with_article: bool) -> Iterator[Link]:

@@ -183,6 +183,7 @@ ABSTRACT = "We waited until the atoms had fallen asleep, lit a candle, and have 
         "<div id='abstract'><h2>Abstract</h2><nav><a href='#a'>Abstract</a><a href='#b'>References</a></nav>{}</div>",
         "<div class='abstract'><ul><li><a href='/f'>Full text</a></li><li><a href='/p'>PDF</a></li></ul>{}<div class='share-bar'>Tweet</div></div>",
         "<section class='abstract'>{}<p>View: <a href='/f'>Full Text HTML</a> | <a href='/p'>PDF with Links</a></p></section>",
+        "<section class='abstract'>{}<p class='right-arrow'><a href='/f'>View full text</a></p></section>",
         "<div id='abstractBox'><div class='article-tools'>Print Email</div>{}<div class='article-keywords'>sleep; light</div></div>",
     ],
 )
