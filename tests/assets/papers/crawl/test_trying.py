@@ -76,7 +76,7 @@ def test_a_saved_page_is_read_where_it_lies(tmp_path, capsys, monkeypatch):
     (tmp_path / "saved.html").write_bytes(PAGE)
     assert main(["saved.html", "--url", saved_page("rsc/issue_2011").url]) == 0
     assert "best read by page object 'rsc'" in capsys.readouterr().out
-    assert main(["saved.html", "--url", "http://x.example/", "--page", "elsevier"]) == 1
+    assert main(["saved.html", "--url", "http://x.example/", "--page", "oai"]) == 1
     assert "no page object finds papers" in capsys.readouterr().out
 
 
