@@ -53,9 +53,10 @@ class Verdict:
         A title alone, which every page has, makes no paper, and what an article page links to makes no list.
         """
         said = self.parsed
-        facts = [sum(bool(getattr(paper, name)) for name in (*_TELLING, "image_url")) for paper in said.papers]
+        papers = [paper for paper in said.papers if any(getattr(paper, name) for name in _TELLING)]
+        facts = [sum(bool(getattr(paper, name)) for name in (*_TELLING, "image_url")) for paper in papers]
         is_known = max(facts, default=0) >= _ENOUGH_FACTS and not any(problem.words.startswith(UNKNOWN_MARKUP) for problem in said.problems)
-        return is_known, sum(map(bool, facts)), sum(facts), len(said.links), -len(said.problems), self.page_object == "article"
+        return is_known, len(papers), sum(facts), len(said.links), -len(said.problems), self.page_object == "article"
 
 
 def nothing(page: Page) -> Parsed:  # noqa: ARG001 - a page object takes a page
