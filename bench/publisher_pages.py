@@ -7,7 +7,8 @@ The pages belong to their publishers and lie beside the checkout; where they are
 (a count of its own, or its entries counted by a plain search of its text), papers with title, DOI and pages, pictures that are those which the page
 gives to that very paper ("right") and any others ("wrong"). The peer reads title, DOI, pages and picture of each entry with CSS selectors and nothing
 else; both get the bytes, take turns, and every round another one goes first. Ratio of CPU, ours over theirs; aim for lists: at most 3.
-Exits 1 when a picture is wrong, fewer than 95 % of the stated articles or pictures are found, or a list takes more than 3 times the peer's CPU.
+Exits 1 when a picture is wrong, fewer than 95 % of the stated articles or pictures are found, or a list takes more than 3 times the peer's CPU,
+or the peer misses entries.
 """
 
 import re
@@ -170,7 +171,7 @@ def read(case: Case, body: bytes) -> Parsed:
 def bare(case: Case, body: bytes) -> int:
     """The peer: how many entries it met."""
     entries, title, doi, pages, picture = case.peer
-    page = Selector(text=body.decode("utf-8", "replace"))
+    page = Selector(text=body.decode("utf-8", "replace"), type="html")  # by itself it reads XHTML as XML, in which these selectors find nothing
     if case.scripts:
         page.css("script::text").re(case.scripts)
     found = [
@@ -237,6 +238,7 @@ def measure(folder: Path, rounds: int) -> dict[str, dict]:
             "pictures_stated": pictures,
             "pictures_right": right,
             "pictures_wrong": wrong,
+            "met_by_peer": bare(case, body),
             "cpu_ratio": spread(cpu_ratios(case, body, rounds), 2),
         }
     return report
@@ -278,6 +280,8 @@ def faults(report: Mapping[str, Mapping]) -> list[str]:
             wrong.append(f"{name}: {facts['papers']} papers of {facts['articles_stated']} stated")
         if facts["pictures_wrong"] or facts["pictures_right"] < ENOUGH * facts["pictures_stated"]:
             wrong.append(f"{name}: {facts['pictures_right']} right and {facts['pictures_wrong']} wrong pictures of {facts['pictures_stated']} stated")
+        if facts["met_by_peer"] < ENOUGH * facts["articles_stated"]:
+            wrong.append(f"{name}: the peer met {facts['met_by_peer']} entries of {facts['articles_stated']}: its CPU is that of another task")
         if facts["kind"] == "index" and facts["papers"] and facts["cpu_ratio"]["median"] > AIM:
             wrong.append(f"{name}: {facts['cpu_ratio']['median']:.2f} times the CPU of the peer, at most {AIM} is the aim")
     return wrong

@@ -299,14 +299,16 @@ class Night:
         known = dict(self._db.execute("SELECT id, repeats FROM papers WHERE repeats IS NOT NULL"))
         for row in rows:
             row["near_duplicate_of"] = repeats.get(row["id"])
+        same: list[int] = []
         for id in {*repeats, *known}:
             if repeats.get(id) != known.get(id):
                 self._db.execute("UPDATE papers SET repeats = ? WHERE id = ?", (repeats.get(id), id))
                 if id not in self._rows and (found := self._serial_of(id)) is not None:
-                    # The same row as before, but for that column.
-                    (row,) = self._old.rows([found])
-                    self._rows[id] = {**row, "near_duplicate_of": repeats.get(id)}
-                    self._replaced[id] = found
+                    same.append(found)
+        # The same rows as before, but for that column.
+        for row in self._old.rows(same):
+            self._rows[row["id"]] = {**row, "near_duplicate_of": repeats.get(row["id"])}
+            self._replaced[row["id"]] = row["serial"]
 
     def _serial_of(self, id: str) -> int | None:
         row = self._db.execute("SELECT serial FROM papers WHERE id = ? AND fate = 'row'", (id,)).fetchone()
@@ -345,26 +347,27 @@ class Night:
         for row in self._rows.values():
             by_shard[row["serial"] // self.config.rows_per_shard].append(row)
         touched = {*by_shard, *(serial // self.config.rows_per_shard for serial in self._replaced.values())}
-        tables: dict[int, pa.Table] = {}
         untouched: set[int] = set()
         if self._is_whole:
             before = self._old.all()
-            tables = {number: _by_serial(table_from_rows(PAPERS, rows)) for number, rows in by_shard.items()}
-        else:
+        elif self._old.count():
             # An empty shard stands for no papers at all, and goes when there are any.
-            untouched = self._old.shards() - touched if self._old.count() else set()
+            untouched = self._old.shards() - touched
             for number in untouched:
                 output.keep(_shard_name(number))
-            for number in sorted(touched):
+        # One shard at a time, so that a night whose changes are spread over all of them does not hold them all.
+        for number in sorted(by_shard if self._is_whole else touched):
+            table = table_from_rows(PAPERS, by_shard.get(number, []))
+            if not self._is_whole:
                 kept, gone = self._old.without(number, self._replaced)
                 before |= {row["id"]: row for row in gone.to_pylist()}
-                tables[number] = _by_serial(pa.concat_tables([kept, table_from_rows(PAPERS, by_shard[number])]))
-        tables = {number: table for number, table in tables.items() if len(table)}
-        if not tables and not untouched:
-            tables[0] = PAPERS.empty_table()
-        for number, table in tables.items():
-            write_table(output.file(_shard_name(number)), table)
-        self._facts.shards_written = len(tables)
+                table = pa.concat_tables([kept, table])
+            if len(table):
+                write_table(output.file(_shard_name(number)), _by_serial(table))
+                self._facts.shards_written += 1
+        if not self._facts.shards_written and not untouched:
+            write_table(output.file(_shard_name(0)), PAPERS.empty_table())
+            self._facts.shards_written = 1
         # New, changed and left are told against the previous version, row by row; a version with other columns counts as none.
         self._facts.rows_before = self._old.count()
         self._facts.new = len(self._rows.keys() - before.keys())
@@ -423,11 +426,10 @@ class Night:
 
 
 class _OldRows:
-    """The rows of the previous version, shard by shard; none where it had other columns."""
+    """The rows of the previous version, read shard by shard and never held; none where it had other columns."""
 
     def __init__(self, target: Path, rows_per_shard: int) -> None:
         self._target, self._rows_per_shard = target, rows_per_shard
-        self._tables: dict[int, pa.Table] = {}
 
     def shards(self) -> set[int]:
         """Numbers of the shards."""
@@ -440,8 +442,8 @@ class _OldRows:
             by_shard[serial // self._rows_per_shard].append(serial)
         found = []
         for number, some in by_shard.items():
-            table = self._table(number)
-            found += table.select(names).take(numpy.searchsorted(table["serial"].to_numpy(), some)).to_pylist()
+            table = self._table(number, names)
+            found += table.take(numpy.searchsorted(table["serial"].to_numpy(), some)).to_pylist()
             assert {row["serial"] for row in found} >= set(some), f"rows {some} are not in {self._target}"
         return found
 
@@ -468,12 +470,11 @@ class _OldRows:
             return None
         return sum(counts) if counts else None
 
-    def _table(self, number: int) -> pa.Table:
-        if number not in self._tables:
-            self._tables[number] = read_table(self._target / _shard_name(number))
-            if self._tables[number].schema != PAPERS:
-                raise ValueError(f"{self._target}: papers with other columns")
-        return self._tables[number]
+    def _table(self, number: int, names: list[str] = PAPERS.names) -> pa.Table:
+        path = self._target / _shard_name(number)
+        if pq.read_schema(path) != PAPERS:
+            raise ValueError(f"{self._target}: papers with other columns")
+        return read_table(path, names)
 
 
 def _shard_name(number: int) -> str:

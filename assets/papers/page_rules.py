@@ -12,6 +12,8 @@ from assets.papers.items import Page, Parsed, Problem
 
 # How a page object's problem begins where a list says that it has another number of articles than were found: a check looks for it.
 STATED_OTHERWISE = "the page says that it lists"
+# How it begins where a list is known by nothing but its links: what `figment crawl try` thinks less of.
+UNKNOWN_MARKUP = "no entry of a known markup"
 
 # Folders that hold icons, glyphs of letters, logos and covers.
 _WORDS = "icon icons entity entities entityimage glyph glyphs logo logos covers covergif covergifs coverissue newimages spacer spacers"

@@ -19,12 +19,14 @@ from urllib.parse import urlsplit
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
 from assets.papers.items import Page, PageKind, Parsed
 from assets.papers.page_objects import find_page_object, read_page
+from assets.papers.page_rules import UNKNOWN_MARKUP
 from assets.papers.raw_pages import RawPages, RawPagesError
 from stages.params import ParamsError, load_params
 from stages.reporting import Reporter
 
 _KINDS: tuple[PageKind, ...] = ("index", "article", "api")
 _SHOWN = 5
+_ENOUGH_FACTS = 3
 _TELLING = ("doi", "volume", "pages", "date", "abstract")
 
 
@@ -45,11 +47,16 @@ class Verdict:
         return sum(bool(paper.image_url) for paper in self.parsed.papers)
 
     @property
-    def merit(self) -> tuple[int, int, int, int]:
-        """The more papers, facts of them and links, the better, and the fewer problems. A title alone, which every page has, makes no paper."""
-        papers = [paper for paper in self.parsed.papers if any(getattr(paper, name) for name in _TELLING)]
-        facts = sum(bool(getattr(paper, name)) for paper in papers for name in (*_TELLING, "image_url"))
-        return len(papers), facts, len(self.parsed.links), -len(self.parsed.problems)
+    def merit(self) -> tuple[bool, int, int, int, int, bool]:
+        """Whether its markup is known; then the more papers, facts of them and links, the better, and the fewer problems; of equals the general one.
+
+        A title alone, which every page has, makes no paper, and what an article page links to makes no list.
+        """
+        said = self.parsed
+        papers = [paper for paper in said.papers if any(getattr(paper, name) for name in _TELLING)]
+        facts = [sum(bool(getattr(paper, name)) for name in (*_TELLING, "image_url")) for paper in papers]
+        is_known = max(facts, default=0) >= _ENOUGH_FACTS and not any(problem.words.startswith(UNKNOWN_MARKUP) for problem in said.problems)
+        return is_known, len(papers), sum(facts), len(said.links), -len(said.problems), self.page_object == "article"
 
 
 def nothing(page: Page) -> Parsed:  # noqa: ARG001 - a page object takes a page

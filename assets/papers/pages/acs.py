@@ -146,12 +146,13 @@ def _read(page: Page, *, follow_articles: bool) -> Parsed:
         elif not is_no_paper(paper.title):
             papers[paper.key] = paper
             links += listed_links(page, paper, with_article=follow_articles)
-    if not items and (linked := linked_entries(root)):
-        linked = [replace(entry, picture=figures.get(entry.doi, "")) for entry in linked]
-        parsed = issue_list(page, root, issue, linked, steps=(link.url for link in _issue_links(root, page)))
-        return replace(parsed, problems=(unknown_markup(page, len(linked)), *parsed.problems))
     stated = _TOTAL_COUNT.search(page.body)
-    if problem := count_problem(page, int(stated[1]) if stated else None, len(items)):
+    count = int(stated[1]) if stated else None
+    if not items:
+        linked = [replace(entry, picture=figures.get(entry.doi, "")) for entry in linked_entries(root)]
+        parsed = issue_list(page, root, issue, linked, steps=(link.url for link in _issue_links(root, page)), count=count)
+        return replace(parsed, problems=(unknown_markup(page, len(linked)), *parsed.problems)) if linked else parsed
+    if problem := count_problem(page, count, len(items)):
         problems.append(problem)
     return Parsed(papers=tuple(papers.values()), links=(*_issue_links(root, page), *links), problems=tuple(problems))
 

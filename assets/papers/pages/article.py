@@ -49,6 +49,7 @@ _NAVIGATION_CLASS = re.compile(
 )
 _BLOCKS_OF_LINKS = ("div", "ul", "ol", "dl", "p", "table")
 _MOST_OF_LINKS = 0.6
+_WORDS_OF_LINK = re.compile(r"\W*(?:(?:view|read|see|go to|download|get|open|show|continue)\b|(?:full[\s-]*text|pdf|html)\W*$)", re.IGNORECASE)
 # An address that a script gives to a picture after the page has come.
 _SET_BY_SCRIPT = re.compile(r"""\(\s*["']#([\w-]{1,100})["']\s*\)\.attr\(\s*["']src["']\s*,\s*["']([^"']{1,1000})["']""")
 _OWN_DOI = etree.XPath(
@@ -253,8 +254,9 @@ def _is_navigation(element: etree._Element) -> bool:
         return True
     if element.tag not in _BLOCKS_OF_LINKS:
         return False
-    linked = [len("".join(anchor.itertext())) for anchor in element.iter("a")]
-    return len(linked) > 1 and sum(linked) > _MOST_OF_LINKS * len("".join(element.itertext()).strip())
+    linked = ["".join(anchor.itertext()) for anchor in element.iter("a")]
+    is_menu = len(linked) > 1 or (len(linked) == 1 and bool(_WORDS_OF_LINK.match(linked[0])))
+    return is_menu and sum(map(len, linked)) > _MOST_OF_LINKS * len("".join(element.itertext()).strip())
 
 
 def _empty(element: etree._Element) -> None:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from lxml import etree
 
 from assets.papers.items import Link, Page, Paper, Parsed, Problem
-from assets.papers.page_rules import STATED_OTHERWISE
+from assets.papers.page_rules import STATED_OTHERWISE, UNKNOWN_MARKUP
 from assets.papers.pages.article import is_no_paper, is_withdrawn_title, paper_fingerprint, paper_links, read_article
 from assets.papers.pages.facts import doi_in, fingerprint, join
 from assets.papers.pages.markup import text_of
@@ -28,6 +28,8 @@ _LABEL = re.compile(
     r"|purchase|buy|get access|first page|read|view|download|preview|figures?|doi|10\.|https?:|open access|rights|add to|more|»|[0-9\W]+$)",
     re.IGNORECASE,
 )
+_TO_TEXT = re.compile(r"[\[(]?\s*(?:abstract|full[\s-]*text|(?:view\s+)?(?:html|pdf))\b", re.IGNORECASE)
+_LANDING = re.compile(r"/articlelanding/(?:[^/?#]+/){0,3}([a-z0-9]{8,12})(?:[/?#]|$)", re.IGNORECASE)
 _PAGE_OF_PAPER = ("/doi/", "doi.org/10.", "/article/10.", "/articlelanding/", "/pii/")
 _NOT_OF_PAPER = re.compile(r"/suppl|/issuetoc|\(issn\)|/(?:toc|loi|citedby|showCit)", re.IGNORECASE)
 # Which of a paper's pages it is, behind the DOI.
@@ -111,7 +113,8 @@ def issue_list(
 ) -> Parsed:
     """The papers of a list, links to their pages and pictures, and to other lists. entries: None = one that could not be read.
 
-    Where there are none, those that the page links to by title count, and it is told as a problem that its markup is not known.
+    Where there are none, those that the page links to by title count, and it is told as a problem that its markup is not known; so it is where not
+    even these are found, and the page links to abstracts and texts all the same.
     steps: addresses of other lists as the page writes them. count: how many entries the page says it has; another number is told as a problem.
     """
     papers: dict[str, Paper] = {}
@@ -121,6 +124,8 @@ def issue_list(
     entries = list(entries)
     if not entries and (entries := [*linked_entries(root)]):
         problems.append(unknown_markup(page, len(entries)))
+    if not entries and (texts := _linked_texts(root)) >= _FEWEST_LINKED:
+        problems.append(Problem(page.url, f"{UNKNOWN_MARKUP}, and {texts} links to abstracts and texts of papers; mend the page object"))
     for entry in entries:
         met += 1
         if entry is None or not entry.title:
@@ -146,13 +151,24 @@ def linked_entries(root: etree._Element) -> list[Entry]:
             title, name = text_of(anchor), doi_in(_FORM.sub("", address)) or address
             if len(title) >= max(_SHORTEST_TITLE, len(titles.get(name, ("",))[0]) + 1) and not _LABEL.match(title):
                 titles[name] = (title, address)
-    entries = [Entry(title, address, doi_in(name)) for name, (title, address) in titles.items()]
+    entries = [Entry(title, address, doi_in(name) or landing_doi(address)) for name, (title, address) in titles.items()]
     return entries if len(entries) >= _FEWEST_LINKED else []
+
+
+def landing_doi(address: str) -> str:
+    """The DOI of a landing page of the Royal Society of Chemistry, which ends in the number of its manuscript; '' for any other address."""
+    number = _LANDING.search(address)
+    return f"10.1039/{number[1].lower()}" if number else ""
+
+
+def _linked_texts(root: etree._Element) -> int:
+    """How many addresses are linked to as an abstract or a full text."""
+    return len({anchor.get("href") for anchor in root.iter("a") if anchor.get("href") and _TO_TEXT.match(text_of(anchor))})
 
 
 def unknown_markup(page: Page, count: int) -> Problem:
     """That so many papers of a list are known by `linked_entries` alone."""
-    return Problem(page.url, f"no entry of a known markup; {count} papers were found by the links to them, without their pages; mend the page object")
+    return Problem(page.url, f"{UNKNOWN_MARKUP}; {count} papers were found by the links to them, without their pages; mend the page object")
 
 
 def listed_links(page: Page, paper: Paper, *, with_article: bool) -> Iterator[Link]:

@@ -21,7 +21,7 @@ from lxml import etree
 from assets.papers.items import Page, Parsed
 from assets.papers.page_rules import is_furniture
 from assets.papers.pages.facts import doi_in
-from assets.papers.pages.issue_lists import Entry, Issue, first_of, issue_in, issue_list, of_class, page_range, publishers_article
+from assets.papers.pages.issue_lists import Entry, Issue, first_of, issue_in, issue_list, landing_doi, of_class, page_range, publishers_article
 from assets.papers.pages.markup import html_tree, text_of, tolerant
 
 _BOXES = ("grey_box_wrapper", "capsule--article")
@@ -29,7 +29,6 @@ _STEPS = {"Previous Issue", "Next Issue"}
 _GRAPHICAL_ABSTRACT = "graphical abstract"
 _SERVICE = re.compile(r"""\burlGAImage\s*=\s*["']([^"']{1,500})["']""")
 _USUAL_SERVICE = "http://pubs.rsc.org/services/images/RSCpubs.ePlatform.Service.FreeContent.ImageService.svc/ImageService/image/GA?id="
-_NUMBER = re.compile(r"/articlelanding/(?:[^/?#]+/){0,3}([a-z0-9]{8,12})(?:[/?#]|$)", re.IGNORECASE)
 _CITED = re.compile(r"\b([12][0-9]{3}),\s*(?:([0-9]{1,4})\s*(?:\(([0-9]+)\))?,\s*)?([A-Za-z]?[0-9]+(?:\s*[-–−]\s*[A-Za-z]?[0-9]+)?)")
 _ISSUE_NUMBER = re.compile(r"""\bIssueNo\s*=\s*["']([0-9]{1,3})["']""")
 
@@ -70,10 +69,9 @@ def _citation(box: etree._Element) -> str:
 
 def _entry(box: etree._Element, link: etree._Element, service: str) -> Entry:
     address = link.get("href").partition("?")[0]
-    number = _NUMBER.search(address)
     citation = _citation(box)
     links = (anchor.get("href") for anchor in box.iter("a") if "doi.org/10." in (anchor.get("href") or ""))
-    doi = doi_in(citation) or doi_in(next(links, "")) or (f"10.1039/{number[1].lower()}" if number else "")
+    doi = doi_in(citation) or doi_in(next(links, "")) or landing_doi(address)
     cited = _CITED.search(citation)
     if "capsule" in (box.get("class") or ""):
         title, said = next(of_class(box, "capsule__title"), link), next(of_class(box, "capsule__text"), None)

@@ -10,6 +10,7 @@ import pytest
 from assets.demo_sites.exchange import Response
 from assets.papers.crawl.config import JournalPagesConfig, SourceParams
 from assets.papers.crawl.trying import main, report, verdicts
+from assets.papers.items import Page
 from tests.assets.papers.packages_maker import members, tar_gz
 from tests.assets.papers.pages.cases import FIXTURES, saved_page
 from tests.assets.papers.pages.test_openalex import answer, work
@@ -75,7 +76,7 @@ def test_a_saved_page_is_read_where_it_lies(tmp_path, capsys, monkeypatch):
     (tmp_path / "saved.html").write_bytes(PAGE)
     assert main(["saved.html", "--url", saved_page("rsc/issue_2011").url]) == 0
     assert "best read by page object 'rsc'" in capsys.readouterr().out
-    assert main(["saved.html", "--url", "http://x.example/", "--page", "elsevier"]) == 1
+    assert main(["saved.html", "--url", "http://x.example/", "--page", "oai"]) == 1
     assert "no page object finds papers" in capsys.readouterr().out
 
 
@@ -125,3 +126,12 @@ def test_sources_are_named_by_their_hosts():
     ]
     said = report(saved_page("rsc/issue_2011"), [], JournalPagesConfig(contact="someone@lab.org", sources=sources))
     assert "source 'mine'" in said and "other" not in said
+
+
+def test_an_article_page_is_no_list_of_the_papers_that_it_cites():
+    cited = "".join(f'<li><a href="https://doi.org/10.5555/cited.{number}">What another paper is called</a></li>' for number in range(9))
+    head = '<meta name="citation_title" content="T"><meta name="citation_doi" content="10.5555/own"><meta name="citation_volume" content="3">'
+    body = f'<html><head>{head}<meta name="citation_date" content="2011/01/02"></head><body><ol class="references">{cited}</ol></body></html>'
+    best, *others = verdicts(Page("http://x.example/1", body.encode(), "index", "tried", "text/html"), ["acs", "article", "nature"])
+    assert (best.page_object, best.kind) == ("article", "article"), "of page objects that read the same, the general one"
+    assert {(verdict.kind, len(verdict.parsed.papers)) for verdict in others} == {("article", 1)}

@@ -58,7 +58,17 @@ def test_papers_of_a_list_of_unknown_markup_are_those_it_links_to_and_that_is_to
     assert [paper.title for paper in result.papers] == [f"The {number} paper of all" for number in range(1, 5)]
     assert not any(paper.image_url for paper in result.papers)
     assert "no entry of a known markup; 4 papers" in result.problems[0].words
+    assert name == "elsevier" or all(paper.doi.startswith("10.") for paper in result.papers)
     assert not read(name, others + item.format(address.format(1), 1)).papers, "one link is no list"
+
+
+@pytest.mark.parametrize("name", ["acs", "csj", "elsevier", "iucr", "nature", "rsc", "springer", "wiley"])
+def test_a_list_that_links_to_texts_of_papers_and_of_which_none_is_read_says_so_even_where_it_links_to_other_issues(name):
+    item = '<div><b>The {0} paper</b> [<a href="/x/abs/n{0}.html">Abstract</a>] [<a href="/cgi?id=n{0}">Full Text PDF</a>]</div>'
+    others = '<a rel="next" href="/toc/j/131/10">next</a> <a href="/x/cl_list.html">all issues</a>'
+    (problem,) = read(name, others + "".join(item.format(number) for number in range(3))).problems
+    assert "no entry of a known markup, and 6 links to abstracts and texts of papers" in problem.words
+    assert not any("known markup" in problem.words for problem in read(name, others).problems), "a list of issues has no papers"
 
 
 def test_flagged_figures_count_in_lists_of_unknown_markup_as_well():
@@ -173,6 +183,7 @@ ABSTRACT = "We waited until the atoms had fallen asleep, lit a candle, and have 
         "<div id='abstract'><h2>Abstract</h2><nav><a href='#a'>Abstract</a><a href='#b'>References</a></nav>{}</div>",
         "<div class='abstract'><ul><li><a href='/f'>Full text</a></li><li><a href='/p'>PDF</a></li></ul>{}<div class='share-bar'>Tweet</div></div>",
         "<section class='abstract'>{}<p>View: <a href='/f'>Full Text HTML</a> | <a href='/p'>PDF with Links</a></p></section>",
+        "<section class='abstract'>{}<p class='right-arrow'><a href='/f'>View full text</a></p></section>",
         "<div id='abstractBox'><div class='article-tools'>Print Email</div>{}<div class='article-keywords'>sleep; light</div></div>",
     ],
 )
