@@ -17,8 +17,11 @@ from training.loop.collapse_guard import GradientWatch, gradient_norm
 from training.loop.devices import Devices
 from training.loop.ema import Ema
 from training.loop.loop import StepOutcome, TrainingError, step_unless
+from training.loop.memory import CudaMeter, Meter, measured_model
 
 _LARGEST_GRADIENT = 1e5
+# Samples side by side by which the memory of a turn is measured, and twice as many.
+_FEW = 4
 # Among the values of a turn: whether its step was skipped.
 _SKIPPED = "skipped"
 
@@ -97,6 +100,7 @@ class AdversarialTrainer:
         self.devices, self.schedule, self.before_step, self.after_step = devices, schedule, before_step, after_step
         self.batch_size: Callable[[int], int] = (lambda samples: batch_size) if isinstance(batch_size, int) else batch_size
         self.graphs, self.random = graphs or Graphs(None), random
+        self.meter: Meter = CudaMeter(devices.device)
         self.watches = {phase.name: GradientWatch(device=devices.device) for phase in phases}
         self.samples_seen = self.iteration = self.rollback = 0
 
@@ -115,8 +119,9 @@ class AdversarialTrainer:
                 except torch.OutOfMemoryError as error:
                     raise TrainingError(
                         f"phase {phase.name}: an iteration of {batch} samples does not fit the memory of {self.devices.device} "
-                        f"({str(error).partition('. ')[0]}); set batch_gpu, those side by side, or where there is none the batch, to half of that, "
-                        "or free the GPU of other processes; the same command then goes on from the last checkpoint"
+                        f"({str(error).partition('. ')[0]}); set batch_gpu, those side by side, or where there is none the batch, to "
+                        f"{self._what_would_fit(phase, now)}, or free the GPU of other processes; the same command then goes on from the last "
+                        "checkpoint"
                     ) from None
                 skips += [values.pop(_SKIPPED)] if _SKIPPED in values else []
         for name, average in self.averages.items():
@@ -217,6 +222,29 @@ class AdversarialTrainer:
             # All processes have the norm of the summed gradients: a share of it each adds up to it.
             values |= {f"{phase.reported_as}_loss": loss_sum, f"{phase.reported_as}_gradient_norm": norm / self.devices.world_size}
         return {**values, _SKIPPED: skipped}
+
+    def _what_would_fit(self, phase: Phase, now: Moment) -> str:
+        """How many samples side by side the memory has room for, by the peaks of a few and of twice as many. The training ends after this."""
+        if phase.inputs is None:
+            return "half of that"
+        try:
+            inputs = phase.inputs(now)
+            count = max(value.shape[0] for value in inputs.values() if value.dim())
+            few = min(_FEW, max(1, count // 2))
+
+            def part(samples: int) -> None:
+                self._begin(phase.player)
+                # The first part of a turn that has no more samples than these; its step is not taken.
+                cut = {name: value[:samples] if value.shape[:1] == (count,) else value for name, value in inputs.items()}
+                next(iter(phase.losses(now, cut)))[0].backward()
+
+            model = measured_model(self.meter, part, (few, 2 * few))
+            fitting = min(model.largest(self.meter.capacity()), count)
+        except torch.OutOfMemoryError:
+            return "1, if that fits: a few side by side do not"
+        # Groups of the minibatch's deviation are as large as the few.
+        fitting = fitting // few * few or fitting
+        return f"{fitting} or less ({model})" if fitting else f"what a smaller model leaves room for: not even one sample fits ({model})"
 
     def _begin(self, name: str) -> None:
         """Gradients for one player only; frozen layers stay frozen."""

@@ -56,6 +56,9 @@ class MemoryModel:
     fixed: float
     each: float
 
+    def __str__(self) -> str:
+        return f"measured: {_gib(self.fixed)} and {_gib(self.each)} for each example"
+
     def of(self, batch: int) -> float:
         return self.fixed + self.each * batch
 
@@ -84,10 +87,9 @@ def require_memory(name: str, model: MemoryModel, batch: int, capacity: int, *, 
     if model.of(batch) <= capacity:
         return
     needs = f"{name}: {batch} examples at once need about {_gib(model.of(batch))} of the GPU's memory, and {_gib(capacity)} can be had"
-    measured = f"measured: {_gib(model.fixed)} and {_gib(model.each)} for each example"
     fitting = model.largest(capacity)
     remedy = f"set {parameter} to {fitting} or less" if fitting else "not even one fits: choose a smaller model or shorter examples"
-    raise TrainingError(f"{needs} ({measured}); {remedy}, or free the GPU of other processes")
+    raise TrainingError(f"{needs} ({model}); {remedy}, or free the GPU of other processes")
 
 
 def _gib(size: float) -> str:

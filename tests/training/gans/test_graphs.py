@@ -155,6 +155,37 @@ def test_what_does_not_fit_the_memory_is_told_with_the_remedy():
         trainer.step()
 
 
+class CountingMeter:
+    """A GPU of 21 samples, 2 of which are taken, whose memory is what a turn was given."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    def peak(self, work):
+        work()
+        return (2 + self.held) * 2**30
+
+    def capacity(self) -> int:
+        return 21 * 2**30
+
+
+def test_what_would_fit_is_measured_by_a_few_samples_side_by_side():
+    trainer = progressive()
+    phase, meter = trainer.phases[0], CountingMeter()
+    trainer.meter = meter
+    weight = trainer.players[phase.player].parameters[0]
+
+    def losses(now, given):
+        meter.held = len(given["z"])
+        if meter.held == 32:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. And more")
+        yield weight.sum(), {}
+
+    trainer.phases = [replace(phase, inputs=lambda now: {"z": torch.ones(32, 3), "share": torch.ones(())}, losses=losses)]
+    with pytest.raises(TrainingError, match=r"to 16 or less \(measured: 2.00 GiB and 1.00 GiB for each example\), or free"):
+        trainer.step()
+
+
 def test_amds_gpus_old_ones_and_several_processes_have_no_graphs_and_that_is_said(monkeypatch):
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
