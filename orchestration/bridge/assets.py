@@ -113,7 +113,12 @@ def materialize_in_dagster(
             variables = {**environment, **session.get_bootstrap_env_vars(), **run_variables(context)}
             outcome = run(stage, meta, variables, _speaker(stage.name), cancelled, hold)
         messages.unlink(missing_ok=True)
-        reports.checks = [event for event in session.get_results(implicit_materializations=False) if isinstance(event, dg.AssetCheckResult)]
+        heard = [event for event in session.get_results(implicit_materializations=False) if isinstance(event, dg.AssetCheckResult)]
+        # Dagster fails a step for a check that nobody announced: work of hours must not be lost for a line that dvc.yaml lacks.
+        reports.checks = [event for event in heard if event.check_name in meta.checks]
+        if unannounced := sorted({str(event.check_name) for event in heard} - set(meta.checks)):
+            named = ", ".join(unannounced)
+            context.log.warning("%s reported checks that its `meta.dagster.checks` in dvc.yaml does not name: %s; add them", stage.name, named)
         reports.metadata = reported_metadata(session.get_custom_messages())
         return outcome
 
