@@ -91,6 +91,16 @@ def test_a_run_records_ids_versions_and_facts(toy: Toy, instance: dg.DagsterInst
     assert toy.dagster_stale(instance) == set()
 
 
+def test_a_check_that_dvc_yaml_does_not_announce_loses_no_work(talker: Toy, instance: dg.DagsterInstance) -> None:
+    talker.replace("dvc.yaml", "checks: [seen, sane]", "checks: [seen]")
+
+    result = talker.dagster_make(instance, "talker")
+
+    assert result.success
+    assert [check.check_name for check in result.get_asset_check_evaluations()] == ["seen"]
+    assert latest(instance, "talker").metadata["rows"].value == 5
+
+
 def test_a_fresh_stage_is_confirmed_without_a_run(toy: Toy, instance: dg.DagsterInstance) -> None:
     before = {name: toy.runs(name) for name in STAGES}
 
