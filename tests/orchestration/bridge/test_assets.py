@@ -97,7 +97,7 @@ def test_a_check_that_dvc_yaml_does_not_announce_loses_no_work(talker: Toy, inst
     result = talker.dagster_make(instance, "talker")
 
     assert result.success
-    assert [check.check_name for check in result.get_asset_check_evaluations()] == ["seen"]
+    assert {check.check_name for check in result.get_asset_check_evaluations()} & {"seen", "sane"} == {"seen"}
     assert latest(instance, "talker").metadata["rows"].value == 5
 
 
