@@ -14,6 +14,7 @@ from app.journal_site.build import JournalSiteConfig, build
 from formats.tables import read_table
 from tests.app.journal_site.papers_folder import TITLES, write_papers
 from tests.conftest import find_chromium
+from tests.orchestration.bridge.test_process import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -96,7 +97,8 @@ def follow(page: Any, link: Any, *, to: Any = None, force: bool = False) -> None
 def test_from_the_gallery_to_a_paper_and_back(start: str, opened: Any):
     page = opened(f"{start}/index.html")
     assert page.locator(".card").count() == 5
-    page.wait_for_function("document.images[0].naturalWidth === 128")
+    # The page's own policy forbids the eval by which playwright would wait for this inside of it.
+    wait_until(lambda: page.evaluate("document.images[0].naturalWidth") == 128, timeout_s=30)
     # The whole card is the link.
     follow(page, page.locator(".card .plate").nth(1), force=True)
     assert page.inner_text("h1") == TITLES[1] and page.get_by_text("This paper does not exist").is_visible()
