@@ -20,7 +20,7 @@ from orchestration.bridge.identity import event_sum, unfit
 from orchestration.bridge.project import Project
 from orchestration.doctor.findings import CannotMendError, Finding
 from orchestration.doctor.outputs import set_aside
-from orchestration.records.seals import LOG, SEALS_NAME, Seal, is_broken, log_seal, read_seals, state_files, take_seal, write_seals
+from orchestration.records.seals import LOG, SEALS_NAME, Seal, database_seals, is_broken, log_seal, read_seals, state_files, take_seal, write_seals
 
 # A table that each kind of database has: another program's, or another kind, has not.
 _TABLES = {
@@ -49,9 +49,11 @@ def examine_state(project: Project, *, hear: Callable[[Path], None] | None, is_b
         seals = {}
     yield from _out_of_place(project, seals)
     good: dict[str, Seal] = {}
-    for name in state_files(state):
+    names = list(state_files(state))
+    databases = database_seals(state, names)
+    for name in names:
         try:
-            now = take_seal(state / name, hear=hear)
+            now = databases.get(name) or take_seal(state / name, hear=hear)
             known = seals.get(name)
             broken = known is not None and is_broken(state, name, known, now)
             trouble = _trouble(state, name) if not (known and known.digest == now.digest) or name.endswith(".db") else ""

@@ -8,11 +8,14 @@ is damaged between a writing and the next seal, no seal tells.
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import sqlite3
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +29,16 @@ _UNSEALED_ENDS = ("-shm", "-journal", ".tmp", ".lock", SEALS_NAME)
 _GROWING = "tracking/*/*/events.jsonl"
 # A write this recent could be followed by another one with the same time stamp.
 _RACY_NS = 50_000_000
+# Reads the paths on its standard input and prints the digest of each on a line, as `_new_digest`; an empty line for one that cannot be read.
+_READER = """
+import hashlib, sys
+for path in sys.stdin.read().split("\\0"):
+    try:
+        with open(path, "rb") as stream:
+            print(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest())
+    except OSError:
+        print()
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,19 +84,54 @@ def seal(state: Path) -> None:
     """Seal every file that is new or was written since; the others keep theirs, so that what damaged them meanwhile stays visible."""
     seals = read_seals(state) or {}
     found: dict[str, Seal] = {}
+    anew: list[str] = []
     for name in state_files(state):
         known = seals.get(name)
-        try:
-            found[name] = known if known and known.stamp == _stamp(state / name) else take_seal(state / name)
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):
+            if known and known.stamp == _stamp(state / name):
+                found[name] = known
+            else:
+                anew.append(name)
+    databases = database_seals(state, anew)
+    for name in anew:
+        with contextlib.suppress(OSError):
+            found[name] = databases.get(name) or take_seal(state / name)
     write_seals(state, found | log_seal(state))
 
 
+def database_seals(state: Path, names: Iterable[str]) -> dict[str, Seal]:
+    """The seals of the SQLite databases among `names`, read by a process of their own.
+
+    Once a process closes any descriptor of a file, its locks on that file are gone (POSIX), those of its SQLite connections too. Whoever closes the
+    database next then takes itself for the last one and removes the log of changes (-wal) into which this process goes on to write: entries were
+    lost that way. See https://www.sqlite.org/howtocorrupt.html, section 2.2.
+    """
+    stamps = {}
+    for name in names:
+        if name.endswith(".db"):
+            with contextlib.suppress(OSError):
+                stamps[name] = _stamp(state / name)
+    if not stamps:
+        return {}
+    listed = "\0".join(str(state / name) for name in stamps)
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", _READER], input=listed, stdout=subprocess.PIPE, text=True, check=True)
+    seals = {}
+    for (name, stamp), digest in zip(stamps.items(), done.stdout.splitlines(), strict=True):
+        with contextlib.suppress(OSError):
+            if digest:
+                seals[name] = Seal(stamp if _stamp(state / name) == stamp else (0, stamp[1]), digest)
+    return seals
+
+
 def take_seal(path: Path, *, hear: Callable[[Path], None] | None = None) -> Seal:
-    """The seal of the file as it is now: every byte is read. Raises OSError."""
+    """The seal of the file as it is now: every byte is read. Raises OSError. Of a database: see `database_seals`."""
     if hear is not None:
         hear(path)
+    if path.name.endswith(".db"):
+        found = database_seals(path.parent, [path.name])
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return found[path.name]
     stamp = _stamp(path)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, _new_digest).hexdigest()
