@@ -92,7 +92,7 @@ class SlurmLauncher:
             if job.comment == made_from and found is None:
                 found = job
                 continue
-            on_output("stderr", f"slurm: ending job {job.id}, which makes {stage} for an asker or from inputs that are gone")
+            on_output("stderr", f"slurm: ending job {job.id}, which makes {stage} from inputs, or into an output, that are gone")
             end_in_order(job_folder(self._state, stage), job)
             overdue = time.monotonic() + self._compute.of(stage).grace_s + _SETTLE_S
             while not job_of(job.id).has_ended:
