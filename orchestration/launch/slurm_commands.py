@@ -1,4 +1,4 @@
-"""Slurm's own commands (sbatch, squeue, scontrol, scancel), asked and understood. Tried with Slurm 22.05; only options that 20.11 and later have."""
+"""Slurm's own commands (sbatch, squeue, scontrol, scancel), asked and understood. Tried with Slurm 22.05."""
 
 import re
 import shutil
