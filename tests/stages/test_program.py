@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import sys
 
 import pytest
 
@@ -83,3 +84,37 @@ def test_help_shows_the_first_line_of_the_description(capsys):
     with pytest.raises(SystemExit):
         _run(_raise(AssertionError("not reached")), ["--help"])
     assert "Do a thing." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("compute", "launched", "goes"),
+    [
+        ("stages: {squares: {launcher: slurm}}", False, True),
+        ("stages: {squares: {launcher: slurm}}", True, False),
+        ("default:\n  launcher: local  # or slurm\n#  launcher: torchrun\n", False, False),
+        (None, False, False),
+    ],
+)
+def test_under_dvc_a_stage_that_may_belong_elsewhere_hands_its_command_to_the_launcher(tmp_path, monkeypatch, compute, launched, goes):
+    class Replaced(Exception):
+        pass
+
+    def become(path, words):
+        raise Replaced(words)
+
+    if compute is not None:
+        (tmp_path / "compute.yaml").write_text(compute)
+    monkeypatch.setattr("os.execv", become)
+    monkeypatch.setattr(sys, "argv", ["squares"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "squares"])
+    for name, value in {"DVC_STAGE": "squares", "DVC_ROOT": str(tmp_path), **({"FIGMENT_LAUNCHED": "slurm"} if launched else {})}.items():
+        monkeypatch.setenv(name, value)
+    ran = []
+
+    if goes:
+        with pytest.raises(Replaced) as replaced:
+            program("Squares.", lambda arguments, reporter: ran.append(1), expected=())
+        assert replaced.value.args[0] == [sys.executable, "-m", "orchestration.launch", "squares", "python", "-m", "squares"]
+    else:
+        assert program("Squares.", lambda arguments, reporter: ran.append(1), expected=()) == 0
+    assert ran == ([] if goes else [1])
