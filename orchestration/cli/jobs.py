@@ -59,20 +59,17 @@ def run(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _follow(job: "SlurmJob", folder: Path) -> None:
+    from orchestration.launch.slurm import Log
     from orchestration.launch.slurm_commands import job_of
 
-    shown = {"stdout": 0, "stderr": 0}
+    logs = [Log(folder / name) for name in ("stdout", "stderr")]
     has_ended = False
     while not has_ended:
         # Asked before the last look, so that nothing printed until then is missed.
         has_ended = job_of(job.id).has_ended
-        for name, offset in shown.items():
-            if (folder / name).exists():
-                with (folder / name).open("rb") as stream:
-                    stream.seek(offset)
-                    grown = stream.read()
-                shown[name] += len(grown)
-                print(grown.decode("utf-8", errors="replace"), end="", flush=True)
+        for log in logs:
+            for line in log.lines(last=has_ended):
+                print(line, flush=True)
         time.sleep(0 if has_ended else _POLL_S)
 
 

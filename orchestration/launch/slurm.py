@@ -193,7 +193,7 @@ class _Following:
         self._on_output = on_output
         self._is_cancelled = is_cancelled
         self._grace_s = grace_s
-        self._logs: dict[Stream, _Log] = {"stdout": _Log(folder / "stdout"), "stderr": _Log(folder / "stderr")}
+        self._logs: dict[Stream, Log] = {"stdout": Log(folder / "stdout"), "stderr": Log(folder / "stderr")}
         self._told = ""
         self._releases = 0
         self._cancelled_at: float | None = None
@@ -289,7 +289,7 @@ class _Following:
         return Outcome(returncode, None, self._cancelled_at is not None, self._logs["stdout"].reader.tail(), tail, 0.0, None, None, 0)
 
 
-class _Log:
+class Log:
     """A growing file, line by line."""
 
     def __init__(self, path: Path) -> None:

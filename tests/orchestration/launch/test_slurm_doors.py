@@ -146,9 +146,12 @@ def test_jobs_follow_and_cancel(project):
         text=True,
     ) as asked:
         wait_until((project / "lives").exists, timeout_s=90)
+        follower = subprocess.Popen([*FIGMENT, "jobs", "follow", "squares"], cwd=project, stdout=subprocess.PIPE, text=True)
+        assert follower.stdout is not None and any(line == "squaring\n" for line in follower.stdout)
         assert "was told to end" in run(project, "orchestration.cli.main", "jobs", "cancel", "squares")
         said, _ = asked.communicate(timeout=120)
-    assert asked.returncode == 1, said
+    follower.communicate(timeout=60)
+    assert (asked.returncode, follower.returncode) == (1, 0), said
     assert made(project) is None
     refused = subprocess.run([*FIGMENT, "jobs", "follow", "squares"], cwd=project, capture_output=True, text=True, check=False)
     assert (refused.returncode, "has no job" in refused.stderr) == (1, True)
