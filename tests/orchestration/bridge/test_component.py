@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext
 from dagster.components.testing.utils import create_defs_folder_sandbox
 
 from orchestration import bridge
@@ -36,8 +37,10 @@ class InLayers(DagsterDvcTranslator):
 
 @pytest.fixture
 def dev(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `dg dev` does it: states are written anew when definitions are loaded."""
+    """As `dg dev` does it in a new process: states are written anew when definitions are loaded."""
     monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "1")
+    # A run in this process, of whatever earlier test, leaves behind that definitions are to be built from what is there.
+    monkeypatch.setattr(DefinitionsLoadContext, "_instance", None)
 
 
 @pytest.mark.slow
