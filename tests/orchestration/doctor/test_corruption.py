@@ -124,6 +124,9 @@ def full(materialized_template: Toy, empty_store: Path, made_once: Callable[[str
         for path in state.rglob("*.db"):
             with contextlib.closing(sqlite3.connect(path)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        # Damage comes long after MLflow was told of anything.
+        for path in [*state.glob("tracking/gan/*/sent.json"), *state.glob("mlflow/artifacts/**/notes.txt")]:
+            os.utime(path, (time.time() - 3600,) * 2)
         time.sleep(0.1)
         seal(state)
 
