@@ -2,8 +2,8 @@
 
 python -m tests.faults.under FAULT ACTIVITY FOLDER
 
-FAULT is `none`; `count FILE`, which writes the system calls of ACTIVITY that change files into FILE; `error=ENOSPC N` or `signal=KILL N`, what
-strace does to the N-th of them; or `clock SECONDS`, by which the clock jumps in the middle.
+FAULT is `none`; `count FILE`, which writes the system calls of ACTIVITY that change files into FILE; `error=ENOSPC write 9 FILE` or
+`signal=KILL write 9 FILE`, what strace does to the ninth `write` of a thread, and tells in FILE; or `clock SECONDS`, by which the clock jumps.
 """
 
 import os
@@ -86,7 +86,8 @@ def main(fault: str, activity: str, folder: str) -> int:
     if kind == "count":
         _trace(os.getpid(), rest)
     elif kind.startswith(("error=", "signal=")):
-        _trace(os.getpid(), os.devnull, "-e", f"inject={CALLS}:{kind}:when={rest}")
+        call, number, told = rest.split(maxsplit=2)
+        _trace(os.getpid(), told, "-e", f"inject={call}:{kind}:when={number}")
     elif kind == "clock":
         _jump(float(rest))
     return run(Path(folder))

@@ -6,6 +6,7 @@ A stage's output takes the rows without what depends on the machine (`machine_fr
 import contextlib
 import json
 import math
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -115,6 +116,7 @@ class EventFiles:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return
+        threading.excepthook = _but_for_event_files(threading.excepthook)
         with self._unimportant():
             folder.mkdir(parents=True, exist_ok=True)
             self._writer = SummaryWriter(str(folder), purge_step=None if resume_samples is None else resume_samples + 1)
@@ -142,3 +144,16 @@ class EventFiles:
         if self._writer is not None:
             with self._unimportant():
                 self._writer.close()
+
+
+def _but_for_event_files(otherwise: Callable[[threading.ExceptHookArgs], object]) -> Callable[[threading.ExceptHookArgs], object]:
+    """What TensorBoard's own thread could not write it hands to whoever writes next, who tells it; its traceback would tell it a second time."""
+    if getattr(otherwise, "is_for_event_files", False):
+        return otherwise
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not (issubclass(args.exc_type, OSError) and type(args.thread).__name__ == "_AsyncWriterThread"):
+            otherwise(args)
+
+    hook.is_for_event_files = True  # type: ignore[attr-defined]
+    return hook

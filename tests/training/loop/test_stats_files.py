@@ -1,6 +1,7 @@
 """Numbers in files: one line a report, nothing twice after a resume, and for outputs nothing that the machine decides."""
 
 import json
+import threading
 
 import pytest
 
@@ -103,3 +104,24 @@ def test_event_files_that_cannot_be_written_end_no_training(tmp_path, monkeypatc
         for step in (2, 3):
             events.metrics(step, {"loss": 1.0})
     assert len(said) == 1 and "No space left" in said[0]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_the_thread_of_tensorboard_cannot_write_is_told_once_and_without_a_traceback(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra: gan)")
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    said, uncaught = [], []
+    monkeypatch.setattr(threading, "excepthook", uncaught.append)
+    with EventFiles(tmp_path / "events", resume_samples=None, say=said.append) as events:
+        monkeypatch.setattr(RecordWriter, "write", full)
+        for step in (1, 2):
+            events.metrics(step, {"loss": 1.0})
+    other = threading.Thread(target=full)
+    other.start()
+    other.join()
+    assert len(said) == 1 and "No space left" in said[0]
+    assert [args.thread for args in uncaught] == [other]
