@@ -104,6 +104,11 @@ class Stage:
         return self.name.removeprefix(f"{posixpath.dirname(self.file)}/")
 
     @property
+    def lock_file(self) -> str:
+        """The dvc.lock that stands beside its dvc.yaml."""
+        return f"{self.file.removesuffix('.yaml')}.lock"
+
+    @property
     def address(self) -> str:
         """What DVC calls the stage, seen from the root: `train`, `models/dvc.yaml:train`."""
         return self.name if self.file == "dvc.yaml" else f"{self.file}:{self.name_in_file}"
@@ -185,6 +190,11 @@ class Graph:
         near = difflib.get_close_matches(name, self.stages, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise GraphError(f"dvc.yaml has no stage '{name}'{hint}; stages: {', '.join(self.stages)}")
+
+    @property
+    def lock_files(self) -> tuple[str, ...]:
+        """Every dvc.lock that the project may have, the root's first."""
+        return tuple(dict.fromkeys(["dvc.lock", *(stage.lock_file for stage in (*self.stages.values(), *self.preludes.values()))]))
 
     def key(self, name: str) -> tuple[str, ...]:
         """The path of the asset key of a stage or source. No two have the same."""

@@ -59,9 +59,9 @@ def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
     entries: dict[str, LockEntry] = {}
     problems: dict[str, str] = {}
     orphans: list[str] = []
-    stages = {(stage.file, stage.name_in_file): stage for stage in (*graph.stages.values(), *graph.preludes.values())}
-    for file in dict.fromkeys(["dvc.yaml", *(file for file, _ in stages)]):
-        path = (graph.root / file).with_suffix(".lock")
+    stages = {(stage.lock_file, stage.name_in_file): stage for stage in (*graph.stages.values(), *graph.preludes.values())}
+    for file in graph.lock_files:
+        path = graph.root / file
         remedy = f"restore it with `git checkout {path.relative_to(graph.root)}`"
         for name, data in _read_entries(path, memory, remedy).items():
             stage = stages.get((file, name))

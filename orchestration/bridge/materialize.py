@@ -281,7 +281,9 @@ def _result(project: Project, stage: Stage, how: How) -> Materialized:
     entry = project.lock().entries.get(stage.name)
     id = entry.output_id(stage) if entry else None
     if id is None:
-        raise GraphError(f"dvc.lock has no output of {stage.name}; restore it with `git checkout dvc.lock`, or materialize with --force")
+        raise GraphError(
+            f"{stage.lock_file} has no output of {stage.name}; restore it with `git checkout {stage.lock_file}`, or materialize with --force"
+        )
     contents = [content for out in stage.data_outs if (content := project.content(out.path))]
     total = Content(id, sum(content.files for content in contents), sum(content.bytes for content in contents))
     return Materialized(stage.name, how, id, total)

@@ -52,7 +52,9 @@ def _not_in_lock(project: Project, lock: Lock, newest: Mapping[str, Materializat
         known = newest.get(asset_name(name))
         if known is not None and name not in lock.entries:
             detail = f"Dagster's newest materialization has the id {known.id}, dvc.lock has no entry for it"
-            yield Finding("dagster_disagrees", name, detail, f"`git checkout dvc.lock` if it had one, else `figment materialize {name}`")
+            yield Finding(
+                "dagster_disagrees", name, detail, f"`git checkout {project.graph[name].lock_file}` if it had one, else `figment materialize {name}`"
+            )
 
 
 def _differences(project: Project, lock: Lock, name: str, known: Materialization) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from orchestration.bridge.cache import object_path
-from orchestration.bridge.graph import Out
+from orchestration.bridge.graph import Out, is_remote
 from orchestration.bridge.identity import file_md5, tree_id, unfit, walk_files
 from orchestration.bridge.project import Project
 
@@ -121,12 +121,12 @@ class OutputEvidence:
 
 
 def gather(project: Project, reader: Reader, cache: CacheReader, *, but: set[str]) -> list[OutputEvidence]:
-    """The evidence of every output that dvc.lock records, without those of the stages in `but`."""
+    """The evidence of every output here that dvc.lock records, without those of the stages in `but`: what lies on a server DVC alone judges."""
     found = []
     for name, entry in project.lock().entries.items():
         for out in project.graph[name].outs if name not in but else ():
             recorded = entry.outs.get(out.path)
-            if recorded:
+            if recorded and not is_remote(out.path):
                 expected = cache.listing(recorded) if out.cached else None
                 found.append(OutputEvidence(name, out, recorded, reader.tree(project.root / out.path), expected))
     return found

@@ -52,7 +52,7 @@ def examine(project: Project, *, hear: Callable[[Path], None] | None = None) -> 
     running = running_stages(project)
     evidence: list[OutputEvidence] = []
     # Without a readable dvc.lock nothing can be compared; leftovers of killed processes can be told all the same.
-    findings = [conflict] if (conflict := examine_lock_text(project.root)) else []
+    findings = list(examine_lock_text(project.graph))
     if not findings:
         try:
             project.lock()

@@ -1,10 +1,9 @@
 """dvc.lock itself: unreadable, in the middle of a merge, or naming ids that nobody has."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from orchestration.bridge.dvc_repo import StageStore, as_text
-from orchestration.bridge.graph import GraphError
+from orchestration.bridge.graph import Graph, GraphError
 from orchestration.bridge.lockfile import Lock
 from orchestration.bridge.project import Project
 from orchestration.doctor.evidence import CacheReader, OutputEvidence
@@ -13,27 +12,27 @@ from orchestration.doctor.findings import CannotMendError, Finding, dvc_trouble_
 _CONFLICT = ("<<<<<<< ", "=======", ">>>>>>> ")
 
 
-def examine_lock_text(root: Path) -> Finding | None:
-    """The finding on a dvc.lock in the middle of a merge, which no tool can read."""
-    path = root / "dvc.lock"
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    marks = [number for number, line in enumerate(lines, start=1) if line.startswith(_CONFLICT[0]) or line.rstrip() == _CONFLICT[1]]
-    if not marks:
-        return None
-    detail = f"has a merge conflict (lines {', '.join(map(str, marks))})"
-    remedy = "take one side (`git checkout --ours dvc.lock`, or --theirs), then `figment status` says what is stale under it"
-    return Finding("lock_conflict", "dvc.lock", detail, remedy)
+def examine_lock_text(graph: Graph) -> Iterator[Finding]:
+    """The finding on each dvc.lock in the middle of a merge, which no tool can read."""
+    for file in graph.lock_files:
+        path = graph.root / file
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        marks = [number for number, line in enumerate(lines, start=1) if line.startswith(_CONFLICT[0]) or line.rstrip() == _CONFLICT[1]]
+        if marks:
+            detail = f"has a merge conflict (lines {', '.join(map(str, marks))})"
+            remedy = f"take one side (`git checkout --ours {file}`, or --theirs), then `figment status` says what is stale under it"
+            yield Finding("lock_conflict", file, detail, remedy)
 
 
 def unreadable(error: GraphError) -> Finding:
-    """The finding on a dvc.lock that is no YAML of DVC's."""
-    return Finding("lock_unreadable", "dvc.lock", str(error), "`git checkout dvc.lock` brings back the committed one")
+    """The finding on a dvc.lock that is no YAML of DVC's; the error names it."""
+    return Finding("lock_unreadable", "dvc.lock", str(error), "`git checkout` of that file brings back the committed one")
 
 
 def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: list[OutputEvidence], remembered: set[str]) -> Iterator[Finding]:
     """One finding for each id in dvc.lock that neither the workspace, the cache, git, Dagster nor the log bears out."""
     for name, problem in lock.problems.items():
-        yield Finding("lock_malformed", name, problem, "`git checkout dvc.lock` brings back the committed one")
+        yield Finding("lock_malformed", name, problem, f"{_checkout(project, name)} brings back the committed one")
     for name in lock.orphans:
         detail = "has an entry in dvc.lock and no stage in dvc.yaml; DVC and figment pass over it"
         yield Finding("lock_orphan", name, detail, f"bring the stage back in dvc.yaml, or take the entry `{name}:` out of dvc.lock")
@@ -48,7 +47,7 @@ def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: lis
             detail = f"says {one.out.path} is {one.recorded}, an id that neither the workspace, the cache, git, Dagster nor the log knows"
             mend = _mend(project, one, remembered) if one.present_id else None
             repairs = "`figment doctor --repair` records what is there, which was made by a known run; or " if mend else ""
-            yield Finding("lock_unknown_id", one.stage, detail, f"{repairs}`git checkout dvc.lock`", mend)
+            yield Finding("lock_unknown_id", one.stage, detail, f"{repairs}{_checkout(project, one.stage)}", mend)
     # The same for what a stage says it read: its writer may have moved on since, but the id it read must have been somebody's.
     for name, entry in lock.entries.items():
         for path, writer in project.graph.artifact_deps(name).items():
@@ -56,8 +55,12 @@ def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: lis
             written = lock.entries[writer].outs.get(path) if writer in lock.entries else None
             if recorded and written is not None and recorded != written and not is_borne_out(recorded):
                 detail = f"says {name} read {path} as {recorded}, an id that neither the workspace, the cache, git, Dagster nor the log knows"
-                remedy = f"`git checkout dvc.lock`, or `figment materialize {name}`: it is made again from the present {path}"
+                remedy = f"{_checkout(project, name)}, or `figment materialize {name}`: it is made again from the present {path}"
                 yield Finding("lock_unknown_id", name, detail, remedy)
+
+
+def _checkout(project: Project, name: str) -> str:
+    return f"`git checkout {project.graph[name].lock_file}`"
 
 
 def _mend(project: Project, one: OutputEvidence, remembered: set[str]) -> Callable[[], str] | None:
@@ -72,7 +75,9 @@ def _mend(project: Project, one: OutputEvidence, remembered: set[str]) -> Callab
             moved = StageStore(project.root).commit(one.stage, made_from={"dvc.yaml": entry.cmd, **entry.deps, **params})
         if moved:
             others = ", ".join(moved)
-            raise CannotMendError(f"{one.stage}: {others} changed, so what is there may be made from something else; use `git checkout dvc.lock`")
+            raise CannotMendError(
+                f"{one.stage}: {others} changed, so what is there may be made from something else; use {_checkout(project, one.stage)}"
+            )
         return f"recorded {one.out.path} as {one.present_id} in dvc.lock"
 
     return mend

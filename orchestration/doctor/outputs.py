@@ -46,7 +46,9 @@ def _contradiction(project: Project, one: OutputEvidence) -> Finding:
     by = f" by {newest.door} at {time.strftime('%Y-%m-%d %H:%M', time.localtime(newest.at))}" if newest and newest.at else ""
     detail = f"is {one.present_id}, a version that was made here{by}, and dvc.lock says {one.recorded}, another one{_names(one)}"
     words = f"say which is right: `dvc commit -f {one.stage}` records what is there, `dvc checkout {one.out.path}` brings back what dvc.lock says"
-    return Finding("lock_contradicted", one.out.path, detail, f"{words}, `git checkout dvc.lock` the entry that was committed")
+    return Finding(
+        "lock_contradicted", one.out.path, detail, f"{words}, `git checkout {project.graph[one.stage].lock_file}` the entry that was committed"
+    )
 
 
 def _damaged(project: Project, one: OutputEvidence, made_at: float | None) -> bool:

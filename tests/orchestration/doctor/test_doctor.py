@@ -5,6 +5,7 @@ Where outputs are hard links into the cache, a byte flipped in place is flipped 
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -269,6 +270,29 @@ def test_a_merge_conflict_in_dvc_lock_is_named_with_its_lines(known_toy: Toy):
     document = doctor(known_toy, "--repair")
     assert kinds(document["remaining"]) == {("lock_conflict", "dvc.lock")}
     assert "lines" in document["remaining"][0]["detail"]
+
+
+def test_a_lock_of_a_subfolder_is_told_by_its_own_name(known_toy: Toy):
+    known_toy.write("more/dvc.yaml", "stages:\n  copied:\n    cmd: echo x > copy.txt\n    outs: [copy.txt]\n")
+    known_toy.make("more/copied")
+    lock = known_toy.root / "more/dvc.lock"
+    known = lock.read_text()
+    (id,) = re.findall(r"md5: (\w{32})", known)
+    lock.write_text(known.replace(id, "f" * 32))
+    (found,) = [one for one in doctor(known_toy)["findings"] if one["kind"].startswith("lock_")]
+    assert (found["kind"], found["subject"]) == ("lock_unknown_id", "more/copied") and "git checkout more/dvc.lock" in found["remedy"]
+
+    lock.write_text(f"<<<<<<< HEAD\n{known}=======\n{known}>>>>>>> theirs\n")
+    (found,) = doctor(known_toy)["findings"]
+    assert (found["kind"], found["subject"]) == ("lock_conflict", "more/dvc.lock") and "--ours more/dvc.lock" in found["remedy"]
+
+
+def test_outputs_on_a_server_are_not_looked_for_here(known_toy: Toy):
+    address = "http://127.0.0.1:9/table.csv"
+    known_toy.write("more/dvc.yaml", f'stages:\n  sent:\n    cmd: echo\n    outs: [{{"{address}": {{cache: false}}}}]\n')
+    entry = f"  sent:\n    cmd: echo\n    outs:\n    - path: {address}\n      etag: '1'\n"
+    known_toy.write("more/dvc.lock", f"schema: '2.0'\nstages:\n{entry}")
+    assert kinds(doctor(known_toy)["findings"]) == {("dagster_untold", "more/sent")}
 
 
 def test_a_dvc_lock_that_is_no_yaml_is_a_finding(known_toy: Toy):
