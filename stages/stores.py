@@ -23,8 +23,9 @@ class Profile:
     """Shared stores.
 
     dagster, mlflow: a PostgreSQL database each, as `postgresql://USER@HOST:PORT/NAME`; what is left out, and the password, libpq takes from
-    PGHOST, PGPORT, PGUSER, PGPASSWORD and ~/.pgpass. artifacts: where MLflow's server keeps files, `s3://BUCKET/PREFIX`, with keys from AWS_ACCESS_KEY_ID and
-    AWS_SECRET_ACCESS_KEY or ~/.aws. s3_endpoint: of an S3 that is not Amazon's. mlflow_server: by which address everyone reaches MLflow's server.
+    PGHOST, PGPORT, PGUSER, PGPASSWORD and ~/.pgpass. artifacts: where MLflow's server keeps files, `s3://BUCKET/PREFIX`, with keys
+    from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws. s3_endpoint: of an S3 that is not Amazon's. mlflow_server: by which address
+    everyone reaches MLflow's server.
     """
 
     dagster: str
