@@ -14,13 +14,14 @@ export DAGSTER_DISABLE_TELEMETRY = 1
 export MLFLOW_DISABLE_TELEMETRY = true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-lint demo test test-slow test-hostile test-cluster test-gpu test-browser test-transformers lint format bench bench-gpu up constraints clean
+.PHONY: help setup setup-test setup-lab setup-lint demo test test-slow test-hostile test-cluster test-gpu test-browser test-transformers lint format bench bench-gpu up constraints clean
 
 help: ## List what can be made
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready-all ## Make .venv with everything the demo uses
 setup-test: $(VENV)/.ready-all-fcd-test
+setup-lab: $(VENV)/.ready-all-fcd-lab-test
 setup-lint: $(VENV)/.ready-all-lint
 
 # One stamp per set of extras: nothing happens until pyproject.toml or constraints.txt change, the checkout was moved or copied, or TORCH is given. At its end
@@ -49,8 +50,9 @@ test-hostile: setup-test ## Attack everything that takes foreign bytes, and brea
 	@bash scripts/find_browser.sh
 	@$(PYTEST) -n $(WORKERS) --dist loadscope -m "hostile and not gpu and not network"
 
-test-cluster: setup-test ## Run stages on a real Slurm of two nodes, which lives for the tests alone
+test-cluster: setup-lab ## Run stages on a real Slurm of two nodes, and a lab's PostgreSQL and S3, which live for the tests alone
 	@bash scripts/get_slurm.sh
+	@bash scripts/get_lab.sh "$(VENV)"
 	@$(PYTEST) -m "cluster and not gpu and not network"
 
 test-gpu: setup-test ## Run the tests that need an accelerator

@@ -144,7 +144,10 @@ def _mlflow(root: Path, name: str, id: str | None) -> dict[str, Any] | None:
 def _has_mlflow_store(root: Path) -> bool:
     import os
 
-    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (root / ".figment/mlflow/mlflow.db").is_file()
+    from stages.stores import chosen_profile
+
+    is_server = bool(os.environ.get("MLFLOW_TRACKING_URI")) or chosen_profile(root) is not None
+    return is_server or (root / ".figment/mlflow/mlflow.db").is_file()
 
 
 def _link(root: Path, run_id: str | None) -> str | None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from orchestration.bridge.project import Project
 from orchestration.doctor.findings import CannotMendError, Finding
+from stages.stores import chosen_profile
 
 
 def examine_mlflow(root: Path, known_ids: Collection[str]) -> Iterator[Finding]:
     """Datasets and model versions that name an id nobody has, dead runs, journals not sent. Nothing is imported where nothing was trained."""
-    if not (root / ".figment/mlflow").is_dir() and not (root / ".figment/tracking").is_dir() and not os.environ.get("MLFLOW_TRACKING_URI"):
+    is_server = bool(os.environ.get("MLFLOW_TRACKING_URI")) or chosen_profile(root) is not None
+    if not (root / ".figment/mlflow").is_dir() and not (root / ".figment/tracking").is_dir() and not is_server:
         return
     from orchestration.records.mlflow_copies import copy_findings
     from orchestration.records.mlflow_runs import open_findings

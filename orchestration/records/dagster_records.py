@@ -1,7 +1,6 @@
-"""What Dagster has on record, read straight from its SQLite files: a look costs milliseconds and imports no dagster.
+"""What Dagster has on record, read straight from its SQLite files, or the PostgreSQL of a lab: a look costs milliseconds and imports no dagster.
 
-Reads only, in SQLite's read-only mode. A test compares every answer with that of Dagster's own instance. An instance that keeps its records
-elsewhere (PostgreSQL, say) is asked through Dagster itself.
+Reads only. A test compares every answer with that of Dagster's own instance.
 """
 
 import contextlib
@@ -15,6 +14,8 @@ from typing import Any
 from orchestration.bridge.materialize import running_stages
 from orchestration.bridge.project import Project
 from orchestration.bridge.versions import DATA_VERSION, INPUT_VERSION, asset_name, provenance_tags
+from orchestration.records.lab import LabError, reading
+from stages.stores import chosen_profile
 
 _UNFINISHED = ("STARTED", "STARTING", "CANCELING", "NOT_STARTED", "QUEUED")
 _WAIT_S = 10.0
@@ -55,11 +56,16 @@ class DagsterRecords:
     def __init__(self, home: Path) -> None:
         self._events = home / "history" / "runs" / "index.db"
         self._runs = home / "history" / "runs.db"
+        profile = chosen_profile(home.resolve().parent.parent)
+        self._database = profile.dagster if profile else None
 
     @property
     def exists(self) -> bool:
-        """Whether Dagster has written anything yet."""
-        return self._events.is_file()
+        """Whether Dagster has written anything yet. Raises DagsterUnreadableError for a database that does not answer."""
+        if self._database is None:
+            return self._events.is_file()
+        with self._open(self._events) as connection:
+            return connection is not None
 
     def newest(self) -> dict[str, Materialization]:
         """The newest materialization of every asset, by `asset_name`."""
@@ -87,11 +93,19 @@ class DagsterRecords:
             rows = connection.execute(f"SELECT run_id, status, start_time FROM runs WHERE status IN ({marks}) ORDER BY id", _UNFINISHED).fetchall()  # noqa: S608
             return [RunRecord(run_id, status, started, self._tags(connection, run_id)) for run_id, status, started in rows]
 
-    def _tags(self, connection: sqlite3.Connection, run_id: str) -> dict[str, str]:
+    def _tags(self, connection: Any, run_id: str) -> dict[str, str]:
         return dict(connection.execute("SELECT key, value FROM run_tags WHERE run_id = ?", (run_id,)).fetchall())
 
     @contextlib.contextmanager
-    def _open(self, path: Path) -> Iterator[sqlite3.Connection | None]:
+    def _open(self, path: Path) -> Iterator[Any]:
+        """A connection, None where there are no records yet."""
+        if self._database is not None:
+            try:
+                with reading(self._database, "dagster") as database:
+                    yield database if database.execute("SELECT to_regclass('asset_keys')").fetchone()[0] else None
+            except (LabError, ValueError) as error:
+                raise DagsterUnreadableError(str(error)) from error
+            return
         if not path.is_file():
             yield None
             return

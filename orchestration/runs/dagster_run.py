@@ -26,6 +26,7 @@ from orchestration.bridge.translator import op_name
 from orchestration.errors import CommandError
 from orchestration.launch.compute import COMPUTE_FILE, load_compute
 from orchestration.launch.local import gpu_limit
+from orchestration.records.lab import LabError, reach_database
 from orchestration.records.seals import seal
 from orchestration.runs.display import RunDisplay
 from orchestration.runs.forecast import Forecast
@@ -34,6 +35,7 @@ from orchestration.runs.up import prepare_dagster_home, service_addresses
 from orchestration.runs.usual_times import usual_seconds
 from orchestration.terminal import paint
 from stages.params import ParamsError
+from stages.stores import chosen_profile
 
 DOOR = "figment"
 # What Dagster says at length and the table says in a word: a stage that reports nothing, an unchanged one without checks.
@@ -68,10 +70,12 @@ class RunResult:
 
 @contextmanager
 def open_instance(root: Path) -> Iterator[dg.DagsterInstance]:
-    """The project's own Dagster instance, under `.figment/dagster`."""
+    """The project's own Dagster instance, under `.figment/dagster`, with its records where stores.yaml says."""
     try:
         home = prepare_dagster_home(root)
-    except ParamsError as error:
+        if (profile := chosen_profile(root)) is not None:
+            reach_database(profile.dagster, "dagster")
+    except (ParamsError, LabError) as error:
         raise CommandError(str(error)) from error
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance

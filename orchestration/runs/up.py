@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from orchestration.bridge.graph import GraphError
 from orchestration.bridge.meta import stage_meta
@@ -32,11 +32,13 @@ from orchestration.bridge.process import BEGIN, supervised
 from orchestration.checkout import open_project
 from orchestration.launch.compute import COMPUTE_FILE, load_compute
 from orchestration.launch.local import gpu_limit
+from orchestration.records.lab import LabError, check_profile
 from orchestration.runs.guard import TOKEN_PARAMETER, hosts_of
 from orchestration.runs.guarded import HOSTS_VARIABLE, TOKEN_FILE_VARIABLE, has_mlflow_plugin
 from stages.files import replacing
 from stages.locks import leave_note, read_note, take_lock
 from stages.ports import free_port
+from stages.stores import PROFILE_VARIABLE, Profile, chosen_profile, with_driver
 from training.tracking import moved_store
 from training.tracking.appearance import AS_TRAININGS
 
@@ -98,11 +100,14 @@ def _graph_page(root: Path, address: str) -> str:
 def prepare_dagster_home(root: Path) -> Path:
     """The folder `.figment/dagster` under `root` with a dagster.yaml, written anew when the settings differ; for DAGSTER_HOME.
 
-    Raises ParamsError when compute.yaml cannot be used.
+    Raises ParamsError when compute.yaml or stores.yaml cannot be used.
     """
+    profile = chosen_profile(root)
     home = root / ".figment" / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     text = _DAGSTER_YAML.format(gpu_limit=gpu_limit(load_compute(root / COMPUTE_FILE)))
+    if profile is not None:
+        text += _DAGSTER_POSTGRES.format(url=with_driver(profile.dagster))
     path = home / "dagster.yaml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         # Another process may be reading it this moment: it sees the old file or the new one.
@@ -112,7 +117,7 @@ def prepare_dagster_home(root: Path) -> Path:
 
 
 _DAGSTER_YAML = """\
-# Written by Figment at every start; edits are lost. Storage is SQLite in this folder.
+# Written by Figment at every start; edits are lost. Storage is SQLite in this folder, unless `storage` names another.
 telemetry:
   enabled: false
 nux:
@@ -129,6 +134,12 @@ run_retries:
   max_retries: 0
   retry_on_asset_or_op_failure: false
 """
+# The password is libpq's affair: PGPASSWORD or ~/.pgpass.
+_DAGSTER_POSTGRES = """\
+storage:
+  postgres:
+    postgres_url: {url}
+"""
 
 
 def serve(
@@ -139,23 +150,31 @@ def serve(
     open_browser: bool = False,
     allow_hosts: Sequence[str] = (),
     definitions: str = DEFINITIONS,
+    profile: str | None = None,
     say: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> int:
     """Run the services of the project at `root` until Ctrl-C, SIGTERM or SIGHUP; the exit code.
 
     dagster_port, mlflow_port: None takes 3000 and 5000, or any free port when these are taken. definitions: a module, or a path that ends in .py.
-    allow_hosts: further names by which a browser may ask, of a proxy in front.
+    allow_hosts: further names by which a browser may ask, of a proxy in front. profile: of stores.yaml, instead of the one chosen there.
     Returns 0 when stopped, 1 when a service did not start or ended by itself, 2 when a given port is taken or the services are open already.
     """
     root = root.resolve()
+    if profile is not None:
+        os.environ[PROFILE_VARIABLE] = profile
+    stores = chosen_profile(root)
     try:
+        if stores is not None:
+            check_profile(stores)
+            if mlflow_port is None and stores.is_served_here:
+                mlflow_port = urlsplit(stores.mlflow_server).port or 80
         with _only_one(root) as announce, _asked_to_stop() as is_asked:
-            services = _services(root, _choose_ports(dagster_port, mlflow_port), definitions, allow_hosts)
+            services = _services(root, _choose_ports(dagster_port, mlflow_port), definitions, allow_hosts, stores)
             if len(services) < 3:
                 say("MLflow is not installed, so only Dagster is opened; to have it: pip install 'figment[track]'")
             announce({service.name: service.health or "" for service in services})
             return _Fleet(root / ".figment" / "logs", is_asked, say).run(services, open_browser=open_browser)
-    except UpError as error:
+    except (UpError, LabError) as error:
         print(f"figment: {error}", file=sys.stderr)
         return 2
 
@@ -212,7 +231,7 @@ def _with_token(page: str, token: str) -> str:
     return address + mark + fragment
 
 
-def _services(root: Path, ports: tuple[int, int], definitions: str, allow_hosts: Sequence[str]) -> list[Service]:
+def _services(root: Path, ports: tuple[int, int], definitions: str, allow_hosts: Sequence[str], stores: Profile | None) -> list[Service]:
     """In starting order: the daemon last, because two processes that create Dagster's tables at once get into each other's way."""
     dagster_url, mlflow_url = (f"http://{HOST}:{port}" for port in ports)
     has_mlflow = importlib.util.find_spec("mlflow") is not None
@@ -222,6 +241,7 @@ def _services(root: Path, ports: tuple[int, int], definitions: str, allow_hosts:
     # Everything the servers would otherwise learn from the user's own settings, or tell somebody.
     environment = {
         **os.environ,
+        **(stores.environment if stores else {}),
         "DAGSTER_HOME": str(prepare_dagster_home(root)),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "DAGSTER_WEBSERVER_URL": dagster_url,
@@ -244,17 +264,21 @@ def _services(root: Path, ports: tuple[int, int], definitions: str, allow_hosts:
     if has_mlflow:
         page = f"{mlflow_url}/#/experiments?{AS_TRAININGS}"
         behind = {**environment, HOSTS_VARIABLE: ",".join(hosts_of(ports[1], allow_hosts))}
-        command = _mlflow_command(root, ports[1], allow_hosts)
-        services.append(Service("mlflow", command, behind, f"{mlflow_url}/health", lambda: _tidied(root), page, token))
+        command = _mlflow_command(root, ports[1], allow_hosts, stores)
+        tidied = (lambda: None) if stores else (lambda: _tidied(root))
+        services.append(Service("mlflow", command, behind, f"{mlflow_url}/health", tidied, page, token))
     return [*services, Service("dagster-daemon", daemon, environment)]
 
 
-def _mlflow_command(root: Path, port: int, allow_hosts: Sequence[str]) -> list[str]:
-    store = _mlflow_store(root)
-    artifacts = store.parent / "artifacts"
-    artifacts.mkdir(parents=True, exist_ok=True)
-    moved_store.settle(store)
-    storage = ["--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", artifacts.as_uri()]
+def _mlflow_command(root: Path, port: int, allow_hosts: Sequence[str], stores: Profile | None) -> list[str]:
+    if stores is not None:
+        storage = ["--backend-store-uri", with_driver(stores.mlflow), "--artifacts-destination", stores.artifacts]
+    else:
+        store = _mlflow_store(root)
+        artifacts = store.parent / "artifacts"
+        artifacts.mkdir(parents=True, exist_ok=True)
+        moved_store.settle(store)
+        storage = ["--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", artifacts.as_uri()]
     # MLflow asks for the host as well; it has its own list.
     hosts = ["--allowed-hosts", ",".join(hosts_of(port, allow_hosts))] if allow_hosts else []
     return [sys.executable, "-m", "orchestration.runs.guarded", "mlflow", "--host", HOST, "--port", str(port), "--workers", "1", *hosts, *storage]

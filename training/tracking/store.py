@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.stores import chosen_profile
 from training.tracking import moved_store
 from training.tracking.appearance import AS_TRAININGS, experiment_tags
 from training.tracking.journal import FolderLock
@@ -35,10 +36,25 @@ _settings = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
 }
 
+# Server of a profile on this machine -> the file with what lets in, which every start of `figment up` writes anew.
+_token_files: dict[str, Path] = {}
+
 
 def tracking_uri(state_dir: Path) -> str:
-    """MLFLOW_TRACKING_URI, or else the SQLite file `<state_dir>/mlflow/mlflow.db`."""
-    return os.environ.get(URI_VARIABLE) or f"sqlite:///{(state_dir / 'mlflow' / 'mlflow.db').resolve()}"
+    """MLFLOW_TRACKING_URI, or the server of the profile in stores.yaml, or the SQLite file `<state_dir>/mlflow/mlflow.db`. Raises ParamsError."""
+    if given := os.environ.get(URI_VARIABLE):
+        return given
+    profile = chosen_profile(state_dir.resolve().parent)
+    if profile is None:
+        return sqlite_uri(state_dir)
+    if profile.is_served_here:
+        _token_files[profile.mlflow_server] = state_dir.resolve() / "up.token"
+    return profile.mlflow_server
+
+
+def sqlite_uri(state_dir: Path) -> str:
+    """Of the store that is kept here."""
+    return f"sqlite:///{(state_dir / 'mlflow' / 'mlflow.db').resolve()}"
 
 
 def store_name(uri: str, folder: Path) -> str:
@@ -68,6 +84,8 @@ def open_client(uri: str) -> Any:
         logging.getLogger(talker).setLevel(logging.WARNING)
     path = sqlite_path(uri)
     if path is None:
+        if uri in _token_files:
+            _show_token(_token_files[uri])
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     _keep_artifacts_beside_stores()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +129,22 @@ def run_link(uri: str, experiment_id: str, run_id: str) -> str | None:
     """The page of a run in the web interface; None where there is none."""
     address = web_address(uri)
     return f"{address}/#/experiments/{experiment_id}/runs/{run_id}?{AS_TRAININGS}" if address else None
+
+
+def _show_token(file: Path) -> None:
+    """Let MLflow's client send the token that is in `file` at that moment with every request; MLFLOW_TRACKING_TOKEN goes before it."""
+    from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
+    from mlflow.tracking.request_header.registry import _request_header_provider_registry as providers
+
+    class TokenOfUp(RequestHeaderProvider):
+        def in_context(self) -> bool:
+            return file.is_file()
+
+        def request_headers(self) -> dict[str, str]:
+            return {"Authorization": f"Bearer {file.read_text(encoding='utf-8').strip()}"}
+
+    if not any(type(provider).__name__ == TokenOfUp.__name__ for provider in providers):
+        providers.register(TokenOfUp)
 
 
 def _keep_artifacts_beside_stores() -> None:
