@@ -1,5 +1,6 @@
 """How Figment's Dagster definitions are put together: the bridge's assets of dvc.yaml, with commands started the way compute.yaml says."""
 
+import contextlib
 import dataclasses
 import subprocess
 from collections.abc import Callable, Mapping
@@ -12,10 +13,12 @@ from orchestration.bridge.graph import Stage
 from orchestration.bridge.meta import StageMeta
 from orchestration.bridge.process import Hold, Outcome
 from orchestration.bridge.project import Project
+from orchestration.bridge.turns import Turn
 from orchestration.checkout import open_project
 from orchestration.launch.compute import COMPUTE_FILE, load_compute
 from orchestration.launch.dispatch import LauncherByStage
 from orchestration.launch.jobs import Job, Launcher
+from orchestration.launch.shared_lock import take_turn
 from orchestration.nights.withdrawal_sensor import build_withdrawal_sensor
 from orchestration.runs.up import service_addresses
 from stages.retractions import RETRACTIONS_FILE
@@ -59,6 +62,11 @@ class _Runner:
 
     def is_under_way(self, stage: Stage, made_from: str) -> bool:
         return isinstance(self.launcher, LauncherByStage) and self.launcher.is_under_way(stage.name, made_from)
+
+    def take_turn(
+        self, name: str, made_from: str, tell: Callable[[str], None], is_cancelled: Callable[[], bool]
+    ) -> contextlib.AbstractContextManager[Turn | None]:
+        return take_turn(self.project.root, name, made_from, tell, is_cancelled)
 
 
 def _links(root: Path, stage: Stage, environment: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ ONLY_IN = {
     "dagster": ("orchestration/",),
     "dagster_graphql": ("orchestration/",),
     "dagster_pipes": ("stages/reporting.py", "orchestration/bridge/growing_file.py"),
-    "dvc": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
+    "dvc": ("orchestration/bridge/dvc_remote.py", "orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
     "dvc_data": ("orchestration/bridge/dvc_repo.py", "orchestration/bridge/resolve.py"),
     "gradio": ("app/live/",),
     "h5py": ("orchestration/export/images.py", "orchestration/imports/picture_hdf5.py"),

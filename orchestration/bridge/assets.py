@@ -33,6 +33,7 @@ StageRunner = Callable[[Stage, StageMeta, Mapping[str, str], Callable[[str, str]
 # A runner whose commands outlive this process also has `is_under_way(stage, made_from)`: whether one that makes the stage from the inputs of that
 # name runs already, or has ended unseen, so that calling the runner only follows it.
 IsUnderWay = Callable[[Stage, str], bool]
+# One that shares its outputs with other machines has `take_turn`, as `Surroundings` wants it.
 
 
 class StageConfig(dg.Config):
@@ -123,6 +124,8 @@ def materialize_in_dagster(
         return outcome
 
     surroundings = Surroundings(run_under_pipes, log=context.log.info, is_cancelled=cancelled, is_under_way=is_under_way)
+    if take_turn := getattr(run, "take_turn", None):
+        surroundings = dataclasses.replace(surroundings, take_turn=take_turn)
     try:
         done = materialize(project, Request(stage.name, door, force), surroundings)
     except (StageFailed, StageBusy, GraphError, DvcBusy, InterruptedError) as error:

@@ -149,20 +149,21 @@ class StageStore:
             over = {ours} if any(map(is_running, others)) else {ours, command}
             self._retry(lambda: register.leave(over), is_cancelled=lambda: False)
 
-    def restore(self, name: str, *, is_sound: Callable[[str], bool]) -> bool:
+    def restore(self, name: str, *, is_sound: Callable[[str], bool], made: Mapping[str, Any] | None = None) -> bool:
         """Bring the stage's outputs back from the run cache when DVC has run it before with exactly today's inputs; False when it has not.
 
         is_sound: asked for the id of each output before anything is touched, because DVC checks out a damaged object without looking.
+        made: the entry of dvc.lock to take instead of one of the run cache.
         The lookup uses today's dependencies. (DVC's own `restore` may check out what dvc.lock records, under new parameters.)
         """
 
         def look_up(repo: Any) -> bool:
             from dvc.stage.cache import _can_hash
 
-            stage = _stage(repo, name)
+            stage = stage_of(repo, name)
             with repo.lock:
                 stage.save_deps()
-                known = repo.stage_cache._load(stage) if _can_hash(stage) else None
+                known = made or (repo.stage_cache._load(stage) if _can_hash(stage) else None)
                 if not known:
                     return False
                 cached = repo.stage_cache._create_stage(known, wdir=stage.wdir)
@@ -186,7 +187,7 @@ class StageStore:
             from dvc.repo import lock_repo
 
             with lock_repo(repo):
-                stage = _stage(repo, name)
+                stage = stage_of(repo, name)
                 for edge in (*stage.deps, *stage.outs):
                     # Ids that DVC 2 gave become those of DVC 3.
                     edge.update_legacy_hash_name(force=True)
@@ -209,7 +210,7 @@ class StageStore:
         """
 
         def prepare(repo: Any) -> None:
-            stage = _stage(repo, name)
+            stage = stage_of(repo, name)
             with repo.lock, _writing(repo, stage):
                 for out in stage.outs:
                     if not out.persist:
@@ -225,7 +226,7 @@ class StageStore:
 
     def _patiently(self, action: Callable[[Any], Answer]) -> Answer:
         def attempt() -> Answer:
-            with _one_at_a_time, _open_repo(self._root) as repo:
+            with _one_at_a_time, open_repo(self._root) as repo:
                 return action(repo)
 
         return self._retry(attempt)
@@ -364,7 +365,8 @@ def _write_lock_entry(repo: Any, stage: Any) -> None:
     scratch.replace(final)
 
 
-def _stage(repo: Any, name: str) -> Any:
+def stage_of(repo: Any, name: str) -> Any:
+    """DVC's stage of the name that the bridge gives it."""
     return next(stage for stage in repo.index.stages if getattr(stage, "name", None) and _name_of(stage) == name)
 
 
@@ -374,7 +376,8 @@ def _name_of(stage: Any) -> str:
 
 
 @contextmanager
-def _open_repo(root: Path) -> Iterator[Any]:
+def open_repo(root: Path) -> Iterator[Any]:
+    """DVC's view of the project, opened anew."""
     import logging
 
     from dvc.repo import Repo

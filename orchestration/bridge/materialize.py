@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from .cache import damaged_copies, damaged_objects
+from .dvc_remote import DvcRemote
 from .dvc_repo import PATIENCE_S, DvcRefused, StageStore, differing, dvcs_words
 from .graph import GraphError, Stage, is_remote
 from .identity import Content
@@ -23,6 +24,7 @@ from .project import Project
 from .stage_lock import Holder, StageLock, holder_of, stage_lock
 from .status import Cause, StageStatus, causes_of_preludes, project_status, unreachable
 from .trespass import differences, look_around
+from .turns import TakeTurn, Turn, TurnRefused
 
 How = Literal["fresh", "restored", "ran", "verified"]
 
@@ -57,12 +59,14 @@ class Surroundings:
     """How the engine reaches the world: a runner for the command, and someone to talk to.
 
     is_under_way: whether the command runs already somewhere, or has ended there unseen, from the inputs of that name: its outputs then stay.
+    take_turn: a stage's turn among all machines that share a DVC remote; it yields None where none is shared.
     """
 
     run: Callable[[Stage, Mapping[str, str], Hold], Outcome]
     log: Callable[[str], None] = lambda message: None
     is_cancelled: Callable[[], bool] = lambda: False
     is_under_way: Callable[[Stage, str], bool] = lambda stage, made_from: False
+    take_turn: TakeTurn = lambda name, made_from, tell, is_cancelled: contextlib.nullcontext()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +116,7 @@ def _refusals_told(stage: Stage) -> Iterator[None]:
     try:
         with dvcs_words():
             yield
-    except DvcRefused as error:
+    except (DvcRefused, TurnRefused) as error:
         raise StageFailed(f"{stage.name}: {error}; nothing was recorded") from error
 
 
@@ -136,7 +140,43 @@ def _materialize_locked(project: Project, request: Request, surroundings: Surrou
             _commit(project, stage, store, inputs)
             return _finish(project, request, stage, "restored", status)
     _require_inputs(project, stage)
-    return _run(project, request, stage, status, store, surroundings, hold)
+    made_from = name_of_inputs(inputs)
+    with surroundings.take_turn(stage.name, made_from, surroundings.log, surroundings.is_cancelled) as turn:
+        if turn is None:
+            return _run(project, request, stage, status, store, surroundings, hold)
+        # The wait may have been long.
+        if name_of_inputs(inputs_of(project.again(), stage)) == made_from:
+            return _take_turn(project, request, stage, status, store, surroundings, hold, inputs, turn)
+    return _materialize_locked(project.again(), request, surroundings, store, hold)
+
+
+def _take_turn(
+    project: Project,
+    request: Request,
+    stage: Stage,
+    status: StageStatus,
+    store: StageStore,
+    surroundings: Surroundings,
+    hold: Hold,
+    inputs: Mapping[str, object],
+    turn: Turn,
+) -> Materialized:
+    """Take what another machine made from the same inputs; else run the command, and let the others have what it made."""
+    remote = DvcRemote(project.root)
+    if turn.is_made_meanwhile or not (request.force or stage.always_changed or _is_withheld(status)):
+        made = remote.fetch(stage.name, turn.made, inputs)
+        if made and store.restore(stage.name, made=made, is_sound=lambda id: _is_sound(project, id, surroundings)):
+            surroundings.log(f"{stage.name}: restored from the DVC remote, it was made from exactly these inputs before")
+            _commit(project, stage, store, inputs)
+            return _finish(project, request, stage, "restored", status)
+    done = _run(project, request, stage, status, store, surroundings, hold, turn.confirm)
+    try:
+        turn.publish(remote.push(stage.name, tell=surroundings.log, is_cancelled=surroundings.is_cancelled))
+    except DvcRefused as error:
+        surroundings.log(f"{stage.name}: recorded on this machine only: {error}; then `dvc push --run-cache {stage.address}`")
+    except TurnRefused as error:
+        raise StageFailed(f"{stage.name}: recorded on this machine only: {error}", done.outcome) from error
+    return done
 
 
 def _take_as_it_is(
@@ -164,8 +204,16 @@ def _is_sound(project: Project, id: str, surroundings: Surroundings) -> bool:
 
 
 def _run(
-    project: Project, request: Request, stage: Stage, status: StageStatus, store: StageStore, surroundings: Surroundings, hold: Hold
+    project: Project,
+    request: Request,
+    stage: Stage,
+    status: StageStatus,
+    store: StageStore,
+    surroundings: Surroundings,
+    hold: Hold,
+    confirm: Callable[[], None] = lambda: None,
 ) -> Materialized:
+    """confirm: raises TurnRefused when what was made is not to be recorded."""
     started, started_at = time.monotonic(), time.time()
     inputs = inputs_of(project, stage)
     made_from = name_of_inputs(inputs)
@@ -185,6 +233,7 @@ def _run(
     moved = _moved(project, stage, inputs, surroundings)
     if moved:
         raise _withheld(project, stage, moved, outcome)
+    confirm()
     _commit(project, stage, store, inputs, outcome)
     done = _finish(project, request, stage, "ran", status, seconds=time.monotonic() - started)
     return dataclasses.replace(done, outcome=outcome, trespasses=tuple(trespasses))

@@ -19,6 +19,7 @@ from orchestration.doctor.objects import examine_objects
 from orchestration.doctor.outputs import examine_outputs
 from orchestration.doctor.records import ids_in_git, known_ids, remembered_ids
 from orchestration.doctor.state import examine_state
+from orchestration.doctor.turns import examine_turns
 from orchestration.records.dagster_records import DagsterRecords, DagsterUnreadableError
 from orchestration.records.history import logged_ids
 
@@ -60,6 +61,7 @@ def examine(project: Project, *, hear: Callable[[Path], None] | None = None) -> 
             findings += _compare(project, cache, evidence)
     findings += _told("files that killed processes left", examine_leftovers(project, evidence, busy=set(running)))
     findings += _told(".figment", examine_state(project, hear=hear, is_busy=bool(running)))
+    findings += _told("the turns of stages in the lab's database", examine_turns(project.root))
     return Examination(findings, len(evidence), reader.files, reader.bytes, tuple(running))
 
 
