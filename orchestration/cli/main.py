@@ -34,10 +34,11 @@ VERBS = {
     "crawl": "say who would read an address, and what is found there; nothing is stored",
     "jobs": "see, follow and end this project's jobs on the cluster",
     "sbom": "write a bill of materials of what is installed, or look it up in a database of known vulnerabilities",
+    "move-stores": "move the records of Dagster and MLflow into a lab's stores",
     "up": "open Dagster and MLflow on this machine until Ctrl-C",
     "demo": "do the main job from end to end and show what came out",
 }
-_MODULES = {"id": "identify", "import": "import_"}
+_MODULES = {"move-stores": "move_stores", "id": "identify", "import": "import_"}
 _EPILOG = """\
 exit codes: 0 all well · 1 something is stale, failed or disagrees · 2 wrong usage or configuration
 
