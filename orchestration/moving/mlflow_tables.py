@@ -13,8 +13,10 @@ _OWN = ("alembic_version",)
 def tables() -> list[sa.Table]:
     """All of MLflow's tables, those that others refer to first."""
     from mlflow.store.db.base_sql_model import Base
-    from mlflow.store.model_registry.dbmodels import models as _registry  # noqa: F401 (puts its tables among Base's)
+    # Each puts its tables among Base's; the list is that of MLflow's own migrations.
+    from mlflow.store.model_registry.dbmodels import models as _registry  # noqa: F401
     from mlflow.store.tracking.dbmodels import models as _tracking  # noqa: F401
+    from mlflow.store.workspace.dbmodels import models as _workspace  # noqa: F401
 
     return list(Base.metadata.sorted_tables)
 

@@ -69,7 +69,7 @@ def s3_client(profile: Profile) -> Any:
     config = botocore.config.Config(connect_timeout=float(_CONNECT_S), retries={"max_attempts": 2})
     where = f"stores.yaml: artifacts: bucket {profile.bucket} at {profile.s3_endpoint or os.environ.get('AWS_ENDPOINT_URL') or 'Amazon S3'}"
     try:
-        client = boto3.client("s3", endpoint_url=profile.s3_endpoint, config=config)
+        client = boto3.session.Session().client("s3", endpoint_url=profile.s3_endpoint, config=config)
         client.head_bucket(Bucket=profile.bucket)
         return client
     except NoCredentialsError as error:

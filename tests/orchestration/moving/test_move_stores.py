@@ -149,7 +149,7 @@ def test_a_move_that_was_killed_goes_on_and_ends_with_the_same(project: Toy) -> 
 
 
 def test_nothing_is_moved_while_something_runs_or_into_a_store_of_others(project: Toy) -> None:
-    with stage_lock(project.project().paths.locks, "rows"):
+    with stage_lock(project.project().paths.locks, "rows", door="test"):
         answer = figment(project.root, "move-stores", "--profile", "lab")
     assert (answer.code, "still being made: rows" in answer.err) == (2, True), answer
     from training.tracking.journal import FolderLock, journal_folders
