@@ -59,17 +59,13 @@ def test_trackers_send_to_the_server_of_the_profile(tmp_path, monkeypatch):
     assert tracking_uri(tmp_path / ".figment") == "http://127.0.0.1:9"
 
 
-@pytest.mark.parametrize("words", [("up",), ("move-stores", "--dry-run"), ("status",)])
+@pytest.mark.parametrize("words", [("up",), ("move-stores", "--dry-run")])
 def test_a_lab_without_its_libraries_is_told_in_one_line(tmp_path, monkeypatch, words):
     import importlib.util
 
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "psycopg2" else find(name, *more))
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
-    (tmp_path / ".dvc").mkdir()
     write(tmp_path)
     answer = figment(tmp_path, *words)
-    if words == ("status",):
-        assert answer.code == 0, answer
-    else:
-        assert answer.code == 2 and "psycopg2 is not installed" in answer.err and answer.err.count("\n") == 1, answer
+    assert answer.code == 2 and "psycopg2" in answer.err and "not installed" in answer.err and answer.err.count("\n") == 1, answer

@@ -1,4 +1,4 @@
-"""A training whose stores are killed under it, one at a time: afterwards every value is there once, every file is there, and the doctor is content."""
+"""A training whose stores are killed under it, one at a time: afterwards every value is there once, every file too, and the doctor is content."""
 
 import os
 import subprocess
@@ -112,7 +112,6 @@ def _expect_whole(root: Path, steps: int) -> None:
     assert sorted((metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, "loss")) == [
         (step, 1 / (step + 1)) for step in range(steps)
     ]
-    files = [
-        file.path for entry in client.list_artifacts(run.info.run_id) if entry.is_dir for file in client.list_artifacts(run.info.run_id, entry.path)
-    ]
+    folders = [entry.path for entry in client.list_artifacts(run.info.run_id) if entry.is_dir]
+    files = [file.path for folder in folders for file in client.list_artifacts(run.info.run_id, folder)]
     assert sorted(files) == sorted(f"at-{step}/note.txt" for step in range(0, steps, 50))
