@@ -14,19 +14,16 @@ import re
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
-from dagster._core.storage.runs.schema import RunStorageSqlMetadata
-from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 
 from orchestration.moving.tables import MoveError, Row, Source, refuse_unknown, rows_of, sqlite
 
 # Written by every new store about itself.
 OWN = ("secondary_indexes", "alembic_version")
-_EVENTS = SqlEventLogStorageMetadata.tables["event_logs"]
 _POINTER_TAG = "dagster/input_event_pointer/"
 _POINTER = re.compile(rf'("{_POINTER_TAG}[^"]*": ?")(\d+)(")')
 _STORAGE_ID = re.compile(r'("(?:storage_id|latest_storage_id|last_event_id|max_storage_id|latest_materialization_storage_id)": ?)(\d+)')
@@ -41,6 +38,8 @@ class DagsterFiles:
         self._index = home / "history" / "runs" / "index.db"
         self._schedules = home / "schedules" / "schedules.db"
         self._shards = sorted(path for path in (home / "history" / "runs").glob("*.db") if path != self._index)
+        self._metadata = dict(zip((self._runs, self._schedules, self._index), _metadata(), strict=True))
+        self._events_table = self._metadata[self._index].tables["event_logs"]
         self._numbers: dict[int, int] = {}
         self._known: list[int] = []
 
@@ -50,22 +49,24 @@ class DagsterFiles:
     def sources(self) -> list[Source]:
         """Every table in an order that respects foreign keys. Raises MoveError for rows that would be left behind."""
         found: list[Source] = []
-        kinds = {self._runs: RunStorageSqlMetadata, self._schedules: ScheduleStorageSqlMetadata, self._index: SqlEventLogStorageMetadata}
-        for path, metadata in kinds.items():
+        for path, metadata in self._metadata.items():
             if not path.is_file():
                 continue
             connection = self._open.enter_context(sqlite(path))
             refuse_unknown(connection, metadata.tables, path, but=OWN)
             there = set(sa.inspect(connection).get_table_names())
-            if metadata is SqlEventLogStorageMetadata:
+            if path == self._index:
                 self._number(connection)
-                found.append(Source(_EVENTS, lambda connection=connection: self._events(connection)))
+                found.append(Source(self._events_table, partial(self._events, connection)))
             found += [
-                Source(table, lambda connection=connection, table=table: (self._row(table.name, row) for row in rows_of(connection, table)))
+                Source(table, partial(self._rows, connection, table))
                 for table in metadata.sorted_tables
-                if table.name not in OWN and table is not _EVENTS and table.name in there
+                if table.name not in OWN and table is not self._events_table and table.name in there
             ]
         return found
+
+    def _rows(self, connection: sa.Connection, table: sa.Table) -> Iterator[Row]:
+        return (self._row(table.name, row) for row in rows_of(connection, table))
 
     def _number(self, index: sa.Connection) -> None:
         """The new number of each event of the index by its old one."""
@@ -83,15 +84,15 @@ class DagsterFiles:
         pending: dict[str, deque[Row]] = {}
         for path in self._shards:
             with sqlite(path) as shard:
-                refuse_unknown(shard, {"event_logs": _EVENTS}, path, but=OWN)
-                for row in rows_of(shard, _EVENTS):
+                refuse_unknown(shard, {"event_logs": self._events_table}, path, but=OWN)
+                for row in rows_of(shard, self._events_table):
                     pending.setdefault(row["run_id"], deque()).append(row)
         # An event that was wiped from its run, or that a later release wrote to the index alone, has nothing to wait for.
         left: dict[str, dict[str, int]] = {run: defaultdict(int) for run in pending}
         for run, rows in pending.items():
             for row in rows:
                 left[run][row["event"]] += 1
-        for row in rows_of(index, _EVENTS):
+        for row in rows_of(index, self._events_table):
             waiting = pending.get(row["run_id"], deque())
             if left.get(row["run_id"], {}).get(row["event"]):
                 while waiting:
@@ -157,6 +158,15 @@ class DagsterFiles:
     }
 
 
+def _metadata() -> tuple[sa.MetaData, sa.MetaData, sa.MetaData]:
+    """Of runs, of schedules, of events; imported here because they bring most of Dagster."""
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+    from dagster._core.storage.runs.schema import RunStorageSqlMetadata
+    from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
+
+    return RunStorageSqlMetadata, ScheduleStorageSqlMetadata, SqlEventLogStorageMetadata
+
+
 def make_tables(url: str) -> None:
     """Dagster's tables in a new database, as Dagster makes them. Raises MoveError for those of another release."""
     from dagster_postgres import DagsterPostgresStorage
@@ -168,7 +178,7 @@ def make_tables(url: str) -> None:
 
 def tables() -> Iterable[sa.Table]:
     """All of Dagster's tables but those that a store keeps about itself; those that refer to others first."""
-    for metadata in (RunStorageSqlMetadata, ScheduleStorageSqlMetadata, SqlEventLogStorageMetadata):
+    for metadata in _metadata():
         yield from (table for table in reversed(metadata.sorted_tables) if table.name not in OWN)
 
 

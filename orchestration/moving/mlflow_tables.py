@@ -1,11 +1,11 @@
 """What MLflow keeps in SQLite, as PostgreSQL has it: the same tables and rows. Artifacts have addresses that hold for both."""
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from orchestration.moving.tables import Row, Source, refuse_unknown, rows_of
+from orchestration.moving.tables import Source, refuse_unknown, rows_of
 
 _OWN = ("alembic_version",)
 
@@ -13,6 +13,7 @@ _OWN = ("alembic_version",)
 def tables() -> list[sa.Table]:
     """All of MLflow's tables, those that others refer to first."""
     from mlflow.store.db.base_sql_model import Base
+
     # Each puts its tables among Base's; the list is that of MLflow's own migrations.
     from mlflow.store.model_registry.dbmodels import models as _registry  # noqa: F401
     from mlflow.store.tracking.dbmodels import models as _tracking  # noqa: F401
@@ -27,10 +28,7 @@ def sources(connection: sa.Connection, path: Path) -> list[Source]:
     refuse_unknown(connection, {table.name: table for table in known}, path, but=_OWN)
     there = set(sa.inspect(connection).get_table_names())
 
-    def rows(table: sa.Table) -> Iterator[Row]:
-        return rows_of(connection, table)
-
-    return [Source(table, lambda table=table: rows(table)) for table in known if table.name in there]  # type: ignore[misc]
+    return [Source(table, partial(rows_of, connection, table)) for table in known if table.name in there]
 
 
 def make_tables(url: str) -> None:

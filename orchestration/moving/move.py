@@ -62,8 +62,13 @@ def move_stores(project: Project, profile: Profile, *, is_dry: bool, hear: Calla
             if is_dry:
                 return Done({name: [count(source) for source in each] for name, each in sources.items()}, len(artifacts), size)
             _prepare(state, profile, engines, is_resumed=is_resumed)
-            moved = {name: [copy(source, engines[name], lambda table, rows, name=name: hear(f"{name}: {table}: {rows} rows")) for source in each]
-                     for name, each in sources.items()}  # fmt: skip
+            moved: dict[str, list[Moved]] = {}
+            for name, each in sources.items():
+
+                def told(table: str, rows: int, store: str = name) -> None:
+                    hear(f"{store}: {table}: {rows} rows")
+
+                moved[name] = [copy(source, engines[name], told) for source in each]
             _move_files(state / "mlflow" / "artifacts", artifacts, profile, hear)
         _address_journals(state, profile)
         return Done(moved, len(artifacts), size, _set_aside(project))

@@ -58,13 +58,13 @@ def test_events_are_numbered_anew_in_the_order_of_runs_and_assets_and_every_name
     for old, run, kind, asset, _ in index:
         event = by_number[renumbered[old]]
         assert (event["run_id"], event["dagster_event_type"], event["asset_key"]) == (run, kind, asset)
-    pointers = [
-        (key, int(value))
+    told = [
+        json.loads(event["event"])["dagster_event"]["event_specific_data"]
         for event in events
-        for key, value in (json.loads(event["event"]).get("dagster_event", {}).get("event_specific_data") or {})
-        .get("materialization", {}).get("tags", {}).items()
-        if key.startswith("dagster/input_event_pointer/")
-    ]  # fmt: skip
+        if event["dagster_event_type"] == "ASSET_MATERIALIZATION"
+    ]
+    tags = [(key, value) for data in told for key, value in (data["materialization"]["tags"] or {}).items()]
+    pointers = [(key, int(value)) for key, value in tags if key.startswith("dagster/input_event_pointer/")]
     assert len(pointers) == 2 and all(by_number[number]["asset_key"] == '["first"]' for _, number in pointers)
     assert all(by_number[row["event_id"]]["asset_key"] == row["asset_key"] for row in moved["asset_event_tags"])
     newest = {row["asset_key"]: json.loads(row["last_materialization"]) for row in moved["asset_keys"]}
