@@ -214,14 +214,15 @@ class ContentStore:
 
     def _tree(self, path: Path, trust_stamps: bool, is_ignored: IsIgnored | None) -> Content:
         listing = list(walk_files(path, is_ignored))
-        if problem := next((words for name, info in listing if (words := unfit(f"{path}/{name}", info))), ""):
-            return Content(UNREADABLE, len(listing), 0, problem=problem)
         stamp = _tree_stamp(listing)
         linked = all(_is_linked(info) for _, info in listing)
         if trust_stamps:
             row = self.connection().execute("SELECT id, files, bytes FROM trees WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
             if row:
                 return Content(row[0], row[1], row[2], linked)
+        # What is remembered was fit.
+        if problem := next((words for name, info in listing if (words := unfit(f"{path}/{name}", info))), ""):
+            return Content(UNREADABLE, len(listing), 0, problem=problem)
         md5s = self._hash_all(path, listing, trust_stamps=trust_stamps)
         content = Content(tree_id(md5s), len(listing), sum(info.st_size for _, info in listing), linked)
         if not any(_is_racy(info) for _, info in listing):

@@ -4,14 +4,20 @@ import dataclasses
 import hashlib
 import json
 import posixpath
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from .answers import keep
 from .graph import Graph, GraphError, Stage, combined_id, command_of, is_remote, placed
 from .resolve import recorded_id
 from .yaml_memory import read_yaml
+
+# How long DVC may take to write a dvc.lock in place.
+_IN_PLACE_S = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +68,8 @@ def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
     stages = {(stage.lock_file, stage.name_in_file): stage for stage in (*graph.stages.values(), *graph.preludes.values())}
     for file in graph.lock_files:
         path = graph.root / file
-        remedy = f"restore it with `git checkout {path.relative_to(graph.root)}`"
-        for name, data in _read_entries(path, memory, remedy).items():
+        remedy = f"restore it with `git checkout {file}`"
+        for name, data in read_entries(graph.root, file, memory).items():
             stage = stages.get((file, name))
             if stage is None:
                 orphans.append(placed(str(name), posixpath.dirname(file)))
@@ -74,14 +80,40 @@ def read_lock(graph: Graph, *, memory: Path | None = None) -> Lock:
     return Lock(entries, problems, tuple(orphans))
 
 
-def _read_entries(path: Path, memory: Path | None, remedy: str) -> Mapping[str, Any]:
+def read_entries(root: Path, file: str, memory: Path | None) -> Mapping[str, Any]:
+    """What stands in one dvc.lock by stage, {} where there is none. Raises GraphError when it cannot be read."""
+    begun = time.monotonic()
+    while True:
+        try:
+            return _read_entries(root / file, file, memory)
+        except GraphError:
+            # DVC writes in place: who reads meanwhile finds half of it, or nothing.
+            if time.monotonic() - begun > _IN_PLACE_S or time.time() - (root / file).stat().st_mtime > _IN_PLACE_S:
+                raise
+            time.sleep(0.02)
+
+
+def _read_entries(path: Path, file: str, memory: Path | None) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
+    kept = lock_copy(memory, file) if memory else None
+    repairs = "`figment doctor --repair` brings back what was last read, or " if kept and kept.exists() else ""
+    remedy = f"{repairs}restore it with `git checkout {file}`"
+    content = path.read_bytes()
+    if not content.strip():
+        raise GraphError(f"{path}: is empty, as a `dvc repro` that was killed leaves it; DVC refuses it; {remedy}")
     data = read_yaml(path, memory, remedy=remedy)
-    stages = data.get("stages") if isinstance(data, Mapping) else None
-    if data and not isinstance(stages, Mapping):
+    stages = data.get("stages", {}) if isinstance(data, Mapping) else None
+    if not isinstance(stages, Mapping):
         raise GraphError(f"{path}: expected a mapping `stages` of stage names to entries, as DVC writes it; {remedy}")
-    return stages or {}
+    if kept and stages and not (kept.exists() and kept.stat().st_mtime_ns > path.stat().st_mtime_ns):
+        keep(kept, {"text": content.decode()})
+    return stages
+
+
+def lock_copy(memory: Path, file: str) -> Path:
+    """Where the text of a dvc.lock is kept as it last was when it could be read (`answers.recall`: {"text": …})."""
+    return memory / "locks" / f"{quote(file, safe='')}.json"
 
 
 def _problem(data: Any) -> str:

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -141,7 +142,7 @@ class Project:
         import configparser
 
         found = self.root / ".dvc/cache"
-        for path in [*_shared_configurations(), self.root / ".dvc/config", self.root / ".dvc/config.local"]:
+        for path in filter(Path.is_file, [*_shared_configurations(), self.root / ".dvc/config", self.root / ".dvc/config.local"]):
             settings = configparser.ConfigParser(interpolation=None)
             settings.read(path)
             if configured := settings.get("cache", "dir", fallback=None):
@@ -152,13 +153,17 @@ class Project:
 
 def _shared_configurations() -> list[Path]:
     """DVC's configuration of the machine and of the user, wherever DVC would look for them."""
-    import platformdirs
+    named = os.environ.get("DVC_SYSTEM_CONFIG_DIR"), os.environ.get("DVC_GLOBAL_CONFIG_DIR")
+    if all(named):
+        folders: tuple[str | None, str | None] = named
+    elif sys.platform == "linux" and not {"XDG_CONFIG_DIRS", "XDG_CONFIG_HOME"} & os.environ.keys():
+        # What platformdirs says there; it takes as long to load as a whole small project does to judge.
+        folders = named[0] or "/etc/xdg/dvc", named[1] or str(Path("~/.config/dvc").expanduser())
+    else:
+        import platformdirs
 
-    folders = [
-        os.environ.get("DVC_SYSTEM_CONFIG_DIR") or platformdirs.site_config_dir("dvc", "iterative"),
-        os.environ.get("DVC_GLOBAL_CONFIG_DIR") or platformdirs.user_config_dir("dvc", "iterative"),
-    ]
-    return [Path(folder) / "config" for folder in folders]
+        folders = named[0] or platformdirs.site_config_dir("dvc", "iterative"), named[1] or platformdirs.user_config_dir("dvc", "iterative")
+    return [Path(folder) / "config" for folder in folders if folder]
 
 
 def _read_param_file(path: Path, memory: Path) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from orchestration.doctor.dagster import examine_dagster
 from orchestration.doctor.evidence import CacheReader, OutputEvidence, Reader, gather
 from orchestration.doctor.findings import CannotMendError, Finding
 from orchestration.doctor.leftovers import examine_leftovers
-from orchestration.doctor.lock import examine_lock, examine_lock_text, unreadable
+from orchestration.doctor.lock import examine_lock, examine_lock_text
 from orchestration.doctor.memory import examine_memory
 from orchestration.doctor.mlflow import examine_mlflow, examine_withdrawals
 from orchestration.doctor.objects import examine_objects
@@ -52,12 +52,7 @@ def examine(project: Project, *, hear: Callable[[Path], None] | None = None) -> 
     running = running_stages(project)
     evidence: list[OutputEvidence] = []
     # Without a readable dvc.lock nothing can be compared; leftovers of killed processes can be told all the same.
-    findings = list(examine_lock_text(project.graph))
-    if not findings:
-        try:
-            project.lock()
-        except GraphError as error:
-            findings.append(unreadable(error))
+    findings = list(examine_lock_text(project))
     if not findings:
         with _trouble_told("its outputs and DVC's cache", findings):
             cache = CacheReader(project.cache_dir, reader)

@@ -1,32 +1,54 @@
 """dvc.lock itself: unreadable, in the middle of a merge, or naming ids that nobody has."""
 
+import time
 from collections.abc import Callable, Iterator
 
+from orchestration.bridge.answers import recall
 from orchestration.bridge.dvc_repo import StageStore, as_text
-from orchestration.bridge.graph import Graph, GraphError
-from orchestration.bridge.lockfile import Lock
+from orchestration.bridge.graph import GraphError
+from orchestration.bridge.lockfile import Lock, lock_copy, read_entries
 from orchestration.bridge.project import Project
 from orchestration.doctor.evidence import CacheReader, OutputEvidence
 from orchestration.doctor.findings import CannotMendError, Finding, dvc_trouble_told
+from orchestration.doctor.outputs import set_aside
+from stages.files import write_file_atomically
 
 _CONFLICT = ("<<<<<<< ", "=======", ">>>>>>> ")
 
 
-def examine_lock_text(graph: Graph) -> Iterator[Finding]:
-    """The finding on each dvc.lock in the middle of a merge, which no tool can read."""
-    for file in graph.lock_files:
-        path = graph.root / file
+def examine_lock_text(project: Project) -> Iterator[Finding]:
+    """The finding on each dvc.lock that no tool can read: in the middle of a merge, half written, no YAML of DVC's."""
+    for file in project.graph.lock_files:
+        path = project.root / file
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
         marks = [number for number, line in enumerate(lines, start=1) if line.startswith(_CONFLICT[0]) or line.rstrip() == _CONFLICT[1]]
         if marks:
             detail = f"has a merge conflict (lines {', '.join(map(str, marks))})"
             remedy = f"take one side (`git checkout --ours {file}`, or --theirs), then `figment status` says what is stale under it"
             yield Finding("lock_conflict", file, detail, remedy)
+            continue
+        try:
+            read_entries(project.root, file, project.paths.memory)
+        except GraphError as error:
+            remedy = f"`git checkout {file}` brings back the committed one"
+            kept = lock_copy(project.paths.memory, file)
+            if (copy := recall(kept)) is None:
+                yield Finding("lock_unreadable", file, str(error), remedy)
+            else:
+                read_at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(kept.stat().st_mtime))
+                remedy = f"`figment doctor --repair` brings back what was last read, at {read_at}; {remedy}"
+                yield Finding("lock_unreadable", file, str(error), remedy, _bring_back(project, file, copy["text"], read_at))
 
 
-def unreadable(error: GraphError) -> Finding:
-    """The finding on a dvc.lock that is no YAML of DVC's; the error names it."""
-    return Finding("lock_unreadable", "dvc.lock", str(error), "`git checkout` of that file brings back the committed one")
+def _bring_back(project: Project, file: str, text: str, read_at: str) -> Callable[[], str]:
+    """Entries of a while ago are as true as they were: what has been made since is found to differ, and made again."""
+
+    def mend() -> str:
+        where = set_aside(project, project.root / file, "lock").relative_to(project.root)
+        write_file_atomically(project.root / file, text.encode())
+        return f"brought back {file} as it was read at {read_at}; what was there is in {where}"
+
+    return mend
 
 
 def examine_lock(project: Project, lock: Lock, cache: CacheReader, evidence: list[OutputEvidence], remembered: set[str]) -> Iterator[Finding]:

@@ -246,6 +246,9 @@ def _kill_at_random(nursery: Nursery, chance: random.Random, starts: list[tuple[
             project.retracted.add(words[2])
     # The command of a killed `dvc repro` goes on, and nobody ends it: the limit that the bridge's README names.
     time.sleep(0.3)
+    if not (project.root / "dvc.lock").read_bytes():
+        # Plain DVC writes in place: killed in that moment it leaves nothing, and refuses to go on.
+        figment(project.root, "doctor", "--repair")
     project.remember_inputs()
     return len(killed)
 

@@ -1,4 +1,5 @@
 import io
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,12 +45,18 @@ def test_stages_that_dvc_yaml_no_longer_has_are_left_out(toy: Toy) -> None:
     assert set(read_lock(toy.project().graph).entries) == {*STAGES, "versions"} - {"side"}
 
 
-def test_no_lock_file_and_an_empty_one_have_no_entries(toy: Toy) -> None:
-    graph = toy.project().graph
-    toy.write("dvc.lock", "")
-    assert read_lock(graph).entries == {}
+def test_no_lock_file_has_no_entries(toy: Toy) -> None:
     (toy.root / "dvc.lock").unlink()
-    assert read_lock(graph).entries == {}
+    assert read_lock(toy.project().graph).entries == {}
+
+
+def test_a_lock_file_that_dvc_is_writing_is_read_when_it_is_whole(toy: Toy) -> None:
+    text = (toy.root / "dvc.lock").read_text()
+    toy.write("dvc.lock", "")
+    writer = threading.Timer(0.1, toy.write, ("dvc.lock", text))
+    writer.start()
+    assert set(toy.project().lock().entries) == {*STAGES, "versions"}
+    writer.join()
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,7 @@ def test_no_lock_file_and_an_empty_one_have_no_entries(toy: Toy) -> None:
         "a: [",
         "- just\n- a list\n",
         "stages: 3\n",
+        "",
     ],
 )
 def test_a_merge_conflict_or_garbage_is_an_error_that_says_how_to_mend_it(toy: Toy, text: str) -> None:

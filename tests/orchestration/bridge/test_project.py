@@ -1,6 +1,7 @@
 import pytest
 
 from orchestration.bridge.graph import GraphError, ParamsFile
+from orchestration.bridge.project import _shared_configurations
 from tests.orchestration.bridge.toy import Toy
 
 
@@ -104,6 +105,20 @@ def test_the_cache_may_be_named_for_the_user_and_for_the_machine(toy: Toy, tmp_p
     assert list((tmp_path / "home/cache/files/md5").iterdir())
     toy.write(".dvc/config.local", "[cache]\n    dir = ../own\n")
     assert toy.project().cache_dir == toy.root / "own"
+
+
+@pytest.mark.parametrize(
+    "surroundings", [{}, {"XDG_CONFIG_HOME": "CONFIG"}, {"XDG_CONFIG_DIRS": "CONFIG:/other"}, {"XDG_CONFIG_HOME": "not/absolute"}]
+)
+def test_configurations_are_looked_for_where_dvc_does(tmp_path, monkeypatch, surroundings) -> None:
+    from dvc.dirs import global_config_dir, system_config_dir
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "DVC_SYSTEM_CONFIG_DIR", "DVC_GLOBAL_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in surroundings.items():
+        monkeypatch.setenv(name, value.replace("CONFIG", str(tmp_path / "config")))
+    assert [str(path.parent) for path in _shared_configurations()] == [system_config_dir(), global_config_dir()]
 
 
 def test_the_cache_is_where_dvcs_configuration_says(toy: Toy, tmp_path) -> None:

@@ -300,6 +300,17 @@ def test_a_dvc_lock_that_is_no_yaml_is_a_finding(known_toy: Toy):
     assert kinds(doctor(known_toy)["findings"]) == {("lock_unreadable", "dvc.lock")}
 
 
+def test_a_dvc_lock_that_a_killed_dvc_left_empty_is_brought_back_as_it_was_last_read(known_toy: Toy):
+    text = (known_toy.root / "dvc.lock").read_text()
+    assert doctor(known_toy)["findings"] == []
+    known_toy.write("dvc.lock", "")
+    answer = figment(known_toy.root, "materialize", "--stale")
+    assert answer.code == 2 and "is empty, as a `dvc repro` that was killed leaves it" in answer.err and "doctor --repair" in answer.err
+    document = doctor(known_toy, "--repair")
+    assert kinds(document["findings"]) == {("lock_unreadable", "dvc.lock")} and document["remaining"] == []
+    assert (known_toy.root / "dvc.lock").read_text() == text
+
+
 # ---- Dagster -------------------------------------------------------------------------------------------------------------------------
 
 
