@@ -30,7 +30,12 @@ ONLY_IN = {
     "gradio": ("app/live/",),
     "h5py": ("orchestration/export/images.py", "orchestration/imports/picture_hdf5.py"),
     "internetarchive": ("assets/books/",),
-    "mlflow": ("training/tracking/", "orchestration/records/mlflow_runs.py", "orchestration/runs/guarded.py", "orchestration/moving/mlflow_tables.py"),
+    "mlflow": (
+        "training/tracking/",
+        "orchestration/records/mlflow_runs.py",
+        "orchestration/runs/guarded.py",
+        "orchestration/moving/mlflow_tables.py",
+    ),
     "psycopg2": ("orchestration/records/lab.py",),
     "pdf2image": ("assets/books/",),
     "pypdfium2": ("assets/books/",),

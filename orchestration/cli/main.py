@@ -15,6 +15,7 @@ from typing import NoReturn
 from orchestration.bridge.graph import GraphError
 from orchestration.errors import CommandError, Exit
 from stages.near_misses import did_you_mean
+from stages.params import ParamsError
 
 # Verb -> what it does in a line. The module of a verb has its name, but for the few listed in _MODULES.
 VERBS = {
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
-    except (GraphError, CommandError) as error:
+    except (GraphError, CommandError, ParamsError) as error:
         print(f"figment: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, CommandError) else Exit.USAGE
     except KeyboardInterrupt:

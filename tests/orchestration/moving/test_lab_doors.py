@@ -58,3 +58,10 @@ def test_up_serves_a_lab_and_every_door_uses_its_stores(known_toy: Toy, tmp_path
             answer = figment(root, *words)
             assert answer.code == 2 and "cannot be reached" in answer.err and "Traceback" not in answer.err, answer
         assert figment(root, "status").code == 0
+        answer = figment(root, "doctor")
+        assert answer.code == 1 and "cannot be reached" in answer.out, answer
+        (root / "stores.yaml").write_text("use: lap\nprofiles: {}\n")
+        del os.environ["FIGMENT_PROFILE"]
+        for words in (("materialize", "--all"), ("doctor",), ("why", "total")):
+            answer = figment(root, *words)
+            assert answer.code == 2 and "is 'lap', which is no profile" in answer.err and answer.err.count("\n") == 1, answer
