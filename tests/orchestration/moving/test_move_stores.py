@@ -110,6 +110,8 @@ def test_everything_is_there_after_a_move_and_every_door_uses_it(project: Toy) -
         assert client.get_model_version_by_alias("total", "champion").version == "1"
         (note,) = client.list_artifacts(run.info.run_id, "notes")
         assert Path(client.download_artifacts(run.info.run_id, note.path, str(project.root.parent))).read_text() == "nothing is lost\n"
+        examined = figment(project.root, "doctor")
+        assert examined.code == 0, examined
         # New numbers go on behind the old ones.
         assert int(client.create_experiment("another")) > int(run.info.experiment_id)
 
