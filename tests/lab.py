@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +66,14 @@ def needs_lab() -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(why_not()), reason=why_not() or "a lab can be had")
 
 
+def wait_for(condition: Callable[[], object], *, what: str, timeout_s: float = _START_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s:.0f} s in vain for {what}")
+        time.sleep(0.05)
+
+
 @dataclass
 class Server:
     """A server process that can be killed and started again. env: what a client needs, secrets among it."""
@@ -76,11 +84,18 @@ class Server:
     env: Mapping[str, str]
     _process: subprocess.Popen | None = field(default=None, repr=False)
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    @property
+    def _user(self) -> dict:
+        return _AS_NOBODY
+
     def start(self) -> None:
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True, **_AS_NOBODY
-            )
+            options = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True, **self._user}
+            self._process = subprocess.Popen(self.command, cwd=self.folder, env=self._environment, **options)
         deadline = time.monotonic() + _START_S
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -158,9 +173,10 @@ class S3(Server):
 
     def make_bucket(self, name: str) -> str:
         """A new bucket; its `s3://` URL."""
-        (self.served / name).mkdir()
-        if _IS_ROOT:
-            shutil.chown(self.served / name, "nobody")
+        import boto3
+
+        keys = {"aws_access_key_id": self.key, "aws_secret_access_key": self.secret, "region_name": "us-east-1"}
+        boto3.session.Session().client("s3", endpoint_url=self.endpoint, **keys).create_bucket(Bucket=name)
         return f"s3://{name}"
 
     def answers(self) -> bool:
@@ -171,6 +187,47 @@ class S3(Server):
         except OSError:
             return False
         return True
+
+
+@dataclass
+class Mlflow(Server):
+    """MLflow's server as `figment up` starts it for the project in `folder`; with a new token at every start."""
+
+    def start(self) -> None:
+        from orchestration.runs.up import _services
+        from stages.stores import chosen_profile
+
+        services = _services(self.folder, (free_port(), self.port), "orchestration.definitions", (), chosen_profile(self.folder))
+        service = next(service for service in services if service.name == "mlflow")
+        self.command, self.env = service.command, dict(service.environment)
+        super().start()
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return dict(self.env)
+
+    @property
+    def _user(self) -> dict:
+        return {}
+
+    def answers(self) -> bool:
+        token = (self.folder / ".figment" / "up.token").read_text()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/health", headers={"Authorization": f"Bearer {token}"})
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status == 200
+        return False
+
+
+@contextlib.contextmanager
+def mlflow(root: Path) -> Iterator[Mlflow]:
+    """MLflow's server of the chosen profile of `root`, at the address that it names."""
+    from stages.stores import chosen_profile
+
+    profile = chosen_profile(root)
+    assert profile is not None
+    server = Mlflow((), root, int(profile.mlflow_server.rpartition(":")[2]), {})
+    with _running(server):
+        yield server
 
 
 @contextlib.contextmanager
@@ -208,8 +265,8 @@ def s3() -> Iterator[S3]:
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        # Without its own cache of folders a file written behind it is seen at once.
-        options = ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{key},{secret}", "--dir-cache-time", "0s", "--config", "", "--no-cleanup"]
+        # A file written behind it is seen within a second; without any cache of folders it never rests.
+        options = ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{key},{secret}", "--dir-cache-time", "1s", "--config", "", "--no-cleanup"]
         server = S3([str(program), "serve", "s3", *options, str(folder / "served")], folder, port, env)
         with _running(server):
             yield server

@@ -24,6 +24,7 @@ from orchestration.checkout import open_project
 from orchestration.doctor.examine import Examination, Mended, examine, mend
 from orchestration.errors import Exit
 from orchestration.terminal import MovingLine, human_bytes, paint, plural, print_json
+from stages.stores import chosen_profile
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(root: Path, arguments: argparse.Namespace) -> int:
+    chosen_profile(root)  # a stores.yaml that cannot be read is no illness of what it names
     before = _examine(root)
     repairs = mend(before.findings) if arguments.repair else []
     # A repair is believed when a second look finds nothing.

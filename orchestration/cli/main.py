@@ -15,6 +15,7 @@ from typing import NoReturn
 from orchestration.bridge.graph import GraphError
 from orchestration.errors import CommandError, Exit
 from stages.near_misses import did_you_mean
+from stages.params import ParamsError
 
 # Verb -> what it does in a line. The module of a verb has its name, but for the few listed in _MODULES.
 VERBS = {
@@ -34,10 +35,11 @@ VERBS = {
     "crawl": "say who would read an address, and what is found there; nothing is stored",
     "jobs": "see, follow and end this project's jobs on the cluster",
     "sbom": "write a bill of materials of what is installed, or look it up in a database of known vulnerabilities",
+    "move-stores": "move the records of Dagster and MLflow into a lab's stores",
     "up": "open Dagster and MLflow on this machine until Ctrl-C",
     "demo": "do the main job from end to end and show what came out",
 }
-_MODULES = {"id": "identify", "import": "import_"}
+_MODULES = {"move-stores": "move_stores", "id": "identify", "import": "import_"}
 _EPILOG = """\
 exit codes: 0 all well · 1 something is stale, failed or disagrees · 2 wrong usage or configuration
 
@@ -48,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
-    except (GraphError, CommandError) as error:
+    except (GraphError, CommandError, ParamsError) as error:
         print(f"figment: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, CommandError) else Exit.USAGE
     except KeyboardInterrupt:

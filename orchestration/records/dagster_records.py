@@ -51,12 +51,15 @@ class RunRecord:
 
 
 class DagsterRecords:
-    """Dagster's records of one project; `exists` is false, and every answer empty, when Dagster never ran there."""
+    """Dagster's records of one project; `exists` is false, and every answer empty, when Dagster never ran there.
 
-    def __init__(self, home: Path) -> None:
+    home: `.figment/dagster` of the project, whose stores.yaml may name a database instead; is_local: never a database.
+    """
+
+    def __init__(self, home: Path, *, is_local: bool = False) -> None:
         self._events = home / "history" / "runs" / "index.db"
         self._runs = home / "history" / "runs.db"
-        profile = chosen_profile(home.resolve().parent.parent)
+        profile = None if is_local else chosen_profile(home.resolve().parent.parent)
         self._database = profile.dagster if profile else None
 
     @property

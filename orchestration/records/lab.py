@@ -32,7 +32,7 @@ def reach_database(url: str, name: str) -> None:
 @contextlib.contextmanager
 def reading(url: str, name: str) -> Iterator["_Database"]:
     """The database of `name` in the profile, for reading. Raises LabError."""
-    _require_libraries()
+    require_libraries()
     import psycopg2
 
     try:
@@ -61,7 +61,7 @@ class _Database:
 
 def s3_client(profile: Profile) -> Any:
     """A client of S3 that has seen the profile's bucket. Raises LabError."""
-    _require_libraries()
+    require_libraries()
     import boto3
     import botocore.config
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -69,7 +69,7 @@ def s3_client(profile: Profile) -> Any:
     config = botocore.config.Config(connect_timeout=float(_CONNECT_S), retries={"max_attempts": 2})
     where = f"stores.yaml: artifacts: bucket {profile.bucket} at {profile.s3_endpoint or os.environ.get('AWS_ENDPOINT_URL') or 'Amazon S3'}"
     try:
-        client = boto3.client("s3", endpoint_url=profile.s3_endpoint, config=config)
+        client = boto3.session.Session().client("s3", endpoint_url=profile.s3_endpoint, config=config)
         client.head_bucket(Bucket=profile.bucket)
         return client
     except NoCredentialsError as error:
@@ -82,7 +82,8 @@ def s3_client(profile: Profile) -> Any:
         raise LabError(f"{where} cannot be used: {_first_line(error)}") from error
 
 
-def _require_libraries() -> None:
+def require_libraries() -> None:
+    """Raises LabError where the extra `lab` is not installed."""
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         needed = "pip install -c constraints.txt -e '.[lab]' brings it; or set `use: local` in stores.yaml"

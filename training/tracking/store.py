@@ -38,6 +38,8 @@ _settings = {
 
 # Server of a profile on this machine -> the file with what lets in, which every start of `figment up` writes anew.
 _token_files: dict[str, Path] = {}
+# The one whose token MLflow's client sends.
+_shown: list[Path] = []
 
 
 def tracking_uri(state_dir: Path) -> str:
@@ -138,13 +140,14 @@ def _show_token(file: Path) -> None:
 
     class TokenOfUp(RequestHeaderProvider):
         def in_context(self) -> bool:
-            return file.is_file()
+            return _shown[-1].is_file()
 
         def request_headers(self) -> dict[str, str]:
-            return {"Authorization": f"Bearer {file.read_text(encoding='utf-8').strip()}"}
+            return {"Authorization": f"Bearer {_shown[-1].read_text(encoding='utf-8').strip()}"}
 
-    if not any(type(provider).__name__ == TokenOfUp.__name__ for provider in providers):
+    if not _shown:
         providers.register(TokenOfUp)
+    _shown[:] = [file]
 
 
 def _keep_artifacts_beside_stores() -> None:
