@@ -125,7 +125,16 @@ def materialize_in_dagster(
 
     surroundings = Surroundings(run_under_pipes, log=context.log.info, is_cancelled=cancelled, is_under_way=is_under_way)
     if take_turn := getattr(run, "take_turn", None):
-        surroundings = dataclasses.replace(surroundings, take_turn=take_turn)
+
+        def take_turn_aloud(name: str, made_from: str, tell: Callable[[str], None], is_cancelled: Callable[[], bool]) -> Any:
+            # Who waits for another machine wants to see it where the command's lines would stand.
+            def tell_both(words: str) -> None:
+                tell(words)
+                _speaker(name)("stderr", words)
+
+            return take_turn(name, made_from, tell_both, is_cancelled)
+
+        surroundings = dataclasses.replace(surroundings, take_turn=take_turn_aloud)
     try:
         done = materialize(project, Request(stage.name, door, force), surroundings)
     except (StageFailed, StageBusy, GraphError, DvcBusy, InterruptedError) as error:

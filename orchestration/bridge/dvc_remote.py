@@ -31,7 +31,7 @@ class DvcRemote:
             _remote(repo)
 
     def fetch(self, name: str, made: Mapping[str, Any] | None, made_from: Mapping[str, object]) -> Mapping[str, Any] | None:
-        """Bring what was `made`, or else what dvc.lock says was made from exactly these inputs, into the cache; that entry, None where it is not there."""
+        """Bring what was `made`, else what dvc.lock says was made from exactly these inputs, into the cache; that entry, or None."""
         from dvc.exceptions import CollectCacheError
 
         with open_repo(self._root) as repo, _trouble_told(repo):
@@ -54,10 +54,9 @@ class DvcRemote:
         *,
         tell: Callable[[str], None] = lambda message: None,
         is_cancelled: Callable[[], bool] = lambda: False,
-        patience_s: float = PUSH_PATIENCE_S,
     ) -> dict[str, Any]:
         """Give the remote the outputs of the stage that dvc.lock records; that entry. Tries again while the remote is away."""
-        deadline, told = time.monotonic() + patience_s, False
+        deadline, told = time.monotonic() + PUSH_PATIENCE_S, False
         while True:
             try:
                 return self._push(name)

@@ -9,7 +9,7 @@ from orchestration.launch.shared_lock import LeftTurn, forget_turn, left_turns
 
 
 def examine_turns(root: Path) -> Iterator[Finding]:
-    """One finding for each turn that a killed process or a machine that is gone left behind. It hinders nobody: its lock ended with its connection."""
+    """One finding for each turn that a killed process or a machine that is gone left behind. It hinders nobody: its lock is free."""
     try:
         lefts = left_turns(root)
     except TurnRefused as error:

@@ -80,7 +80,9 @@ def left_turns(root: Path) -> list[LeftTurn]:
     with _trouble_told():
         reach_database(profile.dagster, "dagster")
         with contextlib.closing(_connect(profile.dagster)) as connection:
-            unended = "SELECT key, stage, holder, since::text FROM figment.turns WHERE remote = %s AND ended IS NULL AND since < now() - %s * interval '1 s'"
+            unended = """
+                SELECT key, stage, holder, since::text FROM figment.turns
+                WHERE remote = %s AND ended IS NULL AND since < now() - %s * interval '1 s'"""
             rows = _ask(connection, unended, url, GRACE_S) if _has_table(connection) else []
             return [LeftTurn(*row) for row in rows if _is_free(connection, row[0])]
 
@@ -217,7 +219,7 @@ class _PostgresTurn:
             if not _try_lock(connection, self._key):
                 # Somebody has it for an instant to see that it is free, or for good: the number tells.
                 self._look(connection)
-                raise psycopg2.OperationalError("somebody else looks whether the turn is free")
+                raise psycopg2.OperationalError("somebody else looks whether the turn is free")  # noqa: TRY301 - closed below as any other trouble
             self._look(connection)
         except BaseException:
             connection.close()
