@@ -214,11 +214,12 @@ class Graph:
 
     def producers_of(self, path: str) -> tuple[str, ...]:
         """The stage that writes `path` or a folder around it; else all stages that write something inside it."""
+        if path in self._writers:
+            return (self._writers[path],)
         around = [str(folder) for folder in (PurePosixPath(path), *PurePosixPath(path).parents) if str(folder) in self._writers]
         if around:
             return (self._writers[around[0]],)
-        inside = path.rstrip("/") + "/"
-        return tuple(dict.fromkeys(name for out, name in self._writers.items() if out.startswith(inside)))
+        return tuple(self._writers_inside.get(path.rstrip("/"), ()))
 
     def upstream(self, name: str) -> tuple[str, ...]:
         """The artifacts that `name` reads directly, in the order of its dependencies, as input or as file of parameters."""
@@ -262,6 +263,15 @@ class Graph:
         return {out.path: stage.name for stage in self.stages.values() for out in stage.outs}
 
     @cached_property
+    def _writers_inside(self) -> dict[str, dict[str, None]]:
+        """By folder, the stages that write something inside it, in order."""
+        found: dict[str, dict[str, None]] = {}
+        for out, name in self._writers.items():
+            for match in re.finditer("/", out):
+                found.setdefault(out[: match.start()], {})[name] = None
+        return found
+
+    @cached_property
     def _keys(self) -> dict[str, tuple[str, ...]]:
         found: dict[tuple[str, ...], str] = {}
         for name in (*self.stages, *self.sources):
@@ -285,21 +295,25 @@ def build_graph(
     _check_outputs_are_apart(given.values())
     unordered = Graph(root, given)
     ordered: dict[str, Stage] = {}
-    entered: list[str] = []
 
-    def visit(name: str) -> None:
-        if name in ordered:
-            return
-        if name in entered:
-            raise GraphError(f"dvc.yaml: stages depend on each other in a circle: {' -> '.join([*entered[entered.index(name) :], name])}")
-        entered.append(name)
-        for before in unordered.upstream(name):
-            visit(before)
-        entered.pop()
-        ordered[name] = given[name]
+    def visit(first: str) -> None:
+        # By hand and not by recursion: a chain may be longer than Python's stack. What was entered and not left is the way here.
+        entered = {first: iter(unordered.upstream(first))}
+        while entered:
+            name, befores = next(reversed(entered.items()))
+            before = next((before for before in befores if before not in ordered), None)
+            if before is None:
+                del entered[name]
+                ordered[name] = given[name]
+            elif before in entered:
+                way = list(entered)
+                raise GraphError(f"dvc.yaml: stages depend on each other in a circle: {' -> '.join([*way[way.index(before) :], before])}")
+            else:
+                entered[before] = iter(unordered.upstream(before))
 
     for name in given:
-        visit(name)
+        if name not in ordered:
+            visit(name)
     preludes = _preludes(unordered, ordered)
     artifacts = {name: stage for name, stage in ordered.items() if name not in preludes}
     return Graph(root, artifacts, preludes, {source.name: source for source in sources}, tuple(metric_files), tuple(plot_files))

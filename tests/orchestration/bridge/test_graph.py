@@ -63,3 +63,13 @@ def test_a_metric_that_git_keeps_is_no_part_of_the_artifact_unless_it_is_all_the
 
     assert Stage("a", (), (), (), (data, metric)).data_outs == (data,)
     assert Stage("b", (), (), (), (metric,)).data_outs == (metric,)
+
+
+def test_a_chain_may_be_longer_than_pythons_stack() -> None:
+    chain = [stage(f"s{number}", [f"data/{number - 1}"] if number else [], [f"data/{number}"]) for number in range(3000)]
+
+    graph = graph_of(*reversed(chain))
+
+    assert list(graph.stages) == [made.name for made in chain]
+    assert graph.producers_of("data") == tuple(graph.stages)
+    assert (graph.producers_of("data/7/x"), graph.producers_of("dat")) == (("s7",), ())
