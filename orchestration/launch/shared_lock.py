@@ -112,7 +112,7 @@ class _PostgresTurn:
         import psycopg2
 
         asked_at: int | None = None
-        told, free_since = "", None
+        told, free_since, was_busy = "", None, False
         while True:
             try:
                 if self._connection is None:
@@ -125,12 +125,12 @@ class _PostgresTurn:
                     fence, holder, since, has_ended = self._row()
                     free_since = free_since or time.monotonic()
                     if has_ended or time.monotonic() - free_since > GRACE_S:
-                        self._begin(asked_at, was_busy=bool(told))
+                        self._begin(asked_at, was_busy=was_busy)
                         return
                     _ask(self._connection, "SELECT pg_advisory_unlock(%s)", self._key)
                     words = f"was being made by {holder} since {since}, whose connection is gone; taking over in {GRACE_S:.0f} s unless it comes back"
                 else:
-                    free_since = None
+                    free_since, was_busy = None, True
                     words = f"is being made by {holder} since {since}; waiting to take what it makes"
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
                 self._connection = free_since = None
